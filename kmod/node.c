@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/idr.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "node.h"
+
+#define GC_MAX_NODES 1024
+
+static dev_t gc_node_devt;
+static DEFINE_IDA(gc_node_ids);
+static struct class gc_node_class = { .name = "guidecopy" };
+
+/* The VMAs of a node. */
+
+static struct gc_node *gc_vma_node(const struct vm_area_struct *vma)
+{
+	const struct file *file = vma->vm_private_data;
+
+	return file->private_data;
+}
+
+/* A copy of a VMA: by fork, by a split, by mremap. */
+static void gc_node_vm_open(struct vm_area_struct *vma)
+{
+	get_file(vma->vm_private_data);
+	gc_session_mapped(gc_vma_node(vma)->session);
+}
+
+static void gc_node_vm_close(struct vm_area_struct *vma)
+{
+	gc_session_unmapped(gc_vma_node(vma)->session);
+	fput(vma->vm_private_data);
+}
+
+static enum gc_kind gc_fault_kind(const struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_WRITE)
+		return GC_KIND_WRITE;
+	if (vmf->flags & FAULT_FLAG_INSTRUCTION)
+		return GC_KIND_EXEC;
+	return GC_KIND_READ;
+}
+
+/*
+ * Which signals may end the wait of a fault. A fault of the kernel's own code (copy_from_user())
+ * gives up for a fatal signal only, but has FAULT_FLAG_INTERRUPTIBLE too: it would spin for as long
+ * as another signal is pending. So only the first try of what is no access by user mode is
+ * interruptible; that is enough for get_user_pages(), which looks for signals before its second.
+ */
+static unsigned int gc_fault_sleep_state(const struct vm_fault *vmf)
+{
+	if ((vmf->flags & FAULT_FLAG_INTERRUPTIBLE) &&
+	    ((vmf->flags & FAULT_FLAG_USER) || !(vmf->flags & FAULT_FLAG_TRIED)))
+		return TASK_INTERRUPTIBLE;
+	if (vmf->flags & FAULT_FLAG_KILLABLE)
+		return TASK_KILLABLE;
+	return TASK_UNINTERRUPTIBLE;
+}
+
+/* The ring is full. Returns 0 if the fault can go on, else what the fault handler returns. */
+static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *session, u64 page)
+{
+	struct file *file = vmf->vma->vm_private_data;
+	unsigned int state = gc_fault_sleep_state(vmf);
+
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return gc_session_spill(session, page, gc_fault_kind(vmf)) ? VM_FAULT_OOM : 0;
+	/* The caller wants to know that it would sleep, and keeps the lock. */
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+
+	/* Without the lock the VMA may go away, but not the file. */
+	get_file(file);
+	gc_release_fault_lock(vmf);
+	gc_session_wait(session, page, state);
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
+static vm_fault_t gc_node_vm_fault(struct vm_fault *vmf)
+{
+	struct gc_node *node = gc_vma_node(vmf->vma);
+	u64 page = gc_backing_index(&node->backing, vmf);
+	vm_fault_t ret;
+
+	if (WARN_ON_ONCE(page >= node->backing.pages))
+		return VM_FAULT_SIGBUS;
+	if (!gc_session_touch(node->session, page, gc_fault_kind(vmf))) {
+		ret = gc_node_fault_full(vmf, node->session, page);
+		if (ret)
+			return ret;
+	}
+	return gc_backing_fault(&node->backing, vmf);
+}
+
+/*
+ * No map_pages: fault-around would hide touches. No set_policy: a memory policy of the guide must
+ * not become one of the shared file.
+ */
+static const struct vm_operations_struct gc_node_vm_ops = {
+	.open = gc_node_vm_open,
+	.close = gc_node_vm_close,
+	.fault = gc_node_vm_fault,
+};
+
+/* The open files of a node. */
+
+static int gc_node_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct gc_node *node = file->private_data;
+	int err;
+
+	/* A shared mapping of a file that is not open for writing has VM_MAYSHARE only. */
+	if (vma->vm_flags & (VM_SHARED | VM_MAYSHARE))
+		return -EACCES;
+	if (vma->vm_pgoff > node->backing.pages ||
+	    vma_pages(vma) > node->backing.pages - vma->vm_pgoff)
+		return -ENXIO;
+	if (gc_session_is_dead(node->session))
+		return -ENODEV;
+
+	/* gc_backing_map() may drop the VMA's own reference to the file. */
+	get_file(file);
+	err = gc_backing_map(&node->backing, vma);
+	if (err) {
+		fput(file);
+		return err;
+	}
+	vma->vm_private_data = file;
+	vma->vm_ops = &gc_node_vm_ops;
+	gc_session_mapped(node->session);
+	return 0;
+}
+
+static loff_t gc_node_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct gc_node *node = file->private_data;
+
+	return fixed_size_llseek(file, offset, whence, (loff_t)node->backing.pages << PAGE_SHIFT);
+}
+
+static int gc_node_open(struct inode *inode, struct file *file)
+{
+	/* The cdev, held by our caller, holds its parent, the device. */
+	struct gc_node *node = container_of(inode->i_cdev, struct gc_node, cdev);
+
+	if (gc_session_is_dead(node->session))
+		return -ENODEV;
+	get_device(&node->dev);
+	file->private_data = node;
+	return 0;
+}
+
+static int gc_node_file_release(struct inode *inode, struct file *file)
+{
+	struct gc_node *node = file->private_data;
+
+	put_device(&node->dev);
+	return 0;
+}
+
+static const struct file_operations gc_node_fops = {
+	.owner = THIS_MODULE,
+	.open = gc_node_open,
+	.release = gc_node_file_release,
+	.llseek = gc_node_llseek,
+	.mmap = gc_node_mmap,
+};
+
+/* The device of a node. */
+
+static void gc_node_release(struct device *dev)
+{
+	struct gc_node *node = container_of(dev, struct gc_node, dev);
+
+	gc_session_free(node->session);
+	gc_backing_destroy(&node->backing);
+	ida_free(&gc_node_ids, MINOR(dev->devt) - MINOR(gc_node_devt));
+	kfree(node);
+}
+
+static char *gc_node_devnode(GC_DEVNODE_CONST struct device *dev, umode_t *mode, kuid_t *uid,
+			     kgid_t *gid)
+{
+	GC_DEVNODE_CONST struct gc_node *node = container_of(dev, struct gc_node, dev);
+
+	/* When the node goes, devtmpfs asks for the name only, with NULL for the rest. */
+	if (mode)
+		*mode = 0600;
+	if (uid)
+		*uid = node->uid;
+	if (gid)
+		*gid = node->gid;
+	return NULL;
+}
+
+static const struct device_type gc_node_type = {
+	.name = "guidecopy_node",
+	.devnode = gc_node_devnode,
+	.release = gc_node_release,
+};
+
+/* All of a node but its place in /dev. */
+static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id)
+{
+	struct gc_node *node;
+	int err;
+
+	node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
+	if (!node)
+		return ERR_PTR(-ENOMEM);
+	err = gc_backing_init(&node->backing, arg->backing_fd, arg->backing_offset, arg->length);
+	if (err)
+		goto free_node;
+	node->session = gc_session_alloc(id, node->backing.pages, arg->ring_entries);
+	if (IS_ERR(node->session)) {
+		err = PTR_ERR(node->session);
+		goto put_backing;
+	}
+	current_fsuid_fsgid(&node->uid, &node->gid);
+	return node;
+
+put_backing:
+	gc_backing_destroy(&node->backing);
+free_node:
+	kfree(node);
+	return ERR_PTR(err);
+}
+
+struct gc_node *gc_node_create(const struct gc_session_create *arg)
+{
+	struct gc_node *node;
+	int id, err;
+
+	id = ida_alloc_max(&gc_node_ids, GC_MAX_NODES - 1, GFP_KERNEL);
+	if (id < 0)
+		return ERR_PTR(id);
+	node = gc_node_alloc(arg, id);
+	if (IS_ERR(node)) {
+		ida_free(&gc_node_ids, id);
+		return node;
+	}
+
+	/* From here on gc_node_release() undoes all. */
+	device_initialize(&node->dev);
+	node->dev.class = &gc_node_class;
+	node->dev.type = &gc_node_type;
+	node->dev.devt = MKDEV(MAJOR(gc_node_devt), MINOR(gc_node_devt) + id);
+	cdev_init(&node->cdev, &gc_node_fops);
+	node->cdev.owner = THIS_MODULE;
+	err = dev_set_name(&node->dev, "guidecopy-mem%d", id);
+	if (!err)
+		err = cdev_device_add(&node->cdev, &node->dev);
+	if (err) {
+		put_device(&node->dev);
+		return ERR_PTR(err);
+	}
+	return node;
+}
+
+void gc_node_remove(struct gc_node *node)
+{
+	gc_session_kill(node->session);
+	cdev_device_del(&node->cdev, &node->dev);
+	put_device(&node->dev);
+}
+
+int gc_node_rearm(struct gc_node *node, u64 first, u64 count)
+{
+	if (!count)
+		return -EINVAL;
+	if (first >= node->backing.pages || count > node->backing.pages - first)
+		return -ERANGE;
+	/* In this order: a touch between the two is recorded, then faults again for nothing. */
+	gc_session_rearm(node->session, first, count);
+	gc_backing_unmap(&node->backing, first, count);
+	return 0;
+}
+
+int gc_node_register(void)
+{
+	int err = class_register(&gc_node_class);
+
+	if (err)
+		return err;
+	err = alloc_chrdev_region(&gc_node_devt, 0, GC_MAX_NODES, "guidecopy-mem");
+	if (err)
+		class_unregister(&gc_node_class);
+	return err;
+}
+
+void gc_node_unregister(void)
+{
+	unregister_chrdev_region(gc_node_devt, GC_MAX_NODES);
+	class_unregister(&gc_node_class);
+	ida_destroy(&gc_node_ids);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which pages of a session were touched: one bit each.
+ *
+ * Writers hold a lock of the caller's. gc_pageset_test() needs none: who sees a bit set also sees
+ * everything that was written before gc_pageset_set().
+ */
+#ifndef GC_PAGESET_H
+#define GC_PAGESET_H
+
+#include <linux/types.h>
+
+struct gc_pageset {
+	unsigned long *bits;
+	u64 pages; /* valid indices are 0 .. pages - 1 */
+	u64 set; /* number of bits that are set */
+};
+
+int gc_pageset_init(struct gc_pageset *set, u64 pages);
+void gc_pageset_destroy(struct gc_pageset *set);
+
+bool gc_pageset_test(const struct gc_pageset *set, u64 page);
+void gc_pageset_set(struct gc_pageset *set, u64 page);
+
+/* Returns how many of the bits were set. Time is linear in count. */
+u64 gc_pageset_clear(struct gc_pageset *set, u64 first, u64 count);
+
+#endif /* GC_PAGESET_H */

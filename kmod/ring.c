@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/vmalloc.h>
+
+#include "ring.h"
+
+static_assert(sizeof(struct gc_record) == 32);
+static_assert(sizeof(struct gc_ring_producer) == 24);
+static_assert(PAGE_SHIFT == GC_PAGE_SHIFT);
+
+static size_t gc_ring_bytes(u32 entries)
+{
+	return GC_RING_RECORDS_OFFSET + PAGE_ALIGN((size_t)entries * sizeof(struct gc_record));
+}
+
+int gc_ring_init(struct gc_ring *ring, u32 entries)
+{
+	void *area;
+
+	if (!is_power_of_2(entries) || entries < GC_RING_MIN_ENTRIES)
+		return -EINVAL;
+	area = __vmalloc(gc_ring_bytes(entries), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!area)
+		return -ENOMEM;
+	*ring = (struct gc_ring){
+		.consumer = area + GC_RING_CONSUMER_OFFSET,
+		.producer = area + GC_RING_PRODUCER_OFFSET,
+		.records = area + GC_RING_RECORDS_OFFSET,
+		.entries = entries,
+	};
+	ring->producer->entries = entries;
+	ring->producer->record_size = sizeof(struct gc_record);
+	return 0;
+}
+
+void gc_ring_destroy(struct gc_ring *ring)
+{
+	vfree(ring->consumer);
+	ring->consumer = NULL;
+}
+
+/* Takes over the shared tail if it can be true. */
+static void gc_ring_refresh_tail(struct gc_ring *ring)
+{
+	/* Pairs with the consumer's release of tail: it has read the slots that it gives back. */
+	u64 tail = smp_load_acquire(&ring->consumer->tail);
+
+	if (tail - ring->tail <= ring->head - ring->tail)
+		ring->tail = tail;
+	else
+		ring->garbage++;
+}
+
+bool gc_ring_has_room(struct gc_ring *ring)
+{
+	if (ring->head - ring->tail < ring->entries)
+		return true;
+	gc_ring_refresh_tail(ring);
+	return ring->head - ring->tail < ring->entries;
+}
+
+void gc_ring_publish(struct gc_ring *ring, const struct gc_record *record)
+{
+	u64 number = ring->head;
+
+	WARN_ON_ONCE(number - ring->tail >= ring->entries);
+	ring->records[number & (ring->entries - 1)] = *record;
+	ring->head = number + 1;
+	/* Pairs with the consumer's acquire of head: the record is complete. */
+	smp_store_release(&ring->producer->head, ring->head);
+	/* Pairs with the barrier in gc_session_poll(). */
+	smp_mb();
+}
+
+void gc_ring_want_kick(struct gc_ring *ring, u32 wanted)
+{
+	WRITE_ONCE(ring->producer->kick_wanted, wanted);
+	/* Pairs with the consumer's full barrier between storing tail and loading kick_wanted. */
+	smp_mb();
+}
+
+bool gc_ring_has_unread(const struct gc_ring *ring)
+{
+	return READ_ONCE(ring->producer->head) != READ_ONCE(ring->consumer->tail);
+}
+
+unsigned long gc_ring_mapping_pages(const struct gc_ring *ring)
+{
+	return gc_ring_bytes(ring->entries) >> PAGE_SHIFT;
+}
+
+struct page *gc_ring_page(const struct gc_ring *ring, unsigned long index)
+{
+	if (index >= gc_ring_mapping_pages(ring))
+		return NULL;
+	return vmalloc_to_page((void *)ring->consumer + (index << PAGE_SHIFT));
+}

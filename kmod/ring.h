@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The producing side of the ring of records that user space maps; its layout and the rules of both
+ * sides are in guidecopy.h. Nothing of what user space can write is trusted: the shared tail is
+ * read once and bounds-checked, and of the kernel's own counters the shared page only gets copies.
+ *
+ * The caller serialises everything but gc_ring_has_unread() and gc_ring_page().
+ */
+#ifndef GC_RING_H
+#define GC_RING_H
+
+#include <linux/types.h>
+
+#include <guidecopy.h>
+
+struct page;
+
+struct gc_ring {
+	struct gc_ring_consumer *consumer; /* start of the one allocation */
+	struct gc_ring_producer *producer;
+	struct gc_record *records;
+	u32 entries;
+	u64 head;
+	u64 tail; /* the last good one that user space stored */
+	u64 garbage; /* bad tails seen */
+};
+
+int gc_ring_init(struct gc_ring *ring, u32 entries);
+void gc_ring_destroy(struct gc_ring *ring);
+
+/* Reads the shared tail when the ring looks full without. */
+bool gc_ring_has_room(struct gc_ring *ring);
+
+/*
+ * Appends a record; the ring must have room. A full barrier: who looks for a sleeping consumer
+ * afterwards sees it, or it sees the record.
+ */
+void gc_ring_publish(struct gc_ring *ring, const struct gc_record *record);
+
+/* After it gc_ring_has_room() sees what the consumer freed, or the consumer sees the wish. */
+void gc_ring_want_kick(struct gc_ring *ring, u32 wanted);
+
+/* For poll: any context, no lock. */
+bool gc_ring_has_unread(const struct gc_ring *ring);
+
+/* Size of the mapping in pages, and one of its pages. */
+unsigned long gc_ring_mapping_pages(const struct gc_ring *ring);
+struct page *gc_ring_page(const struct gc_ring *ring, unsigned long index);
+
+#endif /* GC_RING_H */

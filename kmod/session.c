@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/minmax.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+
+#include "session.h"
+#include "trace.h"
+
+/*
+ * To wake the consumer for each record would cost a guide more than its page faults do: a consumer
+ * that keeps up sleeps again before the next one. So it is woken this long after the first record
+ * that it has not seen, and at once when the ring is full.
+ */
+static unsigned int wake_delay_us = 200;
+module_param(wake_delay_us, uint, 0644);
+MODULE_PARM_DESC(wake_delay_us, "microseconds from a record to the waking of a sleeping consumer");
+
+/* Pages re-armed per holding of the lock: what an access may have to wait for. */
+#define GC_REARM_BATCH 4096
+
+/* A record that could not wait for room in the ring. */
+struct gc_spilled {
+	struct list_head entry;
+	struct gc_record record;
+};
+
+static void gc_session_wake_consumers(struct gc_session *session)
+{
+	wake_up_poll(&session->consumers, EPOLLIN | EPOLLRDNORM);
+}
+
+static enum hrtimer_restart gc_session_wake_timer(struct hrtimer *timer)
+{
+	gc_session_wake_consumers(container_of(timer, struct gc_session, wake));
+	return HRTIMER_NORESTART;
+}
+
+struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries)
+{
+	struct gc_session *session;
+	int err;
+
+	session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
+	if (!session)
+		return ERR_PTR(-ENOMEM);
+	session->id = id;
+	init_waitqueue_head(&session->producers);
+	init_waitqueue_head(&session->consumers);
+	hrtimer_init(&session->wake, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	session->wake.function = gc_session_wake_timer;
+	spin_lock_init(&session->lock);
+	INIT_LIST_HEAD(&session->spill);
+
+	err = gc_pageset_init(&session->touched, pages);
+	if (err)
+		goto free_session;
+	err = gc_ring_init(&session->ring, entries);
+	if (err)
+		goto free_pageset;
+	trace_guidecopy_arm(id, 0, pages);
+	return session;
+
+free_pageset:
+	gc_pageset_destroy(&session->touched);
+free_session:
+	kfree(session);
+	return ERR_PTR(err);
+}
+
+void gc_session_free(struct gc_session *session)
+{
+	struct gc_spilled *spilled, *next;
+
+	hrtimer_cancel(&session->wake);
+	list_for_each_entry_safe(spilled, next, &session->spill, entry)
+		kfree(spilled);
+	gc_ring_destroy(&session->ring);
+	gc_pageset_destroy(&session->touched);
+	kfree(session);
+}
+
+void gc_session_kill(struct gc_session *session)
+{
+	spin_lock(&session->lock);
+	session->dead = true;
+	spin_unlock(&session->lock);
+	wake_up_all(&session->producers);
+}
+
+bool gc_session_is_dead(struct gc_session *session)
+{
+	return READ_ONCE(session->dead);
+}
+
+static void gc_session_update_kick(struct gc_session *session)
+{
+	lockdep_assert_held(&session->lock);
+	gc_ring_want_kick(&session->ring, session->waiting + session->spill_length);
+}
+
+/* Puts a record into the ring, which has room, and sees to it that the consumer will know. */
+static void gc_session_publish(struct gc_session *session, const struct gc_record *record)
+{
+	lockdep_assert_held(&session->lock);
+	gc_ring_publish(&session->ring, record);
+	/* Here after the barrier of gc_ring_publish(): a consumer that sleeps is seen. */
+	if (waitqueue_active(&session->consumers) && !hrtimer_is_queued(&session->wake))
+		hrtimer_start(&session->wake, ns_to_ktime((u64)READ_ONCE(wake_delay_us) * NSEC_PER_USEC),
+			      HRTIMER_MODE_REL);
+}
+
+/* Whether a new record can be published now: after those that were kept aside. */
+static bool gc_session_has_room(struct gc_session *session)
+{
+	struct gc_spilled *spilled, *next;
+
+	lockdep_assert_held(&session->lock);
+	list_for_each_entry_safe(spilled, next, &session->spill, entry) {
+		if (!gc_ring_has_room(&session->ring))
+			return false;
+		gc_session_publish(session, &spilled->record);
+		list_del(&spilled->entry);
+		kfree(spilled);
+		session->spill_length--;
+		if (!session->spill_length)
+			gc_session_update_kick(session);
+	}
+	return gc_ring_has_room(&session->ring);
+}
+
+static struct gc_record gc_session_record(struct gc_session *session, u64 page, enum gc_kind kind)
+{
+	/* Under the lock, so that the times in the ring do not decrease. */
+	lockdep_assert_held(&session->lock);
+	return (struct gc_record){
+		.page = page,
+		.time_ns = ktime_get_ns(),
+		.tid = task_pid_nr(current),
+		.kind = kind,
+	};
+}
+
+/* The record is where it cannot be lost: the page may be used. */
+static void gc_session_recorded(struct gc_session *session, u64 page, enum gc_kind kind)
+{
+	lockdep_assert_held(&session->lock);
+	session->records++;
+	trace_guidecopy_record(session->id, page, kind);
+	gc_pageset_set(&session->touched, page);
+}
+
+bool gc_session_touch(struct gc_session *session, u64 page, enum gc_kind kind)
+{
+	struct gc_record record;
+	bool done = true;
+
+	if (gc_pageset_test(&session->touched, page))
+		return true;
+
+	spin_lock(&session->lock);
+	if (session->dead || gc_pageset_test(&session->touched, page))
+		goto unlock;
+	done = gc_session_has_room(session);
+	if (done) {
+		record = gc_session_record(session, page, kind);
+		gc_session_publish(session, &record);
+		gc_session_recorded(session, page, kind);
+	}
+unlock:
+	spin_unlock(&session->lock);
+	return done;
+}
+
+int gc_session_spill(struct gc_session *session, u64 page, enum gc_kind kind)
+{
+	struct gc_spilled *spilled;
+
+	spilled = kmalloc(sizeof(*spilled), GFP_KERNEL_ACCOUNT);
+	if (!spilled)
+		return -ENOMEM;
+
+	spin_lock(&session->lock);
+	if (session->dead || gc_pageset_test(&session->touched, page)) {
+		spin_unlock(&session->lock);
+		kfree(spilled);
+		return 0;
+	}
+	spilled->record = gc_session_record(session, page, kind);
+	list_add_tail(&spilled->entry, &session->spill);
+	session->spill_length++;
+	session->spilled++;
+	gc_session_recorded(session, page, kind);
+	gc_session_update_kick(session);
+	spin_unlock(&session->lock);
+	/* The consumer may have made room before it could see that we want a kick. */
+	gc_session_kick(session);
+	return 0;
+}
+
+static bool gc_session_need_not_wait(struct gc_session *session)
+{
+	bool ready;
+
+	spin_lock(&session->lock);
+	ready = session->dead || gc_session_has_room(session);
+	spin_unlock(&session->lock);
+	return ready;
+}
+
+void gc_session_wait(struct gc_session *session, u64 page, unsigned int state)
+{
+	u64 slept;
+
+	spin_lock(&session->lock);
+	session->waiting++;
+	session->blocked++;
+	gc_session_update_kick(session);
+	spin_unlock(&session->lock);
+
+	gc_session_wake_consumers(session);
+	slept = ktime_get_ns();
+	/* A signal ends the wait too; whoever faulted decides what that means. */
+	(void)wait_event_state(session->producers, gc_session_need_not_wait(session), state);
+	slept = ktime_get_ns() - slept;
+
+	spin_lock(&session->lock);
+	session->waiting--;
+	session->blocked_ns += slept;
+	gc_session_update_kick(session);
+	spin_unlock(&session->lock);
+	trace_guidecopy_block(session->id, page, slept);
+}
+
+void gc_session_rearm(struct gc_session *session, u64 first, u64 count)
+{
+	u64 batch;
+
+	trace_guidecopy_arm(session->id, first, count);
+	for (; count; first += batch, count -= batch) {
+		batch = min_t(u64, count, GC_REARM_BATCH);
+		spin_lock(&session->lock);
+		session->rearmed += gc_pageset_clear(&session->touched, first, batch);
+		spin_unlock(&session->lock);
+		cond_resched();
+	}
+}
+
+void gc_session_kick(struct gc_session *session)
+{
+	if (gc_session_need_not_wait(session))
+		wake_up_all(&session->producers);
+}
+
+__poll_t gc_session_poll(struct gc_session *session, struct file *file, poll_table *wait)
+{
+	__poll_t events = 0;
+
+	poll_wait(file, &session->consumers, wait);
+	gc_session_kick(session);
+	/* Pairs with the barrier in gc_ring_publish(). */
+	smp_mb();
+	if (gc_ring_has_unread(&session->ring))
+		events |= EPOLLIN | EPOLLRDNORM;
+	spin_lock(&session->lock);
+	if (session->was_mapped && !session->mappings)
+		events |= EPOLLHUP;
+	spin_unlock(&session->lock);
+	return events;
+}
+
+void gc_session_stats(struct gc_session *session, struct gc_stats *stats)
+{
+	spin_lock(&session->lock);
+	stats->pages = session->touched.pages;
+	stats->touched = session->touched.set;
+	stats->records = session->records;
+	stats->rearmed = session->rearmed;
+	stats->blocked = session->blocked;
+	stats->blocked_ns = session->blocked_ns;
+	stats->spilled = session->spilled;
+	stats->dropped = 0;
+	stats->garbage = session->ring.garbage;
+	stats->waiting = session->waiting;
+	stats->mappings = session->mappings;
+	spin_unlock(&session->lock);
+}
+
+void gc_session_mapped(struct gc_session *session)
+{
+	spin_lock(&session->lock);
+	session->was_mapped = true;
+	session->mappings++;
+	spin_unlock(&session->lock);
+}
+
+void gc_session_unmapped(struct gc_session *session)
+{
+	bool last;
+
+	spin_lock(&session->lock);
+	last = !--session->mappings;
+	spin_unlock(&session->lock);
+	if (last)
+		wake_up_poll(&session->consumers, EPOLLHUP);
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What does a session cost the thread that touches memory for the first time?
+//
+// A private mapping of a shmem file that is all in memory is touched page by page, in order, once by
+// reads and once by writes, in turn with:
+//
+//   plain         a mapping of the file itself, with the kernel's fault-around off, so that both
+//                 sides take exactly one fault per page: the ratio is the cost of capture alone
+//   session       a mapping of a memory node, a second thread reading the ring all the while
+//   fault-around  a mapping of the file itself as the kernel is configured (16 pages per read
+//                 fault): what a session costs beyond its own work, since it must see every page
+//
+// Making and removing the mapping and the session is not timed. Writes never use fault-around.
+#include "capture/session.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <string>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+namespace gc::capture {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+constexpr std::size_t page_size = std::size_t{1} << GC_PAGE_SHIFT;
+constexpr const char* fault_around_path = "/sys/kernel/debug/fault_around_bytes";
+
+struct Options {
+    std::size_t mib = 512;
+    std::size_t repeats = 7;
+    std::string out;
+};
+
+/// The kernel's fault-around off, for as long as this lives.
+class NoFaultAround {
+  public:
+    static Result<NoFaultAround> set() {
+        NoFaultAround setting;
+        std::ifstream(fault_around_path) >> setting.before_;
+        std::ofstream file(fault_around_path);
+        file << page_size << std::flush;
+        if (setting.before_.empty() || !file.good())
+            return fail(ErrorKind::unsupported,
+                        "cannot write {}: run as root with debugfs mounted; without it a plain "
+                        "mapping takes one fault per 16 pages, and the comparison is void",
+                        fault_around_path);
+        return setting;
+    }
+    NoFaultAround(NoFaultAround&& other) noexcept : before_(std::exchange(other.before_, {})) {}
+    NoFaultAround& operator=(NoFaultAround&&) = delete;
+    ~NoFaultAround() {
+        if (!before_.empty())
+            std::ofstream(fault_around_path) << before_ << std::flush;
+    }
+
+  private:
+    NoFaultAround() = default;
+    std::string before_;
+};
+
+/// Nanoseconds per page of touching all of a mapping.
+double touch(const Mapping& memory, bool write) {
+    const auto begin = Clock::now();
+    for (std::size_t at = 0; at < memory.size(); at += page_size) {
+        auto* byte = reinterpret_cast<volatile unsigned char*>(memory.data() + at);
+        if (write)
+            *byte = 1;
+        else
+            (void)*byte;
+    }
+    const std::chrono::duration<double, std::nano> took = Clock::now() - begin;
+    return took.count() / static_cast<double>(memory.size() / page_size);
+}
+
+/// The thread that keeps up with the ring.
+class Consumer {
+  public:
+    explicit Consumer(Session& session) : session_(session), thread_([this] { run(); }) {}
+
+    /// Records read, after everything that is there has been.
+    std::size_t finish() {
+        stop_ = true;
+        thread_.join();
+        return count_;
+    }
+
+  private:
+    void run() {
+        std::vector<Record> records(4096);
+        for (;;) {
+            const bool last = stop_;
+            while (const std::size_t got = session_.read(records).value_or(0))
+                count_ += got;
+            if (last)
+                return;
+            pollfd entry{.fd = session_.fd(), .events = POLLIN, .revents = 0};
+            ::poll(&entry, 1, 20);
+        }
+    }
+
+    Session& session_;
+    std::size_t count_ = 0;
+    std::atomic<bool> stop_ = false;
+    std::jthread thread_;
+};
+
+struct Sample {
+    double ns_per_page;
+    std::uint64_t blocked;
+};
+
+Result<Sample> run_plain(int file, std::size_t size, bool write) {
+    GC_TRY(const Mapping memory,
+           Mapping::map(file, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0, "the file"));
+    return Sample{touch(memory, write), 0};
+}
+
+Result<Sample> run_session(int file, std::size_t size, bool write) {
+    GC_TRY(Session session, Session::create(file, 0, size));
+    const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
+    if (!node)
+        return fail_errno(errno, "open " + session.node());
+    GC_TRY(const Mapping memory, Mapping::map(node.get(), size, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+                                              0, session.node()));
+    Consumer consumer(session);
+    const double ns_per_page = touch(memory, write);
+    const std::size_t count = consumer.finish();
+    if (count != size / page_size)
+        return fail(ErrorKind::protocol, "expected {} records, got {}", size / page_size, count);
+    GC_TRY(const Stats stats, session.stats());
+    return Sample{ns_per_page, stats.blocked};
+}
+
+Result<Sample> run_mode(const std::string& mode, int file, std::size_t size, bool write) {
+    if (mode == "session")
+        return run_session(file, size, write);
+    if (mode == "fault-around")
+        return run_plain(file, size, write);
+    GC_TRY(const NoFaultAround off, NoFaultAround::set());
+    return run_plain(file, size, write);
+}
+
+double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const std::size_t middle = values.size() / 2;
+    return values.size() % 2 != 0 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+json row(const std::string& workload, const std::string& mode, const char* metric, const char* unit,
+         const std::vector<double>& values, double reference) {
+    json out{{"workload", workload},
+             {"mode", mode},
+             {"metric", metric},
+             {"unit", unit},
+             {"median", median(values)},
+             {"min", *std::min_element(values.begin(), values.end())},
+             {"max", *std::max_element(values.begin(), values.end())},
+             {"n", values.size()},
+             {"ratio", nullptr}};
+    if (reference > 0)
+        out["ratio"] = median(values) / reference;
+    return out;
+}
+
+json machine() {
+    utsname name{};
+    ::uname(&name);
+    std::string model = "unknown";
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);)
+        if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
+            model = line.substr(line.find(": ") + 2);
+            break;
+        }
+    return {{"cpu", model},
+            {"cpus", std::thread::hardware_concurrency()},
+            {"kernel", std::string(name.release)},
+            {"virtual", model.find("QEMU") != std::string::npos ||
+                            std::ifstream("/sys/class/dmi/id/sys_vendor").peek() == 'Q'}};
+}
+
+/// All rows of one workload.
+Result<json> run_workload(const std::string& workload, int file, const Options& options) {
+    const bool write = workload == "write";
+    const std::vector<std::string> modes{"plain", "session", "fault-around"};
+    std::map<std::string, std::vector<double>> times;
+    std::vector<double> blocked;
+    for (std::size_t repeat = 0; repeat <= options.repeats; ++repeat)
+        for (const std::string& mode : modes) {
+            GC_TRY(const Sample sample, run_mode(mode, file, options.mib << 20, write));
+            std::fprintf(stderr, "%s %s %zu: %.0f ns per page, blocked %lu times\n",
+                         workload.c_str(), mode.c_str(), repeat, sample.ns_per_page,
+                         static_cast<unsigned long>(sample.blocked));
+            if (repeat == 0)
+                continue;  // warms caches and the allocator
+            times[mode].push_back(sample.ns_per_page);
+            if (mode == "session")
+                blocked.push_back(static_cast<double>(sample.blocked));
+        }
+    json rows = json::array();
+    for (const std::string& mode : modes)
+        rows.push_back(
+            row(workload, mode, "first_touch", "ns/page", times[mode], median(times["plain"])));
+    rows.push_back(row(workload, "session", "blocked", "count", blocked, 0));
+    return rows;
+}
+
+Result<json> run(const Options& options) {
+    const std::size_t size = options.mib << 20;
+    const UniqueFd file(::memfd_create("guidecopy-bench", MFD_CLOEXEC));
+    if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
+        return fail_errno(errno, "memfd");
+    {
+        GC_TRY(const Mapping source, Mapping::map(file.get(), size, PROT_READ | PROT_WRITE,
+                                                  MAP_SHARED, 0, "the file"));
+        touch(source, true);
+    }
+    json rows = json::array();
+    for (const char* workload : {"read", "write"}) {
+        GC_TRY(const json part, run_workload(workload, file.get(), options));
+        rows.insert(rows.end(), part.begin(), part.end());
+    }
+    return json{
+        {"bench", "capture"}, {"reference", "plain"}, {"machine", machine()}, {"rows", rows}};
+}
+
+void print(const json& result) {
+    for (const json& row : result["rows"]) {
+        const std::string ratio =
+            row["ratio"].is_null() ? "" : fmt::format("  ratio {:.3f}", row["ratio"].get<double>());
+        fmt::print("{:6} {:13} {:12} {:10.1f} {}{}\n", row["workload"].get<std::string>(),
+                   row["mode"].get<std::string>(), row["metric"].get<std::string>(),
+                   row["median"].get<double>(), row["unit"].get<std::string>(), ratio);
+    }
+}
+
+Result<Options> parse(int argc, char** argv) {
+    Options options;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const std::string_view key = argv[i];
+        const std::string_view value = argv[i + 1];
+        std::size_t number = 0;
+        std::from_chars(value.data(), value.data() + value.size(), number);
+        if (key == "--out")
+            options.out = value;
+        else if (key == "--mib" && number > 0)
+            options.mib = number;
+        else if (key == "--repeats" && number > 0)
+            options.repeats = number;
+        else
+            return fail(ErrorKind::usage, "unknown or bad option {} {}", key, value);
+    }
+    if (argc % 2 == 0)
+        return fail(ErrorKind::usage,
+                    "usage: capture_bench [--mib 512] [--repeats 7] [--out capture.json]");
+    return options;
+}
+
+Result<void> bench(int argc, char** argv) {
+    GC_TRY(const Options options, parse(argc, argv));
+    GC_TRY(const json result, run(options));
+    print(result);
+    if (!options.out.empty() && !(std::ofstream(options.out) << result.dump(2) << '\n'))
+        return fail(ErrorKind::io, "cannot write {}", options.out);
+    return {};
+}
+
+}  // namespace
+}  // namespace gc::capture
+
+int main(int argc, char** argv) {
+    if (const auto done = gc::capture::bench(argc, argv); !done) {
+        fmt::print(stderr, "capture_bench: {}\n", done.error().message);
+        return 1;
+    }
+    return 0;
+}

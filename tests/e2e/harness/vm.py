@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU processes, and the self-checking guest (tests/guests/memory) as its serial console tells of it."""
+
+import re
+import subprocess
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .environment import ACCEL, SLOW
+from .qmp import Qmp
+from .wait import wait_for
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What source and destination must agree on, and where they may differ (`source_args`, `memory_type`)."""
+
+    machine: str = "q35"
+    cpus: int = 1
+    ram_mib: int = 128
+    backends: int = 1  # more than one: that many NUMA nodes
+    append: str = "mode=check size=16M"
+    args: tuple[str, ...] = ()
+    memory_type: str = "memfd"  # memfd (shared) or ram (anonymous)
+    kernel: Path | None = None  # default: the memory guest
+    initrd: Path | None = None
+
+    def but(self, **changes: object) -> "Spec":
+        return replace(self, **changes)
+
+    def memory_args(self) -> list[str]:
+        share = ",share=on" if self.memory_type == "memfd" else ""
+        size = self.ram_mib // self.backends
+        args: list[str] = []
+        for n in range(self.backends):
+            name = "m" if self.backends == 1 else f"m{n}"
+            args += ["-object", f"memory-backend-{self.memory_type},id={name},size={size}M{share}"]
+            if self.backends > 1:
+                args += ["-numa", f"node,nodeid={n},memdev={name}"]
+        return args
+
+    def command(self, kernel: Path) -> list[str]:
+        machine = self.machine + (",memory-backend=m" if self.backends == 1 else "")
+        cpu = ["-cpu", "host"] if ACCEL == "kvm" else []
+        initrd = ["-initrd", str(self.initrd)] if self.initrd else []
+        return ["qemu-system-x86_64", "-accel", ACCEL, *cpu, "-machine", machine, "-smp", str(self.cpus),
+                "-m", str(self.ram_mib), *self.memory_args(), "-nodefaults", "-no-user-config", "-no-reboot",
+                "-display", "none", "-kernel", str(kernel), *initrd, "-append", self.append, *self.args]
+
+
+@dataclass
+class Progress:
+    """What one vCPU of the memory guest last said: its passes so far, and its errors."""
+
+    passes: int = 0
+    errors: int = 0
+
+
+@dataclass
+class Vm:
+    """A running QEMU with two QMP sockets: `qmp_path` for gcctl, `qmp` for the test."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    qmp_path: Path
+    qmp: Qmp
+    serial_path: Path
+    error_path: Path
+    cpus: int
+    _seen: dict[int, Progress] = field(default_factory=dict)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def serial(self) -> str:
+        return self.serial_path.read_text(errors="replace") if self.serial_path.exists() else ""
+
+    def progress(self) -> dict[int, Progress]:
+        """Of each vCPU that has said something on this console."""
+        seen: dict[int, Progress] = {}
+        # The last line may be unfinished.
+        for line in self.serial().split("\n")[:-1]:
+            if match := re.search(r"(?:G|LAP) (\d+) cpu (\d+) errs (\d+)$", line.rstrip("\r")):
+                passes, cpu, errors = map(int, match.groups())
+                seen[cpu] = Progress(passes, errors)
+        return seen
+
+    def check(self) -> None:
+        """No memory error so far, and no surprise."""
+        text = self.serial()
+        for bad in ("ERR ", "PANIC"):
+            assert bad not in text, f"{self.name}'s guest: {text[text.index(bad):][:500]}"
+        assert text.count("START") <= 1, f"{self.name}'s guest started anew"
+
+    def wait_running(self, passes: int = 2, timeout: float = 20) -> None:
+        """Until each vCPU has done that many more passes than now, without errors."""
+        before = self.progress()
+
+        def advanced() -> bool:
+            assert self.process.poll() is None, f"{self.name} ended: {self.errors()}"
+            self.check()
+            now = self.progress()
+            return all(cpu in now and now[cpu].passes >= before.get(cpu, first).passes + passes
+                       for cpu, first in ((c, now.get(c, Progress())) for c in range(self.cpus)))
+
+        wait_for(f"{self.name}'s guest does {passes} passes on each of {self.cpus} vCPUs", advanced, timeout * SLOW)
+
+    def status(self) -> str:
+        return self.qmp.command("query-status")["status"]
+
+    def migration_status(self) -> str:
+        return self.qmp.command("query-migrate").get("status", "none")
+
+    def errors(self) -> str:
+        return self.error_path.read_text(errors="replace")
+
+    def wait_end(self, timeout: float = 10) -> None:
+        self.process.wait(timeout * SLOW)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.qmp.close()
+
+
+def start(directory: Path, name: str, spec: Spec, kernel: Path, incoming: bool) -> Vm:
+    gcctl_qmp, test_qmp = directory / f"{name}.qmp", directory / f"{name}.test-qmp"
+    serial, errors = directory / f"{name}.serial", directory / f"{name}.stderr"
+    command = spec.command(kernel) + ["-serial", f"file:{serial}"]
+    for path in (gcctl_qmp, test_qmp):
+        command += ["-qmp", f"unix:{path},server=on,wait=off"]
+    if incoming:
+        command += ["-incoming", "defer"]
+    with errors.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        qmp = Qmp(test_qmp, 10 * SLOW)
+    except Exception as error:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"{name} did not start: {errors.read_text()}\n{' '.join(command)}") from error
+    return Vm(name, process, gcctl_qmp, qmp, serial, errors, spec.cpus)

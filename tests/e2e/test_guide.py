@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the guide is for, and what happens when it is lost."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from harness.bench import Bench, Migration
+from harness.environment import MODULE, SLOW
+from harness.vm import Spec
+from harness.wait import wait_for
+
+pytestmark = pytest.mark.lab
+
+HOLD = ("--hold-background", "120s")
+
+
+def chase_faults(bench: Bench, guide: str) -> int:
+    """Demand faults of a pointer chase over 64 MiB, when nothing is sent but what is asked for or guided to."""
+    spec = Spec(ram_mib=192, append="mode=chase size=64M")
+    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, guide=guide)
+    migration.migrate.wait_event("resumed")
+    # The lap under way, and then a full one.
+    migration.destination.wait_running(passes=2, timeout=60)
+    migration.migrate.signal(signal.SIGUSR1)
+    report = migration.wait_completed(spec)
+    migration.destination.check()
+    return report["demand"]["faults"]
+
+
+def test_guide_saves_nine_of_ten_demand_faults(bench: Bench) -> None:
+    without = chase_faults(bench, "off")
+    guided = chase_faults(bench, "on")
+    print(f"demand faults: {without} without a guide, {guided} with one")
+    assert without >= 16384, "the chase is over 16384 pages, and each was asked for"
+    assert guided <= 0.1 * without
+
+
+def start_held(bench: Bench, spec: Spec) -> tuple[Migration, int]:
+    """A migration whose guide runs and whose background waits; and the guide's pid."""
+    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, guide="on")
+    pid = migration.migrate.wait_event("guide-started")["pid"]
+    migration.migrate.wait_event("guide-runs")
+    return migration, pid
+
+
+def finish(migration: Migration, spec: Spec) -> dict:
+    migration.migrate.signal(signal.SIGUSR1)
+    report = migration.wait_completed(spec)
+    migration.destination.wait_running()
+    return report
+
+
+def test_guide_killed(bench: Bench) -> None:
+    spec = Spec()
+    migration, pid = start_held(bench, spec)
+    os.kill(pid, signal.SIGKILL)
+    migration.migrate.wait_event("guide-ended")
+    report = finish(migration, spec)
+    assert report["guide"]["started"]
+    assert report["guide"]["ended"] == "died"
+    assert report["guide"]["reason"]
+
+
+def test_guide_frozen(bench: Bench) -> None:
+    spec = Spec()
+    migration, pid = start_held(bench, spec)
+    os.kill(pid, signal.SIGSTOP)
+    report = finish(migration, spec)
+    assert report["guide"]["started"]
+    assert report["guide"]["ended"] in ("complete", "diverged"), report["guide"]
+    wait_for("the frozen guide is gone", lambda: not os.path.exists(f"/proc/{pid}"), 5 * SLOW)
+
+
+@pytest.fixture
+def without_module() -> Iterator[None]:
+    subprocess.run(["rmmod", "guidecopy"], check=True, timeout=10 * SLOW)
+    yield
+    subprocess.run(["insmod", str(MODULE)], check=True, timeout=10 * SLOW)
+
+
+@pytest.mark.usefixtures("without_module")
+def test_module_absent(bench: Bench) -> None:
+    spec = Spec()
+    report = bench.migrate_completely(bench.start_source(spec), spec, guide="on")
+    assert report["mode"] == "postcopy"
+    assert report["capture"] == "none"
+    assert not report["guide"]["started"]
+    assert report["guide"]["ended"] == "refused"
+    assert "guidecopy" in report["guide"]["reason"]

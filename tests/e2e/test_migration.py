@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""VMs of all supported shapes arrive whole, with and without a guide."""
+
+import pytest
+from harness.bench import Bench
+from harness.vm import Spec
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+def test_machine(bench: Bench, machine: str, cpus: int, guide: str) -> None:
+    spec = Spec(machine=machine, cpus=cpus)
+    report = bench.migrate_completely(bench.start_source(spec), spec, guide=guide)
+    check_mode(report, guide)
+
+
+def test_two_ram_backends(bench: Bench, guide: str) -> None:
+    spec = Spec(cpus=2, backends=2, append="mode=check size=16M spread=1")
+    report = bench.migrate_completely(bench.start_source(spec), spec, guide=guide)
+    check_mode(report, guide)
+
+
+def test_5_gib_sparse_guest(bench: Bench, guide: str) -> None:
+    # Anonymous memory at the destination: there, a zero page takes no memory.
+    spec = Spec(ram_mib=5120, cpus=2, append="mode=check size=16M spread=1")
+    source = bench.start_source(spec)
+    migration = bench.migrate(source, spec.but(memory_type="ram"), guide=guide)
+    report = migration.wait_completed(spec, timeout=90)
+    migration.destination.wait_running()
+    check_mode(report, guide)
+    assert report["pages"]["zero"] > 0.98 * report["pages"]["total"]
+    assert report["bytes"]["total"] < 200 << 20
+
+
+@pytest.mark.parametrize("options", [("--precopy-rounds", "1"), ("--precopy-time", "1s")], ids=["rounds", "time"])
+def test_precopy_first(bench: Bench, guide: str, options: tuple[str, ...]) -> None:
+    spec = Spec()
+    report = bench.migrate_completely(bench.start_source(spec), spec, *options, guide=guide)
+    check_mode(report, guide)
+    # The guest rewrites 16 MiB all the time; the rest of its memory is quiet.
+    assert report["pages"]["precopy"] > 0.5 * report["pages"]["total"]
+
+
+def test_lead_and_bandwidth_are_kept(bench: Bench, guide: str) -> None:
+    spec = Spec()
+    rate = 16 << 20
+    report = bench.migrate_completely(bench.start_source(spec), spec, "--bandwidth", "16M", "--lead", "64", guide=guide)
+    check_mode(report, guide)
+    paced = report["bytes"]["guide"] + report["bytes"]["background"]
+    assert paced < 1.3 * rate * report["total_ms"] / 1000
+
+
+def test_back_and_forth(bench: Bench, guide: str) -> None:
+    spec = Spec()
+    vm = bench.start_source(spec)
+    for _ in range(2):
+        migration = bench.migrate(vm, spec, guide=guide)
+        migration.wait_completed(spec)
+        migration.destination.wait_running()
+        vm = migration.destination
+
+
+def test_anonymous_ram_is_refused_by_name(bench: Bench) -> None:
+    spec = Spec(memory_type="ram")
+    source = bench.start_source(spec)
+    migration = bench.migrate(source, spec)
+    assert migration.migrate.wait() == 3
+    assert "share=on" in migration.migrate.errors()
+    assert source.migration_status() == "none"
+    source.wait_running()
+
+
+def check_mode(report: dict, guide: str) -> None:
+    assert report["mode"] == ("guide" if guide == "on" else "postcopy"), report["guide"]
+    assert report["capture"] == ("kmod" if guide == "on" else "none")
+    assert report["guide"]["started"] == (guide == "on")
+    assert report["guide"]["ended"] == ("complete" if guide == "on" else "off"), report["guide"]
+    assert report["pages"]["guide"] == report["guide"]["pushed"]

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the workload needs of the machine: CPUs, memory, a console, options. */
+#ifndef MACHINE_H
+#define MACHINE_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long u64;
+
+#define PAGE_SIZE 4096ul
+#define PAGE_WORDS (PAGE_SIZE / sizeof(u64))
+
+struct hvm_start_info;
+
+/* The start info's memory map and command line; must come first. */
+void machine_init(const struct hvm_start_info *info);
+/* Starts all other CPUs, each in ap_main(), and returns how many CPUs there are now. */
+u32 machine_start_cpus(void);
+
+/* RAM pages from WORK_START on, as one range of page numbers without holes. */
+u64 ram_pages(void);
+u64 *ram_page(u64 number);
+
+/* The value of NAME=VALUE on the command line, as a number with an optional suffix K, M or G. */
+u64 option_number(const char *name, u64 otherwise);
+/* Whether NAME=WANTED is on the command line. */
+int option_is(const char *name, const char *wanted);
+
+/*
+ * One line on COM1, whole even when several CPUs print: TEXT with a decimal number for each %d, a hexadecimal
+ * one for each %x, a string for each %s.
+ */
+void print(const char *text, ...);
+
+static inline void cpu_relax(void)
+{
+	__asm__ volatile("pause" ::: "memory");
+}
+
+#endif

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What user space may ask, and what it is told when it asks for something else (guidecopy.h).
+#include "support.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace gc::capture::test {
+namespace {
+
+UniqueFd open_control() {
+    return UniqueFd(::open(GC_DEVICE_PATH, O_RDWR | O_CLOEXEC));
+}
+
+gc_session_create valid_create(int backing, std::uint64_t length = page_size) {
+    gc_session_create arg{};
+    arg.size = sizeof(arg);
+    arg.backing_fd = backing;
+    arg.ring_entries = small_ring;
+    arg.length = length;
+    return arg;
+}
+
+/// errno of an ioctl, 0 on success.
+int errno_of(int fd, unsigned long request, void* argument) {
+    return ::ioctl(fd, request, argument) == 0 ? 0 : errno;
+}
+
+int create_errno(const gc_session_create& valid) {
+    gc_session_create arg = valid;
+    return errno_of(open_control().get(), GC_IOC_SESSION_CREATE, &arg);
+}
+
+struct Command {
+    const char* name;
+    unsigned long request;
+    std::size_t size;
+};
+
+constexpr std::array commands{
+    Command{"SESSION_CREATE", GC_IOC_SESSION_CREATE, sizeof(gc_session_create)},
+    Command{"REARM", GC_IOC_REARM, sizeof(gc_rearm)},
+    Command{"KICK", GC_IOC_KICK, sizeof(gc_kick)},
+    Command{"STATS", GC_IOC_STATS, sizeof(gc_stats)},
+};
+
+/// An argument that would be accepted if it were not for its size, with room for a bigger one.
+std::vector<std::byte> argument_for(const Command& command, int backing) {
+    std::vector<std::byte> bytes(3 * page_size);
+    if (command.request == GC_IOC_SESSION_CREATE) {
+        const gc_session_create arg = valid_create(backing);
+        std::memcpy(bytes.data(), &arg, sizeof(arg));
+    } else if (command.request == GC_IOC_REARM) {
+        const gc_rearm arg{.size = 0, .flags = 0, .first = 0, .count = 1};
+        std::memcpy(bytes.data(), &arg, sizeof(arg));
+    }
+    return bytes;
+}
+
+void set_word(std::vector<std::byte>& bytes, std::size_t index, std::uint32_t value) {
+    std::memcpy(bytes.data() + index * sizeof(value), &value, sizeof(value));
+}
+
+class Contract : public testing::Test {
+  protected:
+    /// The command on a control file in the state that it needs.
+    int run(const Command& command, std::vector<std::byte>& argument) {
+        const UniqueFd control = open_control();
+        if (command.request != GC_IOC_SESSION_CREATE) {
+            gc_session_create create = valid_create(file_.get());
+            EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &create), 0);
+        }
+        return errno_of(control.get(), command.request, argument.data());
+    }
+
+    UniqueFd file_ = memory_file(16);
+};
+
+TEST_F(Contract, SizeOfTheArgument) {
+    for (const Command& command : commands) {
+        SCOPED_TRACE(command.name);
+        const auto sized = [&](std::size_t size) {
+            auto argument = argument_for(command, file_.get());
+            set_word(argument, 0, static_cast<std::uint32_t>(size));
+            return run(command, argument);
+        };
+        EXPECT_EQ(sized(command.size), 0);
+        for (std::size_t size = 0; size < command.size; ++size)
+            EXPECT_EQ(sized(size), EINVAL) << size;
+        EXPECT_EQ(sized(command.size + 8), 0) << "zeros of a later version";
+        EXPECT_EQ(sized(page_size), 0);
+        EXPECT_EQ(sized(page_size + 1), E2BIG);
+        EXPECT_EQ(sized(UINT32_MAX), E2BIG);
+    }
+}
+
+TEST_F(Contract, UnknownFieldsMustBeZero) {
+    for (const Command& command : commands) {
+        SCOPED_TRACE(command.name);
+        for (std::size_t at = command.size; at < command.size + 16; ++at) {
+            auto argument = argument_for(command, file_.get());
+            set_word(argument, 0, static_cast<std::uint32_t>(command.size + 16));
+            argument[at] = std::byte{1};
+            EXPECT_EQ(run(command, argument), E2BIG) << at;
+        }
+    }
+}
+
+TEST_F(Contract, FlagsMustBeZero) {
+    for (const Command& command : commands) {
+        SCOPED_TRACE(command.name);
+        for (unsigned bit = 0; bit < 32; ++bit) {
+            auto argument = argument_for(command, file_.get());
+            set_word(argument, 0, static_cast<std::uint32_t>(command.size));
+            set_word(argument, 1, 1U << bit);
+            EXPECT_EQ(run(command, argument), EINVAL) << bit;
+        }
+    }
+}
+
+TEST_F(Contract, BadAddress) {
+    const UniqueFd control = open_control();
+    for (const Command& command : commands) {
+        EXPECT_EQ(errno_of(control.get(), command.request, nullptr), EFAULT) << command.name;
+        // The size is readable, the rest is not.
+        const Pages edge(-1, 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+        ASSERT_EQ(::mprotect(edge.word(1), page_size, PROT_NONE), 0);
+        auto* size = reinterpret_cast<std::uint32_t*>(edge.word(1)) - 1;
+        *size = static_cast<std::uint32_t>(command.size);
+        EXPECT_EQ(errno_of(control.get(), command.request, size), EFAULT) << command.name;
+    }
+}
+
+TEST_F(Contract, UnknownCommands) {
+    const UniqueFd control = open_control();
+    std::array<std::uint32_t, 64> argument{sizeof(argument)};
+    for (unsigned long type : {GC_IOC_TYPE - 1UL, GC_IOC_TYPE + 0UL, GC_IOC_TYPE + 1UL})
+        for (unsigned long nr = 0; nr < 256; ++nr)
+            for (unsigned long direction = 0; direction < 4; ++direction)
+                for (unsigned long size : {0UL, 8UL, 64UL}) {
+                    const unsigned long request = _IOC(direction, type, nr, size);
+                    const bool known = type == GC_IOC_TYPE && nr < commands.size() &&
+                                       direction == _IOC_NONE && size == 0;
+                    if (known)
+                        continue;
+                    ASSERT_EQ(errno_of(control.get(), request, argument.data()), ENOTTY) << request;
+                }
+}
+
+TEST_F(Contract, CommandsNeedASession) {
+    const UniqueFd control = open_control();
+    for (const Command& command : commands) {
+        if (command.request == GC_IOC_SESSION_CREATE)
+            continue;
+        auto argument = argument_for(command, file_.get());
+        set_word(argument, 0, static_cast<std::uint32_t>(command.size));
+        EXPECT_EQ(errno_of(control.get(), command.request, argument.data()), ENOENT)
+            << command.name;
+    }
+    EXPECT_EQ(::mmap(nullptr, page_size, PROT_READ, MAP_SHARED, control.get(), 0), MAP_FAILED);
+    EXPECT_EQ(errno, ENOENT);
+    EXPECT_EQ(poll_events(control.get()), POLLERR);
+}
+
+TEST_F(Contract, OneSessionPerOpenFile) {
+    const UniqueFd control = open_control();
+    gc_session_create first = valid_create(file_.get());
+    ASSERT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &first), 0);
+    EXPECT_TRUE(std::string_view(first.node).starts_with("/dev/guidecopy-mem")) << first.node;
+    gc_session_create second = valid_create(file_.get());
+    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &second), EBUSY);
+}
+
+TEST_F(Contract, FailedCreateLeavesRoomForAnother) {
+    const UniqueFd control = open_control();
+    gc_session_create bad = valid_create(-1);
+    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &bad), EBADF);
+    gc_session_create good = valid_create(file_.get());
+    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &good), 0);
+}
+
+TEST_F(Contract, RefusedBackings) {
+    EXPECT_EQ(create_errno(valid_create(-1)), EBADF);
+    EXPECT_EQ(create_errno(valid_create(1023)), EBADF);
+    const UniqueFd directory(::open("/dev/shm", O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(create_errno(valid_create(directory.get())), ENODEV);
+    const UniqueFd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(create_errno(valid_create(program.get())), ENODEV);
+    const UniqueFd device(::open("/dev/zero", O_RDWR | O_CLOEXEC));
+    EXPECT_EQ(create_errno(valid_create(device.get())), ENODEV);
+    const UniqueFd huge(::memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB));
+    ASSERT_TRUE(huge);
+    ASSERT_EQ(::ftruncate(huge.get(), 2 << 20), 0);
+    EXPECT_EQ(create_errno(valid_create(huge.get())), EOPNOTSUPP);
+    const UniqueFd write_only(
+        ::open(fmt::format("/proc/self/fd/{}", file_.get()).c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_TRUE(write_only);
+    EXPECT_EQ(create_errno(valid_create(write_only.get())), EBADF);
+    const UniqueFd control = open_control();
+    EXPECT_EQ(create_errno(valid_create(control.get())), ENODEV);
+}
+
+TEST_F(Contract, NodeOfASessionIsNoBacking) {
+    Session session = make_session(file_, 16);
+    const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
+    EXPECT_EQ(create_errno(valid_create(node.get())), ENODEV);
+}
+
+TEST_F(Contract, FileOnTmpfsIsABacking) {
+    const std::string path = fmt::format("/dev/shm/guidecopy-test-{}", ::getpid());
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    ASSERT_TRUE(file);
+    ::unlink(path.c_str());
+    ASSERT_EQ(::ftruncate(file.get(), page_size), 0);
+    EXPECT_EQ(create_errno(valid_create(file.get())), 0);
+}
+
+TEST_F(Contract, RangeOfTheFile) {
+    struct Case {
+        std::uint64_t offset;
+        std::uint64_t length;
+        int error;
+    };
+    for (const auto& [offset, length, error] : {
+             Case{0, 16 * page_size, 0},
+             Case{15 * page_size, page_size, 0},
+             Case{0, 0, EINVAL},
+             Case{0, 1, EINVAL},
+             Case{0, page_size + 512, EINVAL},
+             Case{512, page_size, EINVAL},
+             Case{0, 17 * page_size, ERANGE},
+             Case{16 * page_size, page_size, ERANGE},
+             Case{UINT64_MAX - page_size + 1, page_size, ERANGE},
+             Case{UINT64_MAX - page_size + 1, 2 * page_size, ERANGE},
+             Case{0, std::uint64_t{1} << 44, EFBIG},
+             Case{0, UINT64_MAX - page_size + 1, EFBIG},
+         }) {
+        gc_session_create arg = valid_create(file_.get(), length);
+        arg.backing_offset = offset;
+        EXPECT_EQ(create_errno(arg), error) << offset << " " << length;
+    }
+}
+
+TEST_F(Contract, SizeOfTheRing) {
+    struct Case {
+        std::uint32_t entries;
+        int error;
+    };
+    for (const auto& [entries, error] :
+         {Case{0, EINVAL}, Case{1, EINVAL}, Case{32, EINVAL}, Case{63, EINVAL}, Case{64, 0},
+          Case{65, EINVAL}, Case{128, 0}, Case{1U << 20, 0}, Case{(1U << 20) + 1, ENOBUFS},
+          Case{1U << 21, ENOBUFS}, Case{1U << 31, ENOBUFS}, Case{UINT32_MAX, ENOBUFS}}) {
+        gc_session_create arg = valid_create(file_.get());
+        arg.ring_entries = entries;
+        EXPECT_EQ(create_errno(arg), error) << entries;
+    }
+}
+
+TEST_F(Contract, RangeOfRearm) {
+    Session session = make_session(file_, 16);
+    struct Case {
+        std::uint64_t first;
+        std::uint64_t count;
+        int error;
+    };
+    for (const auto& [first, count, error] :
+         {Case{0, 16, 0}, Case{15, 1, 0}, Case{0, 0, EINVAL}, Case{16, 1, ERANGE},
+          Case{0, 17, ERANGE}, Case{1, UINT64_MAX, ERANGE}, Case{UINT64_MAX, 2, ERANGE}}) {
+        gc_rearm arg{.size = sizeof(arg), .flags = 0, .first = first, .count = count};
+        EXPECT_EQ(errno_of(session.fd(), GC_IOC_REARM, &arg), error) << first << " " << count;
+    }
+}
+
+TEST_F(Contract, MappingsOfTheRing) {
+    const Session session = make_session(file_, 16, small_ring);
+    const std::size_t records = small_ring * sizeof(gc_record);
+    struct Case {
+        const char* what;
+        off_t offset;
+        std::size_t length;
+        int prot;
+        int flags;
+        int error;
+    };
+    for (const Case& c : {
+             Case{"consumer", GC_RING_CONSUMER_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, 0},
+             Case{"consumer, reading", GC_RING_CONSUMER_OFFSET, page_size, PROT_READ, MAP_SHARED, 0},
+             Case{"all, reading", 0, 2 * page_size + records, PROT_READ, MAP_SHARED, 0},
+             Case{"producer", GC_RING_PRODUCER_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, EPERM},
+             Case{"records", GC_RING_RECORDS_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, EPERM},
+             Case{"all", 0, 2 * page_size, PROT_READ | PROT_WRITE, MAP_SHARED, EPERM},
+             Case{"private", 0, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, EINVAL},
+             Case{"too long", 0, 3 * page_size + records, PROT_READ, MAP_SHARED, ENXIO},
+             Case{"beyond", off_t{1} << 40, page_size, PROT_READ, MAP_SHARED, ENXIO},
+         }) {
+        void* start = ::mmap(nullptr, c.length, c.prot, c.flags, session.fd(), c.offset);
+        EXPECT_EQ(start == MAP_FAILED ? errno : 0, c.error) << c.what;
+        if (start == MAP_FAILED)
+            continue;
+        const Mapping mapping(start, c.length);
+        if ((c.prot & PROT_WRITE) == 0) {
+            EXPECT_NE(::mprotect(start, c.length, PROT_READ | PROT_WRITE), 0) << c.what;
+        }
+    }
+}
+
+TEST_F(Contract, RingIsNotInherited) {
+    std::string node;
+    {
+        Session session = make_session(file_, 16, small_ring);
+        node = session.node();
+        // A child that keeps running and closes nothing but the descriptor.
+        Child child([&] {
+            ::pause();
+            return 0;
+        });
+        ASSERT_EQ(::access(node.c_str(), F_OK), 0);
+        { [[maybe_unused]] const Session ended = std::move(session); }
+        EXPECT_TRUE(eventually([&] { return ::access(node.c_str(), F_OK) != 0; }, 5s));
+    }
+}
+
+TEST_F(Contract, OthersAreRefused) {
+    const Session session = make_session(file_, 16);
+    struct stat node {};
+    ASSERT_EQ(::stat(session.node().c_str(), &node), 0);
+    EXPECT_EQ(node.st_mode, S_IFCHR | 0600U);
+    EXPECT_EQ(node.st_uid, 0U);
+    struct stat control {};
+    ASSERT_EQ(::stat(GC_DEVICE_PATH, &control), 0);
+    EXPECT_EQ(control.st_mode & 0777U, 0600U);
+    Child other([&] {
+        if (::setgid(65534) != 0 || ::setuid(65534) != 0)
+            return 1;
+        if (::open(GC_DEVICE_PATH, O_RDWR) >= 0 || errno != EACCES)
+            return 2;
+        if (::open(session.node().c_str(), O_RDONLY) >= 0 || errno != EACCES)
+            return 3;
+        const auto probed = Session::probe();
+        return !probed && probed.error().kind == ErrorKind::unsupported ? 0 : 4;
+    });
+    EXPECT_EQ(other.wait(), 0);
+}
+
+TEST_F(Contract, NodeBelongsToWhoMadeTheSession) {
+    // As for a member of the group that the udev rule names: the device is opened, then root is left.
+    Child user([&] {
+        const UniqueFd opened = open_control();
+        if (::setgid(65534) != 0 || ::setuid(65534) != 0)
+            return 1;
+        gc_session_create arg = valid_create(file_.get());
+        if (errno_of(opened.get(), GC_IOC_SESSION_CREATE, &arg) != 0)
+            return 2;
+        const UniqueFd node(::open(arg.node, O_RDWR | O_CLOEXEC));
+        return node ? 0 : 3;
+    });
+    EXPECT_EQ(user.wait(), 0);
+}
+
+TEST_F(Contract, ManySessions) {
+    std::vector<UniqueFd> controls;
+    int error = 0;
+    while (error == 0 && controls.size() < 2000) {
+        controls.push_back(open_control());
+        gc_session_create arg = valid_create(file_.get());
+        error = controls.back() ? errno_of(controls.back().get(), GC_IOC_SESSION_CREATE, &arg)
+                                : errno;
+    }
+    // Descriptors run out before names do, unless the limit is high.
+    EXPECT_TRUE(error == ENOSPC || error == EMFILE) << std::strerror(error);
+    EXPECT_GT(controls.size(), 200U);
+}
+
+}  // namespace
+}  // namespace gc::capture::test

@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs the tests of the module, inside the lab, as root.
+# Usage: run.sh GUIDECOPY.KO MODULE_TEST [GTEST-ARGUMENTS...]
+set -u
+ko=$1 tests=$2
+shift 2
+failed=0
+fail() { echo "FAILED: $*"; failed=1; }
+
+begin="guidecopy: module tests begin $$"
+echo "$begin" >/dev/kmsg
+insmod "$ko" || { echo "FAILED: insmod $ko"; dmesg; exit 1; }
+timeout 600 "$tests" "$@"
+status=$?
+[ $status = 0 ] || fail "module_test: exit status $status"
+
+# Neither an open session, nor an open node, nor a mapping alone lets the module go.
+[ "$(cat /sys/module/guidecopy/refcnt)" = 0 ] || fail "references left after the tests"
+for held in control node mapping; do
+    fifo=$(mktemp -u)
+    mkfifo "$fifo"
+    "$tests" --hold="$held" >"$fifo" &
+    holder=$!
+    read -r -t 20 line <"$fifo"
+    [ "${line:-}" = holding ] || fail "could not hold a $held"
+    rmmod guidecopy 2>/dev/null && fail "module unloaded while a $held was in use"
+    kill "$holder"
+    wait "$holder" 2>/dev/null
+    rm -f "$fifo"
+done
+rmmod guidecopy || fail "module does not unload after use"
+insmod "$ko" && rmmod guidecopy || fail "module does not load a second time"
+
+if dmesg | sed "1,/$begin/d" | grep -E 'WARNING|BUG|Oops|INFO:|RIP:|Call Trace|general protection|leaked|refcount'; then
+    fail "the kernel complained"
+    dmesg | tail -100
+fi
+[ $failed = 0 ] && echo "PASSED: module tests on $(uname -r)"
+exit $failed

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Guide-memory capture by guidecopy.ko: a session over a shared memory file, and its memory node.
+#pragma once
+
+#include "capture/ring_consumer.h"
+#include "util/fd.h"
+
+#include <string>
+
+namespace gc::capture {
+
+class Session final : public Source {
+  public:
+    /// Entries that make a ring of 2 MiB: 256 MiB of guest memory that the guide can be ahead.
+    static constexpr std::uint32_t default_ring_entries = 1U << 16;
+
+    /// Whether the module is there and this process may use it. Errors: unsupported, with the
+    /// command that mends it.
+    static Result<void> probe();
+
+    /// A session over `length` bytes of the file from `offset` on, both multiples of 4 KiB. The
+    /// descriptor may be closed afterwards. The session ends with this object.
+    /// @param ring_entries power of two; the limit on records made and not yet read
+    /// Errors: unsupported when the module is absent or refuses the file, io otherwise.
+    static Result<Session> create(int backing_fd, std::uint64_t offset, std::uint64_t length,
+                                  std::uint32_t ring_entries = default_ring_entries);
+
+    Session(Session&&) = default;
+    Session& operator=(Session&&) = default;
+
+    /// Path of the memory node, to be mapped privately: "/dev/guidecopy-memN".
+    [[nodiscard]] const std::string& node() const { return node_; }
+
+    [[nodiscard]] int fd() const override { return control_.get(); }
+    Result<std::size_t> read(std::span<Record> into) override;
+    Result<Stats> stats() override;
+
+    /// The next access to each of these pages makes a record again. Zaps the range in every process
+    /// that maps the file. Errors: io.
+    Result<void> rearm(std::uint64_t first, std::uint64_t count);
+
+  private:
+    Session(UniqueFd control, std::string node, Mapping consumer_page, Mapping producer_page,
+            Mapping records, RingConsumer ring)
+        : control_(std::move(control)), node_(std::move(node)),
+          consumer_page_(std::move(consumer_page)), producer_page_(std::move(producer_page)),
+          records_(std::move(records)), ring_(ring) {}
+
+    UniqueFd control_;
+    std::string node_;
+    Mapping consumer_page_;
+    Mapping producer_page_;
+    Mapping records_;
+    RingConsumer ring_;
+};
+
+}  // namespace gc::capture

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// gcctl: chooses the command.
+
+#include "cli/arguments.h"
+#include "doctor/command.h"
+#include "migrate/command.h"
+#include "receive/command.h"
+
+#include <array>
+#include <csignal>
+#include <vector>
+
+namespace {
+
+struct Command {
+    std::string_view name;
+    std::string_view what;
+    int (*run)(std::span<const std::string>);
+};
+
+constexpr std::array<Command, 3> commands{{
+    {"migrate", "move a running VM to another host (run at the source)", gc::migrate::command},
+    {"receive", "take a VM (run at the destination)", gc::receive::command},
+    {"doctor", "say what this host lacks for it, and how to mend that", gc::doctor::command},
+}};
+
+void print_usage(std::FILE* to) {
+    fmt::print(to, "usage: gcctl COMMAND [options]\n\nLive migration of KVM virtual machines by "
+                   "guide-copy.\n\nCommands:\n");
+    for (const Command& command : commands)
+        fmt::print(to, "  {:<10}{}\n", command.name, command.what);
+    fmt::print(to, "\n'gcctl COMMAND --help' tells a command's options; 'gcctl --version' the version.\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    // A peer that goes away is an error of write(), to be told in words.
+    std::signal(SIGPIPE, SIG_IGN);
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (arguments.empty()) {
+        print_usage(stderr);
+        return gc::cli::exit_usage;
+    }
+    if (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+        print_usage(stdout);
+        return gc::cli::exit_done;
+    }
+    if (arguments[0] == "--version" || arguments[0] == "-V") {
+        fmt::print("gcctl {}\n", GC_VERSION);
+        return gc::cli::exit_done;
+    }
+    for (const Command& command : commands)
+        if (arguments[0] == command.name)
+            return command.run(std::span(arguments).subspan(1));
+    fmt::print(stderr, "gcctl: '{}' is no command; see gcctl --help\n", arguments[0]);
+    return gc::cli::exit_usage;
+}

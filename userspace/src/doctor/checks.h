@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Whether a host can be the source or the destination of a migration.
+#pragma once
+
+#include "doctor/host.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace gc::doctor {
+
+enum class Verdict {
+    ok,
+    warning,  ///< it works, less well or not always
+    lacking,  ///< it does not work
+};
+
+struct Check {
+    std::string name;  ///< "kvm"; stable, for scripts
+    Verdict verdict = Verdict::ok;
+    std::string found;   ///< what is there, one line
+    std::string remedy;  ///< the command that mends it, or what to do; empty if ok
+};
+
+enum class Role { source, destination, both };
+
+struct Options {
+    Role role = Role::both;
+    std::string qmp;  ///< a QEMU's QMP socket, whose VM is looked at too; may be empty
+};
+
+/// Runs every check of the role. Nothing is changed, on the host or in the VM.
+std::vector<Check> run_checks(const Host& host, const Options& options);
+
+/// No check is `lacking`.
+bool ready(const std::vector<Check>& checks);
+
+// host_checks.cpp; each looks at one thing
+Check check_processor(const Host& host);
+Check check_kernel(const Host& host);
+Check check_kvm(const Host& host);
+Check check_module(const Host& host);
+Check check_userfaultfd(const Host& host);
+Check check_privileges(const Host& host);
+Check check_network_namespaces(const Host& host);
+Check check_tun(const Host& host);
+Check check_huge_pages(const Host& host);
+Check check_descriptors(const Host& host);
+
+// qemu_checks.cpp
+Check check_qemu(const Host& host);
+/// QEMU's version, post-copy, and at the source the VM's memory.
+std::vector<Check> check_vm(const Options& options);
+
+// render.cpp
+/// One line a check, with the remedy below it; and a verdict at the end.
+std::string render_text(const std::vector<Check>& checks);
+/// {"ready": bool, "checks": [{"name", "verdict", "found", "remedy"}]}
+nlohmann::json render_json(const std::vector<Check>& checks);
+
+}  // namespace gc::doctor

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <span>
+#include <string>
+
+namespace gc::doctor {
+
+/// `gcctl doctor ARGS`. @return the exit status: 0 ready, 1 something needed is lacking
+int command(std::span<const std::string> arguments);
+
+}  // namespace gc::doctor

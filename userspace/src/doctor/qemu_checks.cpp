@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "doctor/checks.h"
+#include "qmp/migration.h"
+#include "qmp/ram_blocks.h"
+
+#include <array>
+#include <cstdio>
+
+namespace gc::doctor {
+
+namespace {
+
+constexpr const char* install_qemu = "apt install qemu-system-x86";
+
+Check judge_version(std::string name, int major, int minor, std::string found) {
+    if (major > 7 || (major == 7 && minor >= 2))
+        return {std::move(name), Verdict::ok, std::move(found), ""};
+    return {std::move(name), Verdict::lacking, found + "; 7.2 or later is needed", install_qemu};
+}
+
+/// A second client finds the monitor busy, and a VM can be looked at without one.
+Check unreachable(const Error& error) {
+    return {"vm", Verdict::lacking, error.message,
+            "check the socket's path, and that nobody else is connected to it"};
+}
+
+Check check_postcopy(qmp::Client& client) {
+    constexpr const char* name = "vm-postcopy";
+    const auto capabilities = qmp::query_capabilities(client);
+    if (!capabilities)
+        return {name, Verdict::lacking, capabilities.error().message, "use QEMU 7.2 or later"};
+    if (!capabilities->contains("postcopy-ram"))
+        return {name, Verdict::lacking, "this QEMU has no postcopy-ram", "use QEMU 7.2 or later"};
+    if (capabilities->at("postcopy-ram"))
+        return {name, Verdict::ok, "postcopy-ram is on", ""};
+    // QEMU says only when it is asked to switch it on whether memory and host allow it.
+    if (auto set = qmp::set_capabilities(client, {{"postcopy-ram", true}}); !set)
+        return {name, Verdict::lacking, set.error().message,
+                "at the destination: sysctl -w vm.unprivileged_userfaultfd=1"};
+    (void)qmp::set_capabilities(client, {{"postcopy-ram", false}});
+    return {name, Verdict::ok, "postcopy-ram can be switched on", ""};
+}
+
+Check check_memory(qmp::Client& client) {
+    constexpr const char* name = "vm-memory";
+    const auto blocks = qmp::ram_blocks(client);
+    if (!blocks)
+        return {name, Verdict::lacking, blocks.error().message, "run gcctl with sudo"};
+    std::string found;
+    for (const qmp::RamBlock& block : *blocks) {
+        if (!block.is_guest_ram())
+            continue;
+        const auto text = fmt::format("{}: {} MiB, {}", block.name, block.length >> 20,
+                                      qmp::to_string(block.backing));
+        if (block.backing != qmp::Backing::shmem)
+            return {name, Verdict::lacking, text, qmp::how_to_share(block)};
+        found += (found.empty() ? "" : "; ") + text;
+    }
+    return {name, Verdict::ok, found, ""};
+}
+
+}  // namespace
+
+Check check_qemu(const Host& host) {
+    constexpr const char* name = "qemu";
+    constexpr std::array<const char*, 4> programs = {"/usr/bin/qemu-system-x86_64",
+                                                     "/usr/local/bin/qemu-system-x86_64",
+                                                     "/usr/libexec/qemu-kvm", "/usr/bin/kvm"};
+    for (const char* program : programs) {
+        if (!host.exists(program))
+            continue;
+        const auto text = output_of({host.path(program), "--version"});
+        int major = 0;
+        int minor = 0;
+        if (!text || std::sscanf(text->c_str(), "QEMU emulator version %d.%d", &major, &minor) != 2)
+            return {name, Verdict::lacking, fmt::format("{} --version says nothing", program),
+                    install_qemu};
+        return judge_version(name, major, minor, text->substr(0, text->find('\n')));
+    }
+    return {name, Verdict::lacking, "no QEMU for x86-64 is installed", install_qemu};
+}
+
+std::vector<Check> check_vm(const Options& options) {
+    auto client = qmp::Client::connect(options.qmp);
+    if (!client)
+        return {unreachable(client.error())};
+    const qmp::Version& version = client->version();
+    std::vector<Check> checks = {
+        judge_version("vm", version.major, version.minor, "QEMU " + version.text())};
+    checks.push_back(check_postcopy(*client));
+    if (options.role != Role::destination)
+        checks.push_back(check_memory(*client));
+    return checks;
+}
+
+}  // namespace gc::doctor

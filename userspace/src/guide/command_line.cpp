@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The table of QEMU's options: what the guide does with each. An option that is not here is
+// refused.
+#include "guide/command_line.h"
+
+#include "guide/derivation.h"
+
+#include <algorithm>
+
+namespace gc::guide {
+
+namespace {
+
+enum class Argument { none, required };
+
+struct Rule {
+    std::string_view name;
+    Argument argument;
+    Translate translate;
+};
+
+Result<void> keep(Derivation& derivation, const SourceOption& option) {
+    derivation.emit(option.name, option.value);
+    return {};
+}
+
+Result<void> keep_flag(Derivation& derivation, const SourceOption& option) {
+    derivation.emit(option.name);
+    return {};
+}
+
+Result<void> drop(Derivation&, const SourceOption&) {
+    return {};
+}
+
+/// -serial, -parallel and -debugcon make a device: it stays, its other end goes. A reference to a
+/// -chardev stays, since that is a null device of the same id.
+Result<void> to_null(Derivation& derivation, const SourceOption& option) {
+    const bool stays = option.value == "none" || option.value.starts_with("chardev:");
+    derivation.emit(option.name, stays ? option.value : "null");
+    return {};
+}
+
+Result<void> translate_machine(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(auto machine, OptionList::parse(option.value, "type"));
+    for (const char* key : {"memory-encryption", "confidential-guest-support"})
+        if (machine.has(key))
+            return refuse(fmt::format("-machine {}=...", key), "its memory cannot be read");
+    machine.remove("dumpdtb");
+    derivation.emit("machine", machine.print("type"));
+    return {};
+}
+
+/// It also tells the firmware that there is no screen (graphics=off, softmmu/vl.c).
+Result<void> translate_nographic(Derivation& derivation, const SourceOption&) {
+    derivation.emit("machine", "graphics=off");
+    return {};
+}
+
+Result<void> translate_overcommit(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(auto overcommit, OptionList::parse(option.value));
+    overcommit.remove("mem-lock");  // would touch, and so copy, all of the guide's memory
+    if (!overcommit.entries().empty())
+        derivation.emit("overcommit", overcommit.print());
+    return {};
+}
+
+Result<void> translate_set(Derivation& derivation, const SourceOption& option) {
+    if (!option.value.starts_with("device."))
+        return refuse("-set " + option.value, "it changes an option that was replaced");
+    return keep(derivation, option);
+}
+
+Result<void> refuse_option(Derivation&, const SourceOption& option) {
+    return refuse(fmt::format("-{}", option.name),
+                  "it reaches out of QEMU in a way that has no harmless form");
+}
+
+constexpr auto flag = Argument::none;
+constexpr auto value = Argument::required;
+
+// In the order of qemu-options.hx (7.2 to 11). Options removed from QEMU before 7.2 are not here.
+constexpr Rule rules[] = {
+    // machine
+    {"machine", value, translate_machine},
+    {"M", value, translate_machine},
+    {"cpu", value, keep},
+    {"accel", value, keep},
+    {"smp", value, keep},
+    {"numa", value, keep},
+    {"add-fd", value, drop},
+    {"set", value, translate_set},
+    {"global", value, keep},
+    {"boot", value, keep},
+    {"m", value, keep},
+    {"mem-path", value, drop},
+    {"mem-prealloc", flag, drop},
+    {"k", value, drop},
+    {"audio", value, translate_audio},
+    {"audiodev", value, translate_audiodev},
+    {"device", value, translate_device},
+    {"name", value, drop},
+    {"uuid", value, keep},
+    // disks
+    {"fda", value, translate_disk_shorthand},
+    {"fdb", value, translate_disk_shorthand},
+    {"hda", value, translate_disk_shorthand},
+    {"hdb", value, translate_disk_shorthand},
+    {"hdc", value, translate_disk_shorthand},
+    {"hdd", value, translate_disk_shorthand},
+    {"cdrom", value, translate_disk_shorthand},
+    {"blockdev", value, translate_blockdev},
+    {"drive", value, translate_drive},
+    {"mtdblock", value, translate_disk_shorthand},
+    {"sd", value, translate_disk_shorthand},
+    {"pflash", value, translate_disk_shorthand},
+    {"snapshot", flag, drop},
+    {"fsdev", value, refuse_option},
+    {"virtfs", value, refuse_option},
+    {"iscsi", value, drop},
+    // USB, display
+    {"usb", flag, keep_flag},
+    {"usbdevice", value, translate_usbdevice},
+    {"display", value, drop},
+    {"nographic", flag, translate_nographic},
+    {"curses", flag, drop},
+    {"sdl", flag, drop},
+    {"spice", value, drop},
+    {"portrait", flag, drop},
+    {"rotate", value, drop},
+    {"vga", value, keep},
+    {"full-screen", flag, drop},
+    {"g", value, keep},
+    {"vnc", value, drop},
+    // x86
+    {"win2k-hack", flag, keep_flag},
+    {"no-fd-bootchk", flag, keep_flag},
+    {"no-acpi", flag, keep_flag},
+    {"no-hpet", flag, keep_flag},
+    {"acpitable", value, keep},
+    {"smbios", value, keep},
+    // network
+    {"netdev", value, translate_netdev},
+    {"nic", value, translate_nic},
+    {"net", value, translate_net},
+    // character devices, TPM
+    {"chardev", value, translate_chardev},
+    {"tpmdev", value, refuse_option},
+    // boot
+    {"bios", value, keep},
+    {"kernel", value, keep},
+    {"shim", value, keep},
+    {"append", value, keep},
+    {"initrd", value, keep},
+    {"dtb", value, keep},
+    {"compat", value, keep},
+    {"fw_cfg", value, keep},
+    {"option-rom", value, keep},
+    {"L", value, keep},
+    {"serial", value, to_null},
+    {"parallel", value, to_null},
+    {"debugcon", value, to_null},
+    // monitors and debugging
+    {"monitor", value, drop},
+    {"qmp", value, drop},
+    {"qmp-pretty", value, drop},
+    {"mon", value, drop},
+    {"pidfile", value, drop},
+    {"preconfig", flag, drop},
+    {"S", flag, drop},
+    {"overcommit", value, translate_overcommit},
+    {"gdb", value, drop},
+    {"s", flag, drop},
+    {"d", value, drop},
+    {"D", value, drop},
+    {"dfilter", value, drop},
+    {"seed", value, keep},
+    {"enable-kvm", flag, keep_flag},
+    {"no-reboot", flag, keep_flag},
+    {"no-shutdown", flag, keep_flag},
+    {"action", value, keep},
+    {"loadvm", value, drop},
+    {"daemonize", flag, drop},
+    {"rtc", value, keep},
+    {"icount", value, keep},
+    {"watchdog", value, keep},
+    {"watchdog-action", value, keep},
+    {"echr", value, drop},
+    {"incoming", value, drop},
+    {"only-migratable", flag, keep_flag},
+    {"nodefaults", flag, keep_flag},
+    {"chroot", value, drop},
+    {"runas", value, drop},
+    {"run-with", value, drop},
+    {"async-teardown", flag, drop},
+    {"sandbox", value, keep},
+    {"readconfig", value, refuse_option},
+    {"no-user-config", flag, keep_flag},
+    {"nouserconfig", flag, keep_flag},
+    {"trace", value, drop},
+    {"plugin", value, refuse_option},
+    {"qtest", value, refuse_option},
+    {"qtest-log", value, drop},
+    {"msg", value, drop},
+    {"object", value, translate_object},
+    {"enable-sync-profile", flag, drop},
+    {"perfmap", flag, drop},
+    {"jitdump", flag, drop},
+    {"semihosting", flag, refuse_option},
+    {"semihosting-config", value, refuse_option},
+    {"id", value, drop},  // of Proxmox VE's QEMU
+    {"xen-domid", value, refuse_option},
+    {"xen-attach", flag, refuse_option},
+};
+
+const Rule* find_rule(std::string_view name) {
+    const auto rule = std::find_if(std::begin(rules), std::end(rules),
+                                   [&](const Rule& candidate) { return candidate.name == name; });
+    return rule != std::end(rules) ? rule : nullptr;
+}
+
+/// Splits the source's argv as lookup_opt (softmmu/vl.c) does.
+Result<std::vector<SourceOption>> split(std::span<const std::string> arguments) {
+    std::vector<SourceOption> options;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        const std::string& argument = arguments[i];
+        if (!argument.starts_with('-') || argument == "-") {
+            options.push_back({"", argument});
+            continue;
+        }
+        const std::string name = argument.substr(argument.starts_with("--") ? 2 : 1);
+        const Rule* rule = find_rule(name);
+        if (rule == nullptr)
+            return refuse(argument, "this option is not known");
+        if (rule->argument == Argument::none) {
+            options.push_back({name, ""});
+            continue;
+        }
+        if (++i == arguments.size())
+            return fail(ErrorKind::usage, "{} at the end of the source's command line", argument);
+        options.push_back({name, arguments[i]});
+    }
+    return options;
+}
+
+/// What every guide has: no screen, no monitor but ours, and it waits for its device state.
+void emit_own_options(Derivation& derivation) {
+    derivation.guide.qmp_fd = derivation.take_fds(1);
+    derivation.emit("name", "guidecopy-guide,debug-threads=on");
+    derivation.emit("display", "none");
+    derivation.emit("monitor", "none");
+    derivation.emit("chardev", fmt::format("socket,id=gcqmp,fd={}", derivation.guide.qmp_fd));
+    derivation.emit("mon", "chardev=gcqmp,mode=control");
+    derivation.emit("incoming", "defer");
+}
+
+}  // namespace
+
+Result<GuideCommandLine> derive_guide_command_line(std::span<const std::string> source_argv,
+                                                   const GuideSubstitutes& substitutes) {
+    if (source_argv.empty())
+        return fail(ErrorKind::usage, "the source's command line is empty");
+    GC_TRY(const auto options, split(source_argv.subspan(1)));
+    Derivation derivation(substitutes, source_argv[0]);
+    GC_CHECK(derivation.survey(options));
+    for (const SourceOption& option : options) {
+        const Translate translate =
+            option.name.empty() ? translate_disk_shorthand : find_rule(option.name)->translate;
+        GC_CHECK(translate(derivation, option));
+    }
+    GC_CHECK(emit_default_memory(derivation));
+    emit_own_options(derivation);
+    return std::move(derivation.guide);
+}
+
+}  // namespace gc::guide

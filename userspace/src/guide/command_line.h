@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Derives the guide's command line from the source's: the same machine, CPUs and devices, with
+// every back end replaced by one that has no effect outside the guide. No I/O.
+#pragma once
+
+#include "util/error.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gc::guide {
+
+/// A file that the guide maps privately as its memory. It must be one on which
+/// fallocate(FALLOC_FL_PUNCH_HOLE) fails, as on the module's memory node: the guide keeps its
+/// balloon device, whose discards would otherwise reach the source's memory
+/// (ram_block_discard_range, 7.2).
+struct MemoryNode {
+    std::string path;
+    std::uint64_t size = 0;  ///< bytes
+};
+
+/// What the caller knows and a command line does not tell. Maps that are left empty have safe
+/// defaults, except for the memory.
+struct GuideSubstitutes {
+    /// Memory backend id ("pc.ram" and the like where the source has no -object for it) -> node.
+    std::map<std::string, MemoryNode, std::less<>> memory;
+    /// Image file name as in the source's command line -> number of backing files below it, so that
+    /// none of them is locked. Not needed where -blockdev gives the chain.
+    std::map<std::string, unsigned, std::less<>> backing_files;
+    /// Netdev id -> whether the source's tap has IFF_VNET_HDR. Needed only where the tap came as a
+    /// descriptor (fd=); default: what libvirt does, on with virtio-net and off with other NICs.
+    std::map<std::string, bool, std::less<>> vnet_hdr;
+    /// The descriptors to be inherited are numbered upwards from here.
+    int first_fd = 10;
+};
+
+/// A tap device that the guide expects at descriptors first_fd ... first_fd + queues - 1.
+struct TapRequest {
+    std::string netdev;
+    unsigned queues = 1;
+    bool vnet_hdr = true;
+    int first_fd = -1;
+};
+
+struct GuideCommandLine {
+    std::vector<std::string> argv;  ///< argv[0] as in the source's
+    int qmp_fd = -1;                ///< the guide speaks QMP on this inherited stream socket
+    std::vector<TapRequest> taps;
+    bool needs_scratch = false;      ///< QEMU will make disk overlays in $TMPDIR
+    std::vector<std::string> notes;  ///< what differs from the source on purpose, one sentence each
+};
+
+/// @param source_argv the source's /proc/PID/cmdline
+/// The guide starts with `-incoming defer`.
+/// Errors: unsupported, naming the device or option that cannot be made harmless, and why; usage
+/// when a substitute is missing.
+Result<GuideCommandLine> derive_guide_command_line(std::span<const std::string> source_argv,
+                                                   const GuideSubstitutes& substitutes);
+
+}  // namespace gc::guide

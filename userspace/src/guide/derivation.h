@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the parts of the command line's derivation share. Internal to guide/.
+#pragma once
+
+#include "guide/command_line.h"
+#include "guide/option_list.h"
+
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gc::guide {
+
+/// One option of the source: its name as in the table ("drive"), and its argument.
+struct SourceOption {
+    std::string name;
+    std::string value;
+};
+
+/// The state of one derivation. Options are looked at twice: first `survey` learns what refers to
+/// what, then each is translated in its place.
+class Derivation {
+  public:
+    Derivation(const GuideSubstitutes& known, std::string argv0)
+        : substitutes(known), next_fd_(known.first_fd) {
+        guide.argv.push_back(std::move(argv0));
+    }
+
+    Result<void> survey(std::span<const SourceOption> options);
+
+    void emit(std::string_view option) { guide.argv.push_back("-" + std::string(option)); }
+    void emit(std::string_view option, std::string value) {
+        emit(option);
+        guide.argv.push_back(std::move(value));
+    }
+    void note(std::string text);
+    int take_fds(unsigned count);
+    /// Whether the guide's tap must speak virtio's packet header.
+    [[nodiscard]] bool wants_vnet_hdr(const OptionList& netdev) const;
+
+    const GuideSubstitutes& substitutes;
+    GuideCommandLine guide;
+    std::vector<OptionList> devices;                    ///< every -device
+    std::map<std::string, nlohmann::json> block_nodes;  ///< every -blockdev by node name
+    std::set<std::string> child_nodes;                  ///< block nodes that others are built on
+    std::set<std::string> used_memory;                  ///< substitutes that -object lines took
+    bool machine_has_memory_backend = false;
+
+  private:
+    int next_fd_;
+};
+
+/// Translates one option; nothing emitted means that it is dropped.
+using Translate = Result<void> (*)(Derivation&, const SourceOption&);
+
+// disks.cpp
+Result<void> translate_drive(Derivation&, const SourceOption&);
+Result<void> translate_blockdev(Derivation&, const SourceOption&);
+/// -hda, -cdrom, -fda, -pflash, -sd, -mtdblock, and an image without an option
+Result<void> translate_disk_shorthand(Derivation&, const SourceOption&);
+
+// networks.cpp
+Result<void> translate_netdev(Derivation&, const SourceOption&);
+Result<void> translate_nic(Derivation&, const SourceOption&);
+Result<void> translate_net(Derivation&, const SourceOption&);
+
+// objects.cpp
+Result<void> translate_object(Derivation&, const SourceOption&);
+Result<void> translate_device(Derivation&, const SourceOption&);
+Result<void> translate_chardev(Derivation&, const SourceOption&);
+Result<void> translate_audiodev(Derivation&, const SourceOption&);
+Result<void> translate_audio(Derivation&, const SourceOption&);
+Result<void> translate_usbdevice(Derivation&, const SourceOption&);
+/// The machine's own memory, where the source has no -object for it.
+Result<void> emit_default_memory(Derivation&);
+
+/// "VFIO devices cannot be made harmless: ..." as an Error unsupported.
+[[nodiscard]] Unexpected refuse(std::string_view what, std::string_view why);
+
+}  // namespace gc::guide

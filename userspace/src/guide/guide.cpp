@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "guide/guide.h"
+
+#include "guide/images.h"
+#include "qmp/migration.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <fstream>
+#include <guidecopy.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace gc {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto start_timeout = 30s;
+constexpr auto load_timeout = 10s;
+constexpr auto watch_interval = 200ms;
+/// The guide's descriptors: the stream that it loads, then what the command line asks for.
+constexpr int incoming_number = 10;
+/// What the guide may write to its disks before they are full.
+constexpr std::uint64_t scratch_bytes = std::uint64_t{1} << 30;
+
+struct SocketPair {
+    UniqueFd ours;
+    UniqueFd theirs;
+};
+
+Result<SocketPair> socket_pair() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        return fail_errno(errno, "socketpair");
+    return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+Result<std::vector<std::string>> command_line_of(pid_t pid) {
+    std::ifstream file(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
+    std::vector<std::string> arguments;
+    for (std::string argument; std::getline(file, argument, '\0');)
+        arguments.push_back(argument);
+    if (arguments.empty())
+        return fail(ErrorKind::io, "cannot read the command line of the source QEMU, process {}", pid);
+    return arguments;
+}
+
+/// The guide runs as the source's user.
+Result<void> give_node_to(const std::string& node, pid_t pid) {
+    struct stat process {};
+    if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)
+        return fail_errno(errno, fmt::format("look at the source QEMU, process {}", pid));
+    if (process.st_uid != ::geteuid() && ::chown(node.c_str(), process.st_uid, process.st_gid) != 0)
+        return fail_errno(errno, fmt::format("give {} to the user {}", node, process.st_uid));
+    return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
+                                              std::vector<ImageBlock> memory, std::uint32_t lead) {
+    GC_TRY(Waker news, Waker::create());
+    std::unique_ptr<Guide> guide(new Guide(std::move(news)));
+    GC_CHECK(guide->capture_memory(std::move(memory), source, lead));
+    GC_CHECK(guide->start_process(source_qmp, source));
+    return guide;
+}
+
+Guide::~Guide() { stop(); }
+
+Result<void> Guide::capture_memory(std::vector<ImageBlock> memory, pid_t source, std::uint32_t lead) {
+    const auto share = std::max<std::uint32_t>(1, lead / static_cast<std::uint32_t>(memory.size()));
+    const std::uint32_t entries = std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
+    for (ImageBlock& block : memory) {
+        GC_TRY(capture::Session session,
+               capture::Session::create(block.file.get(), block.offset, block.length, entries));
+        GC_CHECK(give_node_to(session.node(), source));
+        captured_.push_back({block.name, block.backend, block.length, std::move(session)});
+    }
+    return {};
+}
+
+Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
+    guide::GuideSubstitutes substitutes;
+    substitutes.first_fd = incoming_number + 1;
+    for (const Captured& captured : captured_)
+        substitutes.memory[captured.backend] = {captured.session.node(), captured.length};
+    GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
+    GC_TRY(const std::vector<std::string> source_argv, command_line_of(source));
+    GC_TRY(guide::GuideCommandLine derived,
+           guide::derive_guide_command_line(source_argv, substitutes));
+    GC_TRY(quarantine_, guide::Quarantine::create(derived.taps));
+
+    UniqueFd scratch;
+    if (derived.needs_scratch) {
+        GC_TRY(scratch, guide::make_scratch(scratch_bytes));
+    }
+    GC_TRY(SocketPair monitor, socket_pair());
+    GC_TRY(SocketPair incoming, socket_pair());
+    guide::SpawnOptions options;
+    options.source = source;
+    options.argv = std::move(derived.argv);
+    options.network_namespace = quarantine_->network_namespace();
+    options.scratch = scratch.get();
+    options.inherited = {{monitor.theirs.get(), derived.qmp_fd},
+                         {incoming.theirs.get(), incoming_number}};
+    for (std::size_t i = 0; i < derived.taps.size(); ++i)
+        for (unsigned queue = 0; queue < derived.taps[i].queues; ++queue)
+            options.inherited.push_back({quarantine_->taps()[i].queues[queue].get(),
+                                         derived.taps[i].first_fd + static_cast<int>(queue)});
+    GC_TRY(process_, guide::Process::spawn(options));
+    quarantine_->release_taps();
+    incoming_ = std::move(incoming.ours);
+    monitor.theirs.reset();
+
+    auto qmp = qmp::Client::from_fd(std::move(monitor.ours), start_timeout, "the guide's monitor");
+    if (!qmp) {
+        const auto exit = process_.poll_exit();
+        return fail(ErrorKind::unsupported, "the guide QEMU did not start: {}",
+                    exit ? fmt::format("{}: {}", exit->how, exit->last_words) : qmp.error().message);
+    }
+    qmp_.emplace(std::move(*qmp));
+    return {};
+}
+
+std::vector<GuideFeed> Guide::feeds() {
+    std::vector<GuideFeed> feeds;
+    for (Captured& captured : captured_)
+        feeds.push_back({captured.block, &captured.session});
+    return feeds;
+}
+
+void Guide::load(std::vector<std::byte> stream) {
+    worker_ = std::thread([this, stream = std::move(stream)] { work(stream); });
+}
+
+void Guide::work(std::span<const std::byte> stream) {
+    const auto begun = std::chrono::steady_clock::now();
+    std::optional<GuideEnd> end;
+    if (auto running = load_and_run(stream); !running) {
+        end = GuideEnd{"died", running.error().message};
+    } else {
+        {
+            const std::lock_guard lock(mutex_);
+            loaded_ = std::chrono::steady_clock::now() - begun;
+        }
+        news_.signal();
+        end = watch();
+    }
+    const std::lock_guard lock(mutex_);
+    end_ = std::move(end);
+    news_.signal();
+}
+
+Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
+    GC_CHECK(qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number)));
+    GC_CHECK(write_all(incoming_.get(), stream));
+    ::shutdown(incoming_.get(), SHUT_WR);
+    const auto deadline = std::chrono::steady_clock::now() + load_timeout;
+    for (;;) {
+        GC_TRY(const qmp::MigrationStatus status, qmp::query_migrate(*qmp_));
+        if (status.completed())
+            break;
+        if (status.failed() || std::chrono::steady_clock::now() > deadline)
+            return fail(ErrorKind::io, "the guide did not load the device state: '{}' {}", status.status,
+                        status.error);
+        std::this_thread::sleep_for(1ms);
+    }
+    // It starts by itself if the state says that the VM ran; that is known only when it was loaded.
+    GC_TRY(const qmp::RunState state, qmp::query_status(*qmp_));
+    return state.running ? Result<void>{} : qmp::cont(*qmp_);
+}
+
+GuideEnd Guide::watch() {
+    while (!stopping_) {
+        const auto event = qmp_->next_event(watch_interval);
+        if (!event)
+            return {"died", event.error().message};
+        if (!*event)
+            continue;
+        const std::string& name = (*event)->name;
+        if (name == "STOP" || name == "SHUTDOWN" || name == "RESET" || name == "GUEST_PANICKED" ||
+            name == "BLOCK_IO_ERROR")
+            return {"diverged", fmt::format("it went where the VM did not go: {}", name)};
+    }
+    return {"complete", ""};
+}
+
+std::optional<std::chrono::nanoseconds> Guide::take_loaded() {
+    const std::lock_guard lock(mutex_);
+    news_.clear();
+    return std::exchange(loaded_, std::nullopt);
+}
+
+std::optional<GuideEnd> Guide::check() {
+    // Its death is seen here first, while it waits to be loaded there is nobody else to see it.
+    if (const auto exit = process_.poll_exit())
+        return GuideEnd{"died", fmt::format("{}{}{}", exit->how, exit->last_words.empty() ? "" : ": ",
+                                            exit->last_words)};
+    const std::lock_guard lock(mutex_);
+    return end_;
+}
+
+GuideTotals Guide::stop() {
+    stopping_ = true;
+    GuideTotals totals;
+    if (!process_)
+        return totals;
+    (void)process_.kill();
+    if (worker_.joinable())
+        worker_.join();
+    for (Captured& captured : captured_) {
+        if (const auto stats = captured.session.stats()) {
+            totals.records += stats->records;
+            totals.dropped += stats->dropped;
+            totals.blocked += std::chrono::nanoseconds(stats->blocked_ns);
+        }
+    }
+    return totals;
+}
+
+}  // namespace gc

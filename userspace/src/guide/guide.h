@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The guide: a second copy of the VM that runs at the source, without any effect, to show which
+// pages the real one will touch.
+#pragma once
+
+#include "capture/session.h"
+#include "guide/process.h"
+#include "guide/quarantine.h"
+#include "qmp/client.h"
+#include "transfer/guide_feed.h"
+#include "transfer/source_image.h"
+#include "util/mailbox.h"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace gc {
+
+/// How a guide ended by itself.
+struct GuideEnd {
+    std::string_view how;  ///< "died" or "diverged"
+    std::string reason;    ///< one sentence
+};
+
+/// Sums over all of the guide's memory.
+struct GuideTotals {
+    std::uint64_t records = 0;
+    std::uint64_t dropped = 0;
+    std::chrono::nanoseconds blocked{0};
+};
+
+class Guide {
+  public:
+    /// Starts a guide of the VM in a source QEMU and waits until it is ready to load. The VM is not
+    /// touched.
+    /// @param memory the files of the VM's RAM, by RAM block
+    /// @param lead pages touched and not yet sent, at most, over all RAM blocks
+    /// Errors: unsupported (a device that cannot be made harmless, the module is missing), io.
+    static Result<std::unique_ptr<Guide>> prepare(qmp::Client& source_qmp, pid_t source,
+                                                  std::vector<ImageBlock> memory, std::uint32_t lead);
+    ~Guide();
+    Guide(const Guide&) = delete;
+    Guide& operator=(const Guide&) = delete;
+
+    [[nodiscard]] pid_t pid() const { return process_.pid(); }
+
+    /// Where the pages it touches can be read. Valid as long as this object is.
+    [[nodiscard]] std::vector<GuideFeed> feeds();
+
+    /// Loads the device state and lets the guide run, in a thread of its own: neither the VM's
+    /// switch-over nor its page faults wait for the guide.
+    void load(std::vector<std::byte> stream);
+
+    /// Readable when check() or take_loaded() may have news.
+    [[nodiscard]] int fd() const { return news_.fd(); }
+    /// How long loading took, once, when the guide has begun to run.
+    std::optional<std::chrono::nanoseconds> take_loaded();
+    /// Whether the guide has ended by itself.
+    std::optional<GuideEnd> check();
+
+    /// Kills it. @return what was captured
+    GuideTotals stop();
+
+  private:
+    explicit Guide(Waker news) : news_(std::move(news)) {}
+
+    Result<void> capture_memory(std::vector<ImageBlock> memory, pid_t source, std::uint32_t lead);
+    Result<void> start_process(qmp::Client& source_qmp, pid_t source);
+    void work(std::span<const std::byte> stream);
+    Result<void> load_and_run(std::span<const std::byte> stream);
+    GuideEnd watch();
+
+    struct Captured {
+        std::string block;
+        std::string backend;
+        std::uint64_t length;
+        capture::Session session;
+    };
+    std::vector<Captured> captured_;
+    Waker news_;
+    std::optional<guide::Quarantine> quarantine_;
+    guide::Process process_;
+    std::optional<qmp::Client> qmp_;  ///< the worker's, once that runs
+    UniqueFd incoming_;               ///< our end of the guide's migration socket
+    std::thread worker_;
+    std::atomic<bool> stopping_ = false;
+    std::mutex mutex_;  ///< for what follows
+    std::optional<std::chrono::nanoseconds> loaded_;
+    std::optional<GuideEnd> end_;
+};
+
+}  // namespace gc

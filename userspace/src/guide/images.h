@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What QEMU says about its disk images that its command line does not.
+#pragma once
+
+#include "qmp/client.h"
+
+#include <map>
+#include <string>
+
+namespace gc::guide {
+
+/// Image file name -> number of backing files below it, for GuideSubstitutes::backing_files.
+Result<std::map<std::string, unsigned, std::less<>>> backing_file_counts(qmp::Client& client);
+
+}  // namespace gc::guide

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Objects, devices and character devices.
+#include "guide/derivation.h"
+
+#include <algorithm>
+#include <array>
+
+namespace gc::guide {
+
+namespace {
+
+struct Refusal {
+    std::string_view pattern;  ///< a name, or its beginning if it ends in '*'
+    std::string_view why;
+};
+
+bool matches(std::string_view name, std::string_view pattern) {
+    if (pattern.ends_with('*'))
+        return name.starts_with(pattern.substr(0, pattern.size() - 1));
+    return name == pattern;
+}
+
+constexpr std::string_view host_device = "it uses a device of the host";
+constexpr std::string_view other_process = "another process holds its state";
+
+// A device reaches the host through its back end, which is replaced, except for these. usb-redir is
+// not among them: with a null character device it loads as if its connection had been cut
+// (usbredir_get_parser, hw/usb/redirect.c), and most VMs that have one never use it.
+constexpr std::array<Refusal, 22> refused_devices = {{
+    {"vfio-*", host_device},
+    {"iommufd*", host_device},
+    {"vhost-user-*", other_process},
+    {"vhost-vdpa-*", host_device},
+    {"vhost-vsock-*", "two VMs cannot have one guest CID"},
+    {"vhost-scsi*", "it writes to the host's SCSI target"},
+    {"virtio-9p-*", "it writes to a host directory"},
+    {"virtio-mem*", "it needs discards of memory, which a guide must not do"},
+    {"ivshmem*", "it shares memory with other processes"},
+    {"usb-host", host_device},
+    {"usb-mtp", "it writes to a host directory"},
+    {"u2f-*", host_device},
+    {"ccid-card-*", host_device},
+    {"scsi-generic", "SCSI commands would reach the host's device"},
+    {"scsi-block", "SCSI commands would reach the host's device"},
+    {"tpm-*", "a TPM's state lives outside QEMU"},
+    {"xen-*", "Xen is not supported"},
+    {"ipmi-bmc-extern", other_process},
+    {"x-pci-proxy-dev", other_process},
+    {"virtio-vga-gl", "it draws with the host's GPU"},
+    {"virtio-gpu-gl*", "it draws with the host's GPU"},
+    {"vhost-*", other_process},
+}};
+
+/// Properties that name something of the host, whatever the device.
+constexpr std::array<std::string_view, 6> host_properties = {"sysfsdev",   "vhostfd", "wwpn",
+                                                             "hostdevice", "fsdev",   "tpmdev"};
+
+enum class Keep { as_is, drop, as_rng_builtin };
+struct ObjectRule {
+    std::string_view pattern;
+    Keep keep;
+};
+constexpr std::array<ObjectRule, 17> kept_objects = {{
+    {"iothread", Keep::as_is},
+    {"main-loop", Keep::as_is},
+    {"throttle-group", Keep::as_is},
+    {"secret", Keep::as_is},
+    {"cryptodev-backend-builtin", Keep::as_is},
+    {"can-bus", Keep::as_is},
+    // The host's entropy is not the guide's to consume; the device does not see the difference.
+    {"rng-*", Keep::as_rng_builtin},
+    // Their users (monitors, displays, character devices, host memory) are replaced.
+    {"tls-creds-*", Keep::drop},
+    {"tls-cipher-suites", Keep::drop},
+    {"authz-*", Keep::drop},
+    {"secret_keyring", Keep::drop},
+    {"thread-context", Keep::drop},
+    {"filter-dump", Keep::drop},
+    {"filter-mirror", Keep::drop},
+    {"input-linux", Keep::drop},
+    {"input-barrier", Keep::drop},
+    {"can-host-*", Keep::drop},
+}};
+
+constexpr std::array<std::string_view, 4> memory_objects = {
+    "memory-backend-ram", "memory-backend-memfd", "memory-backend-file", "memory-backend-shm"};
+
+OptionList node_backend(const MemoryNode& node, const std::string& id, const std::string& size) {
+    OptionList backend;
+    backend.set("qom-type", "memory-backend-file");
+    backend.set("id", id);
+    backend.set("size", size);
+    backend.set("mem-path", node.path);
+    backend.set("share", "off");
+    return backend;
+}
+
+Result<void> translate_memory(Derivation& derivation, const OptionList& source) {
+    const std::string id = source.get("id");
+    const auto node = derivation.substitutes.memory.find(id);
+    if (node == derivation.substitutes.memory.end())
+        return fail(ErrorKind::usage, "no memory node is given for the memory backend '{}'", id);
+    derivation.used_memory.insert(id);
+    OptionList backend = node_backend(node->second, id, source.get("size"));
+    // It decides the RAM block's name, which the stream refers to.
+    constexpr std::string_view path_name = "x-use-canonical-path-for-ramblock-id";
+    if (source.has(path_name))
+        backend.set(path_name, source.get(path_name));
+    derivation.emit("object", backend.print("qom-type"));
+    return {};
+}
+
+}  // namespace
+
+Result<void> translate_object(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(auto object, OptionList::parse(option.value, "qom-type"));
+    const std::string type = object.get("qom-type");
+    if (std::find(memory_objects.begin(), memory_objects.end(), type) != memory_objects.end())
+        return translate_memory(derivation, object);
+    const auto rule =
+        std::find_if(kept_objects.begin(), kept_objects.end(),
+                     [&](const ObjectRule& candidate) { return matches(type, candidate.pattern); });
+    if (rule == kept_objects.end())
+        return refuse(fmt::format("-object {}", type), "this kind of object is not known");
+    switch (rule->keep) {
+    case Keep::drop:
+        return {};
+    case Keep::as_rng_builtin:
+        derivation.emit("object", "rng-builtin,id=" + escape_commas(object.get("id")));
+        return {};
+    case Keep::as_is:
+        derivation.emit("object", option.value);
+        return {};
+    }
+    return {};
+}
+
+Result<void> translate_device(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(const auto device, OptionList::parse(option.value, "driver"));
+    const std::string driver = device.get("driver");
+    for (const Refusal& refusal : refused_devices)
+        if (matches(driver, refusal.pattern))
+            return refuse("-device " + driver, refusal.why);
+    for (const auto property : host_properties)
+        if (device.has(property))
+            return refuse(fmt::format("-device {},{}=...", driver, property), host_device);
+    if (driver.starts_with("virtio-balloon"))
+        derivation.note("the balloon device stays, but the guide's memory cannot be discarded");
+    derivation.emit("device", option.value);
+    return {};
+}
+
+Result<void> translate_chardev(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(const auto source, OptionList::parse(option.value, "backend"));
+    OptionList chardev;
+    chardev.set("backend", "null");
+    chardev.set("id", source.get("id"));
+    // Several front ends may share it.
+    if (source.is_on("mux"))
+        chardev.set("mux", "on");
+    derivation.emit("chardev", chardev.print("backend"));
+    return {};
+}
+
+Result<void> translate_audiodev(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(const auto source, OptionList::parse(option.value, "driver"));
+    derivation.emit("audiodev", "none,id=" + escape_commas(source.get("id")));
+    return {};
+}
+
+Result<void> translate_audio(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(const auto source, OptionList::parse(option.value, "driver"));
+    OptionList audio;
+    audio.set("driver", "none");
+    for (const char* key : {"id", "model"})
+        if (source.has(key))
+            audio.set(key, source.get(key));
+    derivation.emit("audio", audio.print("driver"));
+    return {};
+}
+
+Result<void> translate_usbdevice(Derivation& derivation, const SourceOption& option) {
+    constexpr std::array<std::string_view, 4> harmless = {"tablet", "mouse", "keyboard",
+                                                          "wacom-tablet"};
+    if (std::find(harmless.begin(), harmless.end(), option.value) == harmless.end())
+        return refuse("-usbdevice " + option.value, host_device);
+    derivation.emit("usbdevice", option.value);
+    return {};
+}
+
+Result<void> emit_default_memory(Derivation& derivation) {
+    for (const auto& [id, node] : derivation.substitutes.memory) {
+        if (derivation.used_memory.contains(id))
+            continue;
+        if (derivation.machine_has_memory_backend)
+            return fail(ErrorKind::usage,
+                        "a memory node is given for '{}', which the source's command line does not "
+                        "have (it was plugged later?)",
+                        id);
+        derivation.machine_has_memory_backend = true;
+        derivation.emit("object",
+                        node_backend(node, id, std::to_string(node.size)).print("qom-type"));
+        derivation.emit("machine", "memory-backend=" + escape_commas(id));
+    }
+    if (!derivation.machine_has_memory_backend)
+        return fail(ErrorKind::usage, "no memory node is given for the machine's own memory");
+    return {};
+}
+
+}  // namespace gc::guide

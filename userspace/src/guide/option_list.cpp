@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "guide/option_list.h"
+
+#include <algorithm>
+
+namespace gc::guide {
+
+using nlohmann::json;
+
+namespace {
+
+bool below(std::string_view key, std::string_view tree) {
+    return key == tree || (key.starts_with(tree) && key[tree.size()] == '.');
+}
+
+/// Takes "...," off the front of the text; ",," stands for one comma.
+std::string take_part(std::string_view& text) {
+    std::string part;
+    while (!text.empty()) {
+        const char c = text.front();
+        text.remove_prefix(1);
+        if (c == ',') {
+            if (!text.starts_with(','))
+                break;
+            text.remove_prefix(1);
+        }
+        part.push_back(c);
+    }
+    return part;
+}
+
+std::string scalar_text(const json& value) {
+    if (value.is_boolean())
+        return value.get<bool>() ? "on" : "off";
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+void flatten(const json& value, const std::string& prefix, OptionList& into) {
+    if (!value.is_structured()) {
+        into.set(prefix, scalar_text(value));
+        return;
+    }
+    const std::string dot = prefix.empty() ? "" : prefix + ".";
+    std::size_t index = 0;
+    for (const auto& item : value.items())
+        flatten(item.value(), dot + (value.is_array() ? std::to_string(index++) : item.key()),
+                into);
+}
+
+Result<json> parse_json(std::string_view text) {
+    json value = json::parse(text, nullptr, false);
+    if (!value.is_object())
+        return fail(ErrorKind::usage, "a JSON object was expected, '{:.80}' came", text);
+    return value;
+}
+
+}  // namespace
+
+Result<OptionList> OptionList::parse(std::string_view text, std::string_view implied_key) {
+    OptionList list;
+    if (text.starts_with('{')) {
+        GC_TRY(const json value, parse_json(text));
+        flatten(value, "", list);
+        return list;
+    }
+    bool first = true;
+    while (!text.empty()) {
+        const std::string part = take_part(text);
+        const auto equals = part.find('=');
+        if (equals != std::string::npos)
+            list.entries_.emplace_back(part.substr(0, equals), part.substr(equals + 1));
+        else if (first && !implied_key.empty())
+            list.entries_.emplace_back(implied_key, part);
+        else
+            list.entries_.emplace_back(part, "on");
+        first = false;
+    }
+    return list;
+}
+
+std::string OptionList::get(std::string_view key) const {
+    const auto found = std::find_if(entries_.rbegin(), entries_.rend(),
+                                    [&](const Entry& entry) { return entry.first == key; });
+    return found != entries_.rend() ? found->second : std::string();
+}
+
+bool OptionList::has(std::string_view key) const {
+    return std::any_of(entries_.begin(), entries_.end(),
+                       [&](const Entry& entry) { return entry.first == key; });
+}
+
+bool OptionList::is_on(std::string_view key) const {
+    const std::string value = get(key);
+    return value == "on" || value == "yes" || value == "true" || value == "y";
+}
+
+void OptionList::set(std::string_view key, std::string_view value) {
+    const auto found = std::find_if(entries_.rbegin(), entries_.rend(),
+                                    [&](const Entry& entry) { return entry.first == key; });
+    if (found != entries_.rend())
+        found->second = value;
+    else
+        entries_.emplace_back(key, value);
+}
+
+void OptionList::remove(std::string_view key) {
+    std::erase_if(entries_, [&](const Entry& entry) { return entry.first == key; });
+}
+
+void OptionList::remove_tree(std::string_view key) {
+    std::erase_if(entries_, [&](const Entry& entry) { return below(entry.first, key); });
+}
+
+std::string OptionList::print(std::string_view implied_key) const {
+    std::string text;
+    for (const auto& [key, value] : entries_) {
+        const bool bare = &key == &entries_.front().first && key == implied_key;
+        text += (text.empty() ? "" : ",") + (bare ? "" : key + "=") + escape_commas(value);
+    }
+    return text;
+}
+
+std::string escape_commas(std::string_view value) {
+    std::string text;
+    for (const char c : value)
+        text.append(c == ',' ? 2 : 1, c);
+    return text;
+}
+
+Result<json> parse_nested(std::string_view text, std::string_view implied_key) {
+    if (text.starts_with('{'))
+        return parse_json(text);
+    GC_TRY(const OptionList list, OptionList::parse(text, implied_key));
+    json root = json::object();
+    for (const auto& [key, value] : list.entries()) {
+        json* node = &root;
+        std::string_view rest = key;
+        for (auto dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {
+            node = &(*node)[std::string(rest.substr(0, dot))];
+            rest.remove_prefix(dot + 1);
+            if (!node->is_null() && !node->is_object())
+                return fail(ErrorKind::usage, "'{}' is both a value and a group in '{:.80}'", key,
+                            text);
+        }
+        (*node)[std::string(rest)] = value;
+    }
+    return root;
+}
+
+}  // namespace gc::guide

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The guide's process: a QEMU that inherits nothing but what it is given, and dies with its parent.
+#pragma once
+
+#include "util/error.h"
+#include "util/fd.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+namespace gc::guide {
+
+struct InheritedFd {
+    int fd = -1;      ///< ours
+    int number = -1;  ///< the guide's, 3 or more
+};
+
+struct SpawnOptions {
+    /// The guide runs this process's program, as its user and groups (if we are root), in its
+    /// working directory. It must not matter who started the source: never run its program with our
+    /// rights.
+    pid_t source = -1;
+    std::vector<std::string> argv;
+    std::vector<InheritedFd> inherited;  ///< kept by the caller too
+    int network_namespace = -1;          ///< -1: ours
+    int scratch = -1;                    ///< a directory for temporary files; -1: the system's
+    int nice = 0;                        ///< added to ours
+};
+
+/// How a process ended.
+struct ExitReport {
+    int wait_status = 0;     ///< as of waitpid(2)
+    std::string how;         ///< "exit status 1", "killed by signal 9 (Killed)"
+    std::string last_words;  ///< the end of its standard output and error, trimmed
+};
+
+/// Owns a child process, and kills it when it goes. Move-only.
+///
+/// The kernel kills the child when the *thread* that called spawn() ends (PR_SET_PDEATHSIG): call
+/// it in one that lives as long as gcctl, as the main thread does.
+class Process {
+  public:
+    Process() = default;
+    Process(Process&& other) noexcept;
+    Process& operator=(Process&& other) noexcept;
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+    ~Process();
+
+    /// Returns once the program runs. Errors: io, with the step that failed; unsupported
+    static Result<Process> spawn(const SpawnOptions& options);
+
+    [[nodiscard]] explicit operator bool() const { return pid_ > 0; }
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    /// Becomes readable when the process has ended.
+    [[nodiscard]] int pidfd() const { return pidfd_.get(); }
+
+    /// How it ended; none while it runs. Once it has ended the report stays. Also drains its
+    /// output, which otherwise would be lost after 64 KiB.
+    std::optional<ExitReport> poll_exit();
+
+    /// Kills and reaps it. Errors: io, if it does not end in time (it then stays ours to kill)
+    Result<ExitReport> kill(std::chrono::milliseconds patience = std::chrono::seconds(5));
+
+    /// The last of what it wrote to its standard output and error, at most 4 KiB.
+    std::string output();
+
+  private:
+    void drain();
+    Result<ExitReport> reap(int flags);
+
+    pid_t pid_ = -1;
+    UniqueFd pidfd_;
+    UniqueFd output_;
+    std::string tail_;
+    std::optional<ExitReport> report_;
+};
+
+}  // namespace gc::guide

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "guide/quarantine.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <netlink/netlink.h>
+#include <netlink/route/link.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <thread>
+
+namespace gc::guide {
+
+namespace {
+
+Unexpected fail_netlink(int error, std::string_view what) {
+    return fail(ErrorKind::io, "{}: {}", what, ::nl_geterror(error));
+}
+
+/// Turns IPv6 off for every device made later in this thread's namespace, or a tap would send
+/// neighbour and multicast messages to the guide.
+void disable_ipv6() {
+    const UniqueFd fd(::open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC));
+    if (fd)  // else the kernel has no IPv6
+        (void)!::write(fd.get(), "1", 1);
+}
+
+Result<UniqueFd> open_queue(const TapRequest& request, ifreq& interface) {
+    UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    if (!fd)
+        return fail(ErrorKind::unsupported, "open /dev/net/tun: {}; `modprobe tun` and run as root",
+                    std::strerror(errno));
+    interface.ifr_flags =
+        static_cast<short>(IFF_TAP | IFF_NO_PI | (request.vnet_hdr ? IFF_VNET_HDR : 0) |
+                           (request.queues > 1 ? IFF_MULTI_QUEUE : 0));
+    if (::ioctl(fd.get(), TUNSETIFF, &interface) < 0)
+        return fail_errno(errno,
+                          fmt::format("make a tap for the guide's network '{}'", request.netdev));
+    return fd;
+}
+
+struct FreeLink {
+    void operator()(rtnl_link* link) const { ::rtnl_link_put(link); }
+};
+using Link = std::unique_ptr<rtnl_link, FreeLink>;
+
+Result<Link> get_link(nl_sock* socket, int index, const std::string& name) {
+    rtnl_link* link = nullptr;
+    if (const int error = ::rtnl_link_get_kernel(socket, index, name.c_str(), &link); error < 0)
+        return fail_netlink(error, "look " + name + " up");
+    return Link(link);
+}
+
+Result<void> bring_up(nl_sock* socket, const Tap& tap) {
+    GC_TRY(const Link link, get_link(socket, tap.index, tap.name));
+    const Link change(::rtnl_link_alloc());
+    ::rtnl_link_set_flags(change.get(), IFF_UP);
+    if (const int error = ::rtnl_link_change(socket, link.get(), change.get(), 0); error < 0)
+        return fail_netlink(error, "bring " + tap.name + " up");
+    return {};
+}
+
+}  // namespace
+
+void Quarantine::FreeSocket::operator()(nl_sock* socket) const {
+    ::nl_socket_free(socket);
+}
+
+Result<Quarantine> Quarantine::create(std::span<const TapRequest> requests) {
+    Quarantine quarantine;
+    Result<void> built;
+    // A namespace belongs to a thread: this one has it, and its sockets keep it when the thread
+    // ends.
+    std::thread([&] { built = quarantine.build(requests); }).join();
+    if (!built)
+        return wrap(std::move(built).error(), "the guide's network");
+    return quarantine;
+}
+
+Result<void> Quarantine::build(std::span<const TapRequest> requests) {
+    if (::unshare(CLONE_NEWNET) < 0)
+        return fail(errno == EPERM ? ErrorKind::unsupported : ErrorKind::io,
+                    "make a network namespace: {}; run as root (CAP_SYS_ADMIN)",
+                    std::strerror(errno));
+    namespace_ = UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!namespace_)
+        return fail_errno(errno, "open /proc/thread-self/ns/net");
+    disable_ipv6();
+    netlink_.reset(::nl_socket_alloc());
+    if (!netlink_)
+        return fail(ErrorKind::io, "no memory for a netlink socket");
+    if (const int error = ::nl_connect(netlink_.get(), NETLINK_ROUTE); error < 0)
+        return fail_netlink(error, "connect to rtnetlink");
+    for (const TapRequest& request : requests)
+        GC_CHECK(add_tap(request));
+    return {};
+}
+
+Result<void> Quarantine::add_tap(const TapRequest& request) {
+    ifreq interface {};
+    Tap tap;
+    tap.netdev = request.netdev;
+    tap.name = fmt::format("gctap{}", taps_.size());
+    std::memcpy(interface.ifr_name, tap.name.c_str(), tap.name.size() + 1);
+    for (unsigned queue = 0; queue < request.queues; ++queue) {
+        GC_TRY(auto fd, open_queue(request, interface));
+        tap.queues.push_back(std::move(fd));
+    }
+    tap.index = static_cast<int>(::if_nametoindex(tap.name.c_str()));
+    GC_CHECK(bring_up(netlink_.get(), tap));
+    taps_.push_back(std::move(tap));
+    return {};
+}
+
+void Quarantine::release_taps() {
+    for (Tap& tap : taps_)
+        tap.queues.clear();
+}
+
+Result<Traffic> Quarantine::sent_by_guide() const {
+    Traffic traffic;
+    for (const Tap& tap : taps_) {
+        GC_TRY(const Link link, get_link(netlink_.get(), tap.index, tap.name));
+        // What a program writes to a tap is what its device receives.
+        traffic.packets += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_PACKETS);
+        traffic.bytes += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_BYTES);
+    }
+    return traffic;
+}
+
+Result<UniqueFd> make_scratch(std::uint64_t max_bytes) {
+    const UniqueFd context(::fsopen("tmpfs", FSOPEN_CLOEXEC));
+    if (!context)
+        return fail(errno == EPERM ? ErrorKind::unsupported : ErrorKind::io,
+                    "make a scratch file system: {}; run as root (CAP_SYS_ADMIN)",
+                    std::strerror(errno));
+    const auto size = std::to_string(max_bytes);
+    if (::fsconfig(context.get(), FSCONFIG_SET_STRING, "size", size.c_str(), 0) < 0 ||
+        ::fsconfig(context.get(), FSCONFIG_SET_STRING, "mode", "1777", 0) < 0 ||
+        ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
+        return fail_errno(errno, "configure a scratch file system");
+    UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC,
+                             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+    if (!mount)
+        return fail_errno(errno, "make a scratch mount");
+    return mount;
+}
+
+}  // namespace gc::guide

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ledger/ledger.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace gc {
+
+Ledger::Ledger(std::vector<Block> blocks) : blocks_(std::move(blocks)), bits_(blocks_.size()) {
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        const std::uint64_t pages = blocks_[i].pages;
+        bits_[i].words =
+            std::make_unique<std::atomic<std::uint64_t>[]>((pages + word_bits - 1) / word_bits);
+        bits_[i].missing = pages;
+        total_ += pages;
+    }
+    missing_ = total_;
+}
+
+std::size_t Ledger::find(std::string_view name) const {
+    const auto found = std::ranges::find(blocks_, name, &Block::name);
+    return found == blocks_.end() ? no_block : static_cast<std::size_t>(found - blocks_.begin());
+}
+
+Result<void> Ledger::check_range(std::string_view what, std::size_t block, std::uint64_t first,
+                                 std::uint64_t count) const {
+    if (sealed())
+        return fail(ErrorKind::protocol, "{} of page {} of {} after switch-over", what, first,
+                    blocks_[block].name);
+    const std::uint64_t pages = blocks_[block].pages;
+    if (first > pages || count > pages - first)
+        return fail(ErrorKind::protocol, "{} of pages {} to {} of {}, which has {}", what, first,
+                    first + count, blocks_[block].name, pages);
+    return {};
+}
+
+bool Ledger::set(std::size_t block, std::uint64_t page, Class as) {
+    const std::uint64_t bit = std::uint64_t{1} << (page % word_bits);
+    if (bits_[block].words[page / word_bits].fetch_or(bit, std::memory_order_acq_rel) & bit)
+        return false;
+    delivered_[static_cast<std::size_t>(as)].fetch_add(1, std::memory_order_relaxed);
+    bits_[block].missing.fetch_sub(1, std::memory_order_acq_rel);
+    missing_.fetch_sub(1, std::memory_order_acq_rel);
+    return true;
+}
+
+Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t page) {
+    GC_CHECK(check_range("pre-copy", block, page, 1));
+    set(block, page, Class::precopy);
+    return {};
+}
+
+Result<void> Ledger::discard(std::size_t block, std::uint64_t first, std::uint64_t count) {
+    GC_CHECK(check_range("a discard", block, first, count));
+    for (std::uint64_t page = first; page < first + count; ++page) {
+        const std::uint64_t bit = std::uint64_t{1} << (page % word_bits);
+        if (!(bits_[block].words[page / word_bits].fetch_and(~bit) & bit))
+            continue;
+        delivered_[static_cast<std::size_t>(Class::precopy)].fetch_sub(1);
+        bits_[block].missing.fetch_add(1);
+        missing_.fetch_add(1);
+    }
+    return {};
+}
+
+bool Ledger::claim(std::size_t block, std::uint64_t page, Class as) {
+    return sealed() && set(block, page, as);
+}
+
+Result<void> Ledger::check_eof() const {
+    if (full())
+        return {};
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+        if (const std::uint64_t page = next_missing(i, 0); page < blocks_[i].pages)
+            return fail(ErrorKind::protocol,
+                        "the stream must not end: {} of {} pages are not delivered, the first is page {} of "
+                        "{}",
+                        missing(), total_, page, blocks_[i].name);
+    return fail(ErrorKind::protocol, "the stream must not end before switch-over");
+}
+
+bool Ledger::has(std::size_t block, std::uint64_t page) const {
+    return (bits_[block].words[page / word_bits].load(std::memory_order_acquire) >>
+            (page % word_bits)) & 1;
+}
+
+std::uint64_t Ledger::next_missing(std::size_t block, std::uint64_t from) const {
+    const std::uint64_t pages = blocks_[block].pages;
+    for (std::uint64_t page = from; page < pages; page = (page / word_bits + 1) * word_bits) {
+        const std::uint64_t delivered =
+            bits_[block].words[page / word_bits].load(std::memory_order_acquire);
+        const std::uint64_t absent = ~delivered >> (page % word_bits);
+        if (absent != 0)
+            return std::min<std::uint64_t>(pages, page + std::countr_zero(absent));
+    }
+    return pages;
+}
+
+}  // namespace gc

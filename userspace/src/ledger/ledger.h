@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Which page of which RAM block is delivered, and as what. The only place that knows.
+//
+// Every page must reach the destination exactly once after its last discard, and the stream may end only
+// when all have. QEMU checks neither: a missing page reads as zeros (facts of ram_load_postcopy and
+// postcopy_ram_incoming_cleanup, 7.2), a second copy fails with EEXIST and breaks the migration.
+#pragma once
+
+#include "util/error.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gc {
+
+/// Why a page was sent.
+enum class Class : std::uint8_t { precopy, urgent, guide, background };
+inline constexpr std::size_t class_count = 4;
+
+class Ledger {
+  public:
+    struct Block {
+        std::string name;
+        std::uint64_t pages = 0;
+    };
+    static constexpr std::size_t no_block = SIZE_MAX;
+
+    /// All pages undelivered.
+    explicit Ledger(std::vector<Block> blocks);
+
+    [[nodiscard]] const std::vector<Block>& blocks() const { return blocks_; }
+    /// Index of a block, or no_block.
+    [[nodiscard]] std::size_t find(std::string_view name) const;
+
+    // ---- pre-copy: one thread, until seal()
+
+    /// The page was sent before switch-over. It may be again. Errors: protocol (no such page, or sealed).
+    Result<void> deliver_precopy(std::size_t block, std::uint64_t page);
+    /// The destination was told to forget the pages. Errors: protocol (no such pages, or sealed).
+    Result<void> discard(std::size_t block, std::uint64_t first, std::uint64_t count);
+    /// Switch-over: no more discards, and from now on each page is claimed once.
+    void seal() { sealed_.store(true, std::memory_order_release); }
+    [[nodiscard]] bool sealed() const { return sealed_.load(std::memory_order_acquire); }
+
+    // ---- after seal(): any thread
+
+    /// True for exactly one caller a page: it must deliver it. False before seal().
+    [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, Class as);
+
+    /// Nothing is missing, and nothing will be (true only after seal()).
+    [[nodiscard]] bool full() const { return sealed() && missing() == 0; }
+    /// Errors: protocol unless full(), naming the first missing page.
+    [[nodiscard]] Result<void> check_eof() const;
+
+    // ---- any thread, any time
+
+    [[nodiscard]] bool has(std::size_t block, std::uint64_t page) const;
+    /// The first page >= from of a block that is not delivered, or its number of pages.
+    [[nodiscard]] std::uint64_t next_missing(std::size_t block, std::uint64_t from) const;
+    [[nodiscard]] std::uint64_t missing() const { return missing_.load(std::memory_order_acquire); }
+    [[nodiscard]] std::uint64_t missing(std::size_t block) const {
+        return bits_[block].missing.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] std::uint64_t total() const { return total_; }
+    /// Pages whose one valid delivery was of this class.
+    [[nodiscard]] std::uint64_t delivered(Class as) const {
+        return delivered_[static_cast<std::size_t>(as)].load(std::memory_order_relaxed);
+    }
+
+  private:
+    static constexpr unsigned word_bits = 64;
+    struct Bits {
+        std::unique_ptr<std::atomic<std::uint64_t>[]> words;
+        std::atomic<std::uint64_t> missing = 0;
+    };
+
+    [[nodiscard]] Result<void> check_range(std::string_view what, std::size_t block, std::uint64_t first,
+                                           std::uint64_t count) const;
+    bool set(std::size_t block, std::uint64_t page, Class as);
+
+    std::vector<Block> blocks_;
+    std::vector<Bits> bits_;  ///< one bit a page: delivered
+    std::array<std::atomic<std::uint64_t>, class_count> delivered_{};
+    std::atomic<std::uint64_t> missing_ = 0;
+    std::uint64_t total_ = 0;
+    std::atomic<bool> sealed_ = false;
+};
+
+}  // namespace gc

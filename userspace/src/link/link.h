@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What `gcctl migrate` and `gcctl receive` say to each other.
+//
+// Three TCP connections to one port. Each begins with one line of JSON, the hello:
+//     {"guidecopy": 1, "channel": "control" | "main" | "urgent", "token": "32 hex digits"}
+// After it "main" and "urgent" carry QEMU's bytes and nothing else. "control" goes on with lines of
+// JSON, each an object with "type":
+//     receive -> migrate  ready      {"qemu": "7.2.22", "preempt": true}    the destination can take a VM
+//     migrate -> receive  commit     {"run": true}      from here on the source never runs again
+//     migrate -> receive  abandon    {"reason": "..."}  the source runs on; end the destination
+//     receive -> migrate  resumed    {}                 the VM runs at the destination
+//     receive -> migrate  completed  {"demand": {...}}  QEMU says completed; nothing more will come
+//     receive -> migrate  refused    {"reason": "..."}  the VM never ran here and never will
+//     receive -> migrate  failed     {"reason": "..."}  after commit: the VM needs its operator
+// The token ties the three connections of one migration together; it is no secret.
+#pragma once
+
+#include "util/socket.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+namespace gc::link {
+
+inline constexpr int protocol_version = 1;
+inline constexpr std::size_t max_line = 64 * 1024;
+
+enum class Channel { control, main, urgent };
+
+struct Hello {
+    Channel channel = Channel::control;
+    std::string token;
+};
+
+[[nodiscard]] std::string_view name(Channel channel);
+
+Result<void> send_hello(int fd, const Hello& hello);
+/// Reads byte by byte up to the line's end, so that the channel's own bytes stay in the socket.
+Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout);
+
+/// A fresh random token.
+Result<std::string> make_token();
+
+/// One end of the control connection. Single-threaded.
+class Control {
+  public:
+    explicit Control(UniqueFd fd) : fd_(std::move(fd)) {}
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+
+    /// Sends {"type": type, ...fields}. Errors: io.
+    Result<void> send(std::string_view type, nlohmann::json fields = nlohmann::json::object());
+
+    /// The next message that arrives within the timeout; nullopt when none did.
+    /// Errors: io (the peer is gone), protocol (not a JSON object with "type", or over max_line).
+    Result<std::optional<nlohmann::json>> receive(std::chrono::milliseconds timeout);
+
+    void close() { fd_.reset(); }
+
+  private:
+    Result<std::optional<nlohmann::json>> parse_line();
+
+    UniqueFd fd_;
+    std::string buffer_;
+};
+
+}  // namespace gc::link

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/command.h"
+
+#include "cli/arguments.h"
+#include "migrate/migration.h"
+#include "util/units.h"
+
+namespace gc::migrate {
+namespace {
+
+namespace po = boost::program_options;
+
+/// The options that need more than a type, as text.
+struct Texts {
+    std::string to;
+    std::string precopy_time;
+    std::string guide;
+    std::string bandwidth;
+    std::string hold_background;
+    std::string report;
+    bool json = false;
+    bool quiet = false;
+};
+
+po::options_description describe(Options& options, Texts& texts) {
+    po::options_description description("Options");
+    description.add_options()("help,h", "show this text")(
+        "qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
+        "QMP unix socket of the source QEMU")(
+        "to", po::value(&texts.to)->required()->value_name("HOST:PORT"),
+        "where 'gcctl receive' listens at the destination")(
+        "precopy-rounds", po::value(&options.precopy_rounds)->default_value(0)->value_name("N"),
+        "let QEMU go over all of memory N times while the VM still runs here")(
+        "precopy-time", po::value(&texts.precopy_time)->value_name("TIME"),
+        "the same for this long, e.g. 10s; with both, what comes first (default: switch over at once)")(
+        "guide", po::value(&texts.guide)->default_value("on")->value_name("on|off"),
+        "run a guide at the source; without one this is post-copy")(
+        "lead", po::value(&options.lead)->default_value(options.lead)->value_name("PAGES"),
+        "how far the guide may run ahead: pages it touched that are not yet sent")(
+        "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
+        "limit for all but the pages that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
+        "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
+        "after switch-over send only what is asked for or guided to for this long; SIGUSR1 ends it")(
+        "report", po::value(&texts.report)->value_name("FILE"), "write the report there, as JSON")(
+        "json", po::bool_switch(&texts.json), "print events as JSON, one object a line")(
+        "quiet,q", po::bool_switch(&texts.quiet), "print nothing but errors")(
+        "verbose,v", po::bool_switch(&options.verbose), "also print what happens to the guide");
+    return description;
+}
+
+Result<void> convert(const Texts& texts, Options& options) {
+    GC_TRY(options.to, Endpoint::parse(texts.to));
+    if (!texts.precopy_time.empty()) {
+        GC_TRY(options.precopy_time, parse_duration(texts.precopy_time));
+    }
+    if (!texts.bandwidth.empty()) {
+        GC_TRY(options.bandwidth, parse_rate(texts.bandwidth));
+    }
+    if (!texts.hold_background.empty()) {
+        GC_TRY(options.hold_background, parse_duration(texts.hold_background));
+    }
+    if (texts.guide != "on" && texts.guide != "off")
+        return fail(ErrorKind::usage, "--guide takes on or off, not '{}'", texts.guide);
+    options.guide = texts.guide == "on";
+    if (options.lead == 0)
+        return fail(ErrorKind::usage, "--lead takes at least one page");
+    if (!texts.report.empty())
+        options.report = texts.report;
+    if (texts.json && texts.quiet)
+        return fail(ErrorKind::usage, "--json and --quiet exclude each other");
+    if (texts.json)
+        options.output = Output::json;
+    if (texts.quiet)
+        options.output = Output::quiet;
+    return {};
+}
+
+Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
+    Options options;
+    Texts texts;
+    GC_TRY(const auto values, cli::parse("migrate", "--qmp SOCKET --to HOST:PORT [options]", arguments,
+                                         describe(options, texts)));
+    if (!values)
+        return std::nullopt;
+    GC_CHECK(convert(texts, options));
+    return options;
+}
+
+}  // namespace
+
+int command(std::span<const std::string> arguments) {
+    auto options = parse(arguments);
+    if (!options)
+        return cli::complain("migrate", options.error());
+    if (!*options)
+        return cli::exit_done;
+
+    Progress progress((*options)->output, (*options)->verbose);
+    ErrorKind failure = ErrorKind::io;
+    const Report report = Migration::run(**options, progress, failure);
+    int status = cli::exit_done;
+    if (report.result != "completed") {
+        progress.event("failed", {{"error", report.error}});
+        status = cli::complain("migrate", {failure, report.error});
+    }
+    if (progress.shows_summary() && report.result == "completed")
+        fmt::print("{}", report.summary());
+    if ((*options)->report) {
+        if (auto written = write_report(report, *(*options)->report); !written) {
+            const int unwritten = cli::complain("migrate", written.error());
+            status = status == cli::exit_done ? unwritten : status;
+        }
+    }
+    return status;
+}
+
+}  // namespace gc::migrate

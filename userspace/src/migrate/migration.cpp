@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/migration.h"
+
+#include "migrate/release.h"
+#include "qmp/migration.h"
+
+#include <array>
+#include <csignal>
+#include <poll.h>
+#include <sys/utsname.h>
+
+namespace gc::migrate {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr auto tick_interval = 50ms;
+constexpr auto ready_timeout = 10s;
+/// For the destination to end its QEMU and so to give disk images back.
+constexpr auto abandon_timeout = 5s;
+constexpr auto run_on_timeout = 30s;
+constexpr auto end_source_timeout = 30s;
+
+template <typename Duration> double in_ms(Duration duration) {
+    return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+std::string kernel_release() {
+    utsname name{};
+    return ::uname(&name) == 0 ? name.release : "unknown";
+}
+
+}  // namespace
+
+Report Migration::run(const Options& options, Progress& progress, ErrorKind& failure) {
+    Migration migration(options, progress);
+    const Result<void> done = [&]() -> Result<void> {
+        GC_CHECK(migration.prepare());
+        GC_CHECK(migration.start());
+        return migration.loop();
+    }();
+    const Result<void> finished = done ? migration.finish() : done;
+    if (!finished) {
+        const Error error = migration.phase_ < Phase::committed || migration.never_ran_
+                                ? migration.roll_back(finished.error())
+                                : migration.give_up(finished.error());
+        migration.report_.result = error.kind == ErrorKind::cancelled ? "cancelled" : "failed";
+        migration.report_.error = error.message;
+        failure = error.kind;
+    }
+    migration.fill_report();
+    return migration.report_;
+}
+
+// ---- before anything is touched
+
+Result<void> Migration::prepare() {
+    report_.kernel = kernel_release();
+    GC_TRY(signals_, Signals::block());
+    GC_TRY(source_, Source::open(options_.qmp));
+    report_.source_qemu = source_->version();
+
+    GC_TRY(token_, link::make_token());
+    GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
+    GC_CHECK(link::send_hello(fd.get(), {link::Channel::control, token_}));
+    control_.emplace(std::move(fd));
+    auto ready = control_->receive(ready_timeout);
+    if (!ready || !*ready || (**ready).value("type", "") != "ready")
+        return fail(ErrorKind::unsupported, "{} is no 'gcctl receive' that waits for a VM: {}",
+                    options_.to.str(),
+                    !ready   ? ready.error().message
+                    : *ready ? (**ready).dump()
+                             : "it does not answer");
+    report_.destination_qemu = (**ready).value("qemu", "");
+    preempt_ = (**ready).value("preempt", false);
+
+    GC_TRY(Guardian guardian, Guardian::start(options_.qmp, source_->was_running()));
+    guardian_.emplace(std::move(guardian));
+    prepare_guide();
+    return {};
+}
+
+void Migration::prepare_guide() {
+    // A paused VM touches nothing, so there is nothing to learn from a copy of it.
+    if (!options_.guide || !source_->was_running())
+        return;
+    auto image = source_->open_image();
+    auto guide = image ? Guide::prepare(source_->qmp(), source_->pid(), std::move(*image), options_.lead)
+                       : Unexpected(image.error());
+    if (!guide) {
+        report_.guide.ended = "refused";
+        report_.guide.reason = guide.error().message;
+        progress_.event("guide-refused", {{"reason", guide.error().message}});
+        progress_.warning(fmt::format("no guide: {}; migrating without one", guide.error().message));
+        return;
+    }
+    guide_ = std::move(*guide);
+    report_.capture = "kmod";
+    progress_.detail("guide-started", {{"pid", guide_->pid()}},
+                     fmt::format("the guide is process {}", guide_->pid()));
+}
+
+// ---- pre-copy
+
+Result<void> Migration::open_channels() {
+    const auto open = [&](link::Channel channel) -> Result<UniqueFd> {
+        GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
+        GC_CHECK(link::send_hello(fd.get(), {channel, token_}));
+        return fd;
+    };
+    GC_TRY(main_, open(link::Channel::main));
+    if (preempt_) {
+        GC_TRY(urgent_, open(link::Channel::urgent));
+    }
+    return {};
+}
+
+Result<void> Migration::start() {
+    begun_ = Clock::now();
+    phase_ = Phase::precopy;
+    GC_CHECK(open_channels());
+    GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
+    GC_TRY(SourceImage image, SourceImage::map(std::move(blocks)));
+    GC_TRY(UniqueFd stream, source_->start());
+    GC_TRY(data_, DataPlane::create(
+                      {.source = std::move(stream),
+                       .main = std::move(main_),
+                       .urgent = std::move(urgent_)},
+                      std::move(image),
+                      {.bandwidth = options_.bandwidth, .hold_background = options_.hold_background},
+                      guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
+    data_->start();
+    progress_.event("started", {}, fmt::format("migrating to {}", options_.to.str()));
+    return maybe_start_postcopy();
+}
+
+Result<void> Migration::maybe_start_postcopy() {
+    if (postcopy_asked_)
+        return {};
+    const bool by_rounds = options_.precopy_rounds > 0;
+    const bool by_time = options_.precopy_time.count() > 0;
+    bool due = !by_rounds && !by_time;
+    if (by_time && Clock::now() - begun_ >= options_.precopy_time)
+        due = true;
+    if (!due && by_rounds) {
+        // dirty-sync-count is 1 while the first pass is under way.
+        GC_TRY(const unsigned syncs, source_->precopy_rounds());
+        due = syncs > options_.precopy_rounds;
+    }
+    if (!due)
+        return {};
+    postcopy_asked_ = true;
+    return qmp::migrate_start_postcopy(source_->qmp());
+}
+
+// ---- the loop
+
+Result<void> Migration::loop() {
+    const auto finished = [&] { return destination_completed_ && (converged_ || shut_); };
+    while (!finished()) {
+        std::array<pollfd, 5> waits{{{signals_->fd(), POLLIN, 0},
+                                     {source_->qmp().fd(), POLLIN, 0},
+                                     {control_->fd(), POLLIN, 0},
+                                     {data_->notices().fd(), POLLIN, 0},
+                                     {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
+        if (!source_->qmp().has_event())
+            ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick_interval).count());
+        // The notices first: a pong is what the VM waits for.
+        GC_CHECK(on_notices());
+        GC_CHECK(on_destination());
+        GC_CHECK(on_source_events());
+        GC_CHECK(on_signals());
+        on_guide();
+        GC_CHECK(tick());
+    }
+    return {};
+}
+
+Result<void> Migration::tick() {
+    show_progress();
+    return phase_ == Phase::precopy ? maybe_start_postcopy() : Result<void>{};
+}
+
+Result<void> Migration::on_notices() {
+    while (auto notice = data_->notices().take())
+        GC_CHECK(std::visit([this](auto& what) { return on_notice(what); }, *notice));
+    return {};
+}
+
+Result<void> Migration::on_notice(SwitchedOver& notice) {
+    phase_ = Phase::switched_over;
+    awaited_pong_ = notice.last_ping;
+    progress_.event("switch-over", {}, "switch-over: the VM is stopped, its state is on its way");
+    if (guide_)
+        guide_->load(std::move(notice.guide_stream));
+    return {};
+}
+
+Result<void> Migration::on_notice(Converged&) {
+    // Pre-copy left nothing to fetch, so there is nothing to guide.
+    converged_ = true;
+    end_guide("complete", "");
+    return {};
+}
+
+Result<void> Migration::on_notice(Pong& notice) {
+    if (phase_ == Phase::switched_over && notice.value == awaited_pong_)
+        return commit();
+    return {};
+}
+
+Result<void> Migration::commit() {
+    guardian_->dismiss();
+    phase_ = Phase::committed;
+    GC_CHECK(control_->send("commit", {{"run", source_->was_running()}}));
+    progress_.event("commit", {});
+    return {};
+}
+
+Result<void> Migration::on_notice(Shut& notice) {
+    if (notice.status != 0)
+        return fail(ErrorKind::protocol, "the destination QEMU ended the migration with status {}",
+                    notice.status);
+    shut_ = true;
+    // Without post-copy this is the first word of the destination that it has the whole VM.
+    return converged_ ? commit() : Result<void>{};
+}
+
+Result<void> Migration::on_notice(AllSent&) {
+    all_sent_ = true;
+    end_guide("complete", "");
+    return {};
+}
+
+Result<void> Migration::on_notice(Broken& notice) {
+    // The destination's gcctl knows better what happened, if it can still tell.
+    if (auto message = control_->receive(500ms); message && *message)
+        GC_CHECK(on_destination_message(**message));
+    return Unexpected(notice.error);
+}
+
+Result<void> Migration::on_destination() {
+    for (;;) {
+        GC_TRY(const auto message, control_->receive(0ms));
+        if (!message)
+            return {};
+        GC_CHECK(on_destination_message(*message));
+    }
+}
+
+Result<void> Migration::on_destination_message(const json& message) {
+    const std::string type = message.value("type", "");
+    const std::string reason = message.value("reason", "no reason given");
+    if (type == "resumed") {
+        phase_ = Phase::resumed;
+        if (source_->was_running())
+            report_.downtime_ms = in_ms(Clock::now() - stopped_);
+        progress_.event("resumed", {{"downtime_ms", report_.downtime_ms}},
+                        source_->was_running()
+                            ? fmt::format("the VM runs at the destination after {:.1f} ms",
+                                          report_.downtime_ms)
+                            : "the VM is at the destination, paused as it was");
+    } else if (type == "completed") {
+        destination_completed_ = true;
+        report_.demand = message.value("demand", json());
+        if (message.contains("problem"))
+            progress_.warning(fmt::format("demand faults were not measured: {}",
+                                          message.value("problem", "")));
+    } else if (type == "refused") {
+        never_ran_ = true;
+        return fail(ErrorKind::unsupported, "the destination refused the VM: {}", reason);
+    } else if (type == "failed") {
+        return fail(ErrorKind::io, "the destination failed: {}", reason);
+    }
+    return {};  // what a later release says besides is not for us
+}
+
+Result<void> Migration::on_source_events() {
+    for (;;) {
+        GC_TRY(const auto event, source_->qmp().next_event(0ms));
+        if (!event)
+            return {};
+        if (event->name == "STOP" && stopped_ == Clock::time_point{})
+            stopped_ = event->arrived;
+        if (event->name != "MIGRATION" || phase_ >= Phase::committed)
+            continue;
+        const std::string status = event->data.value("status", "");
+        if (status == "failed" || status == "cancelled") {
+            GC_TRY(const qmp::MigrationStatus now, qmp::query_migrate(source_->qmp()));
+            return fail(status == "cancelled" ? ErrorKind::cancelled : ErrorKind::io,
+                        "the source QEMU's migration was {}{}{}", status,
+                        now.error.empty() ? "" : ": ", now.error);
+        }
+    }
+}
+
+Result<void> Migration::on_signals() {
+    while (const auto signal = signals_->take()) {
+        if (*signal == SIGUSR1) {
+            data_->release_background();
+            progress_.detail("background-released", {}, "background sending begins");
+        } else if (phase_ < Phase::committed) {
+            return fail(ErrorKind::cancelled, "interrupted; the VM runs on at the source");
+        } else {
+            progress_.warning("the VM already runs at the destination and still gets memory from here: "
+                              "this cannot be undone, and gcctl must not end before it is done");
+        }
+    }
+    return {};
+}
+
+void Migration::on_guide() {
+    if (!guide_)
+        return;
+    if (const auto loaded = guide_->take_loaded()) {
+        report_.guide.started = true;
+        report_.guide.load_ms = in_ms(*loaded);
+        report_.mode = "guide";
+        progress_.detail("guide-runs", {{"load_ms", report_.guide.load_ms}},
+                         fmt::format("the guide runs, loaded in {:.1f} ms", report_.guide.load_ms));
+    }
+    if (const auto end = guide_->check())
+        end_guide(end->how, end->reason);
+}
+
+void Migration::end_guide(std::string_view how, std::string_view reason) {
+    if (!guide_)
+        return;
+    data_->drop_guide();
+    const GuideTotals totals = guide_->stop();
+    report_.guide.ended = how;
+    report_.guide.reason = reason;
+    report_.guide.records = totals.records;
+    report_.guide.dropped = totals.dropped;
+    report_.guide.blocked_ms = in_ms(totals.blocked);
+    guide_.reset();
+    progress_.detail("guide-ended", {{"how", how}, {"reason", reason}},
+                     fmt::format("the guide ended: {} {}", how, reason));
+    if (how == "died" || how == "diverged")
+        progress_.warning(fmt::format("the guide {}: {}; going on without it", how, reason));
+}
+
+// ---- the ends
+
+Result<void> Migration::finish() {
+    end_guide("complete", "");
+    const ClassCounts pages = data_->pages();
+    progress_.update({"finishing", pages.total, pages.total, pages.urgent, pages.guide,
+                      pages.background, data_->bytes().total});
+    data_->stop();
+    if (!converged_) {
+        // Everything has arrived. That the source QEMU cannot be told so is a pity, no failure.
+        if (auto ended = end_as_received(source_->qmp(), end_source_timeout); !ended)
+            progress_.warning(fmt::format("the VM is at the destination, but the source QEMU did not end "
+                                          "its migration: {}; quit it",
+                                          ended.error().message));
+    }
+    report_.total_ms = in_ms(Clock::now() - begun_);
+    report_.result = "completed";
+    progress_.event("completed", {{"total_ms", report_.total_ms}});
+    return {};
+}
+
+Error Migration::roll_back(Error error) {
+    // The guide shares the source's memory: it must be gone before the VM writes there again.
+    end_guide("off", "the migration ended before it was needed");
+    const bool touched = phase_ >= Phase::precopy;
+    if (control_ && (touched || guardian_))
+        (void)control_->send("abandon", {{"reason", error.message}});
+    if (data_)
+        data_->stop();
+    main_.reset();
+    urgent_.reset();
+    if (touched) {
+        // The answer, or the end of the connection, says that the destination has let go of the disks.
+        while (control_) {
+            const auto message = control_->receive(abandon_timeout);
+            if (!message || !*message || (**message).value("type", "") == "refused")
+                break;
+        }
+        const auto running = run_on(source_->qmp(), source_->was_running(), run_on_timeout);
+        if (running) {
+            source_->restore_settings();
+            if (phase_ >= Phase::switched_over)
+                (void)source_->qmp().execute("announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+        } else {
+            error.message += fmt::format("; and the VM could not be made to run on at the source: {}; in "
+                                         "its QMP monitor: cont",
+                                         running.error().message);
+        }
+    }
+    if (guardian_)
+        guardian_->dismiss();
+    if (touched && error.kind == ErrorKind::unsupported)
+        error.kind = ErrorKind::io;  // "refused" is for what was found before anything was touched
+    return error;
+}
+
+Error Migration::give_up(Error error) {
+    end_guide("off", "the migration failed");
+    if (data_)
+        data_->stop();
+    error.kind = ErrorKind::after_commit;
+    error.message += "; the VM was handed over and may run at the destination, so it stays stopped here. "
+                     "What the destination lacks is only in the source QEMU's memory: do not end it";
+    return error;
+}
+
+void Migration::fill_report() {
+    if (data_) {
+        report_.pages = data_->pages();
+        report_.bytes = data_->bytes();
+        report_.guide.pushed = report_.pages.guide;
+    }
+    if (report_.total_ms == 0 && begun_ != Clock::time_point{})
+        report_.total_ms = in_ms(Clock::now() - begun_);
+}
+
+void Migration::show_progress() {
+    constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over", "post-copy",
+                                                    "post-copy"};
+    const ClassCounts pages = data_->pages();
+    progress_.update({names[static_cast<std::size_t>(phase_)],
+                      pages.precopy + pages.urgent + pages.guide + pages.background, pages.total,
+                      pages.urgent, pages.guide, pages.background, data_->bytes().total});
+}
+
+}  // namespace gc::migrate

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One migration, from the checks to the report: the control loop of the source side.
+#pragma once
+
+#include "guide/guide.h"
+#include "link/link.h"
+#include "migrate/guardian.h"
+#include "migrate/options.h"
+#include "migrate/progress.h"
+#include "migrate/signals.h"
+#include "migrate/source.h"
+#include "report/report.h"
+#include "transfer/data_plane.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+namespace gc::migrate {
+
+/// The phases, in order. Up to and including `switched_over` any failure leaves the VM running at the
+/// source; from `committed` on it never runs there again.
+enum class Phase { preparing, precopy, switched_over, committed, resumed };
+
+class Migration {
+  public:
+    /// Runs a migration to its end, whatever that is. The report says which.
+    static Report run(const Options& options, Progress& progress, ErrorKind& failure);
+
+  private:
+    using Clock = std::chrono::steady_clock;
+
+    Migration(const Options& options, Progress& progress) : options_(options), progress_(progress) {}
+
+    // In the order in which they happen.
+    Result<void> prepare();
+    void prepare_guide();
+    Result<void> open_channels();
+    Result<void> start();
+    Result<void> loop();
+
+    Result<void> tick();
+    Result<void> maybe_start_postcopy();
+    Result<void> on_notices();
+    Result<void> on_notice(SwitchedOver& notice);
+    Result<void> on_notice(Converged& notice);
+    Result<void> on_notice(Pong& notice);
+    Result<void> on_notice(Shut& notice);
+    Result<void> on_notice(AllSent& notice);
+    Result<void> on_notice(Broken& notice);
+    Result<void> on_destination();
+    Result<void> on_destination_message(const nlohmann::json& message);
+    Result<void> on_source_events();
+    Result<void> on_signals();
+    void on_guide();
+    Result<void> commit();
+
+    Result<void> finish();
+    Error roll_back(Error error);
+    Error give_up(Error error);
+    void end_guide(std::string_view how, std::string_view reason);
+    void fill_report();
+    void show_progress();
+
+    const Options& options_;
+    Progress& progress_;
+    Report report_;
+    Phase phase_ = Phase::preparing;
+    Clock::time_point begun_{};
+    Clock::time_point stopped_{};
+    std::optional<Signals> signals_;
+    std::optional<Source> source_;
+    std::optional<Guardian> guardian_;
+    std::optional<link::Control> control_;
+    std::string token_;
+    bool preempt_ = false;
+    std::unique_ptr<Guide> guide_;
+    std::unique_ptr<DataPlane> data_;
+    UniqueFd main_, urgent_;
+    std::uint32_t awaited_pong_ = 0;
+    bool postcopy_asked_ = false;
+    bool converged_ = false;
+    bool never_ran_ = false;  ///< the destination's gcctl vouches that the VM did not run there
+    bool all_sent_ = false;
+    bool shut_ = false;
+    bool destination_completed_ = false;
+};
+
+}  // namespace gc::migrate

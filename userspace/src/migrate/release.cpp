@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/release.h"
+
+#include "qmp/migration.h"
+#include "qmp/monitor_text.h"
+#include "stream/reader.h"
+#include "stream/return_path.h"
+#include "util/private_socket.h"
+
+#include <array>
+#include <map>
+#include <thread>
+
+namespace gc::migrate {
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using nlohmann::json;
+
+/// Waits until the predicate on query-migrate holds. Errors: io, naming the state it stayed in.
+template <typename Predicate>
+Result<qmp::MigrationStatus> await_status(qmp::Client& source, steady_clock::time_point deadline,
+                                          std::string_view wanted, Predicate holds) {
+    for (;;) {
+        GC_TRY(const qmp::MigrationStatus status, qmp::query_migrate(source));
+        if (holds(status))
+            return status;
+        if (steady_clock::now() >= deadline)
+            return fail(ErrorKind::io,
+                        "expected the source QEMU's migration to become '{}', it stays '{}'", wanted,
+                        status.status);
+        std::this_thread::sleep_for(1ms);
+    }
+}
+
+/// RAM block name -> pages, as QEMU counts them now.
+Result<std::map<std::string, std::uint64_t>> block_pages(qmp::Client& source) {
+    GC_TRY(const json reply, source.execute("x-query-ramblock"));
+    GC_TRY(const auto lines, qmp::parse_ram_blocks(reply.value("human-readable-text", "")));
+    std::map<std::string, std::uint64_t> pages;
+    for (const qmp::RamBlockLine& line : lines)
+        pages[line.name] = line.used_length / 4096;
+    return pages;
+}
+
+/// What a recovering source asks, answered with "everything was received".
+Result<stream::Buffer> answer(const stream::Command& command,
+                              const std::map<std::string, std::uint64_t>& pages) {
+    stream::Buffer reply;
+    stream::Cursor in(command.payload);
+    switch (command.code) {
+    case stream::CommandCode::recv_bitmap: {
+        const std::string block(in.short_string());
+        const auto known = pages.find(block);
+        if (known == pages.end())
+            return fail(ErrorKind::protocol,
+                        "the source QEMU asks for RAM block '{}', which it does not list", block);
+        stream::append_all_received(reply, block, known->second);
+        break;
+    }
+    case stream::CommandCode::postcopy_resume:
+        stream::append_resume_ack(reply);
+        break;
+    case stream::CommandCode::ping:
+        stream::append_pong(reply, in.be<std::uint32_t>());
+        break;
+    default:
+        break;
+    }
+    return reply;
+}
+
+/// Plays the destination of a recovery until the source has nothing more to send.
+Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>& pages,
+                              steady_clock::time_point deadline) {
+    stream::Reader reader(stream::Start::entry);
+    std::vector<std::byte> buffer;
+    for (;;) {
+        std::span<const std::byte> input(buffer);
+        GC_TRY(const auto item, reader.next(input));
+        if (item) {
+            if (std::holds_alternative<stream::EndOfFile>(*item))
+                break;
+            if (const auto* command = std::get_if<stream::Command>(&*item)) {
+                GC_TRY(const stream::Buffer reply, answer(*command, pages));
+                GC_CHECK(write_all(fd, reply));
+            }
+            buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+            continue;
+        }
+        const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+        GC_TRY(const bool ready, wait_readable(fd, std::max(left, milliseconds(0))));
+        if (!ready)
+            return fail(ErrorKind::io, "the source QEMU did not end its migration in time");
+        std::array<std::byte, 4096> chunk;
+        GC_TRY(const std::size_t got, read_some(fd, chunk));
+        if (got == 0)
+            return fail(ErrorKind::io, "the source QEMU broke off the end of its migration");
+        buffer.insert(buffer.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(got));
+    }
+    stream::Buffer shut;
+    stream::append_shut(shut, 0);
+    return write_all(fd, shut);
+}
+
+bool is_completed(const qmp::MigrationStatus& status) { return status.completed(); }
+
+}  // namespace
+
+Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
+    const auto deadline = steady_clock::now() + timeout;
+    GC_CHECK(await_status(source, deadline, "postcopy-paused",
+                          [](const auto& s) { return s.status == "postcopy-paused"; }));
+    GC_TRY(const auto pages, block_pages(source));
+    GC_TRY(const pid_t pid, source.peer_pid());
+    GC_TRY(PrivateListener listener, PrivateListener::make(pid));
+    GC_CHECK(source.execute("migrate", {{"uri", listener.uri()}, {"resume", true}}));
+    GC_TRY(const UniqueFd fd, listener.accept(timeout));
+    GC_CHECK(play_destination(fd.get(), pages, deadline));
+    GC_CHECK(await_status(source, deadline, "completed", is_completed));
+    return {};
+}
+
+namespace {
+
+/// One step towards a source that is idle. @return whether it is
+Result<bool> end_migration(qmp::Client& source, const std::string& status, milliseconds timeout) {
+    if (status == "none" || status == "completed" || status == "failed" || status == "cancelled")
+        return true;
+    if (status == "postcopy-paused") {
+        GC_CHECK(end_as_received(source, timeout));
+        return true;
+    }
+    // In post-copy the closed socket leads to postcopy-paused; what is being cancelled needs time only.
+    if (!status.starts_with("postcopy") && status != "cancelling")
+        (void)qmp::migrate_cancel(source);
+    return false;
+}
+
+}  // namespace
+
+Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout) {
+    const auto deadline = steady_clock::now() + timeout;
+    for (;;) {
+        GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(source));
+        GC_TRY(const bool idle, end_migration(source, migration.status, timeout));
+        if (idle) {
+            GC_TRY(const qmp::RunState state, qmp::query_status(source));
+            if (!was_running || state.running)
+                return {};
+            // Until the migration thread has ended cont is refused ("not finalized yet"), and while the
+            // destination still has an image open its lock is.
+            auto continued = qmp::cont(source);
+            if (continued || steady_clock::now() >= deadline)
+                return continued;
+        } else if (steady_clock::now() >= deadline) {
+            return fail(ErrorKind::io, "the source QEMU's migration stays '{}'", migration.status);
+        }
+        std::this_thread::sleep_for(5ms);
+    }
+}
+
+}  // namespace gc::migrate

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The source QEMU: what is checked before anything is touched, and the steps that QMP drives.
+#pragma once
+
+#include "qmp/client.h"
+#include "qmp/migration.h"
+#include "qmp/ram_blocks.h"
+#include "transfer/source_image.h"
+
+#include <chrono>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+namespace gc::migrate {
+
+class Source {
+  public:
+    /// Connects and checks: QEMU's version, nothing in the way among its capabilities, the VM running or
+    /// paused, all guest RAM in shared files. Changes nothing. Errors: io, unsupported.
+    static Result<Source> open(const std::string& qmp_path);
+
+    [[nodiscard]] qmp::Client& qmp() { return qmp_; }
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    [[nodiscard]] bool was_running() const { return was_running_; }
+    [[nodiscard]] std::string version() const { return qmp_.version().text(); }
+
+    /// The files of guest RAM, by RAM block, each opened once more. Errors: io.
+    Result<std::vector<ImageBlock>> open_image() const;
+
+    /// Sets capabilities and parameters, has QEMU migrate to a socket of ours and gives that socket.
+    /// After it, an error or the end of this process leaves the VM running.
+    Result<UniqueFd> start();
+
+    /// As often as QEMU has gone over all of RAM (dirty-sync-count of query-migrate).
+    Result<unsigned> precopy_rounds();
+
+    /// Puts capabilities and parameters back to what they were. Best effort, for after the migration.
+    void restore_settings();
+
+  private:
+    Source(qmp::Client qmp, pid_t pid) : qmp_(std::move(qmp)), pid_(pid) {}
+
+    Result<void> check_capabilities();
+    Result<void> check_state();
+    Result<void> check_memory();
+
+    qmp::Client qmp_;
+    pid_t pid_;
+    bool was_running_ = false;
+    qmp::Capabilities capabilities_;  ///< as found
+    nlohmann::json parameters_;       ///< as found, those that we change
+    std::vector<qmp::RamBlock> guest_ram_;
+};
+
+}  // namespace gc::migrate

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/client.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace gc::qmp {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+// The longest replies are memory trees and schemas, some hundred kB; more is not QMP.
+constexpr std::size_t max_line = 16u << 20;
+constexpr std::size_t max_shown = 120;
+
+constexpr std::string_view not_greeted =
+    "no QMP greeting came. A QMP monitor serves one client at a time: end the other one, or give "
+    "QEMU a second monitor (-qmp unix:PATH,server=on,wait=off)";
+
+std::string excerpt(std::string_view text) {
+    std::string shown(text.substr(0, max_shown));
+    for (char& c : shown)
+        if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e)
+            c = '?';
+    return text.size() > max_shown ? shown + "..." : shown;
+}
+
+std::string string_at(const json& object, const char* key) {
+    auto it = object.find(key);
+    return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+std::int64_t integer_at(const json& object, const char* key) {
+    auto it = object.find(key);
+    return it != object.end() && it->is_number_integer() ? it->get<std::int64_t>() : 0;
+}
+
+/// @return a connected, non-blocking socket. A full backlog reports EAGAIN instead of blocking.
+Result<UniqueFd> connect_unix(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof(address.sun_path))
+        return fail(ErrorKind::usage, "QMP socket '{}': a path of 1 to {} bytes is expected", path,
+                    sizeof(address.sun_path) - 1);
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd)
+        return fail_errno(errno, "socket");
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
+        return fd;
+    if (errno == EAGAIN)
+        return fail(ErrorKind::io, "QMP socket {}: {}", path, not_greeted);
+    return fail_errno(errno, fmt::format("connect to QMP socket {}", path));
+}
+
+}  // namespace
+
+std::string Version::text() const {
+    auto number = fmt::format("{}.{}.{}", major, minor, micro);
+    return package.empty() ? number : fmt::format("{} ({})", number, package);
+}
+
+Result<Client> Client::connect(const std::string& unix_path, milliseconds timeout) {
+    GC_TRY(auto fd, connect_unix(unix_path));
+    return from_fd(std::move(fd), timeout, "QMP socket " + unix_path);
+}
+
+Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string name) {
+    Client client(std::move(fd), std::move(name));
+    GC_CHECK(client.negotiate(timeout));
+    return client;
+}
+
+Result<void> Client::negotiate(milliseconds timeout) {
+    const auto deadline = steady_clock::now() + timeout;
+    while (!greeting_) {
+        GC_TRY(const bool progress, pump(deadline));
+        if (!progress && !greeting_)
+            return broken(
+                fail(ErrorKind::io, "{}: {} within {} ms", name_, not_greeted, timeout.count()));
+    }
+    GC_CHECK(accept_greeting(*greeting_));
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
+    GC_CHECK(execute("qmp_capabilities", nullptr, std::max(left, milliseconds(1))));
+    return {};
+}
+
+Result<void> Client::accept_greeting(const json& message) {
+    const json& qmp = message["QMP"];
+    if (!qmp.is_object() || !qmp.contains("version") || !qmp["version"].is_object() ||
+        !qmp["version"].contains("qemu") || !qmp["version"]["qemu"].is_object())
+        return broken(fail(ErrorKind::protocol, "{}: a greeting without QEMU's version came: {}",
+                           name_, excerpt(message.dump())));
+    const json& numbers = qmp["version"]["qemu"];
+    version_.major = static_cast<int>(integer_at(numbers, "major"));
+    version_.minor = static_cast<int>(integer_at(numbers, "minor"));
+    version_.micro = static_cast<int>(integer_at(numbers, "micro"));
+    version_.package = string_at(qmp["version"], "package");
+    return {};
+}
+
+Result<json> Client::execute(std::string_view command, json arguments, milliseconds timeout) {
+    if (broken_)
+        return Unexpected(*broken_);
+    const auto deadline = steady_clock::now() + timeout;
+    reply_.reset();
+    json message{{"execute", command}, {"id", ++last_id_}};
+    if (!arguments.is_null())
+        message["arguments"] = std::move(arguments);
+    // Strings that are not UTF-8 (file names can be) are sent with U+FFFD instead of throwing.
+    GC_CHECK(send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", deadline));
+    return await_reply(command, deadline);
+}
+
+Result<json> Client::await_reply(std::string_view command, Deadline deadline) {
+    while (!reply_) {
+        GC_TRY(const bool progress, pump(deadline));
+        if (!progress && !reply_)
+            return fail(ErrorKind::io, "{}: no reply to '{}' in time", name_, command);
+    }
+    json reply = std::move(*reply_);
+    reply_.reset();
+    if (auto it = reply.find("return"); it != reply.end())
+        return std::move(*it);
+    const json& error = reply["error"];
+    return fail(ErrorKind::unsupported, "{}: QEMU refused '{}': {}: {}", name_, command,
+                string_at(error, "class"), string_at(error, "desc"));
+}
+
+Result<std::string> Client::hmp(std::string_view line) {
+    GC_TRY(json text, execute("human-monitor-command", {{"command-line", line}}));
+    if (!text.is_string())
+        return fail(ErrorKind::protocol, "{}: '{}' gave no text but {}", name_, line,
+                    excerpt(text.dump()));
+    return text.get<std::string>();
+}
+
+Result<std::optional<Event>> Client::next_event(milliseconds timeout) {
+    const auto deadline = steady_clock::now() + timeout;
+    while (events_.empty()) {
+        if (broken_)
+            return Unexpected(*broken_);
+        GC_TRY(const bool progress, pump(deadline));
+        if (!progress && events_.empty())
+            return std::nullopt;
+    }
+    std::optional<Event> event(std::move(events_.front()));
+    events_.pop_front();
+    return event;
+}
+
+Result<pid_t> Client::peer_pid() const {
+    ucred credentials{};
+    socklen_t length = sizeof(credentials);
+    if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+        return fail_errno(errno, fmt::format("{}: ask for the peer's process", name_));
+    if (credentials.pid == 0)
+        return fail(ErrorKind::unsupported,
+                    "{}: QEMU runs in another PID namespace; run gcctl in the host's", name_);
+    return credentials.pid;
+}
+
+/// @return false when the deadline passed first
+Result<bool> Client::wait(short events, Deadline deadline) {
+    for (;;) {
+        // Rounded up: rounding down would spin through the last millisecond.
+        const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+        pollfd poll_fd{fd_.get(), events, 0};
+        const int timeout = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
+        const int ready = ::poll(&poll_fd, 1, timeout);
+        if (ready > 0)
+            return true;
+        if (ready == 0)
+            return false;
+        if (errno != EINTR)
+            return broken(fail_errno(errno, fmt::format("{}: poll", name_)));
+    }
+}
+
+Result<void> Client::send(std::string_view text, Deadline deadline) {
+    bool started = false;
+    while (!text.empty()) {
+        const ssize_t sent =
+            ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            text.remove_prefix(static_cast<std::size_t>(sent));
+            started = true;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            return broken(fail_errno(errno, fmt::format("{}: send", name_)));
+        GC_TRY(const bool ready, wait(POLLOUT, deadline));
+        if (ready)
+            continue;
+        auto late = fail(ErrorKind::io, "{}: QEMU does not read its monitor", name_);
+        // Half a command is on its way: whatever followed would be taken for its rest.
+        return started ? broken(std::move(late)) : std::move(late);
+    }
+    return {};
+}
+
+/// Reads what is there, waiting for it if need be, and files each complete line.
+/// @return false when the deadline passed and nothing was read
+Result<bool> Client::pump(Deadline deadline) {
+    if (broken_)
+        return Unexpected(*broken_);
+    GC_TRY(const bool ready, wait(POLLIN, deadline));
+    if (!ready)
+        return false;
+    std::array<char, 65536> chunk;
+    const ssize_t got = ::recv(fd_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+    if (got < 0) {
+        if (errno == EAGAIN || errno == EINTR)
+            return true;
+        return broken(fail_errno(errno, fmt::format("{}: receive", name_)));
+    }
+    if (got == 0)
+        return broken(fail(ErrorKind::io, "{}: QEMU closed the connection{}", name_,
+                           buffer_.empty() ? "" : " in the middle of a message"));
+    buffer_.append(chunk.data(), static_cast<std::size_t>(got));
+    std::size_t start = 0;
+    // Only the new bytes can hold a line's end.
+    std::size_t end = buffer_.find('\n', buffer_.size() - static_cast<std::size_t>(got));
+    for (; end != std::string::npos; end = buffer_.find('\n', start)) {
+        GC_CHECK(dispatch(std::string_view(buffer_).substr(start, end - start)));
+        start = end + 1;
+    }
+    buffer_.erase(0, start);
+    if (buffer_.size() > max_line)
+        return broken(fail(ErrorKind::protocol, "{}: a line of more than {} MiB came", name_,
+                           max_line >> 20));
+    return true;
+}
+
+Result<void> Client::dispatch(std::string_view line) {
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos)
+        return {};
+    json message = json::parse(line, nullptr, false);
+    if (!message.is_object())
+        return broken(fail(ErrorKind::protocol,
+                           "{}: one JSON object per line was expected, '{}' came. Is it a QMP "
+                           "monitor (not -monitor, not -qmp-pretty)?",
+                           name_, excerpt(line)));
+    if (message.contains("event"))
+        return take_event(std::move(message));
+    if (message.contains("QMP")) {
+        greeting_ = std::move(message);
+        return {};
+    }
+    const bool is_error = message.contains("error") && message["error"].is_object();
+    if (!is_error && !message.contains("return"))
+        return broken(fail(ErrorKind::protocol,
+                           "{}: neither a greeting, an event nor a reply came: {}", name_,
+                           excerpt(line)));
+    auto id = message.find("id");
+    // QEMU leaves the id out only where it could not read the command (qmp_error_response callers
+    // in monitor/qmp.c, 7.2). Any other id belongs to a command whose caller gave up waiting.
+    if (id == message.end() ? is_error : (id->is_number_unsigned() && *id == last_id_))
+        reply_ = std::move(message);
+    return {};
+}
+
+Result<void> Client::take_event(json message) {
+    Event event;
+    event.arrived = steady_clock::now();
+    event.name = string_at(message, "event");
+    if (event.name.empty())
+        return broken(fail(ErrorKind::protocol, "{}: an event without a name came: {}", name_,
+                           excerpt(message.dump())));
+    if (auto data = message.find("data"); data != message.end() && data->is_object())
+        event.data = std::move(*data);
+    else
+        event.data = json::object();
+    if (auto stamp = message.find("timestamp"); stamp != message.end() && stamp->is_object())
+        event.emitted = std::chrono::system_clock::time_point(
+            std::chrono::seconds(integer_at(*stamp, "seconds")) +
+            std::chrono::microseconds(integer_at(*stamp, "microseconds")));
+    events_.push_back(std::move(event));
+    return {};
+}
+
+/// Remembers an error after which the stream's state is unknown.
+Unexpected Client::broken(Unexpected error) {
+    broken_ = error.value();
+    return error;
+}
+
+}  // namespace gc::qmp

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// QMP, QEMU's control protocol: one JSON object per line over a unix socket
+// (docs/interop/qmp-spec).
+#pragma once
+
+#include "util/error.h"
+#include "util/fd.h"
+
+#include <chrono>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <sys/types.h>
+
+namespace gc::qmp {
+
+struct Version {
+    int major = 0;
+    int minor = 0;
+    int micro = 0;
+    std::string package;  ///< the distributor's suffix, e.g. "Debian 1:7.2+dfsg-7"; may be empty
+
+    [[nodiscard]] bool at_least(int want_major, int want_minor) const {
+        return major != want_major ? major > want_major : minor >= want_minor;
+    }
+    [[nodiscard]] std::string text() const;  ///< "7.2.22 (Debian 1:7.2+dfsg-7)"
+};
+
+struct Event {
+    std::string name;                               ///< e.g. "STOP"
+    nlohmann::json data;                            ///< an object, empty if the event carries none
+    std::chrono::system_clock::time_point emitted;  ///< QEMU's own time stamp (wall clock, us)
+    std::chrono::steady_clock::time_point arrived;  ///< when this client read it
+};
+
+/// One QMP connection. Move-only, to be used by one thread at a time.
+///
+/// Errors of every call: io (the connection was lost, a wait timed out), protocol (the peer does
+/// not speak QMP; the connection is then unusable and every later call repeats the error),
+/// unsupported (QEMU refused the command; the message has QEMU's class and text, the connection
+/// stays usable).
+class Client {
+  public:
+    static constexpr std::chrono::milliseconds default_timeout{10'000};
+
+    /// Connects, reads the greeting and leaves capability negotiation. The timeout covers all
+    /// three.
+    static Result<Client> connect(const std::string& unix_path,
+                                  std::chrono::milliseconds timeout = default_timeout);
+
+    /// The same over a connected stream socket. @param name names the peer in error messages
+    static Result<Client> from_fd(UniqueFd fd, std::chrono::milliseconds timeout = default_timeout,
+                                  std::string name = "QMP socket");
+
+    [[nodiscard]] const Version& version() const { return version_; }
+    [[nodiscard]] const std::string& name() const { return name_; }
+
+    /// Runs a command and gives its "return". After a timeout the command may still take effect;
+    /// its late reply is recognised by its id and dropped.
+    Result<nlohmann::json> execute(std::string_view command, nlohmann::json arguments = nullptr,
+                                   std::chrono::milliseconds timeout = default_timeout);
+
+    /// Runs a command of the human monitor and gives its text (lines end in "\r\n" or "\n").
+    Result<std::string> hmp(std::string_view line);
+
+    /// The oldest event not yet taken; none if none arrives within the timeout (0: only look).
+    Result<std::optional<Event>> next_event(std::chrono::milliseconds timeout);
+
+    /// Events may be queued here already while the socket is silent: look before polling fd().
+    [[nodiscard]] bool has_event() const { return !events_.empty(); }
+    [[nodiscard]] int fd() const { return fd_.get(); }
+
+    /// The process that listens at the other end (SO_PEERCRED). It is the one that called
+    /// listen(2): a manager that hands a listening socket to QEMU (libvirt) is seen instead of
+    /// QEMU.
+    [[nodiscard]] Result<pid_t> peer_pid() const;
+
+  private:
+    using Deadline = std::chrono::steady_clock::time_point;
+
+    Client(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+
+    Result<void> negotiate(std::chrono::milliseconds timeout);
+    Result<void> accept_greeting(const nlohmann::json& message);
+    Result<nlohmann::json> await_reply(std::string_view command, Deadline deadline);
+    Result<void> send(std::string_view text, Deadline deadline);
+    Result<bool> wait(short events, Deadline deadline);
+    Result<bool> pump(Deadline deadline);
+    Result<void> dispatch(std::string_view line);
+    Result<void> take_event(nlohmann::json message);
+    Unexpected broken(Unexpected error);
+
+    UniqueFd fd_;
+    std::string name_;
+    Version version_;
+    std::string buffer_;  ///< received bytes after the last complete line
+    std::deque<Event> events_;
+    std::optional<nlohmann::json> greeting_;
+    std::optional<nlohmann::json> reply_;  ///< to the command whose id is last_id_
+    std::optional<Error> broken_;
+    std::uint64_t last_id_ = 0;
+};
+
+}  // namespace gc::qmp

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/migration.h"
+
+namespace gc::qmp {
+
+using nlohmann::json;
+
+namespace {
+
+Unexpected malformed(const Client& client, std::string_view command, const json& reply) {
+    return fail(ErrorKind::protocol, "{}: '{}' gave an answer of unknown form: {:.200}",
+                client.name(), command, reply.dump());
+}
+
+Result<void> run(Client& client, std::string_view command, json arguments = nullptr) {
+    GC_CHECK(client.execute(command, std::move(arguments)));
+    return {};
+}
+
+}  // namespace
+
+Result<Capabilities> query_capabilities(Client& client) {
+    constexpr std::string_view command = "query-migrate-capabilities";
+    GC_TRY(const json reply, client.execute(command));
+    if (!reply.is_array())
+        return malformed(client, command, reply);
+    Capabilities capabilities;
+    for (const json& entry : reply) {
+        if (!entry.is_object() || !entry.contains("capability") ||
+            !entry["capability"].is_string() || !entry.contains("state") ||
+            !entry["state"].is_boolean())
+            return malformed(client, command, reply);
+        capabilities[entry["capability"].get<std::string>()] = entry["state"].get<bool>();
+    }
+    return capabilities;
+}
+
+Result<void> set_capabilities(Client& client, const Capabilities& wanted) {
+    json list = json::array();
+    for (const auto& [name, on] : wanted)
+        list.push_back({{"capability", name}, {"state", on}});
+    return run(client, "migrate-set-capabilities", {{"capabilities", std::move(list)}});
+}
+
+Result<std::vector<std::string>> set_known_capabilities(Client& client,
+                                                        const Capabilities& wanted) {
+    GC_TRY(const Capabilities known, query_capabilities(client));
+    Capabilities settable;
+    std::vector<std::string> unknown;
+    for (const auto& [name, on] : wanted) {
+        if (known.contains(name))
+            settable[name] = on;
+        else
+            unknown.push_back(name);
+    }
+    GC_CHECK(set_capabilities(client, settable));
+    return unknown;
+}
+
+Result<void> set_parameters(Client& client, json parameters) {
+    return run(client, "migrate-set-parameters", std::move(parameters));
+}
+
+Result<json> query_parameters(Client& client) {
+    return client.execute("query-migrate-parameters");
+}
+
+Result<MigrationStatus> query_migrate(Client& client) {
+    constexpr std::string_view command = "query-migrate";
+    GC_TRY(json reply, client.execute(command));
+    if (!reply.is_object())
+        return malformed(client, command, reply);
+    MigrationStatus status;
+    // A QEMU that has never migrated answers {}.
+    status.status = reply.contains("status") && reply["status"].is_string()
+                        ? reply["status"].get<std::string>()
+                        : "none";
+    if (reply.contains("error-desc") && reply["error-desc"].is_string())
+        status.error = reply["error-desc"].get<std::string>();
+    status.details = std::move(reply);
+    return status;
+}
+
+Result<RunState> query_status(Client& client) {
+    constexpr std::string_view command = "query-status";
+    GC_TRY(const json reply, client.execute(command));
+    if (!reply.is_object() || !reply.contains("status") || !reply["status"].is_string() ||
+        !reply.contains("running") || !reply["running"].is_boolean())
+        return malformed(client, command, reply);
+    return RunState{reply["status"].get<std::string>(), reply["running"].get<bool>()};
+}
+
+Result<void> migrate(Client& client, const std::string& uri) {
+    return run(client, "migrate", {{"uri", uri}});
+}
+
+Result<void> migrate_incoming(Client& client, const std::string& uri) {
+    return run(client, "migrate-incoming", {{"uri", uri}});
+}
+
+Result<void> migrate_start_postcopy(Client& client) {
+    return run(client, "migrate-start-postcopy");
+}
+
+Result<void> migrate_cancel(Client& client) {
+    return run(client, "migrate_cancel");
+}
+
+Result<void> stop(Client& client) {
+    return run(client, "stop");
+}
+
+Result<void> cont(Client& client) {
+    return run(client, "cont");
+}
+
+}  // namespace gc::qmp

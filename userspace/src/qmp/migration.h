@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The QMP commands of migration, typed. Errors: those of qmp::Client.
+#pragma once
+
+#include "qmp/client.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace gc::qmp {
+
+/// Capability name ("postcopy-ram") -> on.
+using Capabilities = std::map<std::string, bool, std::less<>>;
+
+Result<Capabilities> query_capabilities(Client& client);
+Result<void> set_capabilities(Client& client, const Capabilities& wanted);
+
+/// Sets what this QEMU has and leaves out what it does not know. @return the names left out
+Result<std::vector<std::string>> set_known_capabilities(Client& client, const Capabilities& wanted);
+
+/// @param parameters e.g. {{"max-bandwidth", 1 << 30}}; bytes per second, milliseconds
+Result<void> set_parameters(Client& client, nlohmann::json parameters);
+Result<nlohmann::json> query_parameters(Client& client);
+
+struct MigrationStatus {
+    std::string status;      ///< "none", "setup", "active", "postcopy-active", "completed", ...
+    std::string error;       ///< QEMU's reason when it failed; empty otherwise
+    nlohmann::json details;  ///< all that query-migrate said
+
+    [[nodiscard]] bool completed() const { return status == "completed"; }
+    [[nodiscard]] bool failed() const { return status == "failed" || status == "cancelled"; }
+    /// Nothing more will happen by itself (completed, failed, or never started).
+    [[nodiscard]] bool idle() const { return completed() || failed() || status == "none"; }
+};
+Result<MigrationStatus> query_migrate(Client& client);
+
+struct RunState {
+    std::string status;  ///< "running", "paused", "inmigrate", "finish-migrate", "postmigrate", ...
+    bool running = false;
+};
+Result<RunState> query_status(Client& client);
+
+Result<void> migrate(Client& client, const std::string& uri);
+Result<void> migrate_incoming(Client& client, const std::string& uri);
+Result<void> migrate_start_postcopy(Client& client);
+Result<void> migrate_cancel(Client& client);
+Result<void> stop(Client& client);
+Result<void> cont(Client& client);
+
+}  // namespace gc::qmp

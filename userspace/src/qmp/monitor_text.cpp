@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/monitor_text.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <regex>
+
+namespace gc::qmp {
+
+namespace {
+
+std::vector<std::string> lines_of(std::string_view text) {
+    std::vector<std::string> lines;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        std::string_view line = text.substr(0, end);
+        if (line.ends_with('\r'))
+            line.remove_suffix(1);
+        lines.emplace_back(line);
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return lines;
+}
+
+/// @param digits hexadecimal, without 0x, at most 16 of them (the expressions below see to it)
+std::uint64_t hex(std::string_view digits) {
+    std::uint64_t value = 0;
+    std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+    return value;
+}
+
+std::uint64_t scaled_size(const std::string& number, const std::string& unit) {
+    constexpr std::string_view prefixes = "BKMGTPE";
+    const auto power = static_cast<double>(prefixes.find(unit[0]));
+    return static_cast<std::uint64_t>(std::llround(std::stod(number) * std::exp2(10 * power)));
+}
+
+}  // namespace
+
+Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text) {
+    // Names are right-aligned and may hold spaces: the columns are found from the right.
+    static const std::regex row(R"(\s*(\S|\S.*\S)\s+([0-9]{1,4}(?:\.[0-9]+)?) (B|[KMGTPE]iB))"
+                                R"(\s+0x[0-9a-f]{16}\s+0x([0-9a-f]{16})\s+0x([0-9a-f]{16}))"
+                                R"((?:\s+0x([0-9a-f]{16}))?(?:\s+r[ow])?\s*)");
+    std::vector<RamBlockLine> blocks;
+    for (const std::string& line : lines_of(text)) {
+        const bool header = line.find("Block Name") != std::string::npos;
+        if (header || line.find_first_not_of(' ') == std::string::npos)
+            continue;
+        std::smatch column;
+        if (!std::regex_match(line, column, row))
+            return fail(ErrorKind::protocol,
+                        "x-query-ramblock: a row of name, page size, offset, used and total length "
+                        "was expected, '{}' came",
+                        line);
+        RamBlockLine block;
+        block.name = column[1];
+        block.page_size = scaled_size(column[2], column[3]);
+        block.used_length = hex(column[4].str());
+        block.max_length = hex(column[5].str());
+        if (column[6].matched)
+            block.hva = hex(column[6].str());
+        blocks.push_back(std::move(block));
+    }
+    if (blocks.empty())
+        return fail(ErrorKind::protocol, "x-query-ramblock: no RAM block is listed");
+    return blocks;
+}
+
+Result<std::vector<FlatRange>> parse_flat_view(std::string_view text) {
+    // mtree_print_flatview, softmmu/memory.c: "START-END (prio N, KIND): NAME[ @OFFSET][ ACCEL]".
+    static const std::regex row(R"(\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?[0-9]+, ([^)]*)\): )"
+                                R"((.*?)(?: @([0-9a-f]{16}))?( KVM)?)");
+    std::vector<FlatRange> ranges;
+    bool in_memory = false;
+    bool found = false;
+    for (const std::string& line : lines_of(text)) {
+        if (line.starts_with("FlatView #"))
+            in_memory = false;
+        if (line.find("AS \"memory\",") != std::string::npos)
+            in_memory = found = true;
+        std::smatch column;
+        if (!in_memory || !std::regex_match(line, column, row) || column[3] != "ram")
+            continue;
+        FlatRange range;
+        range.gpa = hex(column[1].str());
+        range.length = hex(column[2].str()) - range.gpa + 1;
+        range.region = column[4];
+        range.offset = column[5].matched ? hex(column[5].str()) : 0;
+        ranges.push_back(std::move(range));
+    }
+    if (!found)
+        return fail(ErrorKind::protocol,
+                    "info mtree -f: the address space \"memory\" is not in QEMU's answer");
+    return ranges;
+}
+
+Result<HostAddress> parse_gpa2hva(std::string_view text) {
+    static const std::regex row(
+        R"(Host virtual address for 0x[0-9a-f]+ \((.*)\) is 0x([0-9a-f]{1,16})\s*)");
+    std::cmatch column;
+    if (!std::regex_match(text.data(), text.data() + text.size(), column, row))
+        return fail(ErrorKind::protocol, "gpa2hva: a host virtual address was expected, '{}' came",
+                    text.substr(0, std::min(text.find_first_of("\r\n"), text.size())));
+    return HostAddress{column[1], hex(column[2].str())};
+}
+
+}  // namespace gc::qmp

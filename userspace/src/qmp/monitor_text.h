@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Parsers of the human-readable texts from which QEMU's memory layout is learnt. No I/O.
+#pragma once
+
+#include "util/error.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gc::qmp {
+
+/// A line of x-query-ramblock (ram_block_format in QEMU's softmmu/physmem.c).
+struct RamBlockLine {
+    std::string name;
+    std::uint64_t page_size = 0;       ///< bytes, of the host page that backs it
+    std::uint64_t used_length = 0;     ///< bytes
+    std::uint64_t max_length = 0;      ///< bytes
+    std::optional<std::uint64_t> hva;  ///< from QEMU 8.2 on
+};
+Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text);
+
+/// A range of guest-physical memory that shows RAM ("ram" in `info mtree -f`: neither ROM nor I/O).
+struct FlatRange {
+    std::uint64_t gpa = 0;
+    std::uint64_t length = 0;
+    std::uint64_t offset = 0;  ///< into the memory region
+    std::string region;        ///< the memory region's name
+};
+/// The RAM ranges of the address space "memory", in ascending order of gpa.
+Result<std::vector<FlatRange>> parse_flat_view(std::string_view text);
+
+struct HostAddress {
+    std::string region;
+    std::uint64_t hva = 0;
+};
+/// The answer of `gpa2hva`. Errors: protocol, with QEMU's words ("No memory is mapped at ...").
+Result<HostAddress> parse_gpa2hva(std::string_view text);
+
+}  // namespace gc::qmp

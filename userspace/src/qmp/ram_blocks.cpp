@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/ram_blocks.h"
+
+#include "qmp/monitor_text.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+namespace gc::qmp {
+
+using nlohmann::json;
+
+namespace {
+
+Result<std::string> ram_block_text(Client& client) {
+    GC_TRY(const json reply, client.execute("x-query-ramblock"));
+    if (!reply.is_object() || !reply.contains("human-readable-text") ||
+        !reply["human-readable-text"].is_string())
+        return fail(ErrorKind::protocol, "{}: x-query-ramblock gave no text", client.name());
+    return reply["human-readable-text"].get<std::string>();
+}
+
+Result<std::vector<std::string>> backend_ids(Client& client) {
+    GC_TRY(const json reply, client.execute("query-memdev"));
+    std::vector<std::string> ids;
+    for (const json& backend : reply)
+        if (backend.is_object() && backend.contains("id") && backend["id"].is_string())
+            ids.push_back(backend["id"].get<std::string>());
+    return ids;
+}
+
+/// A backend names its block by its id, or by its path on machine types up to 3.1
+/// (x-use-canonical-path-for-ramblock-id, QEMU's hw/core/machine.c).
+std::string backend_of(std::string_view block, std::span<const std::string> ids) {
+    constexpr std::string_view objects = "/objects/";
+    if (block.starts_with(objects))
+        block.remove_prefix(objects.size());
+    const auto found = std::find(ids.begin(), ids.end(), block);
+    return found != ids.end() ? *found : std::string();
+}
+
+/// Asks for the address of one byte of the block. The firmware may remap low memory between the two
+/// questions: the region named in the answer decides, and the largest range is asked first.
+Result<std::uint64_t> find_hva(Client& client, const std::string& block,
+                               std::vector<FlatRange> ranges) {
+    std::sort(ranges.begin(), ranges.end(),
+              [](const FlatRange& a, const FlatRange& b) { return a.length > b.length; });
+    for (const FlatRange& range : ranges) {
+        if (range.region != block)
+            continue;
+        GC_TRY(const std::string text, client.hmp(fmt::format("gpa2hva {:#x}", range.gpa)));
+        const auto address = parse_gpa2hva(text);
+        if (address && address->region == block)
+            return address->hva - range.offset;
+    }
+    return 0;
+}
+
+bool same_file(const struct stat& status, const MapsLine& line) {
+    return status.st_dev == line.device && status.st_ino == line.inode;
+}
+
+/// map_files shows exactly this mapping, also one that has no descriptor any more, but its links
+/// need CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; QEMU's own descriptors need ptrace permission
+/// only.
+Result<UniqueFd> open_backing(pid_t pid, const MapsLine& line) {
+    const auto map_file = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, line.start, line.end);
+    UniqueFd fd(::open(map_file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd)
+        return fd;
+    const int saved_errno = errno;
+    GC_TRY(const auto numbers, process_fds(pid));
+    for (const int number : numbers) {
+        const auto path = fmt::format("/proc/{}/fd/{}", pid, number);
+        struct stat status {};
+        if (::stat(path.c_str(), &status) < 0 || !S_ISREG(status.st_mode) ||
+            !same_file(status, line))
+            continue;
+        if (UniqueFd own(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); own)
+            return own;
+    }
+    return fail_errno(saved_errno, fmt::format("open the file behind guest memory ({}) of process "
+                                               "{} (run as root, or with CAP_SYS_ADMIN)",
+                                               line.path, pid));
+}
+
+Result<Backing> classify_file(const UniqueFd& fd, const MapsLine& line) {
+    struct stat status {};
+    struct statfs file_system {};
+    if (::fstat(fd.get(), &status) < 0 || ::fstatfs(fd.get(), &file_system) < 0)
+        return fail_errno(errno, fmt::format("stat {}", line.path));
+    if (status.st_ino != line.inode)
+        return fail(ErrorKind::io, "{}: QEMU's mapping changed while it was looked at", line.path);
+    if (file_system.f_type == TMPFS_MAGIC)
+        return Backing::shmem;
+    return file_system.f_type == HUGETLBFS_MAGIC ? Backing::hugetlbfs : Backing::file;
+}
+
+Result<void> find_backing(RamBlock& block, pid_t pid, std::span<const MapsLine> maps) {
+    GC_TRY(const Span where, locate(maps, block.hva, block.length));
+    block.backing = where.backing;
+    if (where.backing == Backing::anonymous)
+        return {};
+    auto opened = open_backing(pid, *where.first);
+    if (!opened && !block.is_guest_ram())
+        return {};  // video memory and ROMs are read from the stream
+    if (!opened)
+        return Unexpected(opened.error());
+    block.file = std::move(*opened);
+    block.file_offset = where.file_offset;
+    GC_TRY(block.backing, classify_file(block.file, *where.first));
+    return {};
+}
+
+}  // namespace
+
+std::string_view to_string(Backing backing) {
+    switch (backing) {
+    case Backing::shmem:
+        return "shared memory file";
+    case Backing::hugetlbfs:
+        return "hugetlbfs file";
+    case Backing::file:
+        return "shared file";
+    case Backing::anonymous:
+        return "anonymous memory";
+    case Backing::unknown:
+        break;
+    }
+    return "unknown";
+}
+
+Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint64_t length) {
+    auto line = std::find_if(maps.begin(), maps.end(), [&](const MapsLine& candidate) {
+        return candidate.start <= hva && hva < candidate.end;
+    });
+    if (line == maps.end())
+        return fail(ErrorKind::protocol, "QEMU has nothing mapped at {:#x}", hva);
+    Span span;
+    span.first = &*line;
+    span.file_offset = line->offset + (hva - line->start);
+    // madvise() and mbind() split a mapping; all parts must be the same file, one after the other.
+    bool shared = true;
+    std::uint64_t covered = hva;
+    for (; covered < hva + length; covered = (line++)->end) {
+        if (line == maps.end() || line->start > covered)
+            return fail(ErrorKind::protocol, "{:#x} bytes of guest memory at {:#x} end at {:#x}",
+                        length, hva, covered);
+        shared = shared && line->shared && line->inode != 0 && line->inode == span.first->inode &&
+                 line->device == span.first->device &&
+                 line->offset + (covered - line->start) == span.file_offset + (covered - hva);
+    }
+    // The kind of file is known once it is open.
+    span.backing = shared ? Backing::file : Backing::anonymous;
+    return span;
+}
+
+Result<std::vector<RamBlock>> ram_blocks(Client& client, pid_t pid) {
+    GC_TRY(const std::string block_text, ram_block_text(client));
+    GC_TRY(auto lines, parse_ram_blocks(block_text));
+    GC_TRY(const auto ids, backend_ids(client));
+    GC_TRY(const std::string tree, client.hmp("info mtree -f"));
+    GC_TRY(const auto ranges, parse_flat_view(tree));
+    std::vector<RamBlock> blocks;
+    for (RamBlockLine& line : lines) {
+        RamBlock block;
+        block.backend = backend_of(line.name, ids);
+        block.name = std::move(line.name);
+        block.length = line.used_length;
+        block.page_size = line.page_size;
+        if (line.hva) {
+            block.hva = *line.hva;
+        } else if (block.is_guest_ram()) {
+            GC_TRY(block.hva, find_hva(client, block.name, ranges));
+        }
+        blocks.push_back(std::move(block));
+    }
+    // Read after the addresses are known, so that it shows them.
+    GC_TRY(const auto maps, read_process_maps(pid));
+    for (RamBlock& block : blocks)
+        if (block.hva != 0)
+            if (auto found = find_backing(block, pid, maps); !found)
+                return wrap(std::move(found).error(), "RAM block " + block.name);
+    return blocks;
+}
+
+Result<std::vector<RamBlock>> ram_blocks(Client& client) {
+    GC_TRY(const pid_t pid, client.peer_pid());
+    return ram_blocks(client, pid);
+}
+
+std::string how_to_share(const RamBlock& block) {
+    const std::string id = block.backend.empty() ? block.name : block.backend;
+    return fmt::format(
+        "start QEMU (at both ends) with -object memory-backend-memfd,id={0},size={1},"
+        "share=on and -machine ...,memory-backend={0} (or -numa node,memdev={0})",
+        id, block.length);
+}
+
+}  // namespace gc::qmp

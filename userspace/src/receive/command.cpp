@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "receive/command.h"
+
+#include "cli/arguments.h"
+#include "receive/receiver.h"
+#include "util/units.h"
+
+namespace gc::receive {
+namespace {
+
+namespace po = boost::program_options;
+
+Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
+    std::string listen;
+    std::string wait;
+    Options options;
+    po::options_description description("Options");
+    description.add_options()("help,h", "show this text")(
+        "qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
+        "QMP unix socket of the destination QEMU, which was started with -incoming defer")(
+        "listen", po::value(&listen)->required()->value_name("HOST:PORT"),
+        "where the source's 'gcctl migrate --to' connects to; port 0 takes a free one")(
+        "wait", po::value(&wait)->value_name("TIME"),
+        "give up when no source has connected by then (default: wait for ever)")(
+        "json", po::bool_switch(&options.json), "print events as JSON, one object a line")(
+        "quiet,q", po::bool_switch(&options.quiet), "print nothing but errors");
+    GC_TRY(const auto values, cli::parse("receive", "--qmp SOCKET --listen HOST:PORT [options]",
+                                         arguments, description));
+    if (!values)
+        return std::nullopt;
+    GC_TRY(options.listen, Endpoint::parse(listen));
+    if (!wait.empty()) {
+        GC_TRY(options.wait, parse_duration(wait));
+    }
+    return options;
+}
+
+}  // namespace
+
+int command(std::span<const std::string> arguments) {
+    auto options = parse(arguments);
+    if (!options)
+        return cli::complain("receive", options.error());
+    if (!*options)
+        return cli::exit_done;
+    if (auto received = Receiver::run(**options); !received)
+        return cli::complain("receive", received.error());
+    return cli::exit_done;
+}
+
+}  // namespace gc::receive

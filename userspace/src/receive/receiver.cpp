@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "receive/receiver.h"
+
+#include "qmp/migration.h"
+
+#include <array>
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace gc::receive {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr auto hello_timeout = 10s;
+constexpr auto tick = 250ms;
+constexpr std::size_t file_header_size = 8;
+
+struct Arrival {
+    UniqueFd fd;
+    link::Hello hello;
+};
+
+Result<Arrival> accept_channel(int listener, std::chrono::milliseconds timeout) {
+    GC_TRY(UniqueFd fd, accept_one(listener, timeout));
+    GC_TRY(link::Hello hello, link::receive_hello(fd.get(), hello_timeout));
+    return Arrival{std::move(fd), std::move(hello)};
+}
+
+/// Waits for a source; a stray connection (a port scan, a health check) is turned away.
+Result<Arrival> accept_control(int listener, const Options& options) {
+    const auto wait = options.wait.count() == 0 ? std::chrono::hours(24 * 365) : options.wait;
+    const auto deadline = std::chrono::steady_clock::now() + wait;
+    for (;;) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+            deadline - std::chrono::steady_clock::now());
+        GC_TRY(const bool ready,
+               wait_readable(listener, std::clamp<std::chrono::milliseconds>(left, 0ms, 60s)));
+        if (!ready) {
+            if (left <= 0ms)
+                return fail(ErrorKind::io, "no source connected within {} ms", options.wait.count());
+            continue;
+        }
+        auto arrival = accept_channel(listener, 1s);
+        if (arrival && arrival->hello.channel == link::Channel::control)
+            return std::move(*arrival);
+        fmt::print(stderr, "gcctl: a connection was turned away: {}\n",
+                   arrival ? "it does not begin with the control channel"
+                           : arrival.error().message);
+    }
+}
+
+}  // namespace
+
+Result<void> Receiver::run(const Options& options) {
+    GC_TRY(Destination destination, Destination::prepare(options.qmp));
+    GC_CHECK(destination.listen());
+    GC_TRY(const UniqueFd listener, tcp_listen(options.listen));
+    GC_TRY(const std::uint16_t port, local_port(listener.get()));
+    if (options.json)
+        fmt::print("{}\n", json{{"event", "listening"}, {"port", port}}.dump());
+    else if (!options.quiet)
+        fmt::print("waiting for a VM on {}\n",
+                   Endpoint{options.listen.host, std::to_string(port)}.str());
+    std::fflush(stdout);
+
+    GC_TRY(Arrival control, accept_control(listener.get(), options));
+    Receiver receiver(options, std::move(destination), link::Control(std::move(control.fd)),
+                      control.hello.token);
+    GC_CHECK(receiver.control_.send("ready", {{"qemu", receiver.destination_.version()},
+                                              {"preempt", receiver.destination_.has_preempt()}}));
+    if (auto ready = receiver.accept_channels(listener.get()); !ready)
+        return receiver.lost_before_commit(ready.error());
+    return receiver.loop();
+}
+
+Result<void> Receiver::accept_channels(int listener) {
+    const bool preempt = destination_.has_preempt();
+    // The source checks itself before it opens these: give it the time that a guide takes to start.
+    constexpr auto channels_timeout = 120s;
+    while (!tcp_main_ || (preempt && !tcp_urgent_)) {
+        std::array<pollfd, 2> waits{{{listener, POLLIN, 0}, {control_.fd(), POLLIN, 0}}};
+        if (::poll(waits.data(), waits.size(), std::chrono::milliseconds(channels_timeout).count()) <=
+            0)
+            return fail(ErrorKind::io, "the source opened no channels within {} s",
+                        channels_timeout.count());
+        if (waits[1].revents != 0) {
+            GC_TRY(const auto message, control_.receive(0ms));
+            if (message)
+                return fail(ErrorKind::cancelled, "the source gave up: {}",
+                            message->value("reason", "no reason given"));
+            continue;
+        }
+        GC_TRY(Arrival arrival, accept_channel(listener, 1s));
+        if (arrival.hello.token != token_)
+            continue;  // another migration's: closed here
+        (arrival.hello.channel == link::Channel::main ? tcp_main_ : tcp_urgent_) =
+            std::move(arrival.fd);
+    }
+    return start_relays();
+}
+
+Result<void> Receiver::start_relays() {
+    GC_TRY(unix_main_, destination_.connect());
+    std::array<std::byte, file_header_size> header;
+    const ssize_t got = ::recv(tcp_main_.get(), header.data(), header.size(), MSG_WAITALL);
+    if (got != static_cast<ssize_t>(header.size()))
+        return fail(ErrorKind::io, "the source closed the main channel before the stream began");
+    GC_CHECK(write_all(unix_main_.get(), header));
+    meter_.saw_main(header);
+    if (destination_.has_preempt()) {
+        GC_TRY(unix_urgent_, destination_.connect());
+        to_qemu_urgent_ = std::make_unique<Relay>(tcp_urgent_.get(), unix_urgent_.get(),
+                                                  [this](auto bytes) { meter_.saw_urgent(bytes); });
+    }
+    from_qemu_ = std::make_unique<Relay>(unix_main_.get(), tcp_main_.get(),
+                                         [this](auto bytes) { meter_.saw_requests(bytes); });
+    to_qemu_main_ = std::make_unique<Relay>(tcp_main_.get(), unix_main_.get(),
+                                            [this](auto bytes) { meter_.saw_main(bytes); });
+    return {};
+}
+
+Result<void> Receiver::loop() {
+    while (!(completed_ && resumed_)) {
+        if (!destination_.qmp().has_event()) {
+            std::array<pollfd, 2> waits{{{destination_.qmp().fd(), POLLIN, 0},
+                                         {source_gone_ ? -1 : control_.fd(), POLLIN, 0}}};
+            ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick).count());
+        }
+        GC_CHECK(on_qmp());
+        if (!source_gone_)
+            GC_CHECK(on_control());
+    }
+    json fields{{"demand", meter_.result().to_json()}};
+    if (const std::string problem = meter_.problem(); !problem.empty())
+        fields["problem"] = problem;
+    say("completed", "completed: all of the VM is here");
+    (void)control_.send("completed", fields);  // the VM is whole, whether or not the source is told
+    return {};
+}
+
+Result<void> Receiver::on_control() {
+    auto message = control_.receive(0ms);
+    if (!message) {
+        if (!committed_)
+            return lost_before_commit(message.error());
+        // The VM runs here and may still get its pages from the other connections.
+        source_gone_ = true;
+        return {};
+    }
+    if (!*message)
+        return {};
+    const std::string type = (*message)->at("type");
+    if (type == "abandon" && !committed_)
+        return lost_before_commit(Error{ErrorKind::cancelled, fmt::format(
+            "the source keeps the VM: {}", (*message)->value("reason", "no reason given"))});
+    return type == "commit" ? commit((*message)->value("run", true)) : Result<void>{};
+}
+
+Result<void> Receiver::commit(bool run) {
+    committed_ = true;
+    if (!run) {
+        tell_resumed("the VM is here, paused as it was at the source");
+        return {};
+    }
+    if (auto resumed = destination_.resume(); !resumed)
+        return lost_after_commit(resumed.error());
+    return {};
+}
+
+Result<void> Receiver::on_qmp() {
+    for (;;) {
+        auto event = destination_.qmp().next_event(0ms);
+        if (!event) {
+            if (committed_)
+                return lost_after_commit(event.error());
+            return lost_before_commit(Error{ErrorKind::unsupported, fmt::format(
+                "the destination QEMU did not accept the VM ({}); its own output says why",
+                event.error().message)});
+        }
+        if (!*event)
+            return {};
+        if ((*event)->name == "RESUME" && committed_)
+            tell_resumed("the VM runs here");
+        if ((*event)->name == "MIGRATION")
+            GC_CHECK(check_status());
+    }
+}
+
+Result<void> Receiver::check_status() {
+    auto status = qmp::query_migrate(destination_.qmp());
+    if (!status)
+        return committed_ ? lost_after_commit(status.error()) : lost_before_commit(status.error());
+    if (status->failed()) {
+        const Error error{ErrorKind::unsupported,
+                          fmt::format("the destination QEMU says '{}' {}", status->status, status->error)};
+        return committed_ ? lost_after_commit(error) : lost_before_commit(error);
+    }
+    if (status->status == "postcopy-paused")
+        return lost_after_commit(
+            Error{ErrorKind::io, "the connection to the source broke; the VM's missing pages are at "
+                                 "the source, do not end the source QEMU"});
+    completed_ = status->completed();
+    return {};
+}
+
+void Receiver::tell_resumed(std::string_view text) {
+    resumed_ = true;
+    say("resumed", text);
+    if (!control_.send("resumed"))
+        source_gone_ = true;
+}
+
+Unexpected Receiver::lost_before_commit(Error error) {
+    // "refused" lets the source run on, so first make sure that this copy never does.
+    destination_.quit();
+    (void)control_.send("refused", {{"reason", error.message}});
+    error.message += "; the VM did not run here, and the destination QEMU was ended";
+    return Unexpected(std::move(error));
+}
+
+Unexpected Receiver::lost_after_commit(const Error& error) {
+    (void)control_.send("failed", {{"reason", error.message}});
+    return fail(ErrorKind::after_commit, "after the VM was taken over: {}", error.message);
+}
+
+void Receiver::say(std::string_view event, std::string_view text) const {
+    if (options_.json)
+        fmt::print("{}\n", json{{"event", event}}.dump());
+    else if (!options_.quiet)
+        fmt::print("{}\n", text);
+    std::fflush(stdout);
+}
+
+}  // namespace gc::receive

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One incoming migration, from the first connection to QEMU's "completed".
+#pragma once
+
+#include "link/link.h"
+#include "receive/demand_meter.h"
+#include "receive/destination.h"
+#include "receive/options.h"
+#include "receive/relay.h"
+
+#include <memory>
+#include <optional>
+
+namespace gc::receive {
+
+/// The control loop: QMP events of the destination QEMU, and messages of `gcctl migrate`.
+class Receiver {
+  public:
+    /// Receives one VM. Errors: any; the message says what became of the VM.
+    static Result<void> run(const Options& options);
+
+  private:
+    Receiver(const Options& options, Destination destination, link::Control control, std::string token)
+        : options_(options), destination_(std::move(destination)), control_(std::move(control)),
+          token_(std::move(token)) {}
+
+    Result<void> accept_channels(int listener);
+    Result<void> start_relays();
+    Result<void> loop();
+    Result<void> on_control();
+    Result<void> on_qmp();
+    Result<void> check_status();
+    void tell_resumed(std::string_view text);
+    Result<void> commit(bool run);
+    Unexpected lost_before_commit(Error error);
+    Unexpected lost_after_commit(const Error& error);
+    void say(std::string_view event, std::string_view text) const;
+
+    const Options& options_;
+    Destination destination_;
+    link::Control control_;
+    std::string token_;
+    UniqueFd tcp_main_, tcp_urgent_, unix_main_, unix_urgent_;
+    DemandMeter meter_;
+    std::unique_ptr<Relay> to_qemu_main_, to_qemu_urgent_, from_qemu_;
+    bool committed_ = false;
+    bool resumed_ = false;    ///< it runs here, or stays paused as it was at the source
+    bool completed_ = false;  ///< QEMU has everything
+    bool source_gone_ = false;  ///< the control connection ended after commit
+};
+
+}  // namespace gc::receive

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "receive/relay.h"
+
+#include <sys/socket.h>
+#include <vector>
+
+namespace gc::receive {
+namespace {
+
+constexpr std::size_t chunk_size = 256 * 1024;
+
+void copy(int from, int to, const Tap& tap) {
+    std::vector<std::byte> buffer(chunk_size);
+    for (;;) {
+        const auto got = read_some(from, buffer);
+        if (!got || *got == 0)
+            break;
+        const std::span<const std::byte> bytes = std::span(buffer).first(*got);
+        if (!write_all(to, bytes))
+            break;
+        if (tap)
+            tap(bytes);
+    }
+    ::shutdown(to, SHUT_WR);
+    // Nobody reads `from` any more: whoever writes to it must learn that instead of filling a buffer.
+    ::shutdown(from, SHUT_RD);
+}
+
+}  // namespace
+
+Relay::Relay(int from, int to, Tap tap)
+    : from_(from), to_(to),
+      thread_([from, to, tap = std::move(tap)] { copy(from, to, tap); }) {}
+
+Relay::~Relay() {
+    stop();
+    thread_.join();
+}
+
+void Relay::stop() const {
+    ::shutdown(from_, SHUT_RD);
+    ::shutdown(to_, SHUT_WR);
+}
+
+}  // namespace gc::receive

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "report/histogram.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace gc {
+
+void Histogram::add(std::chrono::nanoseconds duration) {
+    const auto us = static_cast<std::uint64_t>(
+        std::max<std::int64_t>(0, std::chrono::floor<std::chrono::microseconds>(duration).count()));
+    const std::size_t bucket = us == 0 ? 0 : static_cast<std::size_t>(std::bit_width(us) - 1);
+    ++counts_[std::min(bucket, buckets - 1)];
+    ++count_;
+    sum_ += duration;
+}
+
+std::uint64_t Histogram::quantile_us(double q) const {
+    if (count_ == 0)
+        return 0;
+    const auto wanted = static_cast<std::uint64_t>(std::ceil(q * static_cast<double>(count_)));
+    std::uint64_t seen = 0;
+    for (std::size_t i = 0; i < buckets; ++i) {
+        seen += counts_[i];
+        if (seen >= wanted)
+            return std::uint64_t{2} << i;
+    }
+    return std::uint64_t{2} << (buckets - 1);
+}
+
+nlohmann::json Demand::to_json() const {
+    return {{"faults", faults},
+            {"stall_ms", std::chrono::duration<double, std::milli>(stall.sum()).count()},
+            {"p50_us", stall.quantile_us(0.5)},
+            {"p99_us", stall.quantile_us(0.99)},
+            {"p999_us", stall.quantile_us(0.999)},
+            {"histogram_us", stall.counts()}};
+}
+
+}  // namespace gc

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Durations in 24 power-of-two microsecond buckets, as QEMU's own postcopy-latency-dist has them
+// (QEMU 10.1, qapi/migration.json).
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+namespace gc {
+
+class Histogram {
+  public:
+    static constexpr std::size_t buckets = 24;
+
+    /// Bucket i counts durations of [2^i, 2^(i+1)) us; the first also those below 1 us, the last all above.
+    void add(std::chrono::nanoseconds duration);
+
+    [[nodiscard]] std::uint64_t count() const { return count_; }
+    [[nodiscard]] std::chrono::nanoseconds sum() const { return sum_; }
+    /// The upper bound, in us, of the bucket that holds the quantile (0 < q <= 1); 0 when empty.
+    [[nodiscard]] std::uint64_t quantile_us(double q) const;
+    [[nodiscard]] const std::array<std::uint64_t, buckets>& counts() const { return counts_; }
+
+  private:
+    std::array<std::uint64_t, buckets> counts_{};
+    std::uint64_t count_ = 0;
+    std::chrono::nanoseconds sum_{0};
+};
+
+/// What the destination had to ask for. A demand fault is a distinct page that it requested.
+struct Demand {
+    std::uint64_t faults = 0;
+    Histogram stall;  ///< request seen at the destination host -> page handed to its QEMU
+
+    /// The report's "demand" object.
+    [[nodiscard]] nlohmann::json to_json() const;
+};
+
+}  // namespace gc

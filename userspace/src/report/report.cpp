@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "report/report.h"
+
+#include "report/histogram.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+
+namespace gc {
+namespace {
+
+nlohmann::json to_json(const ClassCounts& counts) {
+    return {{"total", counts.total},           {"precopy", counts.precopy},
+            {"urgent", counts.urgent},         {"guide", counts.guide},
+            {"background", counts.background}, {"zero", counts.zero}};
+}
+
+nlohmann::json to_json(const GuideReport& guide) {
+    return {{"started", guide.started},       {"load_ms", guide.load_ms},
+            {"records", guide.records},       {"pushed", guide.pushed},
+            {"dropped", guide.dropped},       {"blocked_ms", guide.blocked_ms},
+            {"ended", guide.ended},           {"reason", guide.reason}};
+}
+
+std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t bytes,
+                      std::uint64_t total) {
+    const double share =
+        total == 0 ? 0 : 100.0 * static_cast<double>(pages) / static_cast<double>(total);
+    return fmt::format("  {:<12}{:>12}{:>7.1f} %{:>12.1f} MiB\n", name, pages, share,
+                       static_cast<double>(bytes) / (1 << 20));
+}
+
+}  // namespace
+
+nlohmann::json Report::to_json() const {
+    return {{"schema", "guidecopy.report/1"},
+            {"result", result},
+            {"error", error},
+            {"mode", mode},
+            {"capture", capture},
+            {"downtime_ms", downtime_ms},
+            {"total_ms", total_ms},
+            {"pages", gc::to_json(pages)},
+            {"bytes", gc::to_json(bytes)},
+            {"demand", demand.is_null() ? Demand{}.to_json() : demand},
+            {"guide", gc::to_json(guide)},
+            {"qemu", {{"source", source_qemu}, {"destination", destination_qemu}}},
+            {"kernel", kernel}};
+}
+
+std::string Report::summary() const {
+    const nlohmann::json asked = demand.is_null() ? Demand{}.to_json() : demand;
+    std::string text = fmt::format("{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n",
+                                   mode == "guide" ? "guide-copy" : "post-copy", result, total_ms,
+                                   downtime_ms);
+    if (!error.empty())
+        text += fmt::format("  {}\n", error);
+    text += fmt::format("  {:<12}{:>12}{:>9}{:>16}\n", "sent as", "pages", "share", "on the wire");
+    text += class_row("pre-copy", pages.precopy, bytes.precopy, pages.total);
+    text += class_row("urgent", pages.urgent, bytes.urgent, pages.total);
+    text += class_row("guide", pages.guide, bytes.guide, pages.total);
+    text += class_row("background", pages.background, bytes.background, pages.total);
+    text += class_row("total", pages.total, bytes.total, pages.total);
+    text += fmt::format("  of these {} were zero pages\n", pages.zero);
+    text += fmt::format("  demand faults {}, stalled {:.1f} ms (p50 {} us, p99 {} us, p99.9 {} us)\n",
+                        asked.value("faults", 0ULL), asked.value("stall_ms", 0.0),
+                        asked.value("p50_us", 0ULL), asked.value("p99_us", 0ULL),
+                        asked.value("p999_us", 0ULL));
+    text += fmt::format("  guide: {}{}{}", guide.ended, guide.reason.empty() ? "" : ", ",
+                        guide.reason);
+    if (guide.started)
+        text += fmt::format("; loaded in {:.1f} ms, {} first touches, {} pages pushed, {} lost",
+                            guide.load_ms, guide.records, guide.pushed, guide.dropped);
+    return text + '\n';
+}
+
+Result<void> write_report(const Report& report, const std::string& path) {
+    const std::string temporary = path + ".new";
+    {
+        std::ofstream file(temporary, std::ios::trunc);
+        file << report.to_json().dump(2) << '\n';
+        file.close();
+        if (!file)
+            return fail_errno(errno, fmt::format("write the report to {}", temporary));
+    }
+    if (std::rename(temporary.c_str(), path.c_str()) != 0)
+        return fail_errno(errno, fmt::format("rename {} to {}", temporary, path));
+    return {};
+}
+
+}  // namespace gc

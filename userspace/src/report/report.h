@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a migration leaves behind: the JSON of `gcctl migrate --report` and the table on the terminal.
+#pragma once
+
+#include "util/error.h"
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace gc {
+
+/// Counts of one thing for each class that a page can be sent in (pages of 4 KiB, or bytes).
+struct ClassCounts {
+    std::uint64_t total = 0;
+    std::uint64_t precopy = 0;
+    std::uint64_t urgent = 0;
+    std::uint64_t guide = 0;
+    std::uint64_t background = 0;
+    std::uint64_t zero = 0;  ///< of these, sent as a zero marker: counted in its class as well
+};
+
+struct GuideReport {
+    bool started = false;
+    double load_ms = 0;         ///< switch-over's device state in hand -> guide runs
+    std::uint64_t records = 0;  ///< first touches captured
+    std::uint64_t pushed = 0;   ///< pages sent because the guide touched them
+    std::uint64_t dropped = 0;  ///< records lost: always 0
+    double blocked_ms = 0;      ///< time that the guide waited for room in the ring
+    std::string ended = "off";  ///< complete | diverged | died | refused | off
+    std::string reason;         ///< one sentence, empty for complete and off
+};
+
+struct Report {
+    std::string result = "failed";  ///< completed | failed | cancelled
+    std::string error;
+    std::string mode = "postcopy";  ///< guide | postcopy
+    std::string capture = "none";   ///< kmod | none
+    double downtime_ms = 0;         ///< source STOP -> word of the destination's RESUME is here
+    double total_ms = 0;            ///< migrate command -> destination completed
+    ClassCounts pages;
+    ClassCounts bytes;
+    nlohmann::json demand;  ///< Demand::to_json() of the destination
+    GuideReport guide;
+    std::string source_qemu;
+    std::string destination_qemu;
+    std::string kernel;
+
+    [[nodiscard]] nlohmann::json to_json() const;
+    /// A table for people, lines ended by '\n'.
+    [[nodiscard]] std::string summary() const;
+};
+
+/// Writes the report to a file, whole or not at all (a temporary name, then rename). Errors: io.
+Result<void> write_report(const Report& report, const std::string& path);
+
+}  // namespace gc

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/data_plane.h"
+
+namespace gc {
+
+Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, SourceImage image,
+                                                     DataPlaneOptions options,
+                                                     std::vector<GuideFeed> guide) {
+    GC_TRY(Waker notices, Waker::create());
+    GC_TRY(Waker wake, Waker::create());
+    return std::unique_ptr<DataPlane>(new DataPlane(std::move(sockets), std::move(image), options,
+                                                    std::move(guide), std::move(notices),
+                                                    std::move(wake)));
+}
+
+DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
+                     std::vector<GuideFeed> guide, Waker notices, Waker wake)
+    : image_(std::move(image)), notices_(std::move(notices)), wake_(std::move(wake)),
+      source_(std::move(sockets.source)),
+      sender_(std::move(sockets.main), std::move(sockets.urgent), options.bandwidth, wake_),
+      relay_(source_, sender_, image_, asked_, notices_, wake_,
+             [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
+      server_(sender_, source_, image_, asked_, notices_),
+      pusher_(sender_, image_, std::move(guide), options.hold_background, wake_) {}
+
+void DataPlane::start() {
+    threads_.emplace_back([this] { ended(relay_.run()); });
+    threads_.emplace_back([this] { ended(server_.run(ledger_)); });
+    threads_.emplace_back([this] { push(); });
+}
+
+void DataPlane::push() {
+    // The relay wakes us at switch-over, when it has sealed the ledger.
+    for (Ledger* ledger = nullptr; !stopping_; ledger = ledger_.load(std::memory_order_acquire)) {
+        if (ledger != nullptr && ledger->sealed()) {
+            const Result<void> result = pusher_.run(*ledger);
+            if (result && !stopping_)
+                notices_.post(AllSent{});
+            return ended(result);
+        }
+        pusher_.wait(std::chrono::seconds(1));
+    }
+}
+
+void DataPlane::ended(const Result<void>& result) {
+    if (!result && !stopping_)
+        notices_.post(Broken{result.error()});
+}
+
+void DataPlane::stop() {
+    if (stopping_.exchange(true))
+        return;
+    pusher_.stop();
+    sender_.shut_down();
+    source_.shut_down();
+    for (std::thread& thread : threads_)
+        thread.join();
+    threads_.clear();
+    source_.close();
+    sender_.close();
+}
+
+Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks, std::uint32_t ram_section) {
+    if (ledger_storage_)
+        return fail(ErrorKind::protocol, "the source QEMU names its RAM blocks twice");
+    std::vector<Ledger::Block> wanted;
+    std::vector<std::size_t> image_index;
+    for (const auto& block : blocks.blocks) {
+        wanted.push_back({std::string(block.name), block.length / page_size});
+        image_index.push_back(image_.find(block.name));
+        const std::size_t image = image_index.back();
+        if (image != SourceImage::none && image_.blocks()[image].length != block.length)
+            return fail(ErrorKind::protocol,
+                        "RAM block {} has 0x{:x} bytes in the stream and 0x{:x} in its memory file",
+                        block.name, block.length, image_.blocks()[image].length);
+    }
+    for (const ImageBlock& block : image_.blocks())
+        if (std::ranges::find(wanted, block.name, &Ledger::Block::name) == wanted.end())
+            return fail(ErrorKind::protocol, "RAM block {} is not in the source QEMU's stream",
+                        block.name);
+    ledger_storage_ = std::make_unique<Ledger>(std::move(wanted));
+    sender_.begin(*ledger_storage_, image_, std::move(image_index), ram_section);
+    ledger_.store(ledger_storage_.get(), std::memory_order_release);
+    return ledger_storage_.get();
+}
+
+ClassCounts DataPlane::pages() const {
+    const Ledger* ledger = ledger_.load(std::memory_order_acquire);
+    if (ledger == nullptr)
+        return {};
+    return {.total = ledger->total(),
+            .precopy = ledger->delivered(Class::precopy),
+            .urgent = ledger->delivered(Class::urgent),
+            .guide = ledger->delivered(Class::guide),
+            .background = ledger->delivered(Class::background),
+            .zero = relay_.precopy_zeros() + sender_.zero_pages()};
+}
+
+ClassCounts DataPlane::bytes() const {
+    ClassCounts counts{.precopy = relay_.precopy_bytes(),
+                       .urgent = sender_.bytes(Class::urgent),
+                       .guide = sender_.bytes(Class::guide),
+                       .background = sender_.bytes(Class::background)};
+    counts.total = counts.precopy + counts.urgent + counts.guide + counts.background;
+    return counts;
+}
+
+}  // namespace gc

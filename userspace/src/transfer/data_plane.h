@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Everything that moves pages: three threads around one ledger.
+//
+//   relay    reads the source QEMU's stream (StreamRelay)
+//   serve    reads the destination's return path and answers its page requests (PageServer)
+//   push     after switch-over: guide pages first, then the background (Pusher)
+#pragma once
+
+#include "report/report.h"
+#include "transfer/guide_feed.h"
+#include "transfer/notice.h"
+#include "transfer/page_server.h"
+#include "transfer/pusher.h"
+#include "transfer/stream_relay.h"
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+namespace gc {
+
+struct DataPlaneSockets {
+    UniqueFd source;  ///< the source QEMU's migration socket
+    UniqueFd main;    ///< to the destination
+    UniqueFd urgent;  ///< QEMU's preempt channel, or none
+};
+
+struct DataPlaneOptions {
+    std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
+    std::chrono::milliseconds hold_background{0};  ///< after switch-over
+};
+
+class DataPlane {
+  public:
+    static Result<std::unique_ptr<DataPlane>> create(DataPlaneSockets sockets, SourceImage image,
+                                                     DataPlaneOptions options,
+                                                     std::vector<GuideFeed> guide);
+    ~DataPlane() { stop(); }
+    DataPlane(const DataPlane&) = delete;
+    DataPlane& operator=(const DataPlane&) = delete;
+
+    void start();
+    /// Ends all threads, whatever they wait for, and closes the sockets. May be called twice.
+    void stop();
+
+    [[nodiscard]] Notices& notices() { return notices_; }
+
+    /// The guide's feeds are not used any more when this returns.
+    void drop_guide() { pusher_.drop_guide(); }
+    void release_background() { pusher_.release_background(); }
+
+    [[nodiscard]] ClassCounts pages() const;
+    [[nodiscard]] ClassCounts bytes() const;
+
+  private:
+    DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
+              std::vector<GuideFeed> guide, Waker notices, Waker wake);
+
+    Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t ram_section);
+    /// A thread's end: an error that is not our own doing is for the control loop.
+    void ended(const Result<void>& result);
+    void push();
+
+    SourceImage image_;
+    Notices notices_;
+    Waker wake_;  ///< the pusher's
+    SourceSocket source_;
+    PageSender sender_;
+    AskedPages asked_;
+    std::unique_ptr<Ledger> ledger_storage_;
+    std::atomic<Ledger*> ledger_ = nullptr;  ///< set once, by the relay thread
+    StreamRelay relay_;
+    PageServer server_;
+    Pusher pusher_;
+    std::atomic<bool> stopping_ = false;
+    std::vector<std::thread> threads_;  ///< relay, serve; push joins them at switch-over
+};
+
+}  // namespace gc

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// `--bandwidth`: when the next bytes may leave, by earliest departure time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace gc {
+
+/// Not thread-safe: its owner serialises the channel it paces.
+class Pacer {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    /// @param bytes_per_second 0 means no limit
+    explicit Pacer(std::uint64_t bytes_per_second = 0) : rate_(bytes_per_second) {}
+
+    /// How long to wait before anything more may be sent; zero when it may leave now.
+    [[nodiscard]] Clock::duration wait(Clock::time_point now) const {
+        return departure_ > now ? departure_ - now : Clock::duration::zero();
+    }
+
+    /// Accounts for bytes that leave at `now`. Time that passed unused is not saved up.
+    void spend(std::uint64_t bytes, Clock::time_point now) {
+        if (rate_ == 0)
+            return;
+        const auto cost = std::chrono::duration_cast<Clock::duration>(
+            std::chrono::duration<double>(static_cast<double>(bytes) / static_cast<double>(rate_)));
+        departure_ = (departure_ > now ? departure_ : now) + cost;
+    }
+
+  private:
+    std::uint64_t rate_;
+    Clock::time_point departure_{};
+};
+
+}  // namespace gc

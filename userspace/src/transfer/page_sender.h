@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The two channels to the destination, and the one place where pages are claimed and written.
+#pragma once
+
+#include "ledger/ledger.h"
+#include "transfer/pacer.h"
+#include "transfer/source_image.h"
+#include "util/fd.h"
+#include "util/mailbox.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gc {
+
+/// A page of the guest: the ledger's index of its RAM block, and its number in it.
+struct PageRef {
+    std::size_t block;
+    std::uint64_t number;
+};
+
+/// Thread-safe. A page is claimed in the ledger under the lock of the channel that it is then written to,
+/// so that "the ledger is full" and both locks held means "all is written": see finish().
+///
+/// Order of the locks: urgent, then main.
+class PageSender {
+  public:
+    /// A page's 4096 bytes, or nothing for a page of zeros.
+    using Content = std::optional<std::span<const std::byte>>;
+
+    /// @param urgent QEMU's preempt channel, or none: urgent pages then go on main
+    PageSender(UniqueFd main, UniqueFd urgent, std::uint64_t bandwidth, const Waker& full);
+
+    /// Where the pages are, once the source has said what RAM blocks there are.
+    /// @param image_index for each block of the ledger its index in the image, or SourceImage::none
+    /// @param ram_section the id that the source gave its section "ram"
+    void begin(Ledger& ledger, const SourceImage& image, std::vector<std::size_t> image_index,
+               std::uint32_t ram_section);
+
+    /// Writes bytes of the source's stream to main as they are. Paced.
+    Result<void> relay(std::span<const std::byte> bytes);
+
+    /// Sends a page that the destination asked for, at once. @return false if it was delivered already
+    Result<bool> send_urgent(PageRef page);
+
+    /// Sends those of the pages, all in blocks of the image, that are not delivered yet, in one section
+    /// on main. @return how many
+    Result<std::size_t> send(std::span<const PageRef> pages, Class as);
+
+    /// Sends a page whose content came in the source's stream; on the urgent channel if it was asked for.
+    /// @return false if it was delivered already
+    Result<bool> forward(PageRef page, Content content, bool asked);
+
+    /// How long main must rest to keep to the bandwidth.
+    [[nodiscard]] Pacer::Clock::duration rest() const;
+
+    /// Ends both channels' streams. Errors: protocol when a page is missing (then nothing is sent).
+    Result<void> finish();
+
+    /// Makes every blocked write fail, for good.
+    void shut_down() const;
+    /// When no thread uses it any more.
+    void close() {
+        main_.reset();
+        urgent_.reset();
+    }
+
+    [[nodiscard]] int main_fd() const { return main_.get(); }
+
+    /// Bytes written for pages of a class after switch-over, framing included.
+    [[nodiscard]] std::uint64_t bytes(Class as) const { return bytes_[static_cast<std::size_t>(as)]; }
+    /// Of the pages sent after switch-over, those sent as zero markers.
+    [[nodiscard]] std::uint64_t zero_pages() const { return zero_pages_; }
+
+  private:
+    [[nodiscard]] Content read(PageRef page) const;
+    Result<void> write_section(std::span<const PageRef> pages, std::span<const Content> contents, Class as);
+    Result<void> write_urgent(PageRef page, const Content& content);
+    void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);
+    void check_full() const;
+
+    UniqueFd main_;
+    UniqueFd urgent_;
+    const Waker& full_;  ///< signalled when the ledger has become full
+    Ledger* ledger_ = nullptr;
+    const SourceImage* image_ = nullptr;
+    std::vector<std::size_t> image_index_;
+    std::uint32_t ram_section_ = 0;
+    mutable std::mutex urgent_mutex_;
+    mutable std::mutex main_mutex_;
+    Pacer pacer_;  ///< under main_mutex_
+    std::array<std::atomic<std::uint64_t>, class_count> bytes_{};
+    std::atomic<std::uint64_t> zero_pages_ = 0;
+};
+
+}  // namespace gc

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/page_server.h"
+
+#include "stream/return_path.h"
+
+#include <algorithm>
+#include <array>
+
+namespace gc {
+
+Result<void> PageServer::run(const std::atomic<Ledger*>& ledger) {
+    stream::ReturnPathReader reader;
+    std::vector<std::byte> buffer;
+    for (;;) {
+        std::array<std::byte, 4096> chunk;
+        GC_TRY(const std::size_t got, read_some(sender_.main_fd(), chunk));
+        if (got == 0)
+            return fail(ErrorKind::io, "the destination closed the main channel");
+        buffer.insert(buffer.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(got));
+        std::span<const std::byte> input(buffer);
+        for (;;) {
+            GC_TRY(const auto message, reader.next(input));
+            if (!message)
+                break;
+            GC_TRY(const bool done, handle(*message, ledger.load(std::memory_order_acquire)));
+            if (done)
+                return {};
+        }
+        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+    }
+}
+
+Result<bool> PageServer::handle(const stream::ReturnMessage& message, Ledger* ledger) {
+    stream::Buffer onward;
+    if (const auto* request = std::get_if<stream::PageRequest>(&message)) {
+        if (ledger == nullptr || !ledger->sealed())
+            return fail(ErrorKind::protocol, "the destination asks for a page before switch-over");
+        GC_CHECK(serve(*request, *ledger));
+    } else if (const auto* pong = std::get_if<stream::PongMessage>(&message)) {
+        notices_.post(Pong{pong->value});
+        stream::append_pong(onward, pong->value);
+    } else if (const auto* shut = std::get_if<stream::ShutMessage>(&message)) {
+        // In post-copy the source learns of the end in its own way, see migrate/release.h.
+        if (ledger == nullptr || !ledger->sealed())
+            stream::append_shut(onward, shut->status);
+        (void)source_.write(onward);
+        notices_.post(Shut{shut->status});
+        return true;
+    }
+    // The source may have ended its part; only its own pings want an answer.
+    if (!onward.empty())
+        (void)source_.write(onward);
+    return false;
+}
+
+Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledger) {
+    const std::size_t block = ledger.find(request.block);
+    const std::uint64_t first = request.start / page_size;
+    const std::uint64_t count = request.length / page_size;
+    if (block == Ledger::no_block || first + count > ledger.blocks()[block].pages)
+        return fail(ErrorKind::protocol,
+                    "the destination asks for 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
+                    "does not have",
+                    request.length, request.start, request.block);
+    const bool image = image_.find(request.block) != SourceImage::none;
+    for (std::uint64_t page = first; page < first + count; ++page) {
+        if (image)
+            GC_CHECK(sender_.send_urgent({block, page}));
+        else
+            asked_.add({block, page});
+    }
+    if (image)
+        return {};
+    stream::Buffer onward;
+    stream::append_page_request(onward, request.block, request.start, request.length);
+    return source_.write(onward);
+}
+
+}  // namespace gc

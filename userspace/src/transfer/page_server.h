@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Reads the destination's return path and answers its page requests at once.
+#pragma once
+
+#include "stream/return_path.h"
+#include "transfer/stream_relay.h"
+
+#include <atomic>
+
+namespace gc {
+
+class PageServer {
+  public:
+    PageServer(PageSender& sender, SourceSocket& source, const SourceImage& image, AskedPages& asked,
+               Notices& notices)
+        : sender_(sender), source_(source), image_(image), asked_(asked), notices_(notices) {}
+
+    /// The thread's body: returns after the destination's SHUT, or an error.
+    /// @param ledger null until the source has named its RAM blocks
+    Result<void> run(const std::atomic<Ledger*>& ledger);
+
+  private:
+    Result<bool> handle(const stream::ReturnMessage& message, Ledger* ledger);
+    Result<void> serve(const stream::PageRequest& request, Ledger& ledger);
+    Result<void> forward(const stream::Buffer& message);
+
+    PageSender& sender_;
+    SourceSocket& source_;
+    const SourceImage& image_;
+    AskedPages& asked_;
+    Notices& notices_;
+};
+
+}  // namespace gc

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/stream_relay.h"
+
+#include "stream/package.h"
+#include "stream/return_path.h"
+
+#include <cstring>
+#include <sys/socket.h>
+#include <thread>
+
+namespace gc {
+namespace {
+
+/// Small enough that a bandwidth limit is kept evenly, big enough for few system calls.
+constexpr std::size_t read_chunk = 64 * 1024;
+
+}  // namespace
+
+Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    return write_all(fd_.get(), bytes);
+}
+
+void SourceSocket::shut_down() const { ::shutdown(fd_.get(), SHUT_RDWR); }
+
+StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
+                         const AskedPages& asked, Notices& notices, const Waker& pusher,
+                         OnBlocks on_blocks)
+    : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices), pusher_(pusher),
+      on_blocks_(std::move(on_blocks)) {}
+
+Result<void> StreamRelay::run() {
+    std::vector<std::byte> buffer;
+    while (mode_ != Mode::done) {
+        const std::size_t kept = buffer.size();
+        buffer.resize(kept + read_chunk);
+        GC_TRY(const std::size_t got, read_some(source_.fd(), std::span(buffer).subspan(kept)));
+        buffer.resize(kept + got);
+        if (got == 0) {
+            if (mode_ == Mode::verbatim)
+                break;
+            return fail(ErrorKind::io, "the source QEMU closed its migration stream");
+        }
+        std::span<const std::byte> input(buffer);
+        GC_CHECK(consume(input));
+        GC_CHECK(flush());
+        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+    }
+    return {};
+}
+
+Result<void> StreamRelay::consume(std::span<const std::byte>& input) {
+    while (mode_ != Mode::done) {
+        const std::span<const std::byte> before = input;
+        GC_TRY(const auto item, reader_.next(input));
+        if (!item)
+            return {};
+        const auto raw = before.first(before.size() - input.size());
+        if (mode_ == Mode::picking)
+            GC_CHECK(pick_item(*item));
+        else
+            GC_CHECK(relay_item(*item, raw));
+    }
+    return {};
+}
+
+Result<void> StreamRelay::flush() {
+    if (pending_.empty())
+        return {};
+    if (mode_ == Mode::relaying)
+        std::this_thread::sleep_for(sender_.rest());
+    GC_CHECK(sender_.relay(pending_));
+    pending_.clear();
+    return {};
+}
+
+// ---- before switch-over
+
+Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const std::byte> raw) {
+    if (const auto* configuration = std::get_if<stream::Configuration>(&item)) {
+        stream::append_header(preamble_);
+        stream::append_portable_configuration(preamble_, *configuration);
+        stream::append_portable_configuration(pending_, *configuration);
+        return {};
+    }
+    if (const auto* command = std::get_if<stream::Command>(&item))
+        return relay_command(*command, raw);
+    if (const auto* package = std::get_if<stream::Package>(&item))
+        return switch_over(*package, raw);
+    if (const auto* section = std::get_if<stream::SectionHeader>(&item)) {
+        if (section->name == stream::ram_section_name)
+            ram_section_ = section->id;
+        else if (mode_ == Mode::relaying) {
+            mode_ = Mode::verbatim;
+            notices_.post(Converged{});
+        }
+    } else if (const auto* list = std::get_if<stream::RamBlockList>(&item)) {
+        GC_TRY(ledger_, on_blocks_(*list, ram_section_));
+    } else if (const auto* page = std::get_if<stream::RamPage>(&item)) {
+        GC_CHECK(precopy_page(page->block, page->offset, raw.size()));
+    } else if (const auto* zero = std::get_if<stream::RamZero>(&item)) {
+        ++precopy_zeros_;
+        GC_CHECK(precopy_page(zero->block, zero->offset, raw.size()));
+    }
+    stream::append(pending_, raw);
+    return {};
+}
+
+Result<void> StreamRelay::precopy_page(std::string_view block, std::uint64_t offset,
+                                       std::size_t size) {
+    if (ledger_ == nullptr)
+        return fail(ErrorKind::protocol, "the source QEMU sent a page before it named its RAM blocks");
+    precopy_bytes_ += size;
+    return ledger_->deliver_precopy(ledger_->find(block), offset / page_size);
+}
+
+Result<void> StreamRelay::relay_command(const stream::Command& command, std::span<const std::byte> raw) {
+    // It prepares devices that take their time (VFIO); a destination older than 10.0 does not know it.
+    if (command.code == stream::CommandCode::switchover_start)
+        return {};
+    if (command.code == stream::CommandCode::postcopy_ram_discard) {
+        GC_TRY(const stream::Discard discard, stream::parse_discard(command.payload));
+        const std::size_t block = ledger_ == nullptr ? Ledger::no_block : ledger_->find(discard.block);
+        if (block == Ledger::no_block)
+            return fail(ErrorKind::protocol, "the source QEMU discards pages of the unknown RAM block '{}'",
+                        discard.block);
+        for (const stream::PageRange& range : discard.ranges)
+            GC_CHECK(ledger_->discard(block, range.first, range.count));
+        discarded_ = true;
+    }
+    stream::append(pending_, raw);
+    return {};
+}
+
+Result<void> StreamRelay::ensure_discard() {
+    if (discarded_ || image_.blocks().empty())
+        return {};
+    // Without one, QEMU 7.2 to 11 refuses RUN: loadvm_postcopy_handle_listen() in migration/savevm.c sets
+    // the state to LISTENING and then calls postcopy_ram_prepare_discard(), which sets it back to DISCARD.
+    const std::string& name = image_.blocks().front().name;
+    const stream::PageRange first{0, 1};
+    GC_CHECK(ledger_->discard(ledger_->find(name), first.first, first.count));
+    stream::append_discard(pending_, name, std::span(&first, 1));
+    return {};
+}
+
+Result<void> StreamRelay::switch_over(const stream::Package& package, std::span<const std::byte> raw) {
+    if (ledger_ == nullptr)
+        return fail(ErrorKind::protocol, "the source QEMU switched over before it named its RAM blocks");
+    GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
+    GC_CHECK(ensure_discard());
+    ledger_->seal();
+    stream::append(pending_, raw);
+    mode_ = Mode::picking;
+    GC_CHECK(flush());
+    pusher_.signal();
+
+    notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
+    return request_what_the_image_lacks();
+}
+
+// ---- after switch-over
+
+Result<void> StreamRelay::request_what_the_image_lacks() {
+    stream::Buffer requests;
+    for (const Ledger::Block& block : ledger_->blocks()) {
+        if (image_.find(block.name) != SourceImage::none || ledger_->missing(ledger_->find(block.name)) == 0)
+            continue;
+        // A request names at most 4 GiB; no ROM or video memory comes near that.
+        const std::uint64_t length = std::min<std::uint64_t>(block.pages * page_size, 0xfffff000U);
+        stream::append_page_request(requests, block.name, 0, static_cast<std::uint32_t>(length));
+    }
+    if (lacks_nothing())
+        mode_ = Mode::done;
+    return source_.write(requests);
+}
+
+bool StreamRelay::lacks_nothing() const {
+    for (std::size_t i = 0; i < ledger_->blocks().size(); ++i)
+        if (image_.find(ledger_->blocks()[i].name) == SourceImage::none && ledger_->missing(i) > 0)
+            return false;
+    return true;
+}
+
+Result<void> StreamRelay::pick_item(const stream::Item& item) {
+    if (const auto* page = std::get_if<stream::RamPage>(&item))
+        return pick(page->block, page->offset, page->data);
+    if (const auto* zero = std::get_if<stream::RamZero>(&item))
+        return pick(zero->block, zero->offset, std::nullopt);
+    if (std::holds_alternative<stream::EndOfFile>(item))
+        mode_ = Mode::done;
+    return {};
+}
+
+Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset, PageSender::Content content) {
+    if (image_.find(block) != SourceImage::none)
+        return {};
+    const PageRef page{ledger_->find(block), offset / page_size};
+    GC_CHECK(sender_.forward(page, content, asked_.contains(page)));
+    if (lacks_nothing())
+        mode_ = Mode::done;
+    return {};
+}
+
+}  // namespace gc

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Reads the source QEMU's stream. Before switch-over all of it goes on to the destination; afterwards only
+// the pages that no shared file holds (ROMs, video memory).
+#pragma once
+
+#include "ledger/ledger.h"
+#include "stream/reader.h"
+#include "transfer/notice.h"
+#include "transfer/page_sender.h"
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace gc {
+
+/// The socket to the source QEMU, which several threads write to.
+class SourceSocket {
+  public:
+    explicit SourceSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    Result<void> write(std::span<const std::byte> bytes);
+    /// Makes every blocked read and write fail, for good.
+    void shut_down() const;
+    /// When no thread uses it any more.
+    void close() { fd_.reset(); }
+
+  private:
+    UniqueFd fd_;
+    std::mutex mutex_;
+};
+
+/// Pages in blocks without an image that the destination has asked for. Thread-safe.
+class AskedPages {
+  public:
+    void add(PageRef page) {
+        const std::lock_guard lock(mutex_);
+        pages_.emplace(page.block, page.number);
+    }
+    [[nodiscard]] bool contains(PageRef page) const {
+        const std::lock_guard lock(mutex_);
+        return pages_.contains({page.block, page.number});
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::set<std::pair<std::size_t, std::uint64_t>> pages_;
+};
+
+class StreamRelay {
+  public:
+    /// Told once, before the first page, what RAM blocks there are.
+    using OnBlocks = std::function<Result<Ledger*>(const stream::RamBlockList& blocks,
+                                                   std::uint32_t ram_section)>;
+
+    StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
+                const AskedPages& asked, Notices& notices, const Waker& pusher, OnBlocks on_blocks);
+
+    /// The thread's body: returns when nothing more is wanted of the source, or an error.
+    Result<void> run();
+
+    /// Page records relayed before switch-over: their bytes, and how many of them were zero markers.
+    [[nodiscard]] std::uint64_t precopy_bytes() const { return precopy_bytes_; }
+    [[nodiscard]] std::uint64_t precopy_zeros() const { return precopy_zeros_; }
+
+  private:
+    enum class Mode {
+        relaying,  ///< the source VM runs; every byte goes on
+        picking,   ///< switched over; only pages that the image lacks go on
+        verbatim,  ///< pre-copy converged: device state outside a package, relayed as it is
+        done,
+    };
+
+    Result<void> consume(std::span<const std::byte>& input);
+    Result<void> relay_item(const stream::Item& item, std::span<const std::byte> raw);
+    Result<void> pick_item(const stream::Item& item);
+    Result<void> precopy_page(std::string_view block, std::uint64_t offset, std::size_t size);
+    Result<void> relay_command(const stream::Command& command, std::span<const std::byte> raw);
+    Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
+    Result<void> ensure_discard();
+    Result<void> pick(std::string_view block, std::uint64_t offset, PageSender::Content content);
+    Result<void> request_what_the_image_lacks();
+    [[nodiscard]] bool lacks_nothing() const;
+    Result<void> flush();
+
+    SourceSocket& source_;
+    PageSender& sender_;
+    const SourceImage& image_;
+    const AskedPages& asked_;
+    Notices& notices_;
+    const Waker& pusher_;  ///< signalled at switch-over
+    OnBlocks on_blocks_;
+    Ledger* ledger_ = nullptr;
+    stream::Reader reader_;
+    Mode mode_ = Mode::relaying;
+    std::uint32_t ram_section_ = 0;
+    bool discarded_ = false;
+    std::vector<std::byte> pending_;   ///< relayed bytes not yet written
+    std::vector<std::byte> preamble_;  ///< file header and configuration, for the guide
+    std::atomic<std::uint64_t> precopy_bytes_ = 0;
+    std::atomic<std::uint64_t> precopy_zeros_ = 0;
+};
+
+}  // namespace gc

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The project's one error type. A message says what was expected, what came, and what to do.
+#pragma once
+
+#include <fmt/format.h>
+#include <string>
+#include <tl/expected.hpp>
+#include <utility>
+
+namespace gc {
+
+/// What kind of failure an Error is; gcctl derives its exit status from it (see README, "Exit status").
+enum class ErrorKind {
+    usage,        ///< the command line is wrong
+    unsupported,  ///< a capability that we need is missing, or a thing is in use that we refuse by name
+    protocol,     ///< a peer (QEMU, gcctl, the kernel module) said something that it must not say
+    io,           ///< a system call failed, a connection was lost, a wait timed out
+    cancelled,    ///< the user asked for it
+    after_commit, ///< it failed after the VM was handed over: it needs its operator
+};
+
+struct Error {
+    ErrorKind kind = ErrorKind::io;
+    std::string message;
+};
+
+template <typename T> using Result = tl::expected<T, Error>;
+using Unexpected = tl::unexpected<Error>;
+
+template <typename... Args>
+[[nodiscard]] Unexpected fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
+    return Unexpected(Error{kind, fmt::format(format, std::forward<Args>(args)...)});
+}
+
+/// ErrorKind::io with the text of errno appended: "open /dev/kvm: Permission denied".
+/// @param saved_errno errno, read by the caller before anything else could change it
+[[nodiscard]] Unexpected fail_errno(int saved_errno, std::string what);
+
+/// The same error with "context: " in front of its message.
+[[nodiscard]] Unexpected wrap(Error error, std::string_view context);
+
+}  // namespace gc
+
+/// Assigns the value of a Result, or returns its error from the enclosing function.
+#define GC_CONCAT_(a, b) a##b
+#define GC_CONCAT(a, b) GC_CONCAT_(a, b)
+#define GC_TRY_IMPL_(tmp, decl, expr)                                                              \
+    auto tmp = (expr);                                                                             \
+    if (!tmp)                                                                                      \
+        return ::gc::Unexpected(std::move(tmp).error());                                           \
+    decl = std::move(*tmp)
+#define GC_TRY(decl, expr) GC_TRY_IMPL_(GC_CONCAT(gc_result_, __LINE__), decl, expr)
+/// The same for a Result<void>, or where the value is not wanted.
+#define GC_CHECK(expr)                                                                             \
+    do {                                                                                           \
+        if (auto gc_result_ = (expr); !gc_result_)                                                 \
+            return ::gc::Unexpected(std::move(gc_result_).error());                                \
+    } while (0)

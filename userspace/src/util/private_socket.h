@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A unix socket that one other process, a QEMU of whatever user, can meet us at.
+#pragma once
+
+#include "util/socket.h"
+
+#include <string>
+#include <sys/types.h>
+
+namespace gc {
+
+/// A directory of mode 0700, owned by the user of a process, removed with this object.
+class PrivateDirectory {
+  public:
+    /// Makes one below $TMPDIR or /tmp. @param pid the process that must be able to use it
+    static Result<PrivateDirectory> make(pid_t pid);
+
+    PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    PrivateDirectory& operator=(PrivateDirectory&&) = delete;
+    PrivateDirectory(const PrivateDirectory&) = delete;
+    PrivateDirectory& operator=(const PrivateDirectory&) = delete;
+    ~PrivateDirectory();
+
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+  private:
+    explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
+    std::string path_;
+};
+
+/// Listens in a directory of its own for one connection of a process.
+class PrivateListener {
+  public:
+    static Result<PrivateListener> make(pid_t pid);
+
+    /// "unix:PATH", as QEMU takes it.
+    [[nodiscard]] std::string uri() const;
+    /// Errors: io, also when the process does not connect in time.
+    Result<UniqueFd> accept(std::chrono::milliseconds timeout);
+
+  private:
+    PrivateListener(PrivateDirectory directory, UniqueFd fd)
+        : directory_(std::move(directory)), fd_(std::move(fd)) {}
+
+    PrivateDirectory directory_;
+    UniqueFd fd_;
+};
+
+}  // namespace gc

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "util/socket.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <memory>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <thread>
+
+namespace gc {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+Result<AddressList> resolve(const Endpoint& endpoint, int flags) {
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = flags;
+    addrinfo* found = nullptr;
+    const int status = ::getaddrinfo(endpoint.host.empty() ? nullptr : endpoint.host.c_str(),
+                                     endpoint.port.c_str(), &hints, &found);
+    if (status != 0)
+        return fail(ErrorKind::io, "{}: {}", endpoint.str(), ::gai_strerror(status));
+    return AddressList(found, ::freeaddrinfo);
+}
+
+void set_option(int fd, int level, int option, int value) {
+    ::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+milliseconds until(steady_clock::time_point deadline) {
+    return std::max(milliseconds(0),
+                    std::chrono::ceil<milliseconds>(deadline - steady_clock::now()));
+}
+
+/// connect(2) with a time limit; the socket is blocking again afterwards. Returns 0 or an errno.
+int connect_within(int fd, const sockaddr* address, socklen_t length, milliseconds timeout) {
+    const int flags = ::fcntl(fd, F_GETFL);
+    ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    if (::connect(fd, address, length) != 0) {
+        if (errno != EINPROGRESS)
+            return errno;
+        pollfd wait{fd, POLLOUT, 0};
+        const int ready = ::poll(&wait, 1, static_cast<int>(timeout.count()));
+        if (ready <= 0)
+            return ready == 0 ? ETIMEDOUT : errno;
+        int error = 0;
+        socklen_t size = sizeof error;
+        ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        if (error != 0)
+            return error;
+    }
+    ::fcntl(fd, F_SETFL, flags);
+    return 0;
+}
+
+Result<sockaddr_un> unix_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        return fail(ErrorKind::usage,
+                    "{}: a unix socket's path has at most {} bytes, this one has {}", path,
+                    sizeof address.sun_path - 1, path.size());
+    path.copy(address.sun_path, path.size());
+    return address;
+}
+
+}  // namespace
+
+Result<Endpoint> Endpoint::parse(std::string_view text) {
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos || colon + 1 == text.size())
+        return fail(ErrorKind::usage, "'{}': expected HOST:PORT, for instance 192.0.2.7:4444",
+                    text);
+    std::string_view host = text.substr(0, colon);
+    if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+        host = host.substr(1, host.size() - 2);
+    return Endpoint{std::string(host), std::string(text.substr(colon + 1))};
+}
+
+std::string Endpoint::str() const {
+    return host.find(':') != std::string::npos ? fmt::format("[{}]:{}", host, port)
+                                               : fmt::format("{}:{}", host, port);
+}
+
+Result<UniqueFd> tcp_connect(const Endpoint& to, milliseconds timeout) {
+    GC_TRY(const AddressList list, resolve(to, 0));
+    const auto deadline = steady_clock::now() + timeout;
+    int error = ECONNREFUSED;
+    for (const addrinfo* a = list.get(); a != nullptr; a = a->ai_next) {
+        UniqueFd fd(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
+        if (!fd) {
+            error = errno;
+            continue;
+        }
+        error = connect_within(fd.get(), a->ai_addr, a->ai_addrlen, until(deadline));
+        if (error == 0) {
+            set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+            return fd;
+        }
+    }
+    return fail_errno(error, fmt::format("connect to {}", to.str()));
+}
+
+Result<UniqueFd> tcp_listen(const Endpoint& at) {
+    GC_TRY(const AddressList list, resolve(at, AI_PASSIVE));
+    int error = EADDRNOTAVAIL;
+    for (const addrinfo* a = list.get(); a != nullptr; a = a->ai_next) {
+        UniqueFd fd(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
+        if (fd) {
+            set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+            if (::bind(fd.get(), a->ai_addr, a->ai_addrlen) == 0 && ::listen(fd.get(), 8) == 0)
+                return fd;
+        }
+        error = errno;
+    }
+    return fail_errno(error, fmt::format("listen on {}", at.str()));
+}
+
+Result<std::uint16_t> local_port(int fd) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0)
+        return fail_errno(errno, "getsockname");
+    const auto port = address.ss_family == AF_INET6
+                          ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                          : reinterpret_cast<const sockaddr_in&>(address).sin_port;
+    return ntohs(port);
+}
+
+Result<UniqueFd> unix_connect(const std::string& path, milliseconds timeout) {
+    GC_TRY(const sockaddr_un address, unix_address(path));
+    const auto deadline = steady_clock::now() + timeout;
+    for (;;) {
+        UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        if (!fd)
+            return fail_errno(errno, "socket");
+        const int error = connect_within(fd.get(), reinterpret_cast<const sockaddr*>(&address),
+                                         sizeof address, until(deadline));
+        if (error == 0)
+            return fd;
+        // EAGAIN is a full backlog: the one error of a unix connect that passes by itself.
+        if (error != EAGAIN || until(deadline) == milliseconds(0))
+            return fail_errno(error, fmt::format("connect to {}", path));
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+}
+
+Result<UniqueFd> unix_listen(const std::string& path) {
+    GC_TRY(const sockaddr_un address, unix_address(path));
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd)
+        return fail_errno(errno, "socket");
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(fd.get(), 4) != 0)
+        return fail_errno(errno, fmt::format("listen on {}", path));
+    if (::chmod(path.c_str(), 0600) != 0)
+        return fail_errno(errno, fmt::format("chmod {}", path));
+    return fd;
+}
+
+Result<UniqueFd> accept_one(int listener, milliseconds timeout) {
+    GC_TRY(const bool ready, wait_readable(listener, timeout));
+    if (!ready)
+        return fail(ErrorKind::io, "nobody connected within {} ms", timeout.count());
+    UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+    if (!fd)
+        return fail_errno(errno, "accept");
+    set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // no effect on a unix socket
+    return fd;
+}
+
+Result<bool> wait_readable(int fd, milliseconds timeout) {
+    const auto deadline = steady_clock::now() + timeout;
+    for (;;) {
+        pollfd wait{fd, POLLIN, 0};
+        const int ready = ::poll(&wait, 1, static_cast<int>(until(deadline).count()));
+        if (ready >= 0)
+            return ready > 0;
+        if (errno != EINTR)
+            return fail_errno(errno, "poll");
+    }
+}
+
+}  // namespace gc

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// TCP and unix sockets: blocking, close-on-exec, every wait bounded.
+#pragma once
+
+#include "util/fd.h"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gc {
+
+/// Where a TCP peer listens: "host:port", "1.2.3.4:port" or "[v6]:port".
+struct Endpoint {
+    std::string host;
+    std::string port;
+
+    /// Errors: usage, with the form that was expected.
+    static Result<Endpoint> parse(std::string_view text);
+    [[nodiscard]] std::string str() const;
+};
+
+/// Connects within the timeout. TCP_NODELAY is on: a page request must not wait for a full segment.
+Result<UniqueFd> tcp_connect(const Endpoint& to, std::chrono::milliseconds timeout);
+/// Listens on the endpoint (SO_REUSEADDR).
+Result<UniqueFd> tcp_listen(const Endpoint& at);
+/// The port that a listening socket really has (port 0 asks the kernel for one).
+Result<std::uint16_t> local_port(int fd);
+
+Result<UniqueFd> unix_connect(const std::string& path, std::chrono::milliseconds timeout);
+/// Listens on a path that must not exist yet; only its owner can connect.
+Result<UniqueFd> unix_listen(const std::string& path);
+
+/// Accepts one connection. Errors: io, also when nobody comes within the timeout.
+Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout);
+
+/// Waits until the descriptor is readable (true) or the timeout has passed (false).
+Result<bool> wait_readable(int fd, std::chrono::milliseconds timeout);
+
+}  // namespace gc

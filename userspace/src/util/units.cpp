@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "util/units.h"
+
+#include <array>
+#include <charconv>
+#include <limits>
+
+namespace gc {
+namespace {
+
+struct Unit {
+    std::string_view suffix;
+    double factor;
+};
+
+constexpr double kibi = 1024;
+constexpr std::array<Unit, 10> rate_units{{{"", 1},
+                                           {"K", kibi},
+                                           {"M", kibi* kibi},
+                                           {"G", kibi* kibi* kibi},
+                                           {"T", kibi* kibi* kibi* kibi},
+                                           {"bit", 1.0 / 8},
+                                           {"kbit", 1e3 / 8},
+                                           {"mbit", 1e6 / 8},
+                                           {"gbit", 1e9 / 8},
+                                           {"tbit", 1e12 / 8}}};
+constexpr std::array<Unit, 4> time_units{{{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"min", 60e3}}};
+
+/// number x unit, rounded down; nothing when the text is neither or the product does not fit.
+template <std::size_t N>
+bool parse(std::string_view text, const std::array<Unit, N>& units, double limit, double& value) {
+    double number = 0;
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number,
+                                               std::chars_format::fixed);
+    if (error != std::errc{} || number < 0)
+        return false;
+    const std::string_view suffix(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
+    for (const Unit& unit : units) {
+        if (unit.suffix == suffix) {
+            value = number * unit.factor;
+            return value < limit;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+Result<std::uint64_t> parse_rate(std::string_view text) {
+    double value = 0;
+    if (!parse(text, rate_units, 1e18, value) || value < 1)
+        return fail(ErrorKind::usage,
+                    "'{}' is no rate; expected for instance 100M (bytes per second) or 800mbit",
+                    text);
+    return static_cast<std::uint64_t>(value);
+}
+
+Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
+    double value = 0;
+    if (!parse(text, time_units, 1e12, value))
+        return fail(ErrorKind::usage, "'{}' is no duration; expected for instance 250ms, 10s, 2min",
+                    text);
+    return std::chrono::milliseconds(static_cast<std::int64_t>(value));
+}
+
+}  // namespace gc

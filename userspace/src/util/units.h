@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Rates and durations as tc(8) and systemd users write them.
+#pragma once
+
+#include "util/error.h"
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+namespace gc {
+
+/// Bytes per second. "800mbit", "10gbit", "100kbit" are bits per second, powers of 1000, as in tc(8);
+/// "64K", "100M", "1G" and a bare number are bytes per second, powers of 1024, as QEMU's own
+/// max-bandwidth takes them. Errors: usage.
+Result<std::uint64_t> parse_rate(std::string_view text);
+
+/// "250ms", "10s", "2min"; a bare number is seconds. Errors: usage.
+Result<std::chrono::milliseconds> parse_duration(std::string_view text);
+
+}  // namespace gc

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The checks against hosts that are directories.
+#include "doctor/checks.h"
+
+#include "doctor/command.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace gc::doctor {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class DoctorTest : public ::testing::Test {
+  protected:
+    DoctorTest() {
+        char name[] = "/tmp/gc-doctor-test-XXXXXX";
+        root_ = ::mkdtemp(name);
+        put("/proc/sys/kernel/osrelease", "6.1.0-56-amd64\n");
+    }
+    ~DoctorTest() override { fs::remove_all(root_); }
+
+    void put(const std::string& file, const std::string& text, bool executable = false) {
+        fs::create_directories(fs::path(root_ + file).parent_path());
+        std::ofstream(root_ + file) << text;
+        if (executable)
+            fs::permissions(root_ + file, fs::perms::owner_all);
+    }
+    [[nodiscard]] Host host() const { return Host(root_); }
+
+    std::string root_;
+};
+
+TEST_F(DoctorTest, KernelVersion) {
+    EXPECT_EQ(check_kernel(host()).verdict, Verdict::ok);
+    put("/proc/sys/kernel/osrelease", "6.12.117+deb12-amd64\n");
+    EXPECT_EQ(check_kernel(host()).found, "Linux 6.12.117+deb12-amd64");
+    put("/proc/sys/kernel/osrelease", "7.0.1\n");
+    EXPECT_EQ(check_kernel(host()).verdict, Verdict::ok);
+    put("/proc/sys/kernel/osrelease", "5.10.0-28-amd64\n");
+    EXPECT_EQ(check_kernel(host()).verdict, Verdict::lacking);
+    put("/proc/sys/kernel/osrelease", "unknown");
+    EXPECT_EQ(check_kernel(host()).verdict, Verdict::lacking);
+}
+
+TEST_F(DoctorTest, KvmIsNotThereOrIsSomethingElse) {
+    EXPECT_THAT(check_kvm(host()).remedy, HasSubstr("modprobe kvm_intel"));
+    put("/dev/kvm", "");
+    const auto check = check_kvm(host());
+    EXPECT_EQ(check.verdict, Verdict::lacking);
+    EXPECT_THAT(check.found, HasSubstr("does not answer"));
+}
+
+TEST_F(DoctorTest, ModuleStates) {
+    auto check = check_module(host());
+    EXPECT_EQ(check.verdict, Verdict::lacking);
+    EXPECT_THAT(check.remedy, HasSubstr("apt install linux-headers-6.1.0-56-amd64"));
+    put("/lib/modules/6.1.0-56-amd64/modules.dep",
+        "kernel/a.ko:\nupdates/guidecopy.ko: kernel/a.ko\n");
+    check = check_module(host());
+    EXPECT_EQ(check.remedy, "modprobe guidecopy");
+    put("/dev/guidecopy", "");
+    EXPECT_EQ(check_module(host()).verdict, Verdict::ok);
+}
+
+TEST_F(DoctorTest, Userfaultfd) {
+    EXPECT_EQ(check_userfaultfd(host()).verdict, Verdict::lacking);
+    put("/proc/sys/vm/unprivileged_userfaultfd", "0\n");
+    auto check = check_userfaultfd(host());
+    EXPECT_EQ(check.verdict, Verdict::warning);
+    EXPECT_THAT(check.remedy, HasSubstr("sysctl -w vm.unprivileged_userfaultfd=1"));
+    put("/dev/userfaultfd", "");
+    EXPECT_THAT(check_userfaultfd(host()).found, HasSubstr("/dev/userfaultfd"));
+    put("/proc/sys/vm/unprivileged_userfaultfd", "1\n");
+    EXPECT_EQ(check_userfaultfd(host()).verdict, Verdict::ok);
+}
+
+TEST_F(DoctorTest, PrivilegesAreThoseThatAreEffective) {
+    EXPECT_THAT(check_privileges(host()).found, HasSubstr("CAP_SYS_ADMIN"));
+    put("/proc/self/status", "Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t0000000000080000\n");
+    EXPECT_EQ(check_privileges(host()).found, "missing: CAP_SYS_ADMIN, CAP_NET_ADMIN");
+    EXPECT_EQ(check_privileges(host()).remedy, "run gcctl with sudo");
+    put("/proc/self/status", "CapEff:\t0000000000281000\n");
+    EXPECT_EQ(check_privileges(host()).verdict, Verdict::ok);
+}
+
+TEST_F(DoctorTest, NetworkNamespacesAndTun) {
+    EXPECT_EQ(check_network_namespaces(host()).verdict, Verdict::lacking);
+    put("/proc/self/ns/net", "");
+    EXPECT_EQ(check_network_namespaces(host()).verdict, Verdict::ok);
+    put("/proc/sys/user/max_net_namespaces", "0\n");
+    EXPECT_THAT(check_network_namespaces(host()).remedy, HasSubstr("max_net_namespaces"));
+    EXPECT_EQ(check_tun(host()).remedy, "modprobe tun");
+    put("/dev/net/tun", "");
+    EXPECT_EQ(check_tun(host()).verdict, Verdict::ok);
+}
+
+TEST_F(DoctorTest, HugePagesOfSharedMemory) {
+    EXPECT_EQ(check_huge_pages(host()).verdict, Verdict::ok);
+    constexpr const char* file = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    put(file, "always within_size advise [never] deny force\n");
+    EXPECT_EQ(check_huge_pages(host()).verdict, Verdict::ok);
+    put(file, "always within_size [advise] never deny force\n");
+    EXPECT_EQ(check_huge_pages(host()).verdict, Verdict::warning);
+    EXPECT_THAT(check_huge_pages(host()).found, HasSubstr("'advise'"));
+}
+
+TEST_F(DoctorTest, Descriptors) {
+    EXPECT_EQ(check_descriptors(host()).verdict, Verdict::ok);
+    put("/proc/self/limits", "Limit  Soft Limit  Hard Limit  Units\n"
+                             "Max open files            256                  524288     files\n");
+    EXPECT_THAT(check_descriptors(host()).remedy, HasSubstr("ulimit -n"));
+}
+
+TEST_F(DoctorTest, QemuVersions) {
+    EXPECT_EQ(check_qemu(host()).remedy, "apt install qemu-system-x86");
+    const auto say = [&](const std::string& text) {
+        put("/usr/bin/qemu-system-x86_64", "#!/bin/sh\necho '" + text + "'\n", true);
+        return check_qemu(host());
+    };
+    EXPECT_EQ(say("QEMU emulator version 7.2.22 (Debian 1:7.2)").found,
+              "QEMU emulator version 7.2.22 (Debian 1:7.2)");
+    EXPECT_EQ(say("QEMU emulator version 10.0.2").verdict, Verdict::ok);
+    EXPECT_EQ(say("QEMU emulator version 7.1.0").verdict, Verdict::lacking);
+    EXPECT_EQ(say("segmentation fault").verdict, Verdict::lacking);
+}
+
+TEST_F(DoctorTest, AnAbsentVmIsLacking) {
+    const auto checks = check_vm({Role::source, "/nonexistent.qmp"});
+    ASSERT_EQ(checks.size(), 1u);
+    EXPECT_EQ(checks[0].verdict, Verdict::lacking);
+    EXPECT_THAT(checks[0].found, HasSubstr("/nonexistent.qmp"));
+}
+
+TEST_F(DoctorTest, RolesChooseTheChecks) {
+    const auto names = [&](Role role) {
+        std::vector<std::string> all;
+        for (const Check& check : run_checks(host(), {role, ""}))
+            all.push_back(check.name);
+        return all;
+    };
+    using ::testing::Contains;
+    using ::testing::Not;
+    EXPECT_THAT(names(Role::source), Contains("module"));
+    EXPECT_THAT(names(Role::source), Not(Contains("userfaultfd")));
+    EXPECT_THAT(names(Role::destination), Contains("userfaultfd"));
+    EXPECT_THAT(names(Role::destination), Not(Contains("module")));
+    EXPECT_THAT(names(Role::both), ::testing::IsSupersetOf({"module", "userfaultfd", "kvm"}));
+}
+
+const std::vector<Check> samples = {
+    {"kvm", Verdict::ok, "/dev/kvm makes VMs", ""},
+    {"module", Verdict::lacking, "not loaded", "modprobe guidecopy"},
+    {"descriptors", Verdict::warning, "256", "ulimit -n 1024"}};
+
+TEST(DoctorRendering, Text) {
+    EXPECT_EQ(render_text(samples), "ok       kvm                 /dev/kvm makes VMs\n"
+                                    "lacking  module              not loaded\n"
+                                    "                             -> modprobe guidecopy\n"
+                                    "warning  descriptors         256\n"
+                                    "                             -> ulimit -n 1024\n"
+                                    "\nNot ready: 1 of 3 checks failed.\n");
+    EXPECT_EQ(render_text({}), "\nReady.\n");
+}
+
+TEST(DoctorRendering, Json) {
+    const auto json = render_json(samples);
+    EXPECT_EQ(json["ready"], false);
+    EXPECT_EQ(json["checks"][1],
+              nlohmann::json::parse(R"({"name":"module","verdict":"lacking","found":"not loaded",)"
+                                    R"("remedy":"modprobe guidecopy"})"));
+    EXPECT_EQ(render_json({samples[0], samples[2]})["ready"], true) << "warnings do not fail";
+}
+
+}  // namespace
+}  // namespace gc::doctor

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Needs root: network namespaces, taps, mounts.
+#include "guide/quarantine.h"
+
+#include "util/process_maps.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+
+namespace gc::guide {
+namespace {
+
+constexpr std::size_t virtio_header = 10;  // struct virtio_net_hdr; the kernel's header is no C++
+
+ino_t own_namespace() {
+    struct stat status {};
+    ::stat("/proc/thread-self/ns/net", &status);
+    return status.st_ino;
+}
+
+/// Runs in the quarantine's namespace.
+template <typename F> void inside(const Quarantine& quarantine, F work) {
+    std::thread([&] {
+        ASSERT_EQ(::setns(quarantine.network_namespace(), CLONE_NEWNET), 0);
+        work();
+    }).join();
+}
+
+TEST(Quarantine, LeavesTheCallersNamespaceAlone) {
+    const ino_t before = own_namespace();
+    auto quarantine = Quarantine::create({});
+    ASSERT_TRUE(quarantine) << quarantine.error().message;
+    EXPECT_EQ(own_namespace(), before);
+    inside(*quarantine, [&] {
+        EXPECT_NE(own_namespace(), before);
+        // A header of two lines, and the loopback device alone.
+        const auto devices = read_file("/proc/thread-self/net/dev").value();
+        EXPECT_EQ(std::count(devices.begin(), devices.end(), '\n'), 3) << devices;
+    });
+}
+
+TEST(Quarantine, MakesTapsWithTheQueuesAskedFor) {
+    const std::array<TapRequest, 2> requests = {
+        {{.netdev = "n0", .queues = 3, .vnet_hdr = true, .first_fd = 10},
+         {.netdev = "n1", .queues = 1, .vnet_hdr = false, .first_fd = 13}}};
+    auto quarantine = Quarantine::create(requests);
+    ASSERT_TRUE(quarantine) << quarantine.error().message;
+    ASSERT_EQ(quarantine->taps().size(), 2u);
+    EXPECT_EQ(quarantine->taps()[0].queues.size(), 3u);
+    EXPECT_EQ(quarantine->taps()[1].queues.size(), 1u);
+    ifreq first{};
+    ifreq second{};
+    ASSERT_EQ(::ioctl(quarantine->taps()[0].queues[2].get(), TUNGETIFF, &first), 0);
+    ASSERT_EQ(::ioctl(quarantine->taps()[1].queues[0].get(), TUNGETIFF, &second), 0);
+    EXPECT_EQ(first.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE), IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    EXPECT_EQ(second.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE), 0);
+    inside(*quarantine, [] {
+        const auto addresses = read_file("/proc/thread-self/net/if_inet6").value_or("");
+        EXPECT_EQ(addresses, "") << "no IPv6 address";
+    });
+}
+
+TEST(Quarantine, CountsWhatTheGuideSendsAndSendsNothingToIt) {
+    const TapRequest request{.netdev = "n", .queues = 1, .vnet_hdr = true, .first_fd = 10};
+    auto quarantine = Quarantine::create({&request, 1});
+    ASSERT_TRUE(quarantine) << quarantine.error().message;
+    const int tap = quarantine->taps()[0].queues[0].get();
+    // A broadcast frame behind an empty virtio header: what a guest's first ARP request looks like.
+    std::array<std::byte, virtio_header + 60> frame{};
+    std::fill_n(frame.begin() + virtio_header, 6, std::byte{0xff});
+    for (int i = 0; i < 5; ++i)
+        ASSERT_EQ(::write(tap, frame.data(), frame.size()), static_cast<ssize_t>(frame.size()));
+    auto sent = quarantine->sent_by_guide();
+    ASSERT_TRUE(sent) << sent.error().message;
+    EXPECT_EQ(sent->packets, 5u);
+    EXPECT_GE(sent->bytes, 5u * 46);
+    pollfd readable{tap, POLLIN, 0};
+    EXPECT_EQ(::poll(&readable, 1, 1500), 0) << "the kernel sent something to the guide";
+}
+
+TEST(Scratch, TakesFilesThroughItsDescriptorUpToItsSize) {
+    auto scratch = make_scratch(1 << 20);
+    ASSERT_TRUE(scratch) << scratch.error().message;
+    const auto path = fmt::format("/proc/self/fd/{}/file", scratch->get());
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    ASSERT_TRUE(file) << std::strerror(errno);
+    EXPECT_EQ(::ftruncate(file.get(), 8 << 20), 0);
+    const std::vector<char> block(2 << 20, 'x');
+    EXPECT_EQ(::write(file.get(), block.data(), block.size()), 1 << 20);
+    const auto mounts = read_file("/proc/self/mountinfo").value();
+    EXPECT_EQ(mounts.find("guidecopy"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace gc::guide

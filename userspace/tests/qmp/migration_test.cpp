@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/migration.h"
+
+#include "fake_monitor.h"
+
+#include <gmock/gmock.h>
+
+namespace gc::qmp {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+
+/// A monitor that answers the commands in the order of the script, and what it was asked.
+struct Scripted {
+    explicit Scripted(std::vector<json> answers)
+        : monitor([this, answers = std::move(answers)](FakeMonitor& m) {
+              m.greet();
+              for (const json& answer : answers) {
+                  asked.push_back(m.receive());
+                  m.reply(asked.back(), answer);
+              }
+              m.linger();
+          }),
+          client(Client::from_fd(monitor.take_client_end()).value()) {}
+
+    std::vector<json> asked;
+    FakeMonitor monitor;
+    Client client;
+};
+
+const json capabilities = {{{"capability", "events"}, {"state", false}},
+                           {{"capability", "postcopy-ram"}, {"state", true}}};
+
+TEST(Migration, QueriesCapabilities) {
+    Scripted qemu(std::vector<json>{capabilities});
+    EXPECT_EQ(query_capabilities(qemu.client).value(),
+              (Capabilities{{"events", false}, {"postcopy-ram", true}}));
+}
+
+TEST(Migration, SetsOnlyKnownCapabilities) {
+    Scripted qemu(std::vector<json>{capabilities, json::object()});
+    EXPECT_THAT(
+        set_known_capabilities(qemu.client, {{"events", true}, {"postcopy-preempt", true}}).value(),
+        ElementsAre("postcopy-preempt"));
+    EXPECT_EQ(qemu.asked.at(1)["arguments"],
+              json({{"capabilities", {{{"capability", "events"}, {"state", true}}}}}));
+}
+
+TEST(Migration, RefusesCapabilitiesOfUnknownForm) {
+    Scripted qemu(std::vector<json>{{{"events", true}}, {{{"capability", 1}, {"state", true}}}});
+    EXPECT_EQ(query_capabilities(qemu.client).error().kind, ErrorKind::protocol);
+    EXPECT_EQ(query_capabilities(qemu.client).error().kind, ErrorKind::protocol);
+}
+
+TEST(Migration, ReportsTheStatus) {
+    Scripted qemu(std::vector<json>{json::object(),
+                                    {{"status", "failed"}, {"error-desc", "no route"}},
+                                    {{"status", "postcopy-active"}},
+                                    {{"status", "completed"}},
+                                    json::array()});
+    EXPECT_EQ(query_migrate(qemu.client)->status, "none");
+    auto failed = query_migrate(qemu.client);
+    EXPECT_TRUE(failed->failed());
+    EXPECT_EQ(failed->error, "no route");
+    EXPECT_FALSE(query_migrate(qemu.client)->idle());
+    EXPECT_TRUE(query_migrate(qemu.client)->completed());
+    EXPECT_EQ(query_migrate(qemu.client).error().kind, ErrorKind::protocol);
+}
+
+TEST(Migration, ReportsTheRunState) {
+    Scripted qemu(
+        std::vector<json>{{{"status", "inmigrate"}, {"running", false}}, {{"status", "paused"}}});
+    auto state = query_status(qemu.client);
+    ASSERT_TRUE(state);
+    EXPECT_EQ(state->status, "inmigrate");
+    EXPECT_FALSE(state->running);
+    EXPECT_FALSE(query_status(qemu.client));
+}
+
+TEST(Migration, SendsTheCommandsAsQemuSpellsThem) {
+    Scripted qemu(std::vector<json>(7, json::object()));
+    ASSERT_TRUE(migrate(qemu.client, "unix:/a"));
+    ASSERT_TRUE(migrate_incoming(qemu.client, "unix:/b"));
+    ASSERT_TRUE(migrate_start_postcopy(qemu.client));
+    ASSERT_TRUE(migrate_cancel(qemu.client));
+    ASSERT_TRUE(stop(qemu.client));
+    ASSERT_TRUE(cont(qemu.client));
+    ASSERT_TRUE(set_parameters(qemu.client, {{"max-bandwidth", 1 << 20}}));
+    std::vector<std::string> names;
+    for (const json& command : qemu.asked)
+        names.push_back(command["execute"]);
+    EXPECT_THAT(names, ElementsAre("migrate", "migrate-incoming", "migrate-start-postcopy",
+                                   "migrate_cancel", "stop", "cont", "migrate-set-parameters"));
+    EXPECT_EQ(qemu.asked[0]["arguments"], json({{"uri", "unix:/a"}}));
+    EXPECT_EQ(qemu.asked[6]["arguments"], json({{"max-bandwidth", 1 << 20}}));
+}
+
+}  // namespace
+}  // namespace gc::qmp
