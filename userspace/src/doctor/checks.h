@@ -30,7 +30,8 @@ struct Options {
     std::string qmp;  ///< a QEMU's QMP socket, whose VM is looked at too; may be empty
 };
 
-/// Runs every check of the role. Nothing is changed, on the host or in the VM.
+/// Runs every check of the role. Nothing is changed, except that postcopy-ram is switched on and
+/// off again in a QEMU that awaits a migration.
 std::vector<Check> run_checks(const Host& host, const Options& options);
 
 /// No check is `lacking`.

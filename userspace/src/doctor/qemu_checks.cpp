@@ -33,10 +33,14 @@ Check check_postcopy(qmp::Client& client) {
         return {name, Verdict::lacking, "this QEMU has no postcopy-ram", "use QEMU 7.2 or later"};
     if (capabilities->at("postcopy-ram"))
         return {name, Verdict::ok, "postcopy-ram is on", ""};
-    // QEMU says only when it is asked to switch it on whether memory and host allow it.
+    // Only a QEMU that awaits a migration looks at its host and its memory, when it is asked to
+    // switch postcopy-ram on (migrate_caps_check, migration/migration.c, 7.2).
+    const auto state = qmp::query_status(client);
+    if (!state || state->status != "inmigrate")
+        return {name, Verdict::ok, "QEMU has postcopy-ram", ""};
     if (auto set = qmp::set_capabilities(client, {{"postcopy-ram", true}}); !set)
         return {name, Verdict::lacking, set.error().message,
-                "at the destination: sysctl -w vm.unprivileged_userfaultfd=1"};
+                "sysctl -w vm.unprivileged_userfaultfd=1, or run QEMU as root"};
     (void)qmp::set_capabilities(client, {{"postcopy-ram", false}});
     return {name, Verdict::ok, "postcopy-ram can be switched on", ""};
 }

@@ -181,7 +181,7 @@ Result<Item> Reader::parse_section(Cursor& in, Tag tag) {
     if (opens && header.version != ram_version)
         return fail(ErrorKind::unsupported, "section ram has version {}; expected {}", header.version,
                     ram_version);
-    last_block_ = {};
+    // "The same block" may refer back over the section's beginning (last_sent_block in migration/ram.c).
     after_ = Expect::ram_record;
     return Item(header);
 }
