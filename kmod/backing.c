@@ -81,11 +81,6 @@ int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma)
 	return 0;
 }
 
-u64 gc_backing_index(const struct gc_backing *backing, const struct vm_fault *vmf)
-{
-	return vmf->pgoff - backing->first;
-}
-
 /*
  * When the file has a huge page here and the PMD is empty, finish_fault() (mm/memory.c) would map
  * all of its 2 MiB, whatever the VMA's flags say on 6.1, and hide 511 first touches. It does not

@@ -23,7 +23,10 @@ void gc_backing_destroy(struct gc_backing *backing);
 int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma);
 
 /* Page of the session that a fault is about. */
-u64 gc_backing_index(const struct gc_backing *backing, const struct vm_fault *vmf);
+static inline u64 gc_backing_index(const struct gc_backing *backing, const struct vm_fault *vmf)
+{
+	return vmf->pgoff - backing->first;
+}
 
 /* Serves a fault, that one page and no more. */
 vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf);

@@ -40,8 +40,7 @@ void gc_ring_destroy(struct gc_ring *ring)
 	ring->consumer = NULL;
 }
 
-/* Takes over the shared tail if it can be true. */
-static void gc_ring_refresh_tail(struct gc_ring *ring)
+void gc_ring_refresh_tail(struct gc_ring *ring)
 {
 	/* Pairs with the consumer's release of tail: it has read the slots that it gives back. */
 	u64 tail = smp_load_acquire(&ring->consumer->tail);
@@ -52,37 +51,11 @@ static void gc_ring_refresh_tail(struct gc_ring *ring)
 		ring->garbage++;
 }
 
-bool gc_ring_has_room(struct gc_ring *ring)
-{
-	if (ring->head - ring->tail < ring->entries)
-		return true;
-	gc_ring_refresh_tail(ring);
-	return ring->head - ring->tail < ring->entries;
-}
-
-void gc_ring_publish(struct gc_ring *ring, const struct gc_record *record)
-{
-	u64 number = ring->head;
-
-	WARN_ON_ONCE(number - ring->tail >= ring->entries);
-	ring->records[number & (ring->entries - 1)] = *record;
-	ring->head = number + 1;
-	/* Pairs with the consumer's acquire of head: the record is complete. */
-	smp_store_release(&ring->producer->head, ring->head);
-	/* Pairs with the barrier in gc_session_poll(). */
-	smp_mb();
-}
-
 void gc_ring_want_kick(struct gc_ring *ring, u32 wanted)
 {
 	WRITE_ONCE(ring->producer->kick_wanted, wanted);
 	/* Pairs with the consumer's full barrier between storing tail and loading kick_wanted. */
 	smp_mb();
-}
-
-bool gc_ring_has_unread(const struct gc_ring *ring)
-{
-	return READ_ONCE(ring->producer->head) != READ_ONCE(ring->consumer->tail);
 }
 
 unsigned long gc_ring_mapping_pages(const struct gc_ring *ring)

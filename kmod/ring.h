@@ -4,12 +4,14 @@
  * sides are in guidecopy.h. Nothing of what user space can write is trusted: the shared tail is
  * read once and bounds-checked, and of the kernel's own counters the shared page only gets copies.
  *
- * The caller serialises everything but gc_ring_has_unread() and gc_ring_page().
+ * The caller serialises everything but gc_ring_page().
  */
 #ifndef GC_RING_H
 #define GC_RING_H
 
 #include <linux/types.h>
+
+#include <asm/barrier.h>
 
 #include <guidecopy.h>
 
@@ -28,20 +30,34 @@ struct gc_ring {
 int gc_ring_init(struct gc_ring *ring, u32 entries);
 void gc_ring_destroy(struct gc_ring *ring);
 
-/* Reads the shared tail when the ring looks full without. */
-bool gc_ring_has_room(struct gc_ring *ring);
+/* Takes over the shared tail if it can be true. */
+void gc_ring_refresh_tail(struct gc_ring *ring);
 
-/*
- * Appends a record; the ring must have room. A full barrier: who looks for a sleeping consumer
- * afterwards sees it, or it sees the record.
- */
-void gc_ring_publish(struct gc_ring *ring, const struct gc_record *record);
+static inline bool gc_ring_has_room(struct gc_ring *ring)
+{
+	if (ring->head - ring->tail < ring->entries)
+		return true;
+	gc_ring_refresh_tail(ring);
+	return ring->head - ring->tail < ring->entries;
+}
+
+/* Appends a record; the ring must have room. */
+static inline void gc_ring_publish(struct gc_ring *ring, const struct gc_record *record)
+{
+	ring->records[ring->head & (ring->entries - 1)] = *record;
+	ring->head++;
+	/* Pairs with the consumer's acquire of head: the record is complete. */
+	smp_store_release(&ring->producer->head, ring->head);
+}
 
 /* After it gc_ring_has_room() sees what the consumer freed, or the consumer sees the wish. */
 void gc_ring_want_kick(struct gc_ring *ring, u32 wanted);
 
-/* For poll: any context, no lock. */
-bool gc_ring_has_unread(const struct gc_ring *ring);
+/* The shared tail, as user space says; good for nothing but telling user space about it. */
+static inline u64 gc_ring_claimed_tail(const struct gc_ring *ring)
+{
+	return READ_ONCE(ring->consumer->tail);
+}
 
 /* Size of the mapping in pages, and one of its pages. */
 unsigned long gc_ring_mapping_pages(const struct gc_ring *ring);

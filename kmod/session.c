@@ -10,13 +10,13 @@
 #include "trace.h"
 
 /*
- * To wake the consumer for each record would cost a guide more than its page faults do: a consumer
- * that keeps up sleeps again before the next one. So it is woken this long after the first record
- * that it has not seen, and at once when the ring is full.
+ * A consumer that keeps up would find a record or two at each poll, and never sleep or be woken for
+ * each: on another CPU either costs the guide more than its page faults do. So poll tells of records
+ * this long after the first that the consumer has not read, and at once when the ring is full.
  */
-static unsigned int wake_delay_us = 200;
-module_param(wake_delay_us, uint, 0644);
-MODULE_PARM_DESC(wake_delay_us, "microseconds from a record to the waking of a sleeping consumer");
+static unsigned int notify_delay_us = 200;
+module_param(notify_delay_us, uint, 0644);
+MODULE_PARM_DESC(notify_delay_us, "microseconds from a record until poll tells of it");
 
 /* Pages re-armed per holding of the lock: what an access may have to wait for. */
 #define GC_REARM_BATCH 4096
@@ -27,15 +27,26 @@ struct gc_spilled {
 	struct gc_record record;
 };
 
-static void gc_session_wake_consumers(struct gc_session *session)
+static void gc_session_notify(struct gc_session *session)
 {
+	WRITE_ONCE(session->readable, true);
 	wake_up_poll(&session->consumers, EPOLLIN | EPOLLRDNORM);
 }
 
-static enum hrtimer_restart gc_session_wake_timer(struct hrtimer *timer)
+static enum hrtimer_restart gc_session_notify_timer(struct hrtimer *timer)
 {
-	gc_session_wake_consumers(container_of(timer, struct gc_session, wake));
+	gc_session_notify(container_of(timer, struct gc_session, notify));
 	return HRTIMER_NORESTART;
+}
+
+/* There are records that the consumer was not told of. */
+static void gc_session_notify_later(struct gc_session *session)
+{
+	u64 delay = (u64)READ_ONCE(notify_delay_us) * NSEC_PER_USEC;
+
+	lockdep_assert_held(&session->lock);
+	if (!hrtimer_is_queued(&session->notify))
+		hrtimer_start(&session->notify, ns_to_ktime(delay), HRTIMER_MODE_REL);
 }
 
 struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries)
@@ -49,8 +60,8 @@ struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries)
 	session->id = id;
 	init_waitqueue_head(&session->producers);
 	init_waitqueue_head(&session->consumers);
-	hrtimer_init(&session->wake, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-	session->wake.function = gc_session_wake_timer;
+	hrtimer_init(&session->notify, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	session->notify.function = gc_session_notify_timer;
 	spin_lock_init(&session->lock);
 	INIT_LIST_HEAD(&session->spill);
 
@@ -74,7 +85,7 @@ void gc_session_free(struct gc_session *session)
 {
 	struct gc_spilled *spilled, *next;
 
-	hrtimer_cancel(&session->wake);
+	hrtimer_cancel(&session->notify);
 	list_for_each_entry_safe(spilled, next, &session->spill, entry)
 		kfree(spilled);
 	gc_ring_destroy(&session->ring);
@@ -106,10 +117,8 @@ static void gc_session_publish(struct gc_session *session, const struct gc_recor
 {
 	lockdep_assert_held(&session->lock);
 	gc_ring_publish(&session->ring, record);
-	/* Here after the barrier of gc_ring_publish(): a consumer that sleeps is seen. */
-	if (waitqueue_active(&session->consumers) && !hrtimer_is_queued(&session->wake))
-		hrtimer_start(&session->wake, ns_to_ktime((u64)READ_ONCE(wake_delay_us) * NSEC_PER_USEC),
-			      HRTIMER_MODE_REL);
+	if (!READ_ONCE(session->readable))
+		gc_session_notify_later(session);
 }
 
 /* Whether a new record can be published now: after those that were kept aside. */
@@ -220,7 +229,7 @@ void gc_session_wait(struct gc_session *session, u64 page, unsigned int state)
 	gc_session_update_kick(session);
 	spin_unlock(&session->lock);
 
-	gc_session_wake_consumers(session);
+	gc_session_notify(session);
 	slept = ktime_get_ns();
 	/* A signal ends the wait too; whoever faulted decides what that means. */
 	(void)wait_event_state(session->producers, gc_session_need_not_wait(session), state);
@@ -254,17 +263,35 @@ void gc_session_kick(struct gc_session *session)
 		wake_up_all(&session->producers);
 }
 
+/*
+ * Whether to tell of records now. Once the consumer has read some of what it was told of, the rest
+ * and what follows are told together, later. The timer may set readable at any time: too early is
+ * harmless, and when this says no, either there is nothing or the timer runs.
+ */
+static bool gc_session_poll_readable(struct gc_session *session)
+{
+	u64 tail = gc_ring_claimed_tail(&session->ring);
+
+	lockdep_assert_held(&session->lock);
+	if (tail != session->polled_tail || tail == session->ring.head)
+		WRITE_ONCE(session->readable, false);
+	session->polled_tail = tail;
+	if (tail == session->ring.head)
+		return false;
+	if (!READ_ONCE(session->readable))
+		gc_session_notify_later(session);
+	return READ_ONCE(session->readable);
+}
+
 __poll_t gc_session_poll(struct gc_session *session, struct file *file, poll_table *wait)
 {
 	__poll_t events = 0;
 
 	poll_wait(file, &session->consumers, wait);
 	gc_session_kick(session);
-	/* Pairs with the barrier in gc_ring_publish(). */
-	smp_mb();
-	if (gc_ring_has_unread(&session->ring))
-		events |= EPOLLIN | EPOLLRDNORM;
 	spin_lock(&session->lock);
+	if (gc_session_poll_readable(session))
+		events |= EPOLLIN | EPOLLRDNORM;
 	if (session->was_mapped && !session->mappings)
 		events |= EPOLLHUP;
 	spin_unlock(&session->lock);

@@ -28,9 +28,11 @@ struct gc_session {
 	u32 id; /* for tracepoints */
 	wait_queue_head_t producers; /* wait for room in the ring */
 	wait_queue_head_t consumers; /* poll */
-	struct hrtimer wake; /* of the consumers; started under the lock, takes none of ours */
+	struct hrtimer notify; /* sets readable; started under the lock, takes none of ours */
+	bool readable; /* what poll says while there are records; set by anybody */
 
 	spinlock_t lock; /* protects all below */
+	u64 polled_tail; /* what the consumer had read when it last called poll */
 	struct gc_pageset touched;
 	struct gc_ring ring;
 	struct list_head spill; /* struct gc_spilled: records that come before any new one */

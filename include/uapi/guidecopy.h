@@ -62,8 +62,10 @@
  * The consumer page is not trusted: a tail that is less than the last good one or greater than head
  * is counted in gc_stats.garbage and otherwise ignored.
  *
- * poll(2) on the control file: EPOLLIN when there are unread records; EPOLLHUP when the node had
- * been mapped and is no longer mapped by anybody; EPOLLERR when there is no session.
+ * poll(2) on the control file: EPOLLIN when there are unread records, said of many together: the
+ * module parameter notify_delay_us after the first that is new since the consumer last read, or at
+ * once when the ring is full; EPOLLHUP when the node had been mapped and is no longer mapped by
+ * anybody; EPOLLERR when there is no session.
  *
  * ioctls
  * ------

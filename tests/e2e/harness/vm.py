@@ -3,7 +3,7 @@
 
 import re
 import subprocess
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .environment import ACCEL, SLOW
@@ -69,7 +69,6 @@ class Vm:
     serial_path: Path
     error_path: Path
     cpus: int
-    _seen: dict[int, Progress] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -96,15 +95,16 @@ class Vm:
         assert text.count("START") <= 1, f"{self.name}'s guest started anew"
 
     def wait_running(self, passes: int = 2, timeout: float = 20) -> None:
-        """Until each vCPU has done that many more passes than now, without errors."""
-        before = self.progress()
+        """Until each vCPU has done that many passes more than it has said now, or says first, without errors."""
+        first = {cpu: progress.passes for cpu, progress in self.progress().items()}
 
         def advanced() -> bool:
             assert self.process.poll() is None, f"{self.name} ended: {self.errors()}"
             self.check()
             now = self.progress()
-            return all(cpu in now and now[cpu].passes >= before.get(cpu, first).passes + passes
-                       for cpu, first in ((c, now.get(c, Progress())) for c in range(self.cpus)))
+            for cpu, progress in now.items():
+                first.setdefault(cpu, progress.passes)
+            return len(now) == self.cpus and all(now[cpu].passes >= first[cpu] + passes for cpu in now)
 
         wait_for(f"{self.name}'s guest does {passes} passes on each of {self.cpus} vCPUs", advanced, timeout * SLOW)
 

@@ -147,10 +147,14 @@ u32 machine_start_cpus(void)
 	*apic(APIC_SPURIOUS) = APIC_SOFTWARE_ENABLE;
 	*apic(APIC_ICR_LOW) = ICR_TO_OTHERS | ICR_ASSERT | ICR_INIT;
 	pause_for(1000);
-	/* A CPU that runs already ignores a SIPI, so sending it again is harmless. */
-	for (u32 tries = 0; tries < 100 && __atomic_load_n(&cpus_arrived, __ATOMIC_SEQ_CST) < wanted; tries++) {
-		*apic(APIC_ICR_LOW) = ICR_TO_OTHERS | ICR_ASSERT | ICR_STARTUP | (AP_TRAMPOLINE >> 12);
-		pause_for(1000);
+	/*
+	 * A CPU that runs already ignores a SIPI, so sending it again is harmless. On a busy host it can take long until
+	 * a vCPU gets to run at all.
+	 */
+	for (u32 tries = 0; tries < 30000 && __atomic_load_n(&cpus_arrived, __ATOMIC_SEQ_CST) < wanted; tries++) {
+		if (tries % 100 == 0)
+			*apic(APIC_ICR_LOW) = ICR_TO_OTHERS | ICR_ASSERT | ICR_STARTUP | (AP_TRAMPOLINE >> 12);
+		pause_for(100);
 	}
 	if (cpus_arrived != wanted)
 		print("PANIC %d of %d CPUs came", (u64)cpus_arrived, (u64)wanted);

@@ -8,15 +8,15 @@
 namespace gc::capture {
 namespace {
 
-// Pairs with the release in gc_ring_publish() (kmod/ring.c): records before head are complete.
+// Pairs with the release in gc_ring_publish() (kmod/ring.h): records before head are complete.
 std::uint64_t load_head(const gc_ring_producer& producer) {
     return __atomic_load_n(&producer.head, __ATOMIC_ACQUIRE);
 }
 
-// Pairs with the acquire in gc_ring_refresh_tail() (kmod/ring.c): our reads of the slots are done.
+// Pairs with the acquire in gc_ring_refresh_tail() (kmod/ring.h): our reads of the slots are done.
 void store_tail(gc_ring_consumer& consumer, std::uint64_t tail) {
     __atomic_store_n(&consumer.tail, tail, __ATOMIC_RELEASE);
-    // Pairs with the barrier in gc_ring_want_kick() (kmod/ring.c): either the producer sees this
+    // Pairs with the barrier in gc_ring_want_kick() (kmod/ring.h): either the producer sees this
     // tail before it sleeps, or kick_wanted() sees that it sleeps.
     std::atomic_thread_fence(std::memory_order_seq_cst);
 }

@@ -24,13 +24,16 @@ std::size_t Ledger::find(std::string_view name) const {
 
 Result<void> Ledger::check_range(std::string_view what, std::size_t block, std::uint64_t first,
                                  std::uint64_t count) const {
+    if (block >= blocks_.size())
+        return fail(ErrorKind::protocol, "{} of a RAM block that the source did not announce",
+                    what);
+    const Block& in = blocks_[block];
     if (sealed())
-        return fail(ErrorKind::protocol, "{} of page {} of {} after switch-over", what, first,
-                    blocks_[block].name);
-    const std::uint64_t pages = blocks_[block].pages;
-    if (first > pages || count > pages - first)
-        return fail(ErrorKind::protocol, "{} of pages {} to {} of {}, which has {}", what, first,
-                    first + count, blocks_[block].name, pages);
+        return fail(ErrorKind::protocol, "{} of page {} of '{}' after switch-over", what, first,
+                    in.name);
+    if (first > in.pages || count > in.pages - first)
+        return fail(ErrorKind::protocol, "{} of {} pages at page {} of '{}', which has {} pages",
+                    what, count, first, in.name, in.pages);
     return {};
 }
 
@@ -38,6 +41,7 @@ bool Ledger::set(std::size_t block, std::uint64_t page, Class as) {
     const std::uint64_t bit = std::uint64_t{1} << (page % word_bits);
     if (bits_[block].words[page / word_bits].fetch_or(bit, std::memory_order_acq_rel) & bit)
         return false;
+    // Before `missing`: whoever sees nothing missing sees all of the counts.
     delivered_[static_cast<std::size_t>(as)].fetch_add(1, std::memory_order_relaxed);
     bits_[block].missing.fetch_sub(1, std::memory_order_acq_rel);
     missing_.fetch_sub(1, std::memory_order_acq_rel);
@@ -52,19 +56,27 @@ Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t page) {
 
 Result<void> Ledger::discard(std::size_t block, std::uint64_t first, std::uint64_t count) {
     GC_CHECK(check_range("a discard", block, first, count));
-    for (std::uint64_t page = first; page < first + count; ++page) {
-        const std::uint64_t bit = std::uint64_t{1} << (page % word_bits);
-        if (!(bits_[block].words[page / word_bits].fetch_and(~bit) & bit))
-            continue;
-        delivered_[static_cast<std::size_t>(Class::precopy)].fetch_sub(1);
-        bits_[block].missing.fetch_add(1);
-        missing_.fetch_add(1);
+    std::uint64_t forgotten = 0;
+    for (std::uint64_t page = first; page < first + count;) {
+        const std::uint64_t from = page % word_bits;
+        const std::uint64_t here = std::min(word_bits - from, first + count - page);
+        const std::uint64_t mask = (~std::uint64_t{0} >> (word_bits - here)) << from;
+        const std::uint64_t before =
+            bits_[block].words[page / word_bits].fetch_and(~mask, std::memory_order_acq_rel);
+        forgotten += static_cast<std::uint64_t>(std::popcount(before & mask));
+        page += here;
     }
+    // Before the seal nothing but pre-copy delivers.
+    delivered_[static_cast<std::size_t>(Class::precopy)].fetch_sub(forgotten,
+                                                                   std::memory_order_relaxed);
+    bits_[block].missing.fetch_add(forgotten, std::memory_order_acq_rel);
+    missing_.fetch_add(forgotten, std::memory_order_acq_rel);
     return {};
 }
 
 bool Ledger::claim(std::size_t block, std::uint64_t page, Class as) {
-    return sealed() && set(block, page, as);
+    return sealed() && block < blocks_.size() && page < blocks_[block].pages &&
+           set(block, page, as);
 }
 
 Result<void> Ledger::check_eof() const {
@@ -73,15 +85,18 @@ Result<void> Ledger::check_eof() const {
     for (std::size_t i = 0; i < blocks_.size(); ++i)
         if (const std::uint64_t page = next_missing(i, 0); page < blocks_[i].pages)
             return fail(ErrorKind::protocol,
-                        "the stream must not end: {} of {} pages are not delivered, the first is page {} of "
-                        "{}",
+                        "the stream must not end: {} of {} pages are not delivered, the first is "
+                        "page {} of "
+                        "'{}'",
                         missing(), total_, page, blocks_[i].name);
     return fail(ErrorKind::protocol, "the stream must not end before switch-over");
 }
 
 bool Ledger::has(std::size_t block, std::uint64_t page) const {
-    return (bits_[block].words[page / word_bits].load(std::memory_order_acquire) >>
-            (page % word_bits)) & 1;
+    if (page >= blocks_[block].pages)
+        return false;
+    const std::uint64_t word = bits_[block].words[page / word_bits].load(std::memory_order_acquire);
+    return ((word >> (page % word_bits)) & 1) != 0;
 }
 
 std::uint64_t Ledger::next_missing(std::size_t block, std::uint64_t from) const {
@@ -91,9 +106,22 @@ std::uint64_t Ledger::next_missing(std::size_t block, std::uint64_t from) const 
             bits_[block].words[page / word_bits].load(std::memory_order_acquire);
         const std::uint64_t absent = ~delivered >> (page % word_bits);
         if (absent != 0)
-            return std::min<std::uint64_t>(pages, page + std::countr_zero(absent));
+            return std::min(pages, page + static_cast<std::uint64_t>(std::countr_zero(absent)));
     }
     return pages;
+}
+
+std::vector<Ledger::Range> Ledger::missing_ranges(std::size_t block) const {
+    const std::uint64_t pages = blocks_[block].pages;
+    std::vector<Range> ranges;
+    for (std::uint64_t first = next_missing(block, 0); first < pages;) {
+        std::uint64_t end = first + 1;
+        while (end < pages && !has(block, end))
+            ++end;
+        ranges.push_back({first, end - first});
+        first = next_missing(block, end);
+    }
+    return ranges;
 }
 
 }  // namespace gc

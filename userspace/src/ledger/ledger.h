@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Which page of which RAM block is delivered, and as what. The only place that knows.
 //
-// Every page must reach the destination exactly once after its last discard, and the stream may end only
-// when all have. QEMU checks neither: a missing page reads as zeros (facts of ram_load_postcopy and
-// postcopy_ram_incoming_cleanup, 7.2), a second copy fails with EEXIST and breaks the migration.
+// Every page must reach the destination exactly once after its last discard, and the stream may end
+// only when all have. QEMU checks neither (ram_load_postcopy in migration/ram.c,
+// postcopy_ram_listen_thread in savevm.c; 7.2 to 11): a missing page reads as zeros, a second copy
+// fails with EEXIST and breaks the migration.
 #pragma once
 
 #include "util/error.h"
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace gc {
@@ -27,6 +29,11 @@ class Ledger {
         std::string name;
         std::uint64_t pages = 0;
     };
+    struct Range {
+        std::uint64_t first = 0;  ///< page of the block
+        std::uint64_t count = 0;
+        bool operator==(const Range&) const = default;
+    };
     static constexpr std::size_t no_block = SIZE_MAX;
 
     /// All pages undelivered.
@@ -38,7 +45,8 @@ class Ledger {
 
     // ---- pre-copy: one thread, until seal()
 
-    /// The page was sent before switch-over. It may be again. Errors: protocol (no such page, or sealed).
+    /// The page was sent before switch-over. It may be again. Errors: protocol (no such page, or
+    /// sealed).
     Result<void> deliver_precopy(std::size_t block, std::uint64_t page);
     /// The destination was told to forget the pages. Errors: protocol (no such pages, or sealed).
     Result<void> discard(std::size_t block, std::uint64_t first, std::uint64_t count);
@@ -48,7 +56,8 @@ class Ledger {
 
     // ---- after seal(): any thread
 
-    /// True for exactly one caller a page: it must deliver it. False before seal().
+    /// True for exactly one caller a page: it must deliver it. False before seal(), and for no
+    /// page.
     [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, Class as);
 
     /// Nothing is missing, and nothing will be (true only after seal()).
@@ -56,17 +65,21 @@ class Ledger {
     /// Errors: protocol unless full(), naming the first missing page.
     [[nodiscard]] Result<void> check_eof() const;
 
-    // ---- any thread, any time
+    // ---- any thread, any time; `block` must be one
 
+    /// False also for a page that there is not.
     [[nodiscard]] bool has(std::size_t block, std::uint64_t page) const;
     /// The first page >= from of a block that is not delivered, or its number of pages.
     [[nodiscard]] std::uint64_t next_missing(std::size_t block, std::uint64_t from) const;
+    /// All pages of a block that are not delivered, ascending: what must be discarded before
+    /// LISTEN.
+    [[nodiscard]] std::vector<Range> missing_ranges(std::size_t block) const;
     [[nodiscard]] std::uint64_t missing() const { return missing_.load(std::memory_order_acquire); }
     [[nodiscard]] std::uint64_t missing(std::size_t block) const {
         return bits_[block].missing.load(std::memory_order_acquire);
     }
     [[nodiscard]] std::uint64_t total() const { return total_; }
-    /// Pages whose one valid delivery was of this class.
+    /// Pages whose one valid delivery was of this class. The classes add up to total() - missing().
     [[nodiscard]] std::uint64_t delivered(Class as) const {
         return delivered_[static_cast<std::size_t>(as)].load(std::memory_order_relaxed);
     }
@@ -78,8 +91,8 @@ class Ledger {
         std::atomic<std::uint64_t> missing = 0;
     };
 
-    [[nodiscard]] Result<void> check_range(std::string_view what, std::size_t block, std::uint64_t first,
-                                           std::uint64_t count) const;
+    [[nodiscard]] Result<void> check_range(std::string_view what, std::size_t block,
+                                           std::uint64_t first, std::uint64_t count) const;
     bool set(std::size_t block, std::uint64_t page, Class as);
 
     std::vector<Block> blocks_;

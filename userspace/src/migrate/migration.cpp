@@ -161,7 +161,7 @@ Result<void> Migration::loop() {
     while (!finished()) {
         std::array<pollfd, 5> waits{{{signals_->fd(), POLLIN, 0},
                                      {source_->qmp().fd(), POLLIN, 0},
-                                     {control_->fd(), POLLIN, 0},
+                                     {destination_completed_ ? -1 : control_->fd(), POLLIN, 0},
                                      {data_->notices().fd(), POLLIN, 0},
                                      {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
@@ -241,12 +241,14 @@ Result<void> Migration::on_notice(Broken& notice) {
 }
 
 Result<void> Migration::on_destination() {
-    for (;;) {
+    // "completed" is its last word; then it hangs up.
+    while (!destination_completed_) {
         GC_TRY(const auto message, control_->receive(0ms));
         if (!message)
-            return {};
+            break;
         GC_CHECK(on_destination_message(*message));
     }
+    return {};
 }
 
 Result<void> Migration::on_destination_message(const json& message) {

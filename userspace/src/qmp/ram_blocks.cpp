@@ -195,10 +195,9 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client) {
 
 std::string how_to_share(const RamBlock& block) {
     const std::string id = block.backend.empty() ? block.name : block.backend;
-    return fmt::format(
-        "start QEMU (at both ends) with -object memory-backend-memfd,id={0},size={1},"
-        "share=on and -machine ...,memory-backend={0} (or -numa node,memdev={0})",
-        id, block.length);
+    return fmt::format("start QEMU with -object memory-backend-memfd,id={0},size={1},"
+                       "share=on and -machine ...,memory-backend={0} (or -numa node,memdev={0})",
+                       id, block.length);
 }
 
 }  // namespace gc::qmp

@@ -30,17 +30,20 @@ class Destination {
     /// (softmmu/cpus.c qmp_cont, 7.2: in RUN_STATE_INMIGRATE it sets autostart).
     Result<void> resume();
 
-    /// Ends a QEMU that must not run. Never fails: a QEMU that is gone already is what was wanted.
-    void quit();
+    /// Ends a QEMU that must not run: by QMP, or by SIGKILL when its main loop waits for a page that will
+    /// never come. A QEMU that is gone already is what was wanted. Errors: io, it may still be there.
+    Result<void> end();
 
     [[nodiscard]] bool has_preempt() const { return preempt_; }
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
 
   private:
-    Destination(qmp::Client qmp, bool preempt) : qmp_(std::move(qmp)), preempt_(preempt) {}
+    Destination(qmp::Client qmp, UniqueFd process, bool preempt)
+        : qmp_(std::move(qmp)), process_(std::move(process)), preempt_(preempt) {}
 
     qmp::Client qmp_;
+    UniqueFd process_;  ///< pidfd of the QEMU, or none if QMP's peer is not QEMU itself
     bool preempt_;
     std::optional<PrivateDirectory> directory_;  ///< holds the incoming socket
 };

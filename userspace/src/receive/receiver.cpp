@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr auto hello_timeout = 10s;
 constexpr auto tick = 250ms;
+constexpr auto last_word_timeout = 5s;
 constexpr std::size_t file_header_size = 8;
 
 struct Arrival {
@@ -132,6 +133,9 @@ Result<void> Receiver::loop() {
         if (!source_gone_)
             GC_CHECK(on_control());
     }
+    // QEMU says "completed" a moment before it sends its last word to the source and hangs up
+    // (process_incoming_migration_bh and migration_incoming_state_destroy in migration/migration.c, 7.2).
+    (void)from_qemu_->wait_end(last_word_timeout);
     json fields{{"demand", meter_.result().to_json()}};
     if (const std::string problem = meter_.problem(); !problem.empty())
         fields["problem"] = problem;
@@ -214,7 +218,8 @@ void Receiver::tell_resumed(std::string_view text) {
 
 Unexpected Receiver::lost_before_commit(Error error) {
     // "refused" lets the source run on, so first make sure that this copy never does.
-    destination_.quit();
+    if (auto ended = destination_.end(); !ended)
+        return wrap(ended.error(), error.message);
     (void)control_.send("refused", {{"reason", error.message}});
     error.message += "; the VM did not run here, and the destination QEMU was ended";
     return Unexpected(std::move(error));

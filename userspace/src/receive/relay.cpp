@@ -29,12 +29,18 @@ void copy(int from, int to, const Tap& tap) {
 }  // namespace
 
 Relay::Relay(int from, int to, Tap tap)
-    : from_(from), to_(to),
-      thread_([from, to, tap = std::move(tap)] { copy(from, to, tap); }) {}
+    : from_(from), to_(to), ended_(ending_.get_future()), thread_([this, tap = std::move(tap)] {
+          copy(from_, to_, tap);
+          ending_.set_value();
+      }) {}
 
 Relay::~Relay() {
     stop();
     thread_.join();
+}
+
+bool Relay::wait_end(std::chrono::milliseconds timeout) const {
+    return ended_.wait_for(timeout) == std::future_status::ready;
 }
 
 void Relay::stop() const {

@@ -4,7 +4,9 @@
 
 #include "util/fd.h"
 
+#include <chrono>
 #include <functional>
+#include <future>
 #include <span>
 #include <thread>
 
@@ -23,12 +25,16 @@ class Relay {
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;
 
+    /// Waits until `from` has ended by itself and all of it was handed on. @return whether it has
+    [[nodiscard]] bool wait_end(std::chrono::milliseconds timeout) const;
     /// Ends the copying from any thread.
     void stop() const;
 
   private:
     int from_;
     int to_;
+    std::promise<void> ending_;
+    std::future<void> ended_;
     std::thread thread_;
 };
 

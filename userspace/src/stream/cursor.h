@@ -11,8 +11,8 @@
 
 namespace gc::stream {
 
-/// Once a field does not fit, short_of_data() holds and every later field reads as zero or empty, so that
-/// a parser can read several fields and ask once.
+/// Once a field does not fit, short_of_data() holds and every later field reads as zero or empty,
+/// so that a parser can read several fields and ask once.
 class Cursor {
   public:
     explicit Cursor(std::span<const std::byte> bytes) : rest_(bytes) {}

@@ -1,17 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// QEMU's migration stream, version 3, as QEMU 7.2 to 11 send it without multifd, compression and RDMA.
-// All integers are big-endian. Names and numbers: migration/savevm.c, savevm.h, ram.c, migration.c.
+// QEMU's migration stream, version 3, as QEMU 7.2 to 11 send it in pre-copy and post-copy without
+// multifd, compression, XBZRLE, RDMA and mapped-ram. All integers are big-endian; strings have
+// their length before them and no NUL. Sources: migration/savevm.c, savevm.h, ram.c, migration.c.
 //
-//   stream    := header configuration? entry* EOF (VMDESCRIPTION)?
-//   header    := be32 'QEVM', be32 3
-//   entry     := section | command
-//   section   := START|FULL id idstr instance version body footer?  |  PART|END id body footer?
-//   footer    := FOOTER id
-//   command   := COMMAND be16 code, be16 length, payload; PACKAGED: be32 n, then n bytes behind the payload
-//   ram body  := record* with EOS last; record := be64 (offset | flags) ...
+//   stream      := header configuration? entry* EOF description?
+//   header      := be32 'QEVM', be32 3
+//   configuration := CONFIGURATION be32 n, machine[n], subsection*
+//   subsection  := SUBSECTION u8 n, name[n], be32 version, fields that only the name tells
+//   entry       := section | command
+//   section     := (START|FULL) be32 id, u8 n, name[n], be32 instance, be32 version, body, footer?
+//                | (PART|END) be32 id, body, footer?
+//   footer      := FOOTER be32 id                    absent with migration.send-section-footer=off
+//   command     := COMMAND be16 code, be16 n, payload[n]
+//                  PACKAGED has be32 m as its payload, and m bytes behind it
+//   description := VM_DESCRIPTION be32 n, json[n]    pre-copy only
 //
-// Only the section "ram" (version 4) can be taken apart without knowing the device; device sections come
-// inside a package in post-copy, and after END of ram when pre-copy converged.
+//   body of ram := record* (be64 EOS)
+//   record      := be64 (offset | flags): bytes into the RAM block; then
+//                  MEM_SIZE: the offset is the sum of the blocks' lengths; until they add up to it
+//                            u8 n, name[n], be64 length, be64 page size?, be64 guest address?
+//                  PAGE:     block?, 4096 bytes
+//                  ZERO:     block?, u8 0
+//   block       := u8 n, name[n]                     absent with CONTINUE: as in the record before,
+//                                                    even if that was in another section
+//
+// Of sections, only "ram" (version 4) can be taken apart without knowing the device. Device
+// sections come inside a package in post-copy, and after the END of ram when pre-copy converged.
+//
+// The page size is there when the source has postcopy-ram and the block's pages are not of the
+// usual size. No name is empty and every record has flags, so that the bytes alone show it. The
+// guest address is there with x-ignore-shared, which QEMU does not allow beside postcopy-ram.
 #pragma once
 
 #include <cstddef>
@@ -22,10 +40,15 @@ namespace gc::stream {
 
 inline constexpr std::uint32_t file_magic = 0x5145564d;  // "QEVM"
 inline constexpr std::uint32_t file_version = 3;
+inline constexpr std::uint32_t multifd_magic = 0x11223344;  // what a multifd channel begins with
 inline constexpr std::size_t target_page = 4096;
 inline constexpr std::uint32_t ram_version = 4;
 inline constexpr std::string_view ram_section_name = "ram";
+inline constexpr std::string_view capabilities_subsection = "configuration/capabilities";
+inline constexpr std::string_view page_bits_subsection = "configuration/target-page-bits";
+inline constexpr std::string_view uuid_subsection = "configuration/uuid";
 
+/// QEMU_VM_* in migration/savevm.h
 enum class Tag : std::uint8_t {
     eof = 0x00,
     section_start = 0x01,
@@ -51,7 +74,7 @@ enum class CommandCode : std::uint16_t {
     enable_colo = 8,
     postcopy_resume = 9,
     recv_bitmap = 10,
-    switchover_start = 11,  // 10.0
+    switchover_start = 11,  // since 10.0, from machine types of 10.0 and later
 };
 
 /// RAM_SAVE_FLAG_* in migration/ram.c
@@ -62,16 +85,20 @@ enum RamFlag : std::uint64_t {
     ram_eos = 0x10,
     ram_continue = 0x20,
     ram_xbzrle = 0x40,
-    ram_hook = 0x80,
-    ram_compress = 0x100,
-    ram_multifd_flush = 0x200,
+    ram_hook = 0x80,            // RDMA
+    ram_compress = 0x100,       // until 9.0
+    ram_multifd_flush = 0x200,  // since 8.0
 };
 inline constexpr std::uint64_t ram_flag_mask = target_page - 1;
 
-// Caps, to be checked before a length is trusted.
-inline constexpr std::size_t max_package = 256U << 20;       // a q35 with everything: 0.2 MiB
+// What is trusted of a length in the stream. Each is far above what a QEMU sends.
+inline constexpr std::size_t max_name = 255;
 inline constexpr std::size_t max_machine_name = 4096;
-inline constexpr std::uint64_t max_ram = std::uint64_t{1} << 52;
-inline constexpr std::size_t max_description = 64U << 20;
+inline constexpr std::uint32_t max_capabilities = 256;
+inline constexpr std::size_t max_blocks = 4096;
+inline constexpr std::uint64_t max_ram = std::uint64_t{1} << 52;  // x86's physical address space
+inline constexpr std::size_t max_description = 16U << 20;
+/// A q35 with everything packs 0.2 MiB. QEMU's own limit is 4 GiB (MAX_VM_CMD_PACKAGED_SIZE).
+inline constexpr std::size_t max_package = 256U << 20;
 
 }  // namespace gc::stream

@@ -4,8 +4,8 @@
 namespace gc::stream {
 namespace {
 
-constexpr std::size_t ping_size = 9;  // tag, code, length, be32
-constexpr std::size_t run_size = 5;
+constexpr std::size_t run_size = 5;  // tag, code, length
+constexpr std::size_t ping_size = run_size + 4;
 
 std::optional<Command> read_command(std::span<const std::byte> bytes) {
     Cursor in(bytes);
@@ -17,34 +17,39 @@ std::optional<Command> read_command(std::span<const std::byte> bytes) {
     return Command{code, payload};
 }
 
-std::size_t encoded_size(const Command& command) { return run_size + command.payload.size(); }
+/// The command that the last bytes are, if they are this one: no more and no less.
+std::optional<Command> read_last(std::span<const std::byte> bytes, CommandCode code,
+                                 std::size_t size) {
+    if (bytes.size() < size)
+        return std::nullopt;
+    const auto command = read_command(bytes.last(size));
+    return command && command->code == code && command->payload.size() == size - run_size
+               ? command
+               : std::nullopt;
+}
 
 }  // namespace
 
 Result<PackageParts> split_package(std::span<const std::byte> body) {
-    bool listens = false;
-    for (auto command = read_command(body); command; command = read_command(body)) {
-        listens = listens || command->code == CommandCode::postcopy_listen;
-        body = body.subspan(encoded_size(*command));
-    }
-    if (!listens)
+    const auto first = read_command(body);
+    if (!first || first->code != CommandCode::postcopy_listen || !first->payload.empty())
         return fail(ErrorKind::protocol, "the package does not begin with POSTCOPY_LISTEN");
+    body = body.subspan(run_size);
+    if (const auto second = read_command(body))
+        return fail(ErrorKind::protocol,
+                    "the package has command {} where its device sections should begin",
+                    static_cast<unsigned>(second->code));
 
-    const auto is = [](const std::optional<Command>& command, CommandCode code) {
-        return command && command->code == code;
-    };
-    if (body.size() < run_size ||
-        !is(read_command(body.last(run_size)), CommandCode::postcopy_run))
+    if (!read_last(body, CommandCode::postcopy_run, run_size))
         return fail(ErrorKind::protocol, "the package does not end with POSTCOPY_RUN");
     body = body.first(body.size() - run_size);
 
+    // A section ends with its footer, so that what looks like a PING is one.
     std::optional<std::uint32_t> last_ping;
-    while (body.size() >= ping_size) {
-        const auto ping = read_command(body.last(ping_size));
-        if (!is(ping, CommandCode::ping) || ping->payload.size() != 4)
-            break;
-        if (!last_ping)
-            last_ping = Cursor(ping->payload).be<std::uint32_t>();
+    while (const auto ping = read_last(body, CommandCode::ping, ping_size)) {
+        if (!last_ping) {
+            GC_TRY(last_ping, parse_ping(ping->payload));
+        }
         body = body.first(body.size() - ping_size);
     }
     if (!last_ping)
@@ -54,10 +59,19 @@ Result<PackageParts> split_package(std::span<const std::byte> body) {
     return PackageParts{body, *last_ping};
 }
 
+Buffer package_body(const PackageParts& parts) {
+    Buffer out;
+    append_command(out, CommandCode::postcopy_listen, {});
+    append(out, parts.devices);
+    append_ping(out, parts.last_ping);
+    append_command(out, CommandCode::postcopy_run, {});
+    return out;
+}
+
 void append_portable_configuration(Buffer& out, const Configuration& configuration) {
     std::vector<std::span<const std::byte>> kept;
     for (const auto& [name, bytes] : configuration.subsections)
-        if (name != "configuration/capabilities")
+        if (name != capabilities_subsection)
             kept.push_back(bytes);
     append_configuration(out, configuration.machine, kept);
 }
@@ -66,31 +80,9 @@ Buffer guide_stream(std::span<const std::byte> preamble, std::span<const std::by
     Buffer out(preamble.begin(), preamble.end());
     append(out, devices);
     append_eof(out);
-    // An empty description of the devices: a destination that was not told of post-copy expects one.
-    out.push_back(static_cast<std::byte>(Tag::vm_description));
-    append_be32(out, 2);
-    append(out, std::as_bytes(std::span(std::string_view("{}"))));
+    // A destination that was not told of post-copy expects a description of the devices.
+    append_vm_description(out, "{}");
     return out;
-}
-
-Result<Discard> parse_discard(std::span<const std::byte> payload) {
-    Cursor in(payload);
-    const auto version = in.be<std::uint8_t>();
-    Discard discard{in.short_string(), {}};
-    const auto zero = in.be<std::uint8_t>();
-    if (in.short_of_data() || version != 0 || zero != 0 || in.rest().empty() ||
-        in.rest().size() % 16 != 0)
-        return fail(ErrorKind::protocol, "a malformed POSTCOPY_RAM_DISCARD of {} bytes",
-                    payload.size());
-    while (!in.rest().empty()) {
-        const auto start = in.be<std::uint64_t>();
-        const auto length = in.be<std::uint64_t>();
-        if (start % target_page != 0 || length % target_page != 0)
-            return fail(ErrorKind::protocol, "a discard of 0x{:x} bytes at 0x{:x}; expected whole pages",
-                        length, start);
-        discard.ranges.push_back({start / target_page, length / target_page});
-    }
-    return discard;
 }
 
 }  // namespace gc::stream

@@ -1,40 +1,104 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// How it deals with half an item: a Cursor that runs short yields zeros, so that what is parsed of
+// them may look like an error. next() therefore asks the Cursor first, and drops whatever came of
+// too few bytes.
 #include "stream/reader.h"
 
-#include <array>
+#include <algorithm>
+#include <bit>
 
 namespace gc::stream {
 namespace {
 
-struct Refused {
-    std::uint64_t flag;
-    std::string_view name;
-};
+constexpr std::uint32_t page_bits = std::bit_width(target_page) - 1;
 
-/// RAM records that only a capability which we do not carry produces.
-constexpr std::array<Refused, 4> refused_flags{{
-    {ram_xbzrle, "xbzrle"},
-    {ram_hook, "rdma"},
-    {ram_compress, "compress"},
-    {ram_multifd_flush, "multifd"},
-}};
+Unexpected refuse_capability(std::string_view name) {
+    return fail(
+        ErrorKind::unsupported,
+        "the source has the capability {0} on, which guidecopy does not carry; turn it off: "
+        "migrate-set-capabilities {{\"capabilities\": [{{\"capability\": \"{0}\", \"state\": "
+        "false}}]}}",
+        name);
+}
 
-/// An item that is not all there yet: the fields read so far may be zeros. Never leaves this file.
-Result<Item> incomplete() { return Item(FileHeader{}); }
+/// Why a RAM record cannot be carried, or nothing.
+std::optional<Unexpected> refuse_record(std::uint64_t flags) {
+    if (flags & ram_xbzrle)
+        return refuse_capability("xbzrle");
+    if (flags & ram_compress)
+        return refuse_capability("compress");
+    if (flags & ram_multifd_flush)
+        return refuse_capability("multifd");
+    if (flags & ram_hook)
+        return fail(ErrorKind::unsupported,
+                    "the source migrates by RDMA, which guidecopy does not carry; "
+                    "migrate to a unix: or tcp: address");
+    return std::nullopt;
+}
+
+/// mig_cmd_args in migration/savevm.c; QEMU refuses other lengths too.
+bool allowed_length(CommandCode code, std::size_t length) {
+    switch (code) {
+    case CommandCode::open_return_path:
+    case CommandCode::postcopy_listen:
+    case CommandCode::postcopy_run:
+    case CommandCode::enable_colo:
+    case CommandCode::postcopy_resume:
+    case CommandCode::switchover_start:
+        return length == 0;
+    case CommandCode::ping:
+    case CommandCode::packaged:
+        return length == 4;
+    case CommandCode::postcopy_advise:
+        return length == 16 || length == 0;  // 0: of dirty bitmaps only
+    case CommandCode::postcopy_ram_discard:
+    case CommandCode::recv_bitmap:
+        return length > 0;
+    }
+    return false;
+}
 
 bool is_known(std::uint16_t code) {
     return code >= static_cast<std::uint16_t>(CommandCode::open_return_path) &&
            code <= static_cast<std::uint16_t>(CommandCode::switchover_start);
 }
 
+/// Takes the fields of a subsection of the configuration, which has no length of its own.
+Result<void> parse_subsection(Cursor& in, std::string_view name, Configuration& configuration) {
+    if (name == capabilities_subsection) {
+        const auto count = in.be<std::uint32_t>();
+        if (count > max_capabilities)
+            return fail(ErrorKind::protocol, "{} capabilities; at most {} are plausible", count,
+                        max_capabilities);
+        for (std::uint32_t i = 0; i < count; ++i)
+            configuration.capabilities.push_back(in.short_string());
+    } else if (name == page_bits_subsection) {
+        if (const auto bits = in.be<std::uint32_t>(); bits != page_bits)
+            return fail(ErrorKind::unsupported,
+                        "the source's pages are of 2^{} bytes; expected {} bytes", bits,
+                        target_page);
+    } else if (name == uuid_subsection) {
+        in.bytes(16);
+    } else {
+        return fail(ErrorKind::unsupported,
+                    "the configuration has a subsection '{}', which this gcctl does not know",
+                    name);
+    }
+    return {};
+}
+
+/// In a block list, behind a block's length: see format.h.
+bool page_size_follows(Cursor in) {
+    const auto next = in.be<std::uint64_t>();
+    return !in.short_of_data() && next != 0 && next >> 56 == 0 && (next & ram_flag_mask) == 0;
+}
+
 }  // namespace
 
-Reader::Reader(Start start, std::map<std::string, std::uint64_t, std::less<>> page_sizes)
-    : start_(start), page_sizes_(std::move(page_sizes)),
-      expect_(start == Start::header  ? Expect::header
-              : start == Start::entry ? Expect::entry
-                                      : Expect::ram_record),
-      after_ram_(start == Start::records ? Expect::nothing : Expect::footer_or_entry) {}
+Reader::Reader(Start start)
+    : start_(start), state_{start == Start::header  ? Expect::header
+                            : start == Start::entry ? Expect::entry
+                                                    : Expect::ram_record} {}
 
 Result<std::optional<Item>> Reader::next(std::span<const std::byte>& input) {
     if (broken_)
@@ -42,74 +106,119 @@ Result<std::optional<Item>> Reader::next(std::span<const std::byte>& input) {
     if (input.empty())
         return std::nullopt;
     Cursor in(input);
-    after_ = expect_;
-    const std::string_view block_before = last_block_;
-    auto item = parse(in);
+    State state = state_;
+    auto item = parse(in, state);
+    if (in.short_of_data())
+        return std::nullopt;
     if (!item) {
         broken_ = item.error();
-        broken_->message = fmt::format("migration stream, byte {}: {}", position_, broken_->message);
+        broken_->message =
+            fmt::format("migration stream, byte {}: {}", position_, broken_->message);
         return Unexpected(*broken_);
     }
-    if (in.short_of_data()) {
-        last_block_ = block_before;
-        return std::nullopt;
-    }
-    expect_ = after_;
+    state_ = state;
     position_ += input.size() - in.rest().size();
     input = in.rest();
     return std::optional<Item>(std::move(*item));
 }
 
-Result<Item> Reader::parse(Cursor& in) {
-    switch (expect_) {
-    case Expect::header:
-        return parse_header(in);
-    case Expect::ram_record:
-        return parse_ram(in);
-    case Expect::raw:
+Result<Item> Reader::parse(Cursor& in, State& state) {
+    if (state.expect == Expect::header)
+        return parse_header(in, state);
+    if (state.expect == Expect::ram_record)
+        return parse_ram(in, state);
+    if (state.expect == Expect::raw)
         return Item(Raw{in.bytes(in.rest().size())});
-    case Expect::nothing:
+    if (state.expect == Expect::nothing)
         return fail(ErrorKind::protocol, "{} bytes after the stream's end", in.rest().size());
-    case Expect::entry:
-    case Expect::footer_or_entry:
-        break;
+
+    const auto tag = static_cast<Tag>(in.be<std::uint8_t>());
+    if (state.expect == Expect::configuration && tag == Tag::configuration)
+        return parse_configuration(in, state);
+    if (state.expect == Expect::footer && tag == Tag::section_footer) {
+        state.expect = Expect::entry;
+        if (const auto id = in.be<std::uint32_t>(); id != state.section)
+            return fail(ErrorKind::protocol, "the footer of section {} ends section {}", id,
+                        state.section);
+        return Item(SectionFooter{state.section});
     }
-    return parse_entry(in);
+    if (state.expect == Expect::description) {
+        state.expect = Expect::nothing;
+        const auto length = in.be<std::uint32_t>();
+        if (tag != Tag::vm_description || length > max_description)
+            return fail(ErrorKind::protocol,
+                        "expected nothing or a description after EOF, got 0x{:02x}",
+                        static_cast<unsigned>(tag));
+        return Item(VmDescription{in.text(length)});
+    }
+    return parse_entry(in, tag, state);
 }
 
-Result<Item> Reader::parse_header(Cursor& in) {
+Result<Item> Reader::parse_header(Cursor& in, State& state) {
     const auto magic = in.be<std::uint32_t>();
     const auto version = in.be<std::uint32_t>();
-    if (in.short_of_data())
-        return incomplete();
+    if (magic == multifd_magic)
+        return refuse_capability("multifd");
     if (magic != file_magic || version != file_version)
         return fail(ErrorKind::protocol,
                     "expected a QEMU migration stream ({:08x} version {}), got {:08x} version {}",
                     file_magic, file_version, magic, version);
-    after_ = Expect::entry;
+    state.expect = Expect::configuration;
     return Item(FileHeader{});
 }
 
-Result<Item> Reader::parse_entry(Cursor& in) {
-    const auto tag = static_cast<Tag>(in.be<std::uint8_t>());
-    after_ = Expect::entry;
+Result<Item> Reader::parse_configuration(Cursor& in, State& state) {
+    const auto length = in.be<std::uint32_t>();
+    if (length > max_machine_name)
+        return fail(ErrorKind::protocol, "a machine name of {} bytes; at most {} are plausible",
+                    length, max_machine_name);
+    Configuration configuration{in.text(length), {}, {}};
+    for (;;) {
+        Cursor ahead = in;
+        const auto tag = static_cast<Tag>(ahead.be<std::uint8_t>());
+        if (ahead.short_of_data())
+            in = ahead;  // whether there is one more shows only with the next entry's tag
+        if (tag != Tag::subsection)
+            break;
+        const std::span<const std::byte> start = in.rest();
+        in = ahead;
+        const std::string_view name = in.short_string();
+        if (const auto version = in.be<std::uint32_t>(); version != 1)
+            return fail(ErrorKind::unsupported, "subsection '{}' has version {}; expected 1", name,
+                        version);
+        if (std::ranges::find(configuration.subsections, name, &Configuration::Subsection::name) !=
+            configuration.subsections.end())
+            return fail(ErrorKind::protocol, "a second subsection '{}'", name);
+        GC_CHECK(parse_subsection(in, name, configuration));
+        configuration.subsections.push_back({name, start.first(start.size() - in.rest().size())});
+    }
+    for (const std::string_view capability : configuration.capabilities) {
+        if (capability == "mapped-ram")
+            return refuse_capability(capability);
+        state.ignore_shared |= capability == "x-ignore-shared";
+    }
+    state.expect = Expect::entry;
+    return Item(std::move(configuration));
+}
+
+Result<Item> Reader::parse_entry(Cursor& in, Tag tag, State& state) {
+    state.expect = Expect::entry;
     switch (tag) {
-    case Tag::configuration:
-        return parse_configuration(in);
     case Tag::section_start:
     case Tag::section_part:
     case Tag::section_end:
     case Tag::section_full:
-        return parse_section(in, tag);
-    case Tag::section_footer:
-        if (expect_ != Expect::footer_or_entry)
-            return fail(ErrorKind::protocol, "a section footer without a section");
-        return Item(SectionFooter{in.be<std::uint32_t>()});
+        return parse_section(in, tag, state);
     case Tag::command:
         return parse_command(in);
     case Tag::eof:
-        after_ = Expect::nothing;
+        state.expect = Expect::description;
         return Item(EndOfFile{});
+    case Tag::configuration:
+        return fail(ErrorKind::protocol,
+                    "a configuration that is not right behind the file header");
+    case Tag::section_footer:
+        return fail(ErrorKind::protocol, "a section footer without a section");
     case Tag::subsection:
     case Tag::vm_description:
         break;
@@ -118,176 +227,153 @@ Result<Item> Reader::parse_entry(Cursor& in) {
                 static_cast<unsigned>(tag));
 }
 
-Result<Item> Reader::parse_configuration(Cursor& in) {
-    const auto length = in.be<std::uint32_t>();
-    if (length > max_machine_name)
-        return fail(ErrorKind::protocol, "a machine name of {} bytes; at most {} are plausible", length,
-                    max_machine_name);
-    Configuration configuration{in.text(length), {}};
-    // A subsection has no length: its fields are known by its name. What follows the last one is the
-    // next entry's tag, so that one more byte must be there to tell.
-    while (!in.short_of_data()) {
-        const std::span<const std::byte> start = in.rest();
-        if (start.empty()) {
-            in.bytes(1);  // not there yet
-            break;
-        }
-        if (static_cast<Tag>(start.front()) != Tag::subsection)
-            break;
-        in.bytes(1);
-        const std::string_view name = in.short_string();
-        in.be<std::uint32_t>();  // version
-        if (name == "configuration/capabilities") {
-            const auto count = in.be<std::uint32_t>();
-            for (std::uint32_t i = 0; i < count && !in.short_of_data(); ++i)
-                in.short_string();
-        } else if (name == "configuration/target-page-bits") {
-            in.be<std::uint32_t>();
-        } else if (name == "configuration/uuid") {
-            in.bytes(16);
-        } else if (!in.short_of_data()) {
-            return fail(ErrorKind::unsupported, "unknown subsection '{}' of the configuration", name);
-        }
-        if (!in.short_of_data())
-            configuration.subsections[name] = start.first(start.size() - in.rest().size());
-    }
-    return Item(std::move(configuration));
-}
-
-Result<Item> Reader::parse_section(Cursor& in, Tag tag) {
-    const bool opens = tag == Tag::section_start || tag == Tag::section_full;
-    SectionHeader header{tag, in.be<std::uint32_t>(), {}};
-    if (opens) {
+Result<Item> Reader::parse_section(Cursor& in, Tag tag, State& state) {
+    SectionHeader header{tag, in.be<std::uint32_t>(), ram_section_name};
+    state.section = header.id;
+    if (tag == Tag::section_start || tag == Tag::section_full) {
         header.name = in.short_string();
         header.instance = in.be<std::uint32_t>();
         header.version = in.be<std::uint32_t>();
-        if (in.short_of_data())
-            return incomplete();
-        header.name = intern(header.name);
-        sections_[header.id] = header.name;
-    } else {
-        const auto known = sections_.find(header.id);
-        if (in.short_of_data())
-            return incomplete();
-        // A recovered stream goes on with a section that was opened before it broke: only ram does.
-        if (known == sections_.end() && start_ != Start::entry)
-            return fail(ErrorKind::protocol, "section {} goes on but never began", header.id);
-        header.name = known == sections_.end() ? ram_section_name : known->second;
+        if (header.name == ram_section_name)
+            state.ram = header.id;
+    } else if (!state.ram && start_ == Start::entry) {
+        state.ram =
+            header.id;  // was opened before the connection broke; no other goes on in post-copy
     }
-    if (header.name != ram_section_name) {
-        after_ = Expect::raw;
-        return Item(header);
+    if (header.id == state.ram) {
+        if (header.name == ram_section_name && header.instance == 0 &&
+            (header.version == ram_version || tag == Tag::section_part ||
+             tag == Tag::section_end)) {
+            header.name = ram_section_name;
+            state.expect = Expect::ram_record;
+            state.ram_ends = state.ram_ends || tag == Tag::section_end;
+            return Item(header);
+        }
+        return fail(ErrorKind::unsupported,
+                    "section {} is '{}' instance {} version {}; expected ram 0 {}", header.id,
+                    header.name, header.instance, header.version, ram_version);
     }
-    if (opens && header.version != ram_version)
-        return fail(ErrorKind::unsupported, "section ram has version {}; expected {}", header.version,
-                    ram_version);
-    // "The same block" may refer back over the section's beginning (last_sent_block in migration/ram.c).
-    after_ = Expect::ram_record;
+    // Nothing but RAM may go on while the VM runs, or come before it: it could not be skipped to
+    // find the switch-over. So do dirty-bitmaps, VFIO, and virtio-mem (since 8.0, its early_setup
+    // section).
+    if (tag == Tag::section_part || tag == Tag::section_end)
+        return fail(ErrorKind::protocol, "section {} goes on but never began", header.id);
+    if (!state.ram_ends)
+        return fail(
+            ErrorKind::unsupported,
+            "device '{}' sends state while the VM runs, which guidecopy does not carry; unplug it, "
+            "or turn the capability off that makes it do so (dirty-bitmaps, block)",
+            header.name);
+    state.expect = Expect::raw;
     return Item(header);
 }
 
 Result<Item> Reader::parse_command(Cursor& in) {
     const auto code = in.be<std::uint16_t>();
     const auto length = in.be<std::uint16_t>();
-    const auto payload = in.bytes(length);
-    if (in.short_of_data())
-        return incomplete();
-    if (!is_known(code))
-        return fail(ErrorKind::unsupported, "command {} is unknown; this QEMU is too new for this gcctl",
-                    code);
     const auto command = static_cast<CommandCode>(code);
+    if (!is_known(code))
+        return fail(ErrorKind::unsupported,
+                    "command {} is unknown; this QEMU is too new for this gcctl", code);
+    if (!allowed_length(command, length))
+        return fail(ErrorKind::protocol, "command {} with a payload of {} bytes", code, length);
     if (command == CommandCode::enable_colo)
-        return fail(ErrorKind::unsupported, "the source uses COLO, which guidecopy does not carry");
+        return refuse_capability("x-colo");
     if (command != CommandCode::packaged)
-        return Item(Command{command, payload});
-    if (length != 4)
-        return fail(ErrorKind::protocol, "PACKAGED with a payload of {} bytes; expected 4", length);
-    const auto size = Cursor(payload).be<std::uint32_t>();
+        return Item(Command{command, in.bytes(length)});
+    const auto size = in.be<std::uint32_t>();
     if (size > max_package)
         return fail(ErrorKind::protocol, "a package of {} bytes; at most {} are plausible", size,
                     max_package);
     return Item(Package{in.bytes(size)});
 }
 
-Result<Item> Reader::parse_ram(Cursor& in) {
+Result<Item> Reader::parse_ram(Cursor& in, State& state) {
     const auto head = in.be<std::uint64_t>();
-    if (in.short_of_data())
-        return incomplete();
     const std::uint64_t flags = head & ram_flag_mask;
     const std::uint64_t offset = head & ~ram_flag_mask;
-    for (const Refused& refused : refused_flags)
-        if (flags & refused.flag)
-            return fail(ErrorKind::unsupported,
-                        "the source sends RAM with {0}, which guidecopy does not carry; turn it off: "
-                        "migrate_set_capability {0} off",
-                        refused.name);
-    switch (flags & ~std::uint64_t{ram_continue}) {
-    case ram_eos:
-        after_ = after_ram_;
+    if (auto refused = refuse_record(flags))
+        return *refused;
+    if (flags == ram_eos) {
+        state.expect = start_ == Start::records ? Expect::nothing : Expect::footer;
         return Item(EndOfRam{});
-    case ram_mem_size:
-        return parse_block_list(in, offset);
-    case ram_page:
-    case ram_zero:
-        break;
-    default:
-        return fail(ErrorKind::protocol, "a RAM record with the flags 0x{:x}", flags);
     }
-    GC_TRY(const std::string_view block, parse_block(in, flags));
-    const auto length = lengths_.find(block);
-    if (!in.short_of_data() && length != lengths_.end() && offset >= length->second)
-        return fail(ErrorKind::protocol, "page 0x{:x} of RAM block {}, which has 0x{:x} bytes", offset,
-                    block, length->second);
-    if (flags & ram_page)
-        return Item(RamPage{block, offset, in.bytes(target_page)});
+    if (flags == ram_mem_size && start_ != Start::records)
+        return parse_block_list(in, offset, state);
+    const std::uint64_t kind = flags & ~std::uint64_t{ram_continue};
+    if (kind != ram_page && kind != ram_zero)
+        return fail(ErrorKind::protocol, "a RAM record with the flags 0x{:x}", flags);
+
+    GC_TRY(const std::size_t index, parse_block(in, flags, state));
+    if (in.short_of_data())
+        return Item(EndOfRam{});
+    const Block& block = blocks_[index];
+    if (offset >= block.length)
+        return fail(ErrorKind::protocol, "page 0x{:x} of RAM block '{}', which has 0x{:x} bytes",
+                    offset, block.name, block.length);
+    state.last_block = index;
+    if (kind == ram_page)
+        return Item(RamPage{block.name, index, offset, in.bytes(target_page)});
     if (const auto fill = in.be<std::uint8_t>(); fill != 0)
-        return fail(ErrorKind::protocol, "a page of RAM block {} filled with 0x{:02x}; expected zeros",
-                    block, fill);
-    return Item(RamZero{block, offset});
+        return fail(ErrorKind::protocol,
+                    "a page of RAM block '{}' filled with 0x{:02x}; expected zeros", block.name,
+                    fill);
+    return Item(RamZero{block.name, index, offset});
 }
 
-Result<std::string_view> Reader::parse_block(Cursor& in, std::uint64_t flags) {
+Result<std::size_t> Reader::parse_block(Cursor& in, std::uint64_t flags, const State& state) {
     if (flags & ram_continue) {
-        if (last_block_.empty())
-            return fail(ErrorKind::protocol, "a RAM record goes on with a block that none has named");
-        return last_block_;
+        if (!state.last_block)
+            return fail(ErrorKind::protocol,
+                        "a RAM record goes on with a block that none has named");
+        return *state.last_block;
     }
     const std::string_view name = in.short_string();
     if (in.short_of_data())
-        return std::string_view{};
-    if (!lengths_.empty() && !lengths_.contains(name))
-        return fail(ErrorKind::protocol, "a page of RAM block '{}', which the source did not announce",
-                    name);
-    last_block_ = intern(name);
-    return last_block_;
+        return std::size_t{0};
+    const auto known = std::ranges::find(blocks_, name, &Block::name);
+    const auto index = static_cast<std::size_t>(known - blocks_.begin());
+    if (known != blocks_.end())
+        return index;
+    if (listed_ || start_ == Start::header)
+        return fail(ErrorKind::protocol,
+                    "a page of RAM block '{}', which the source did not announce", name);
+    if (name.empty() || index == max_blocks)
+        return fail(ErrorKind::protocol, "a page of RAM block '{}' after {} others", name, index);
+    blocks_.push_back({std::string(name), max_ram});
+    return index;
 }
 
-Result<Item> Reader::parse_block_list(Cursor& in, std::uint64_t total) {
+Result<Item> Reader::parse_block_list(Cursor& in, std::uint64_t total, const State& state) {
+    if (listed_)
+        return fail(ErrorKind::protocol, "a second list of RAM blocks");
     if (total > max_ram)
         return fail(ErrorKind::protocol, "RAM of 0x{:x} bytes; at most 0x{:x} are plausible", total,
                     max_ram);
     RamBlockList list{total, {}};
     for (std::uint64_t left = total; left > 0;) {
-        const std::string_view name = in.short_string();
-        const auto length = in.be<std::uint64_t>();
-        if (const auto size = page_sizes_.find(name); size != page_sizes_.end()) {
-            if (const auto sent = in.be<std::uint64_t>(); !in.short_of_data() && sent != size->second)
-                return fail(ErrorKind::protocol, "RAM block {} has pages of {} bytes; expected {}", name,
-                            sent, size->second);
-        }
+        RamBlockList::Block block{in.short_string(), in.be<std::uint64_t>()};
+        if (state.ignore_shared)  // no page size: QEMU has not both this and postcopy-ram
+            block.guest_address = in.be<std::uint64_t>();
+        else if (in.rest().size() < sizeof(std::uint64_t))
+            in.bytes(sizeof(std::uint64_t));  // there always is more: at least EOS
+        else if (page_size_follows(in))
+            block.page_size = in.be<std::uint64_t>();
         if (in.short_of_data())
-            return incomplete();
-        if (length == 0 || length > left || length % target_page != 0)
+            return Item(EndOfRam{});
+        if (block.name.empty() || block.length == 0 || block.length > left ||
+            block.length % target_page != 0 || list.blocks.size() == max_blocks ||
+            std::ranges::find(list.blocks, block.name, &RamBlockList::Block::name) !=
+                list.blocks.end())
             return fail(ErrorKind::protocol,
-                        "RAM block '{}' of 0x{:x} bytes where 0x{:x} of 0x{:x} are left", name, length,
-                        left, total);
-        left -= length;
-        list.blocks.push_back({name, length});
+                        "RAM block {} is '{}' of 0x{:x} bytes where 0x{:x} of 0x{:x} are left",
+                        list.blocks.size(), block.name, block.length, left, total);
+        left -= block.length;
+        list.blocks.push_back(block);
     }
-    for (RamBlockList::Block& block : list.blocks) {
-        block.name = intern(block.name);
-        lengths_[block.name] = block.length;
-    }
+    for (RamBlockList::Block& block : list.blocks)
+        block.name = blocks_.emplace_back(Block{std::string(block.name), block.length}).name;
+    listed_ = true;
     return Item(std::move(list));
 }
 

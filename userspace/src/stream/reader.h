@@ -6,9 +6,8 @@
 #include "stream/format.h"
 #include "util/error.h"
 
-#include <map>
+#include <deque>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -16,21 +15,28 @@
 
 namespace gc::stream {
 
-// Views are into the input given to next(), names into the reader.
+// Views of bytes are into the input given to next(); names of RAM blocks live as long as the
+// reader.
 
 struct FileHeader {};
 
 struct Configuration {
+    struct Subsection {
+        std::string_view name;
+        std::span<const std::byte> bytes;  ///< as it stands in the stream, tag and all
+    };
     std::string_view machine;
-    /// Each as it stands in the stream, tag and all; by name.
-    std::map<std::string_view, std::span<const std::byte>> subsections;
+    std::vector<Subsection> subsections;
+    std::vector<std::string_view>
+        capabilities;  ///< those the source wants its destination to have too
 };
 
 struct Command {
     CommandCode code;
-    std::span<const std::byte> payload;
+    std::span<const std::byte> payload;  ///< of a length that the code allows
 };
 
+/// PACKAGED and what follows it; see package.h.
 struct Package {
     std::span<const std::byte> body;
 };
@@ -46,7 +52,9 @@ struct SectionHeader {
 struct RamBlockList {
     struct Block {
         std::string_view name;
-        std::uint64_t length;  ///< bytes
+        std::uint64_t length;                         ///< bytes
+        std::optional<std::uint64_t> page_size = {};  ///< bytes, when larger than the host's pages
+        std::optional<std::uint64_t> guest_address = {};  ///< with x-ignore-shared
     };
     std::uint64_t total;  ///< bytes
     std::vector<Block> blocks;
@@ -54,12 +62,14 @@ struct RamBlockList {
 
 struct RamPage {
     std::string_view block;
+    std::size_t index;  ///< of the block in the RamBlockList; without one, in order of appearance
     std::uint64_t offset;  ///< bytes, in the block
     std::span<const std::byte> data;
 };
 
 struct RamZero {
     std::string_view block;
+    std::size_t index;
     std::uint64_t offset;
 };
 
@@ -71,59 +81,78 @@ struct SectionFooter {
 
 struct EndOfFile {};
 
-/// Device state outside a package: from here on, to the stream's end, chunks that cannot be told apart.
+struct VmDescription {
+    std::string_view json;
+};
+
+/// Device state outside a package: from here on, to the stream's end, chunks that cannot be told
+/// apart.
 struct Raw {
     std::span<const std::byte> bytes;
 };
 
-using Item = std::variant<FileHeader, Configuration, Command, Package, SectionHeader, RamBlockList, RamPage,
-                          RamZero, EndOfRam, SectionFooter, EndOfFile, Raw>;
+using Item = std::variant<FileHeader, Configuration, Command, Package, SectionHeader, RamBlockList,
+                          RamPage, RamZero, EndOfRam, SectionFooter, EndOfFile, VmDescription, Raw>;
 
 /// Where in the format the first byte is.
 enum class Start {
-    header,    ///< a whole stream
-    entry,     ///< a stream that goes on after a broken connection (postcopy-recover): no header
-    records,   ///< QEMU's preempt channel: bare RAM records up to the first EndOfRam
+    header,   ///< a whole stream
+    entry,    ///< a stream that goes on after a broken connection (postcopy-recover): no header
+    records,  ///< QEMU's preempt channel: bare RAM records up to the first EndOfRam
 };
 
 class Reader {
   public:
-    /// @param page_sizes host page size of each RAM block where it is not 4096 bytes: a source with
-    ///        postcopy-ram then sends it in the block list, and nothing else tells that it is there
-    explicit Reader(Start start = Start::header,
-                    std::map<std::string, std::uint64_t, std::less<>> page_sizes = {});
+    explicit Reader(Start start = Start::header);
 
-    /// Takes one whole item from the front of the input, which shrinks. Nothing when the item is not all
-    /// there yet; then nothing is taken. Errors: protocol, unsupported, with the offset in the stream; the
-    /// reader is then of no more use and repeats the error.
+    /// Takes one whole item from the front of the input, which shrinks. Nothing when the item is
+    /// not all there yet; then nothing is taken. Errors: protocol, unsupported, with the offset in
+    /// the stream; the reader is then of no more use and repeats the error.
     Result<std::optional<Item>> next(std::span<const std::byte>& input);
 
     /// Bytes taken so far.
     [[nodiscard]] std::uint64_t position() const { return position_; }
 
   private:
-    enum class Expect { header, entry, ram_record, footer_or_entry, raw, nothing };
+    enum class Expect {
+        header,
+        configuration,
+        entry,
+        ram_record,
+        footer,
+        description,
+        raw,
+        nothing
+    };
 
-    Result<Item> parse(Cursor& in);
-    Result<Item> parse_header(Cursor& in);
-    Result<Item> parse_entry(Cursor& in);
-    Result<Item> parse_configuration(Cursor& in);
-    Result<Item> parse_section(Cursor& in, Tag tag);
+    /// What an item may change. A copy is worked on, and kept once the item is known to be whole.
+    struct State {
+        Expect expect;
+        std::uint32_t section = 0;              ///< the one that is open or was last
+        std::optional<std::uint32_t> ram = {};  ///< its section's id
+        bool ram_ends = false;                  ///< its END was seen
+        bool ignore_shared = false;             ///< the source has x-ignore-shared
+        std::optional<std::size_t> last_block = {};
+    };
+    struct Block {
+        std::string name;
+        std::uint64_t length;  ///< bytes
+    };
+
+    Result<Item> parse(Cursor& in, State& state);
+    Result<Item> parse_header(Cursor& in, State& state);
+    Result<Item> parse_configuration(Cursor& in, State& state);
+    Result<Item> parse_entry(Cursor& in, Tag tag, State& state);
+    Result<Item> parse_section(Cursor& in, Tag tag, State& state);
     Result<Item> parse_command(Cursor& in);
-    Result<Item> parse_ram(Cursor& in);
-    Result<Item> parse_block_list(Cursor& in, std::uint64_t total);
-    Result<std::string_view> parse_block(Cursor& in, std::uint64_t flags);
-    std::string_view intern(std::string_view name) { return *names_.emplace(name).first; }
+    Result<Item> parse_ram(Cursor& in, State& state);
+    Result<Item> parse_block_list(Cursor& in, std::uint64_t total, const State& state);
+    Result<std::size_t> parse_block(Cursor& in, std::uint64_t flags, const State& state);
 
     Start start_;
-    std::map<std::string, std::uint64_t, std::less<>> page_sizes_;
-    std::set<std::string, std::less<>> names_;
-    std::map<std::uint32_t, std::string_view> sections_;  ///< id -> name
-    std::map<std::string_view, std::uint64_t> lengths_;   ///< RAM block -> bytes
-    std::string_view last_block_;
-    Expect expect_ = Expect::header;
-    Expect after_ = Expect::header;  ///< what follows, once the item is known to be whole
-    Expect after_ram_;               ///< what follows EndOfRam
+    State state_;
+    std::deque<Block> blocks_;  ///< grows at its end only, which keeps the names where they are
+    bool listed_ = false;       ///< blocks_ are those of a RamBlockList: all there are
     std::uint64_t position_ = 0;
     std::optional<Error> broken_;
 };

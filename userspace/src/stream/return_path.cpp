@@ -5,6 +5,7 @@ namespace gc::stream {
 namespace {
 
 constexpr std::uint64_t bitmap_end = 0x0123456789abcdef;  // RAMBLOCK_RECV_BITMAP_ENDING
+constexpr std::uint32_t resume_ack_value = 1;             // MIGRATION_RESUME_ACK_VALUE
 
 void append_message(Buffer& out, ReturnType type, std::span<const std::byte> payload) {
     append_be16(out, static_cast<std::uint16_t>(type));
@@ -12,73 +13,91 @@ void append_message(Buffer& out, ReturnType type, std::span<const std::byte> pay
     append(out, payload);
 }
 
-void append_short_string(Buffer& out, std::string_view text) {
-    out.push_back(static_cast<std::byte>(text.size()));
-    append(out, std::as_bytes(std::span(text)));
+void append_message(Buffer& out, ReturnType type, std::uint32_t value) {
+    Buffer payload;
+    append_be32(payload, value);
+    append_message(out, type, payload);
+}
+
+bool is_known(std::uint16_t type) {
+    return type >= static_cast<std::uint16_t>(ReturnType::shut) &&
+           type <= static_cast<std::uint16_t>(ReturnType::switchover_ack);
 }
 
 }  // namespace
 
 Result<std::optional<ReturnMessage>> ReturnPathReader::next(std::span<const std::byte>& input) {
+    if (broken_)
+        return Unexpected(*broken_);
     Cursor in(input);
     const auto type = in.be<std::uint16_t>();
-    Cursor body(in.bytes(in.be<std::uint16_t>()));
+    const auto length = in.be<std::uint16_t>();
     if (in.short_of_data())
         return std::nullopt;
-    std::optional<ReturnMessage> message;
-    switch (static_cast<ReturnType>(type)) {
-    case ReturnType::shut:
-        message = ShutMessage{body.be<std::uint32_t>()};
-        break;
-    case ReturnType::pong:
-        message = PongMessage{body.be<std::uint32_t>()};
-        break;
-    case ReturnType::req_pages_id:
-    case ReturnType::req_pages: {
-        PageRequest request{{}, body.be<std::uint64_t>(), body.be<std::uint32_t>()};
-        if (static_cast<ReturnType>(type) == ReturnType::req_pages_id)
-            last_block_ = body.short_string();
-        request.block = last_block_;
-        if (request.block.empty())
-            return fail(ErrorKind::protocol, "the destination asks for a page of a block it never named");
-        if (request.start % target_page != 0 || request.length % target_page != 0)
-            return fail(ErrorKind::protocol,
-                        "the destination asks for 0x{:x} bytes at 0x{:x}; expected whole pages",
-                        request.length, request.start);
-        message = std::move(request);
-        break;
+    Result<ReturnMessage> message =
+        fail(ErrorKind::protocol, "a message of unknown type {} and {} bytes", type, length);
+    if (is_known(type)) {
+        Cursor body(in.bytes(length));
+        if (in.short_of_data())
+            return std::nullopt;
+        message = parse(static_cast<ReturnType>(type), body);
+        if (message && (body.short_of_data() || !body.rest().empty()))
+            message = fail(ErrorKind::protocol, "a message of type {} with {} bytes", type, length);
     }
-    case ReturnType::recv_bitmap:
-        return fail(ErrorKind::unsupported,
-                    "the destination sends a bitmap, as in the recovery of a broken post-copy, which "
-                    "guidecopy does not offer yet");
-    case ReturnType::resume_ack:
-        body.be<std::uint32_t>();
-        message = ResumeAck{};
-        break;
-    case ReturnType::switchover_ack:
-        message = SwitchoverAck{};
-        break;
+    if (!message) {
+        broken_ = message.error();
+        broken_->message =
+            fmt::format("the destination's return path, byte {}: {}", position_, broken_->message);
+        return Unexpected(*broken_);
     }
-    if (!message)
-        return fail(ErrorKind::protocol, "the destination sent a message of unknown type {}", type);
-    if (body.short_of_data() || !body.rest().empty())
-        return fail(ErrorKind::protocol, "the destination sent a message of type {} with a wrong length",
-                    type);
+    position_ += input.size() - in.rest().size();
     input = in.rest();
-    return message;
+    return std::optional<ReturnMessage>(std::move(*message));
+}
+
+Result<ReturnMessage> ReturnPathReader::parse(ReturnType type, Cursor& body) {
+    switch (type) {
+    case ReturnType::shut:
+        return ReturnMessage(ShutMessage{body.be<std::uint32_t>()});
+    case ReturnType::pong:
+        return ReturnMessage(PongMessage{body.be<std::uint32_t>()});
+    case ReturnType::req_pages_id:
+    case ReturnType::req_pages:
+        return parse_request(body, type == ReturnType::req_pages_id);
+    case ReturnType::resume_ack:
+        if (const auto value = body.be<std::uint32_t>(); value != resume_ack_value)
+            return fail(ErrorKind::protocol, "RESUME_ACK {}; expected {}", value, resume_ack_value);
+        return ReturnMessage(ResumeAck{});
+    case ReturnType::switchover_ack:
+        return ReturnMessage(SwitchoverAck{});
+    case ReturnType::recv_bitmap:
+        break;
+    }
+    return fail(
+        ErrorKind::unsupported,
+        "a bitmap, as in the recovery of a broken post-copy, which guidecopy does not offer yet");
+}
+
+Result<ReturnMessage> ReturnPathReader::parse_request(Cursor& body, bool names_block) {
+    PageRequest request{{}, body.be<std::uint64_t>(), body.be<std::uint32_t>()};
+    request.block = names_block ? body.short_string() : std::string_view(last_block_);
+    if (request.block.empty())
+        return fail(ErrorKind::protocol, "a request for a page of a block that was never named");
+    if (request.start % target_page != 0 || request.length % target_page != 0 ||
+        request.length == 0 || request.start + request.length < request.start)
+        return fail(ErrorKind::protocol,
+                    "a request for 0x{:x} bytes at 0x{:x} of RAM block '{}'; expected whole pages",
+                    request.length, request.start, request.block);
+    last_block_ = request.block;
+    return ReturnMessage(std::move(request));
 }
 
 void append_shut(Buffer& out, std::uint32_t status) {
-    Buffer payload;
-    append_be32(payload, status);
-    append_message(out, ReturnType::shut, payload);
+    append_message(out, ReturnType::shut, status);
 }
 
 void append_pong(Buffer& out, std::uint32_t value) {
-    Buffer payload;
-    append_be32(payload, value);
-    append_message(out, ReturnType::pong, payload);
+    append_message(out, ReturnType::pong, value);
 }
 
 void append_page_request(Buffer& out, std::string_view block, std::uint64_t start,
@@ -102,9 +121,7 @@ void append_all_received(Buffer& out, std::string_view block, std::uint64_t page
 }
 
 void append_resume_ack(Buffer& out) {
-    Buffer payload;
-    append_be32(payload, 1);
-    append_message(out, ReturnType::resume_ack, payload);
+    append_message(out, ReturnType::resume_ack, resume_ack_value);
 }
 
 }  // namespace gc::stream

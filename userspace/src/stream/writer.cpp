@@ -12,16 +12,17 @@ template <std::unsigned_integral T> void append_be(Buffer& out, T value) {
         out.push_back(static_cast<std::byte>(value >> (8 * i)));
 }
 
-void append_tag(Buffer& out, Tag tag) { out.push_back(static_cast<std::byte>(tag)); }
+void append_tag(Buffer& out, Tag tag) {
+    out.push_back(static_cast<std::byte>(tag));
+}
 
 void append_text(Buffer& out, std::string_view text) {
     append(out, std::as_bytes(std::span(text)));
 }
 
-/// QEMU's names are at most 255 bytes (char idstr[256]).
-void append_short_string(Buffer& out, std::string_view text) {
-    out.push_back(static_cast<std::byte>(text.size()));
-    append_text(out, text.substr(0, 255));
+void append_tag_and_id(Buffer& out, Tag tag, std::uint32_t id) {
+    append_tag(out, tag);
+    append_be32(out, id);
 }
 
 }  // namespace
@@ -29,9 +30,21 @@ void append_short_string(Buffer& out, std::string_view text) {
 void append(Buffer& out, std::span<const std::byte> bytes) {
     out.insert(out.end(), bytes.begin(), bytes.end());
 }
-void append_be16(Buffer& out, std::uint16_t value) { append_be(out, value); }
-void append_be32(Buffer& out, std::uint32_t value) { append_be(out, value); }
-void append_be64(Buffer& out, std::uint64_t value) { append_be(out, value); }
+void append_be16(Buffer& out, std::uint16_t value) {
+    append_be(out, value);
+}
+void append_be32(Buffer& out, std::uint32_t value) {
+    append_be(out, value);
+}
+void append_be64(Buffer& out, std::uint64_t value) {
+    append_be(out, value);
+}
+
+void append_short_string(Buffer& out, std::string_view name) {
+    const std::string_view fits = name.substr(0, max_name);
+    out.push_back(static_cast<std::byte>(fits.size()));
+    append_text(out, fits);
+}
 
 void append_header(Buffer& out) {
     append_be32(out, file_magic);
@@ -47,11 +60,27 @@ void append_configuration(Buffer& out, std::string_view machine,
         append(out, subsection);
 }
 
+void append_eof(Buffer& out) {
+    append_tag(out, Tag::eof);
+}
+
+void append_vm_description(Buffer& out, std::string_view json) {
+    append_tag(out, Tag::vm_description);
+    append_be32(out, static_cast<std::uint32_t>(json.size()));
+    append_text(out, json);
+}
+
 void append_command(Buffer& out, CommandCode code, std::span<const std::byte> payload) {
     append_tag(out, Tag::command);
     append_be16(out, static_cast<std::uint16_t>(code));
     append_be16(out, static_cast<std::uint16_t>(payload.size()));
     append(out, payload);
+}
+
+void append_ping(Buffer& out, std::uint32_t value) {
+    Buffer payload;
+    append_be32(payload, value);
+    append_command(out, CommandCode::ping, payload);
 }
 
 void append_package(Buffer& out, std::span<const std::byte> body) {
@@ -67,9 +96,9 @@ void append_discard(Buffer& out, std::string_view block, std::span<const PageRan
         const auto now = ranges.first(std::min(ranges.size(), ranges_a_command));
         ranges = ranges.subspan(now.size());
         Buffer payload;
-        payload.push_back(std::byte{0});  // version
+        payload.push_back(std::byte{0});  // postcopy_ram_discard_version
         append_short_string(payload, block);
-        payload.push_back(std::byte{0});
+        payload.push_back(std::byte{0});  // the name's end
         for (const PageRange& range : now) {
             append_be64(payload, range.first * target_page);
             append_be64(payload, range.count * target_page);
@@ -80,26 +109,38 @@ void append_discard(Buffer& out, std::string_view block, std::span<const PageRan
 
 void append_section_start(Buffer& out, Tag tag, std::uint32_t id, std::string_view name,
                           std::uint32_t instance, std::uint32_t version) {
-    append_tag(out, tag);
-    append_be32(out, id);
+    append_tag_and_id(out, tag, id);
     append_short_string(out, name);
     append_be32(out, instance);
     append_be32(out, version);
 }
 
 void append_section_part(Buffer& out, std::uint32_t id) {
-    append_tag(out, Tag::section_part);
-    append_be32(out, id);
+    append_tag_and_id(out, Tag::section_part, id);
+}
+
+void append_section_end(Buffer& out, std::uint32_t id) {
+    append_tag_and_id(out, Tag::section_end, id);
 }
 
 void append_section_footer(Buffer& out, std::uint32_t id) {
-    append_tag(out, Tag::section_footer);
-    append_be32(out, id);
+    append_tag_and_id(out, Tag::section_footer, id);
 }
 
-void append_end_of_ram(Buffer& out) { append_be64(out, ram_eos); }
+void append_block_list(Buffer& out, std::uint64_t total) {
+    append_be64(out, total | ram_mem_size);
+}
 
-void append_eof(Buffer& out) { append_tag(out, Tag::eof); }
+void append_block(Buffer& out, std::string_view name, std::uint64_t length,
+                  std::optional<std::uint64_t> page_size,
+                  std::optional<std::uint64_t> guest_address) {
+    append_short_string(out, name);
+    append_be64(out, length);
+    if (page_size)
+        append_be64(out, *page_size);
+    if (guest_address)
+        append_be64(out, *guest_address);
+}
 
 void append_page_head(Buffer& out, std::uint64_t offset, std::string_view block, bool zero) {
     const std::uint64_t same = block.empty() ? std::uint64_t{ram_continue} : 0;
@@ -108,6 +149,10 @@ void append_page_head(Buffer& out, std::uint64_t offset, std::string_view block,
         append_short_string(out, block);
     if (zero)
         out.push_back(std::byte{0});
+}
+
+void append_end_of_ram(Buffer& out) {
+    append_be64(out, ram_eos);
 }
 
 }  // namespace gc::stream

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Puts a migration stream together. Everything appends to a buffer; no I/O.
+// Names are RAM blocks' and sections': at most max_name bytes (QEMU's char idstr[256]).
 #pragma once
 
 #include "stream/format.h"
 
-#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -18,12 +19,18 @@ void append(Buffer& out, std::span<const std::byte> bytes);
 void append_be16(Buffer& out, std::uint16_t value);
 void append_be32(Buffer& out, std::uint32_t value);
 void append_be64(Buffer& out, std::uint64_t value);
+/// A name with its length in one byte before it.
+void append_short_string(Buffer& out, std::string_view name);
 
 void append_header(Buffer& out);
-/// A configuration with these subsections, each as Configuration::subsections has it.
+/// A configuration with these subsections, each as Configuration::Subsection::bytes has it.
 void append_configuration(Buffer& out, std::string_view machine,
                           std::span<const std::span<const std::byte>> subsections);
+void append_eof(Buffer& out);
+void append_vm_description(Buffer& out, std::string_view json);
+
 void append_command(Buffer& out, CommandCode code, std::span<const std::byte> payload);
+void append_ping(Buffer& out, std::uint32_t value);
 /// PACKAGED and its body.
 void append_package(Buffer& out, std::span<const std::byte> body);
 
@@ -34,16 +41,23 @@ struct PageRange {
 /// As many POSTCOPY_RAM_DISCARD commands as the ranges need.
 void append_discard(Buffer& out, std::string_view block, std::span<const PageRange> ranges);
 
+/// START or FULL.
 void append_section_start(Buffer& out, Tag tag, std::uint32_t id, std::string_view name,
                           std::uint32_t instance, std::uint32_t version);
 void append_section_part(Buffer& out, std::uint32_t id);
+void append_section_end(Buffer& out, std::uint32_t id);
 void append_section_footer(Buffer& out, std::uint32_t id);
+
+/// The head of a list of RAM blocks, and a block of it. @param total the blocks' lengths added up
+void append_block_list(Buffer& out, std::uint64_t total);
+void append_block(Buffer& out, std::string_view name, std::uint64_t length,
+                  std::optional<std::uint64_t> page_size,
+                  std::optional<std::uint64_t> guest_address);
+/// All of a RAM record but the page's bytes, which follow when `zero` is false.
+/// @param block the RAM block's name, or empty for "the same as in the record before on this
+/// channel"
+void append_page_head(Buffer& out, std::uint64_t offset, std::string_view block, bool zero);
 /// The end of a RAM section's body, and of the preempt channel.
 void append_end_of_ram(Buffer& out);
-void append_eof(Buffer& out);
-
-/// All of a RAM record but the page's bytes, which follow when `zero` is false.
-/// @param block the RAM block's name, or empty for "the same as in the record before on this channel"
-void append_page_head(Buffer& out, std::uint64_t offset, std::string_view block, bool zero);
 
 }  // namespace gc::stream

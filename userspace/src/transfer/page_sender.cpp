@@ -34,6 +34,12 @@ Result<void> PageSender::relay(std::span<const std::byte> bytes) {
     return write_all(main_.get(), bytes);
 }
 
+Result<void> PageSender::switch_over(std::span<const std::byte> bytes) {
+    const std::lock_guard lock(main_mutex_);
+    ledger_->seal();
+    return write_all(main_.get(), bytes);
+}
+
 PageSender::Content PageSender::read(PageRef page) const {
     return image_->page(image_index_[page.block], page.number);
 }

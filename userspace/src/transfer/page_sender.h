@@ -46,6 +46,10 @@ class PageSender {
     /// Writes bytes of the source's stream to main as they are. Paced.
     Result<void> relay(std::span<const std::byte> bytes);
 
+    /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page that is claimed
+    /// afterwards can overtake them. Not paced, as the VM is stopped.
+    Result<void> switch_over(std::span<const std::byte> bytes);
+
     /// Sends a page that the destination asked for, at once. @return false if it was delivered already
     Result<bool> send_urgent(PageRef page);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/stream_relay.h"
 
+#include "stream/command.h"
 #include "stream/package.h"
 #include "stream/return_path.h"
 
@@ -149,10 +150,10 @@ Result<void> StreamRelay::switch_over(const stream::Package& package, std::span<
         return fail(ErrorKind::protocol, "the source QEMU switched over before it named its RAM blocks");
     GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
     GC_CHECK(ensure_discard());
-    ledger_->seal();
     stream::append(pending_, raw);
+    GC_CHECK(sender_.switch_over(pending_));
+    pending_.clear();
     mode_ = Mode::picking;
-    GC_CHECK(flush());
     pusher_.signal();
 
     notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
