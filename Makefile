@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Everything starts here; `make help` lists the targets.
 
-BUILD   := build
+BUILD   := $(CURDIR)/build
 DESTDIR ?=
 PREFIX  ?= /usr/local
-# The kernel that `make install` installs the module for, and the kernels that `make check` tests it on.
-KVER        ?= $(shell uname -r)
-LAB_KERNELS ?= $(shell scripts/kernels)
-
-export GCCTL := $(CURDIR)/$(BUILD)/bin/gcctl
+# The kernels that guidecopy.ko is built for and tested on, and the one that `make install` installs it for.
+KERNELS = $(shell scripts/kernels)
+KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps userspace kmod install uninstall guests demo check check-unit check-module \
-        check-tcg check-lab bench-capture style format clean
+.PHONY: all help deps userspace kmod guests install uninstall demo check check-unit check-tcg check-module check-lab \
+        bench-capture style format clean
 
-all: userspace kmod  ## build gcctl and, for the kernels whose headers are here, guidecopy.ko
+all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -22,22 +20,66 @@ help:  ## list the targets
 deps:  ## install what is needed from Debian's packages (scripts/packages.txt)
 	@scripts/deps
 
-userspace: $(BUILD)/userspace/CMakeCache.txt  ## build gcctl
+userspace: $(BUILD)/userspace/CMakeCache.txt  ## build gcctl and the unit tests
 	@cmake --build $(BUILD)/userspace --parallel $$(nproc)
 
-$(BUILD)/userspace/CMakeCache.txt: CMakeLists.txt userspace/CMakeLists.txt
-	@cmake -S . -B $(BUILD)/userspace -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$(CURDIR)/$(BUILD)/bin \
-	       -DCMAKE_INSTALL_PREFIX=$(PREFIX) >$(BUILD)/cmake.log 2>&1 || { cat $(BUILD)/cmake.log; exit 1; }
+$(BUILD)/userspace/CMakeCache.txt:
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD)/userspace -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$(BUILD)/bin -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-$(BUILD)/userspace/CMakeCache.txt: | $(BUILD)
-$(BUILD):
-	@mkdir -p $@
-
-kmod:  ## build guidecopy.ko for each kernel in LAB_KERNELS
-	@set -e; for kver in $(LAB_KERNELS); do $(MAKE) -C kmod --no-print-directory KVER=$$kver OUT=$(CURDIR)/$(BUILD)/kmod/$$kver; done
+kmod:  ## build guidecopy.ko for each of scripts/kernels
+	@for kver in $(KERNELS); do $(MAKE) -C kmod --no-print-directory KVER=$$kver OUT=$(BUILD)/kmod/$$kver || exit; done
 
 guests:  ## build the guests that the tests and the demo run
-	@$(MAKE) -C tests/guests --no-print-directory OUT=$(CURDIR)/$(BUILD)/guests
+	@$(MAKE) -C tests/guests --no-print-directory OUT=$(BUILD)/guests
+
+install: userspace  ## install gcctl, the udev rule, and guidecopy.ko for the running kernel (KVER)
+	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/userspace
+	install -D -m 644 kmod/60-guidecopy.rules $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules
+	$(MAKE) -C kmod KVER=$(KVER) OUT=$(BUILD)/kmod/$(KVER)
+	install -D -m 644 $(BUILD)/kmod/$(KVER)/guidecopy.ko $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
+	$(if $(DESTDIR),,depmod $(KVER))
+
+uninstall:  ## remove what install installed
+	rm -f $(DESTDIR)$(PREFIX)/sbin/gcctl $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules \
+	      $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
+	$(if $(DESTDIR),,depmod $(KVER))
+
+# What everything below needs, packages first: KERNELS is expanded in a make of its own, after they are there.
+prepare: deps
+	@$(MAKE) --no-print-directory userspace kmod guests
+	@scripts/make-demo-guest
+
+demo: prepare  ## migrate a real VM with its guide in the lab, and show what happened
+	@kernel=$$(scripts/kernels | head -n 1) && \
+	 scripts/lab --kernel $$kernel --mem 4G --timeout 280 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
+
+check: prepare  ## run all tests
+	@scripts/check
+
+check-unit: userspace  ## run the unit tests
+	@scripts/check unit
+
+check-tcg: userspace guests  ## run the end-to-end tests that need no lab: seconds
+	@scripts/check tcg
+
+check-module: userspace kmod  ## run the module's tests in the lab
+	@scripts/check module
+
+check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
+	@scripts/make-demo-guest
+	@scripts/check lab
+
+bench-capture: userspace kmod  ## what capture costs: first touches with and without a session; build/bench/capture.json
+	@mkdir -p $(BUILD)/bench
+	@kernel=$$(scripts/kernels | head -n 1) && \
+	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko -- build/bin/capture_bench --out build/bench/capture.json
+
+style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, sparse, W=1, shellcheck
+	@scripts/style $(KERNELS)
+
+format:  ## format the C++ sources
+	@git ls-files 'userspace/*.cpp' 'userspace/*.h' 'tests/module/*' 'tests/bench/*' | grep -E '\.(cpp|h)$$' | xargs clang-format -i
 
 clean:  ## remove all that was built
 	rm -rf $(BUILD)

@@ -32,6 +32,9 @@ def test_5_gib_sparse_guest(bench: Bench, guide: str) -> None:
     assert report["bytes"]["total"] < 200 << 20
 
 
+# Not under TCG: there, QEMU 7.2 misses writes that the guest does while pre-copy runs. Two QEMUs on their own, pre-copy
+# and then post-copy without gcctl, bring the memory guest over with stale pages nearly every time.
+@pytest.mark.lab
 @pytest.mark.parametrize("options", [("--precopy-rounds", "1"), ("--precopy-time", "1s")], ids=["rounds", "time"])
 def test_precopy_first(bench: Bench, guide: str, options: tuple[str, ...]) -> None:
     spec = Spec()

@@ -105,8 +105,12 @@ class Consumer {
         std::vector<Record> records(4096);
         for (;;) {
             const bool last = stop_;
-            while (const std::size_t got = session_.read(records).value_or(0))
-                count_ += got;
+            // Once per poll, which tells of many records together: to look again at once would be
+            // to spin, a record at a time.
+            const std::size_t got = session_.read(records).value_or(0);
+            count_ += got;
+            if (got == records.size())
+                continue;
             if (last)
                 return;
             pollfd entry{.fd = session_.fd(), .events = POLLIN, .revents = 0};

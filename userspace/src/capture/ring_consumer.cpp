@@ -41,16 +41,8 @@ Result<RingConsumer> RingConsumer::attach(gc_ring_consumer& consumer,
                         __atomic_load_n(&consumer.tail, __ATOMIC_RELAXED));
 }
 
-Result<Record> RingConsumer::decode(std::uint64_t number) const {
-    const gc_record raw = records_[number & (records_.size() - 1)];
-    if (raw.page >= pages_)
-        return fail(ErrorKind::protocol,
-                    "record {} of guidecopy.ko is of page {}, but the session has {} pages", number,
-                    raw.page, pages_);
-    if (raw.kind < GC_KIND_READ || raw.kind > GC_KIND_EXEC)
-        return fail(ErrorKind::protocol, "record {} of guidecopy.ko has the unknown kind {}",
-                    number, raw.kind);
-    return Record{raw.page, raw.time_ns, raw.tid, static_cast<Kind>(raw.kind)};
+bool RingConsumer::valid(const gc_record& record) const {
+    return record.page < pages_ && record.kind >= GC_KIND_READ && record.kind <= GC_KIND_EXEC;
 }
 
 Result<std::size_t> RingConsumer::read(std::span<Record> into) {
@@ -63,7 +55,14 @@ Result<std::size_t> RingConsumer::read(std::span<Record> into) {
                     head, tail_, records_.size());
     const std::size_t count = std::min<std::uint64_t>(available, into.size());
     for (std::size_t i = 0; i < count; ++i) {
-        GC_TRY(into[i], decode(tail_ + i));
+        const gc_record raw = records_[(tail_ + i) & (records_.size() - 1)];
+        if (!valid(raw))
+            return fail(ErrorKind::protocol,
+                        "record {} of guidecopy.ko is of page {}, kind {}, but the session has {} "
+                        "pages, and the kinds are {} to {}",
+                        tail_ + i, std::uint64_t{raw.page}, std::uint16_t{raw.kind}, pages_,
+                        int{GC_KIND_READ}, int{GC_KIND_EXEC});
+        into[i] = Record{raw.page, raw.time_ns, raw.tid, static_cast<Kind>(raw.kind)};
     }
     if (count != 0) {
         tail_ += count;

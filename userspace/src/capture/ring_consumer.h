@@ -30,7 +30,7 @@ class RingConsumer {
         : consumer_(&consumer), producer_(&producer), records_(records), pages_(pages),
           tail_(tail) {}
 
-    [[nodiscard]] Result<Record> decode(std::uint64_t number) const;
+    [[nodiscard]] bool valid(const gc_record& record) const;
 
     gc_ring_consumer* consumer_;
     const gc_ring_producer* producer_;

@@ -42,7 +42,9 @@ class Source {
     /// block. Errors: protocol when what the producer says cannot be; the source is then of no use.
     virtual Result<std::size_t> read(std::span<Record> into) = 0;
 
-    /// For poll(2): readable when read() would return records, POLLHUP when the guide is gone.
+    /// For poll(2): readable when read() would return records, POLLHUP when the guide is gone. It
+    /// tells of many records together, so call read() once per poll, again only if that filled its
+    /// span: reading until nothing is left means to spin beside a guide that runs.
     [[nodiscard]] virtual int fd() const = 0;
 
     virtual Result<Stats> stats() = 0;

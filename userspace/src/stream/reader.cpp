@@ -304,7 +304,8 @@ Result<Item> Reader::parse_ram(Cursor& in, State& state) {
     if (kind != ram_page && kind != ram_zero)
         return fail(ErrorKind::protocol, "a RAM record with the flags 0x{:x}", flags);
 
-    GC_TRY(const std::size_t index, parse_block(in, flags, state));
+    const bool named = (flags & ram_continue) == 0;
+    GC_TRY(const std::size_t index, parse_block(in, named, state));
     if (in.short_of_data())
         return Item(EndOfRam{});
     const Block& block = blocks_[index];
@@ -313,16 +314,16 @@ Result<Item> Reader::parse_ram(Cursor& in, State& state) {
                     offset, block.name, block.length);
     state.last_block = index;
     if (kind == ram_page)
-        return Item(RamPage{block.name, index, offset, in.bytes(target_page)});
+        return Item(RamPage{block.name, index, named, offset, in.bytes(target_page)});
     if (const auto fill = in.be<std::uint8_t>(); fill != 0)
         return fail(ErrorKind::protocol,
                     "a page of RAM block '{}' filled with 0x{:02x}; expected zeros", block.name,
                     fill);
-    return Item(RamZero{block.name, index, offset});
+    return Item(RamZero{block.name, index, named, offset});
 }
 
-Result<std::size_t> Reader::parse_block(Cursor& in, std::uint64_t flags, const State& state) {
-    if (flags & ram_continue) {
+Result<std::size_t> Reader::parse_block(Cursor& in, bool named, const State& state) {
+    if (!named) {
         if (!state.last_block)
             return fail(ErrorKind::protocol,
                         "a RAM record goes on with a block that none has named");

@@ -63,6 +63,7 @@ struct RamBlockList {
 struct RamPage {
     std::string_view block;
     std::size_t index;  ///< of the block in the RamBlockList; without one, in order of appearance
+    bool named;            ///< the record has the block's name (no CONTINUE)
     std::uint64_t offset;  ///< bytes, in the block
     std::span<const std::byte> data;
 };
@@ -70,6 +71,7 @@ struct RamPage {
 struct RamZero {
     std::string_view block;
     std::size_t index;
+    bool named;
     std::uint64_t offset;
 };
 
@@ -147,7 +149,7 @@ class Reader {
     Result<Item> parse_command(Cursor& in);
     Result<Item> parse_ram(Cursor& in, State& state);
     Result<Item> parse_block_list(Cursor& in, std::uint64_t total, const State& state);
-    Result<std::size_t> parse_block(Cursor& in, std::uint64_t flags, const State& state);
+    Result<std::size_t> parse_block(Cursor& in, bool named, const State& state);
 
     Start start_;
     State state_;

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "report/histogram.h"
+#include "report/report.h"
+
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+
+namespace gc {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Histogram, BucketsArePowersOfTwoMicroseconds) {
+    Histogram histogram;
+    for (const auto duration : {std::chrono::nanoseconds(500), 1000ns, 1999ns})
+        histogram.add(duration);
+    histogram.add(2us);
+    histogram.add(1023us);
+    histogram.add(1024us);
+    histogram.add(1h);
+    EXPECT_EQ(histogram.counts()[0], 3U);
+    EXPECT_EQ(histogram.counts()[1], 1U);
+    EXPECT_EQ(histogram.counts()[9], 1U);
+    EXPECT_EQ(histogram.counts()[10], 1U);
+    EXPECT_EQ(histogram.counts()[23], 1U) << "the last bucket takes what is longer";
+    EXPECT_EQ(histogram.count(), 7U);
+}
+
+TEST(Histogram, QuantilesAreUpperBounds) {
+    Histogram histogram;
+    EXPECT_EQ(histogram.quantile_us(0.5), 0U) << "nothing was counted";
+    for (int i = 0; i < 99; ++i)
+        histogram.add(100us);
+    histogram.add(5ms);
+    EXPECT_EQ(histogram.quantile_us(0.5), 128U);
+    EXPECT_EQ(histogram.quantile_us(0.99), 128U);
+    EXPECT_EQ(histogram.quantile_us(0.999), 8192U);
+}
+
+TEST(Report, HasTheKeysOfItsSchema) {
+    Report report;
+    report.pages = {.total = 10, .precopy = 1, .urgent = 2, .guide = 3, .background = 4, .zero = 5};
+    const nlohmann::json json = report.to_json();
+    EXPECT_EQ(json.at("schema"), "guidecopy.report/1");
+    for (const char* key : {"result", "error", "mode", "capture", "downtime_ms", "total_ms", "pages", "bytes",
+                            "demand", "guide", "qemu", "kernel"})
+        EXPECT_TRUE(json.contains(key)) << key;
+    EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
+    EXPECT_EQ(json.at("pages").at("guide"), 3);
+    EXPECT_EQ(json.at("guide").at("ended"), "off");
+}
+
+TEST(Report, IsWrittenWhole) {
+    const std::string path = testing::TempDir() + "/report.json";
+    ASSERT_TRUE(write_report(Report{}, path));
+    std::ifstream file(path);
+    EXPECT_EQ(nlohmann::json::parse(file).at("result"), "failed");
+    EXPECT_FALSE(std::filesystem::exists(path + ".new"));
+    std::filesystem::remove(path);
+}
+
+TEST(Report, UnwritableFileIsNamed) {
+    const auto written = write_report(Report{}, "/nonexistent/report.json");
+    ASSERT_FALSE(written);
+    EXPECT_NE(written.error().message.find("/nonexistent/report.json"), std::string::npos);
+}
+
+TEST(Summary, TellsTheClassesAndTheGuidesEnd) {
+    Report report;
+    report.mode = "guide";
+    report.pages = {.total = 1000, .guide = 250, .background = 750};
+    report.guide = {.started = true, .pushed = 250, .ended = "died", .reason = "killed by signal 9"};
+    const std::string text = report.summary();
+    EXPECT_NE(text.find("25.0 %"), std::string::npos) << text;
+    EXPECT_NE(text.find("died, killed by signal 9"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace gc
