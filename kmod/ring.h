@@ -41,10 +41,14 @@ static inline bool gc_ring_has_room(struct gc_ring *ring)
 	return ring->head - ring->tail < ring->entries;
 }
 
-/* Appends a record; the ring must have room. */
-static inline void gc_ring_publish(struct gc_ring *ring, const struct gc_record *record)
+/* Where the next record goes, if there is room: to be filled, then published. */
+static inline struct gc_record *gc_ring_slot(struct gc_ring *ring)
 {
-	ring->records[ring->head & (ring->entries - 1)] = *record;
+	return &ring->records[ring->head & (ring->entries - 1)];
+}
+
+static inline void gc_ring_publish(struct gc_ring *ring)
+{
 	ring->head++;
 	/* Pairs with the consumer's acquire of head: the record is complete. */
 	smp_store_release(&ring->producer->head, ring->head);

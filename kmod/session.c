@@ -11,8 +11,8 @@
 
 /*
  * A consumer that keeps up would find a record or two at each poll, and never sleep or be woken for
- * each: on another CPU either costs the guide more than its page faults do. So poll tells of records
- * this long after the first that the consumer has not read, and at once when the ring is full.
+ * each: either costs the guide more than its page faults do. So poll tells of records this long
+ * after the first that the consumer has not read, and at once when the ring is full.
  */
 static unsigned int notify_delay_us = 200;
 module_param(notify_delay_us, uint, 0644);
@@ -112,17 +112,17 @@ static void gc_session_update_kick(struct gc_session *session)
 	gc_ring_want_kick(&session->ring, session->waiting + session->spill_length);
 }
 
-/* Puts a record into the ring, which has room, and sees to it that the consumer will know. */
-static void gc_session_publish(struct gc_session *session, const struct gc_record *record)
+/* Publishes the ring's next slot, and sees to it that the consumer will know. */
+static void gc_session_publish(struct gc_session *session)
 {
 	lockdep_assert_held(&session->lock);
-	gc_ring_publish(&session->ring, record);
+	gc_ring_publish(&session->ring);
 	if (!READ_ONCE(session->readable))
 		gc_session_notify_later(session);
 }
 
-/* Whether a new record can be published now: after those that were kept aside. */
-static bool gc_session_has_room(struct gc_session *session)
+/* Moves records that were kept aside into the ring; false if some remain. */
+static bool gc_session_drain(struct gc_session *session)
 {
 	struct gc_spilled *spilled, *next;
 
@@ -130,40 +130,44 @@ static bool gc_session_has_room(struct gc_session *session)
 	list_for_each_entry_safe(spilled, next, &session->spill, entry) {
 		if (!gc_ring_has_room(&session->ring))
 			return false;
-		gc_session_publish(session, &spilled->record);
+		*gc_ring_slot(&session->ring) = spilled->record;
+		gc_session_publish(session);
 		list_del(&spilled->entry);
 		kfree(spilled);
 		session->spill_length--;
 		if (!session->spill_length)
 			gc_session_update_kick(session);
 	}
+	return true;
+}
+
+/* Whether a new record can be published now: after those that were kept aside. */
+static inline bool gc_session_has_room(struct gc_session *session)
+{
+	lockdep_assert_held(&session->lock);
+	if (unlikely(!list_empty(&session->spill)) && !gc_session_drain(session))
+		return false;
 	return gc_ring_has_room(&session->ring);
 }
 
-static struct gc_record gc_session_record(struct gc_session *session, u64 page, enum gc_kind kind)
+/* Makes the record of a touch, in a place where it cannot be lost: the page may be used. */
+static __always_inline void gc_session_record(struct gc_session *session, struct gc_record *record,
+					      u64 page, enum gc_kind kind)
 {
 	/* Under the lock, so that the times in the ring do not decrease. */
 	lockdep_assert_held(&session->lock);
-	return (struct gc_record){
-		.page = page,
-		.time_ns = ktime_get_ns(),
-		.tid = task_pid_nr(current),
-		.kind = kind,
-	};
-}
-
-/* The record is where it cannot be lost: the page may be used. */
-static void gc_session_recorded(struct gc_session *session, u64 page, enum gc_kind kind)
-{
-	lockdep_assert_held(&session->lock);
+	record->page = page;
+	record->time_ns = ktime_get_ns();
+	record->tid = task_pid_nr(current);
+	record->kind = kind;
+	record->reserved = 0;
+	record->reserved2 = 0;
 	session->records++;
 	trace_guidecopy_record(session->id, page, kind);
-	gc_pageset_set(&session->touched, page);
 }
 
 bool gc_session_touch(struct gc_session *session, u64 page, enum gc_kind kind)
 {
-	struct gc_record record;
 	bool done = true;
 
 	if (gc_pageset_test(&session->touched, page))
@@ -173,10 +177,10 @@ bool gc_session_touch(struct gc_session *session, u64 page, enum gc_kind kind)
 	if (session->dead || gc_pageset_test(&session->touched, page))
 		goto unlock;
 	done = gc_session_has_room(session);
-	if (done) {
-		record = gc_session_record(session, page, kind);
-		gc_session_publish(session, &record);
-		gc_session_recorded(session, page, kind);
+	if (likely(done)) {
+		gc_session_record(session, gc_ring_slot(&session->ring), page, kind);
+		gc_session_publish(session);
+		gc_pageset_set(&session->touched, page);
 	}
 unlock:
 	spin_unlock(&session->lock);
@@ -197,11 +201,11 @@ int gc_session_spill(struct gc_session *session, u64 page, enum gc_kind kind)
 		kfree(spilled);
 		return 0;
 	}
-	spilled->record = gc_session_record(session, page, kind);
+	gc_session_record(session, &spilled->record, page, kind);
 	list_add_tail(&spilled->entry, &session->spill);
 	session->spill_length++;
 	session->spilled++;
-	gc_session_recorded(session, page, kind);
+	gc_pageset_set(&session->touched, page);
 	gc_session_update_kick(session);
 	spin_unlock(&session->lock);
 	/* The consumer may have made room before it could see that we want a kick. */

@@ -122,7 +122,10 @@ volatile std::sig_atomic_t handled = 0;
 
 TEST_F(Blocking, SignalHandlerRunsInABlockedThread) {
     Child guide([&] {
-        ::signal(SIGUSR1, [](int) { handled = 1; ::_exit(42); });
+        ::signal(SIGUSR1, [](int) {
+            handled = 1;
+            ::_exit(42);
+        });
         return touch_all(map_node(session_->node(), pages));
     });
     ASSERT_TRUE(waiting(1));

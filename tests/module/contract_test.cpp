@@ -289,11 +289,15 @@ TEST_F(Contract, MappingsOfTheRing) {
         int error;
     };
     for (const Case& c : {
-             Case{"consumer", GC_RING_CONSUMER_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, 0},
-             Case{"consumer, reading", GC_RING_CONSUMER_OFFSET, page_size, PROT_READ, MAP_SHARED, 0},
+             Case{"consumer", GC_RING_CONSUMER_OFFSET, page_size, PROT_READ | PROT_WRITE,
+                  MAP_SHARED, 0},
+             Case{"consumer, reading", GC_RING_CONSUMER_OFFSET, page_size, PROT_READ, MAP_SHARED,
+                  0},
              Case{"all, reading", 0, 2 * page_size + records, PROT_READ, MAP_SHARED, 0},
-             Case{"producer", GC_RING_PRODUCER_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, EPERM},
-             Case{"records", GC_RING_RECORDS_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, EPERM},
+             Case{"producer", GC_RING_PRODUCER_OFFSET, page_size, PROT_READ | PROT_WRITE,
+                  MAP_SHARED, EPERM},
+             Case{"records", GC_RING_RECORDS_OFFSET, page_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                  EPERM},
              Case{"all", 0, 2 * page_size, PROT_READ | PROT_WRITE, MAP_SHARED, EPERM},
              Case{"private", 0, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, EINVAL},
              Case{"too long", 0, 3 * page_size + records, PROT_READ, MAP_SHARED, ENXIO},
@@ -349,7 +353,8 @@ TEST_F(Contract, OthersAreRefused) {
 }
 
 TEST_F(Contract, NodeBelongsToWhoMadeTheSession) {
-    // As for a member of the group that the udev rule names: the device is opened, then root is left.
+    // As for a member of the group that the udev rule names: the device is opened, then root is
+    // left.
     Child user([&] {
         const UniqueFd opened = open_control();
         if (::setgid(65534) != 0 || ::setuid(65534) != 0)
@@ -369,8 +374,8 @@ TEST_F(Contract, ManySessions) {
     while (error == 0 && controls.size() < 2000) {
         controls.push_back(open_control());
         gc_session_create arg = valid_create(file_.get());
-        error = controls.back() ? errno_of(controls.back().get(), GC_IOC_SESSION_CREATE, &arg)
-                                : errno;
+        error =
+            controls.back() ? errno_of(controls.back().get(), GC_IOC_SESSION_CREATE, &arg) : errno;
     }
     // Descriptors run out before names do, unless the limit is high.
     EXPECT_TRUE(error == ENOSPC || error == EMFILE) << std::strerror(error);

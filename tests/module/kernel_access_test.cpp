@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// First touches that the kernel makes on somebody's behalf: copies from and to user space, and pages
-// taken by get_user_pages().
+// First touches that the kernel makes on somebody's behalf: copies from and to user space, and
+// pages taken by get_user_pages().
 #include "support.h"
 
 #include <csignal>

@@ -70,12 +70,11 @@ TEST_F(NodeMapping, SizeIsThatOfTheSession) {
     EXPECT_EQ(::mmap(nullptr, (pages + 1) * page_size, PROT_READ, MAP_PRIVATE, node.get(), 0),
               MAP_FAILED);
     EXPECT_EQ(errno, ENXIO);
-    EXPECT_EQ(::mmap(nullptr, 2 * page_size, PROT_READ, MAP_PRIVATE, node.get(),
-                     (pages - 1) * page_size),
-              MAP_FAILED);
+    EXPECT_EQ(
+        ::mmap(nullptr, 2 * page_size, PROT_READ, MAP_PRIVATE, node.get(), (pages - 1) * page_size),
+        MAP_FAILED);
     EXPECT_EQ(errno, ENXIO);
-    EXPECT_EQ(::mmap(nullptr, page_size, PROT_READ, MAP_PRIVATE, node.get(),
-                     off_t{1} << 62),
+    EXPECT_EQ(::mmap(nullptr, page_size, PROT_READ, MAP_PRIVATE, node.get(), off_t{1} << 62),
               MAP_FAILED);
 }
 
@@ -106,9 +105,9 @@ TEST_F(NodeMapping, SplitsAndMovesAreFollowed) {
     EXPECT_EQ(memory.read(9), pattern(9));
     EXPECT_EQ(memory.read(11), pattern(11));
 
-    void* moved = ::mremap(memory.data() + 40 * page_size, 4 * page_size, 4 * page_size,
-                           MREMAP_MAYMOVE | MREMAP_FIXED, ::mmap(nullptr, 4 * page_size, PROT_NONE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    void* moved = ::mremap(
+        memory.data() + 40 * page_size, 4 * page_size, 4 * page_size, MREMAP_MAYMOVE | MREMAP_FIXED,
+        ::mmap(nullptr, 4 * page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     ASSERT_NE(moved, MAP_FAILED);
     const Mapping target(moved, 4 * page_size);
     const auto* word = reinterpret_cast<volatile std::uint64_t*>(target.data() + 2 * page_size);
@@ -267,9 +266,9 @@ TEST_P(HugePages, OfTheFileHideNoTouch) {
     Session session = make_session(file, count);
     const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
     const Pages guide_room(-1, count + huge_pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
-    auto* memory = static_cast<std::byte*>(
-        ::mmap(aligned_hole(guide_room), count * page_size, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_FIXED, node.get(), 0));
+    auto* memory = static_cast<std::byte*>(::mmap(aligned_hole(guide_room), count * page_size,
+                                                  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                                                  node.get(), 0));
     ASSERT_NE(static_cast<void*>(memory), MAP_FAILED);
     if (GetParam()) {
         ASSERT_EQ(::madvise(memory, count * page_size, MADV_HUGEPAGE), 0);

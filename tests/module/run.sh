@@ -30,7 +30,7 @@ for held in control node mapping; do
     rm -f "$fifo"
 done
 rmmod guidecopy || fail "module does not unload after use"
-insmod "$ko" && rmmod guidecopy || fail "module does not load a second time"
+{ insmod "$ko" && rmmod guidecopy; } || fail "module does not load and unload a second time"
 
 if dmesg | sed "1,/$begin/d" | grep -E 'WARNING|BUG|Oops|INFO:|RIP:|Call Trace|general protection|leaked|refcount'; then
     fail "the kernel complained"

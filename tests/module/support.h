@@ -22,7 +22,9 @@ constexpr std::size_t page_size = 4096;
 constexpr std::uint32_t small_ring = GC_RING_MIN_ENTRIES;
 
 /// What page number `page` of a file made by memory_file() contains in its first 8 bytes.
-constexpr std::uint64_t pattern(std::uint64_t page) { return page ^ 0x5a5a'0000'c0de'0000; }
+constexpr std::uint64_t pattern(std::uint64_t page) {
+    return page ^ 0x5a5a'0000'c0de'0000;
+}
 
 /// A memfd whose every page is present and begins with its pattern.
 UniqueFd memory_file(std::size_t pages);
@@ -52,7 +54,8 @@ Session make_session(const UniqueFd& file, std::size_t pages, std::uint32_t entr
                      std::size_t first = 0);
 
 /// The next `count` records, or those that came within the time.
-std::vector<Record> take(Session& session, std::size_t count, std::chrono::milliseconds limit = 20s);
+std::vector<Record> take(Session& session, std::size_t count,
+                         std::chrono::milliseconds limit = 20s);
 
 /// All records that are there now.
 std::vector<Record> take_ready(Session& session);

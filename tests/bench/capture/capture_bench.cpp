@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What does a session cost the thread that touches memory for the first time?
 //
-// A private mapping of a shmem file that is all in memory is touched page by page, in order, once by
-// reads and once by writes, in turn with:
+// A private mapping of a shmem file that is all in memory is touched page by page, in order, once
+// by reads and once by writes, in turn with:
 //
 //   plain         a mapping of the file itself, with the kernel's fault-around off, so that both
 //                 sides take exactly one fault per page: the ratio is the cost of capture alone
@@ -140,8 +140,8 @@ Result<Sample> run_session(int file, std::size_t size, bool write) {
     const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
     if (!node)
         return fail_errno(errno, "open " + session.node());
-    GC_TRY(const Mapping memory, Mapping::map(node.get(), size, PROT_READ | PROT_WRITE, MAP_PRIVATE,
-                                              0, session.node()));
+    GC_TRY(const Mapping memory,
+           Mapping::map(node.get(), size, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0, session.node()));
     Consumer consumer(session);
     const double ns_per_page = touch(memory, write);
     const std::size_t count = consumer.finish();
@@ -231,8 +231,8 @@ Result<json> run(const Options& options) {
     if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
         return fail_errno(errno, "memfd");
     {
-        GC_TRY(const Mapping source, Mapping::map(file.get(), size, PROT_READ | PROT_WRITE,
-                                                  MAP_SHARED, 0, "the file"));
+        GC_TRY(const Mapping source,
+               Mapping::map(file.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED, 0, "the file"));
         touch(source, true);
     }
     json rows = json::array();

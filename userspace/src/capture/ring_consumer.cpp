@@ -25,8 +25,7 @@ void store_tail(gc_ring_consumer& consumer, std::uint64_t tail) {
 
 Result<RingConsumer> RingConsumer::attach(gc_ring_consumer& consumer,
                                           const gc_ring_producer& producer,
-                                          std::span<const gc_record> records,
-                                          std::uint64_t pages) {
+                                          std::span<const gc_record> records, std::uint64_t pages) {
     const std::uint32_t entries = __atomic_load_n(&producer.entries, __ATOMIC_RELAXED);
     const std::uint32_t record_size = __atomic_load_n(&producer.record_size, __ATOMIC_RELAXED);
     if (record_size != sizeof(gc_record))

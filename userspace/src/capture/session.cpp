@@ -19,7 +19,8 @@ template <typename T> T argument() {
     return value;
 }
 
-template <typename T> Result<void> command(int fd, unsigned long request, T& value, const char* name) {
+template <typename T>
+Result<void> command(int fd, unsigned long request, T& value, const char* name) {
     if (::ioctl(fd, request, &value) != 0)
         return fail_errno(errno, fmt::format("{}: {}", GC_DEVICE_PATH, name));
     return {};

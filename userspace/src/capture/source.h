@@ -27,11 +27,11 @@ struct Stats {
     std::uint64_t rearmed = 0;     ///< pages that were touched and are armed again
     std::uint64_t blocked = 0;     ///< how often a thread of the guide waited for room in the ring
     std::uint64_t blocked_ns = 0;  ///< sum of those waits that are over
-    std::uint64_t spilled = 0;     ///< records that the kernel had to keep outside the ring for a time
-    std::uint64_t dropped = 0;     ///< always 0
-    std::uint64_t garbage = 0;     ///< bad consumer indices that the kernel saw
-    std::uint64_t waiting = 0;     ///< threads that wait for room now
-    std::uint64_t mappings = 0;    ///< mappings of the guide's memory that exist now
+    std::uint64_t spilled = 0;  ///< records that the kernel had to keep outside the ring for a time
+    std::uint64_t dropped = 0;  ///< always 0
+    std::uint64_t garbage = 0;  ///< bad consumer indices that the kernel saw
+    std::uint64_t waiting = 0;  ///< threads that wait for room now
+    std::uint64_t mappings = 0;  ///< mappings of the guide's memory that exist now
 };
 
 class Source {
