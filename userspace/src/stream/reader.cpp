@@ -143,12 +143,15 @@ Result<Item> Reader::parse(Cursor& in, State& state) {
         return Item(SectionFooter{state.section});
     }
     if (state.expect == Expect::description) {
+        if (tag != Tag::vm_description)
+            return fail(ErrorKind::protocol,
+                        "expected nothing or a description of the devices after EOF, got 0x{:02x}",
+                        static_cast<unsigned>(tag));
         state.expect = Expect::nothing;
         const auto length = in.be<std::uint32_t>();
-        if (tag != Tag::vm_description || length > max_description)
-            return fail(ErrorKind::protocol,
-                        "expected nothing or a description after EOF, got 0x{:02x}",
-                        static_cast<unsigned>(tag));
+        if (length > max_description)
+            return fail(ErrorKind::protocol, "a description of {} bytes; at most {} are plausible",
+                        length, max_description);
         return Item(VmDescription{in.text(length)});
     }
     return parse_entry(in, tag, state);

@@ -63,7 +63,7 @@ struct RamBlockList {
 struct RamPage {
     std::string_view block;
     std::size_t index;  ///< of the block in the RamBlockList; without one, in order of appearance
-    bool named;            ///< the record has the block's name (no CONTINUE)
+    bool named;         ///< the record has the block's name (no CONTINUE)
     std::uint64_t offset;  ///< bytes, in the block
     std::span<const std::byte> data;
 };

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ledger/ledger.h"
+
+#include <array>
+#include <atomic>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <thread>
+
+namespace gc {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// Two blocks, neither a whole number of words long.
+Ledger small() {
+    return Ledger({{"pc.ram", 200}, {"rom", 3}});
+}
+
+void expect_refused(const Result<void>& result, std::string_view says) {
+    ASSERT_FALSE(result);
+    EXPECT_THAT(result.error().message, HasSubstr(says));
+    EXPECT_EQ(result.error().kind, ErrorKind::protocol);
+}
+
+std::uint64_t delivered(const Ledger& ledger) {
+    return ledger.delivered(Class::precopy) + ledger.delivered(Class::urgent) +
+           ledger.delivered(Class::guide) + ledger.delivered(Class::background);
+}
+
+TEST(Ledger, BeginsEmpty) {
+    const Ledger ledger = small();
+    EXPECT_EQ(ledger.total(), 203U);
+    EXPECT_EQ(ledger.missing(), 203U);
+    EXPECT_EQ(ledger.missing(1), 3U);
+    EXPECT_EQ(ledger.find("rom"), 1U);
+    EXPECT_EQ(ledger.find("vga.vram"), Ledger::no_block);
+    EXPECT_FALSE(ledger.has(0, 0));
+    EXPECT_FALSE(ledger.full());
+}
+
+TEST(Ledger, ClaimsEachPageOnce) {
+    Ledger ledger = small();
+    ledger.seal();
+    EXPECT_TRUE(ledger.claim(0, 199, Class::urgent));
+    EXPECT_FALSE(ledger.claim(0, 199, Class::guide));
+    EXPECT_TRUE(ledger.has(0, 199));
+    EXPECT_EQ(ledger.delivered(Class::urgent), 1U);
+    EXPECT_EQ(ledger.delivered(Class::guide), 0U);
+    EXPECT_EQ(ledger.missing(), 202U);
+}
+
+TEST(Ledger, ClaimsNothingBeforeTheSeal) {
+    Ledger ledger = small();
+    EXPECT_FALSE(ledger.claim(0, 0, Class::guide));
+    EXPECT_EQ(ledger.missing(), 203U);
+}
+
+TEST(Ledger, ClaimsNoPageThatThereIsNot) {
+    Ledger ledger = small();
+    ledger.seal();
+    EXPECT_FALSE(ledger.claim(0, 200, Class::urgent));
+    EXPECT_FALSE(ledger.claim(1, 63, Class::urgent));
+    EXPECT_FALSE(ledger.claim(2, 0, Class::urgent));
+    EXPECT_FALSE(ledger.claim(Ledger::no_block, 0, Class::urgent));
+    EXPECT_FALSE(ledger.has(0, 200));
+    EXPECT_EQ(ledger.missing(), 203U);
+}
+
+TEST(Ledger, CountsARepeatedPrecopyOnce) {
+    Ledger ledger = small();
+    EXPECT_TRUE(ledger.deliver_precopy(0, 7));
+    EXPECT_TRUE(ledger.deliver_precopy(0, 7));
+    EXPECT_EQ(ledger.delivered(Class::precopy), 1U);
+    EXPECT_EQ(ledger.missing(0), 199U);
+}
+
+TEST(Ledger, ForgetsWhatIsDiscarded) {
+    Ledger ledger = small();
+    for (std::uint64_t page = 0; page < 200; ++page)
+        ASSERT_TRUE(ledger.deliver_precopy(0, page));
+    ASSERT_TRUE(ledger.discard(0, 60, 10));
+    ASSERT_TRUE(ledger.discard(0, 65, 10));  // half of it is forgotten already
+    EXPECT_EQ(ledger.delivered(Class::precopy), 185U);
+    EXPECT_EQ(ledger.missing(0), 15U);
+    EXPECT_TRUE(ledger.has(0, 59));
+    EXPECT_FALSE(ledger.has(0, 60));
+    EXPECT_FALSE(ledger.has(0, 74));
+    EXPECT_TRUE(ledger.has(0, 75));
+
+    ASSERT_TRUE(ledger.deliver_precopy(0, 62));
+    ledger.seal();
+    EXPECT_FALSE(ledger.claim(0, 62, Class::background));
+    EXPECT_TRUE(ledger.claim(0, 63, Class::background));
+}
+
+TEST(Ledger, DiscardsAnyRange) {
+    for (std::uint64_t first = 0; first <= 200; ++first) {
+        for (const std::uint64_t count : {0U, 1U, 63U, 64U, 65U, 128U, 200U}) {
+            if (count > 200 - first)
+                continue;
+            Ledger ledger = small();
+            for (std::uint64_t page = 0; page < 200; ++page)
+                ASSERT_TRUE(ledger.deliver_precopy(0, page));
+            ASSERT_TRUE(ledger.discard(0, first, count));
+            ASSERT_EQ(ledger.missing(0), count);
+            if (count > 0) {
+                ASSERT_THAT(ledger.missing_ranges(0), ElementsAre(Ledger::Range{first, count}));
+            }
+        }
+    }
+}
+
+TEST(Ledger, RefusesADiscardAfterTheSeal) {
+    Ledger ledger = small();
+    ledger.seal();
+    expect_refused(ledger.discard(1, 2, 1), "a discard of page 2 of 'rom' after switch-over");
+}
+
+TEST(Ledger, RefusesPrecopyAfterTheSeal) {
+    Ledger ledger = small();
+    ledger.seal();
+    expect_refused(ledger.deliver_precopy(0, 2),
+                   "pre-copy of page 2 of 'pc.ram' after switch-over");
+}
+
+TEST(Ledger, RefusesPagesThatThereAreNot) {
+    Ledger ledger = small();
+    expect_refused(ledger.deliver_precopy(1, 3), "1 pages at page 3 of 'rom', which has 3 pages");
+    expect_refused(ledger.discard(0, 199, 2), "2 pages at page 199 of 'pc.ram', which has 200");
+    expect_refused(ledger.discard(0, 1, UINT64_MAX), "pc.ram");
+    expect_refused(ledger.discard(0, UINT64_MAX, 1), "pc.ram");
+}
+
+TEST(Ledger, RefusesBlocksThatThereAreNot) {
+    Ledger ledger = small();
+    expect_refused(ledger.deliver_precopy(ledger.find("x"), 0), "did not announce");
+    expect_refused(ledger.discard(2, 0, 1), "did not announce");
+}
+
+TEST(Ledger, MayOnlyEndWhenFull) {
+    Ledger ledger = small();
+    expect_refused(ledger.check_eof(),
+                   "203 of 203 pages are not delivered, the first is page 0 of 'pc.ram'");
+    for (std::uint64_t page = 0; page < 200; ++page)
+        ASSERT_TRUE(ledger.deliver_precopy(0, page));
+    ASSERT_TRUE(ledger.deliver_precopy(1, 0));
+    ledger.seal();
+    expect_refused(ledger.check_eof(),
+                   "2 of 203 pages are not delivered, the first is page 1 of 'rom'");
+    EXPECT_TRUE(ledger.claim(1, 1, Class::guide));
+    EXPECT_FALSE(ledger.full());
+    EXPECT_TRUE(ledger.claim(1, 2, Class::background));
+    EXPECT_TRUE(ledger.full());
+    EXPECT_TRUE(ledger.check_eof());
+    EXPECT_EQ(delivered(ledger), ledger.total());
+}
+
+TEST(Ledger, MayNotEndBeforeSwitchOver) {
+    Ledger ledger({{"rom", 1}});
+    ASSERT_TRUE(ledger.deliver_precopy(0, 0));
+    EXPECT_FALSE(ledger.full());
+    expect_refused(ledger.check_eof(), "before switch-over");
+}
+
+TEST(Ledger, FindsWhatIsMissing) {
+    Ledger ledger = small();
+    ledger.seal();
+    for (std::uint64_t page = 0; page < 200; ++page)
+        if (page != 5 && page != 64 && page != 65 && page != 199) {
+            ASSERT_TRUE(ledger.claim(0, page, Class::background));
+        }
+    EXPECT_EQ(ledger.next_missing(0, 0), 5U);
+    EXPECT_EQ(ledger.next_missing(0, 5), 5U);
+    EXPECT_EQ(ledger.next_missing(0, 6), 64U);
+    EXPECT_EQ(ledger.next_missing(0, 66), 199U);
+    ASSERT_THAT(ledger.missing_ranges(0),
+                ElementsAre(Ledger::Range{5, 1}, Ledger::Range{64, 2}, Ledger::Range{199, 1}));
+    ASSERT_TRUE(ledger.claim(0, 199, Class::background));
+    EXPECT_EQ(ledger.next_missing(0, 66), 200U) << "the bits behind the last page are none";
+    EXPECT_EQ(ledger.next_missing(0, 1000), 200U);
+    EXPECT_THAT(ledger.missing_ranges(1), ElementsAre(Ledger::Range{0, 3}));
+}
+
+TEST(Ledger, OfNoPagesIsFullAtOnce) {
+    Ledger ledger({});
+    ledger.seal();
+    EXPECT_TRUE(ledger.check_eof());
+}
+
+TEST(Ledger, GivesEachPageToOneOfManyThreads) {
+    constexpr std::uint64_t pages = 100'003;
+    constexpr std::array<Class, 4> classes{Class::urgent, Class::guide, Class::background,
+                                           Class::background};
+    Ledger ledger({{"pc.ram", pages}});
+    for (std::uint64_t page = 0; page < pages; page += 3)
+        ASSERT_TRUE(ledger.deliver_precopy(0, page));
+    ledger.seal();
+
+    std::vector<std::atomic<int>> owners(pages);
+    std::atomic<int> ready = 0;
+    std::atomic<std::uint64_t> claimed = 0;
+    std::vector<std::thread> threads;
+    for (std::size_t me = 0; me < classes.size(); ++me)
+        threads.emplace_back([&, me] {
+            // Together, and each in another order, so that they meet.
+            for (++ready; ready < static_cast<int>(classes.size());)
+                std::this_thread::yield();
+            for (std::uint64_t i = 0; i < pages; ++i) {
+                const std::uint64_t page = me % 2 ? i : pages - 1 - i;
+                if (ledger.claim(0, page, classes[me])) {
+                    ++owners[page];
+                    ++claimed;
+                }
+            }
+        });
+    for (std::thread& thread : threads)
+        thread.join();
+
+    for (std::uint64_t page = 0; page < pages; ++page)
+        ASSERT_EQ(owners[page], page % 3 ? 1 : 0) << page;
+    EXPECT_TRUE(ledger.check_eof());
+    EXPECT_EQ(delivered(ledger), pages);
+    EXPECT_EQ(ledger.delivered(Class::precopy), (pages + 2) / 3);
+    EXPECT_EQ(claimed, pages - (pages + 2) / 3);
+}
+
+}  // namespace
+}  // namespace gc

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "stream/package.h"
+
+#include "samples.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace gc::stream {
+namespace {
+
+using samples::command;
+using samples::concat;
+using testing::HasSubstr;
+
+Buffer device() {
+    return samples::section(Tag::section_full, 7, "timer", 2);
+}
+Buffer ping(std::uint32_t value) {
+    Buffer out;
+    append_ping(out, value);
+    return out;
+}
+
+void expect_refused(const Buffer& body, std::string_view says) {
+    const auto parts = split_package(body);
+    ASSERT_FALSE(parts);
+    EXPECT_THAT(parts.error().message, HasSubstr(says));
+    EXPECT_EQ(parts.error().kind, ErrorKind::protocol);
+}
+
+TEST(Package, HasOnePingUpTo10_1) {
+    const Buffer body = samples::package({3});
+    const auto parts = split_package(body);
+    ASSERT_TRUE(parts) << parts.error().message;
+    EXPECT_EQ(parts->last_ping, 3U);
+    EXPECT_EQ(parts->devices.data(), body.data() + 5);
+    EXPECT_EQ(parts->devices.size(), body.size() - 5 - 9 - 5);
+}
+
+TEST(Package, HasTwoPingsFrom10_2On) {
+    const Buffer body = samples::package({3, 0x42});
+    const auto parts = split_package(body);
+    ASSERT_TRUE(parts) << parts.error().message;
+    EXPECT_EQ(parts->last_ping, 0x42U);
+    EXPECT_EQ(parts->devices.size(), body.size() - 5 - 2 * 9 - 5);
+}
+
+TEST(Package, IsRebuiltWithAnotherPing) {
+    const Buffer body = samples::package({3, 0x42});
+    auto parts = split_package(body);
+    ASSERT_TRUE(parts);
+    parts->last_ping = 0x6763;
+    EXPECT_EQ(package_body(*parts), samples::package({0x6763}));
+}
+
+TEST(Package, MustBeginWithListen) {
+    expect_refused({}, "does not begin with POSTCOPY_LISTEN");
+    expect_refused(concat({device(), ping(3), command(CommandCode::postcopy_run)}),
+                   "does not begin with POSTCOPY_LISTEN");
+    expect_refused(concat({ping(3), command(CommandCode::postcopy_listen), device(), ping(3),
+                           command(CommandCode::postcopy_run)}),
+                   "does not begin with POSTCOPY_LISTEN");
+}
+
+TEST(Package, MayHaveNoOtherCommandBeforeTheDevices) {
+    expect_refused(
+        concat({command(CommandCode::postcopy_listen), command(CommandCode::switchover_start),
+                device(), ping(3), command(CommandCode::postcopy_run)}),
+        "command 11 where its device sections should begin");
+}
+
+TEST(Package, MustEndWithRun) {
+    expect_refused(concat({command(CommandCode::postcopy_listen), device(), ping(3)}),
+                   "does not end with POSTCOPY_RUN");
+    expect_refused(command(CommandCode::postcopy_listen), "does not end with POSTCOPY_RUN");
+}
+
+TEST(Package, MustHaveAPing) {
+    expect_refused(samples::package({}), "no PING before POSTCOPY_RUN");
+}
+
+TEST(Package, MustHaveDevices) {
+    expect_refused(concat({command(CommandCode::postcopy_listen), ping(3),
+                           command(CommandCode::postcopy_run)}),
+                   "command 2 where its device sections should begin");
+    expect_refused(concat({command(CommandCode::postcopy_listen), samples::bytes({0x7e}), ping(3),
+                           command(CommandCode::postcopy_run)}),
+                   "no device sections");
+}
+
+TEST(GuideStream, HasDevicesAndNoPing) {
+    const Buffer body = samples::package({3, 0x42});
+    const auto parts = split_package(body);
+    ASSERT_TRUE(parts);
+    const Buffer devices(parts->devices.begin(), parts->devices.end());
+    EXPECT_EQ(
+        guide_stream(samples::preamble(), parts->devices),
+        concat({samples::preamble(), devices, samples::bytes({0, 0x06, 0, 0, 0, 2, '{', '}'})}));
+}
+
+TEST(PortableConfiguration, LosesTheCapabilitiesOnly) {
+    const Buffer uuid = samples::subsection(uuid_subsection, 1, Buffer(16));
+    const Buffer stream = concat({samples::preamble(), samples::capabilities({"x-ignore-shared"}),
+                                  uuid, command(CommandCode::open_return_path)});
+    Reader reader;
+    std::span<const std::byte> input = stream;
+    ASSERT_TRUE(reader.next(input));
+    const auto item = reader.next(input);
+    ASSERT_TRUE(item && *item);
+    Buffer out = samples::header();
+    append_portable_configuration(out, std::get<Configuration>(**item));
+    EXPECT_EQ(out, concat({samples::preamble(), uuid}));
+}
+
+}  // namespace
+}  // namespace gc::stream

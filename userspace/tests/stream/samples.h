@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Small streams made by the Writer, and the way back from items to bytes.
+#pragma once
+
+#include "stream/reader.h"
+#include "stream/writer.h"
+
+#include <string_view>
+#include <vector>
+
+namespace gc::stream::samples {
+
+inline constexpr std::uint32_t ram_id = 2;
+inline constexpr std::string_view machine = "pc-q35-7.2";
+
+Buffer bytes(std::initializer_list<int> values);
+Buffer concat(std::initializer_list<Buffer> parts);
+
+Buffer header();
+/// File header and a configuration without subsections.
+Buffer preamble();
+/// A subsection of the configuration.
+Buffer subsection(std::string_view name, std::uint32_t version, const Buffer& fields);
+Buffer capabilities(std::initializer_list<std::string_view> names);
+/// START of ram up to its list of blocks: "pc.ram" of 16 pages, "rom" of 2. Its body goes on.
+Buffer ram_begins();
+/// preamble() and ram_begins().
+Buffer until_ram();
+Buffer record(std::uint64_t head);
+Buffer page(std::string_view block, std::uint64_t number, std::uint8_t fill);
+Buffer zero(std::string_view block, std::uint64_t number);
+/// EOS and the section's footer.
+Buffer ram_rests();
+Buffer section(Tag tag, std::uint32_t id, std::string_view name, std::uint32_t version);
+Buffer command(CommandCode code, const Buffer& payload = {});
+/// A package as `ping` decides: QEMU 7.2 sends 3, 10.2 and later 3 and 0x42.
+Buffer package(std::initializer_list<std::uint32_t> pings);
+/// A whole post-copy, with every kind of item that one has, and 18 pages.
+Buffer postcopy();
+
+/// Appends the item as it stood in the stream.
+void encode(Buffer& out, const Item& item);
+
+}  // namespace gc::stream::samples
