@@ -73,7 +73,7 @@ check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
 bench-capture: userspace kmod  ## what capture costs: first touches with and without a session; build/bench/capture.json
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \
-	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko -- build/bin/capture_bench --out build/bench/capture.json
+	 scripts/lab --no-nested --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko -- build/bin/capture_bench --out build/bench/capture.json
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)
