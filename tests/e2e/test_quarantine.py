@@ -46,7 +46,7 @@ def test_destination_takes_the_disk_over(bench: Bench) -> None:
     spec = Spec(args=disk(image))
     source = bench.start_source(spec)
     assert not can_be_written_by_others(image)
-    migration = bench.migrate(source, spec, "--hold-background", "120s", guide=GUIDE)
+    migration = bench.migrate(source, spec, "--hold-background", "900s", guide=GUIDE)
     # Handed over, and the guide still runs.
     migration.migrate.wait_event("resumed")
     migration.destination.wait_running()
@@ -119,7 +119,7 @@ def test_guide_is_harmless(bench: Bench) -> None:
     destination_image = bench.directory / "destination.qcow2"
     shutil.copy(source_image, destination_image)
     destination_spec = linux_spec(destination_image, "gcdest")
-    migration = bench.migrate(source, destination_spec, "--hold-background", "600s", guide="on")
+    migration = bench.migrate(source, destination_spec, "--hold-background", "900s", guide="on")
     guide = migration.migrate.wait_event("guide-started")["pid"]
     names = [link["ifname"] for link in guide_links(guide) if link["ifname"] != "lo"]
     assert len(names) == 1, f"the guide's namespace has {names}"

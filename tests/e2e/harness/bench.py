@@ -124,7 +124,8 @@ class Bench:
 
     def describe(self) -> str:
         """The ends of all logs, for a failed test's report."""
-        parts = []
+        parts = [f"process {p.process.pid} ({p.name if isinstance(p, Vm) else p.command}): "
+                 f"{'runs' if p.process.poll() is None else f'ended with {p.process.returncode}'}" for p in self.running]
         for path in sorted(self.directory.rglob("*")):
             if path.suffix in (".serial", ".stderr", ".out", ".err", ".json") and path.is_file() and path.stat().st_size:
                 text = path.read_text(errors="replace")

@@ -26,6 +26,7 @@ class Spec:
     memory_type: str = "memfd"  # memfd (shared) or ram (anonymous)
     kernel: Path | None = None  # default: the memory guest
     initrd: Path | None = None
+    nice: int = 0  # of the QEMU process
 
     def but(self, **changes: object) -> "Spec":
         return replace(self, **changes)
@@ -45,7 +46,8 @@ class Spec:
         machine = self.machine + (",memory-backend=m" if self.backends == 1 else "")
         cpu = ["-cpu", "host"] if ACCEL == "kvm" else []
         initrd = ["-initrd", str(self.initrd)] if self.initrd else []
-        return ["qemu-system-x86_64", "-accel", ACCEL, *cpu, "-machine", machine, "-smp", str(self.cpus),
+        nice = ["nice", "-n", str(self.nice)] if self.nice else []
+        return [*nice, "qemu-system-x86_64", "-accel", ACCEL, *cpu, "-machine", machine, "-smp", str(self.cpus),
                 "-m", str(self.ram_mib), *self.memory_args(), "-nodefaults", "-no-user-config", "-no-reboot",
                 "-display", "none", "-kernel", str(kernel), *initrd, "-append", self.append, *self.args]
 

@@ -14,13 +14,14 @@ Result<std::optional<po::variables_map>> parse(std::string_view command, std::st
         po::variables_map values;
         po::command_line_parser parser(
             std::vector<std::string>(arguments.begin(), arguments.end()));
-        // No positional arguments, and no guessing of abbreviated options: scripts outlive releases.
-        po::store(parser.options(options)
-                      .positional({})
-                      .style(po::command_line_style::unix_style &
-                             ~po::command_line_style::allow_guessing)
-                      .run(),
-                  values);
+        // No positional arguments, and no guessing of abbreviated options: scripts outlive
+        // releases.
+        po::store(
+            parser.options(options)
+                .positional({})
+                .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+                .run(),
+            values);
         if (values.contains("help")) {
             std::cout << "usage: gcctl " << command << ' ' << synopsis << "\n\n" << options;
             return std::nullopt;

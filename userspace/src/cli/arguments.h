@@ -14,11 +14,11 @@ namespace gc::cli {
 /// Exit statuses of gcctl, as README documents them.
 enum ExitStatus : int {
     exit_done = 0,
-    exit_failed = 1,       ///< it failed; the VM runs where it ran before
-    exit_usage = 2,        ///< the command line is wrong
-    exit_refused = 3,      ///< a check failed before anything was touched
-    exit_after_commit = 4, ///< it failed after the VM was handed over: it needs its operator
-    exit_cancelled = 130,  ///< the user interrupted it; the VM runs where it ran before
+    exit_failed = 1,        ///< it failed; the VM runs where it ran before
+    exit_usage = 2,         ///< the command line is wrong
+    exit_refused = 3,       ///< a check failed before anything was touched
+    exit_after_commit = 4,  ///< it failed after the VM was handed over: it needs its operator
+    exit_cancelled = 130,   ///< the user interrupted it; the VM runs where it ran before
 };
 
 /// Parses a command's options. Handles --help (prints and gives nullopt).

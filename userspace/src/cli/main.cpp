@@ -29,7 +29,8 @@ void print_usage(std::FILE* to) {
                    "guide-copy.\n\nCommands:\n");
     for (const Command& command : commands)
         fmt::print(to, "  {:<10}{}\n", command.name, command.what);
-    fmt::print(to, "\n'gcctl COMMAND --help' tells a command's options; 'gcctl --version' the version.\n");
+    fmt::print(
+        to, "\n'gcctl COMMAND --help' tells a command's options; 'gcctl --version' the version.\n");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "doctor/host.h"
 
+#include "util/argv.h"
 #include "util/process_maps.h"
 
 #include <array>
@@ -81,10 +82,7 @@ Result<std::string> output_of(const std::vector<std::string>& argv) {
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, write_end.get(), STDOUT_FILENO);
     ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    std::vector<char*> arguments;
-    for (const std::string& argument : argv)
-        arguments.push_back(const_cast<char*>(argument.c_str()));
-    arguments.push_back(nullptr);
+    std::vector<char*> arguments = argv_of(argv);
     pid_t pid = -1;
     const int error =
         ::posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);

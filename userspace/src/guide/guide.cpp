@@ -3,12 +3,12 @@
 
 #include "guide/images.h"
 #include "qmp/migration.h"
+#include "util/process_maps.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <fstream>
 #include <guidecopy.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,16 +39,6 @@ Result<SocketPair> socket_pair() {
     return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Result<std::vector<std::string>> command_line_of(pid_t pid) {
-    std::ifstream file(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
-    std::vector<std::string> arguments;
-    for (std::string argument; std::getline(file, argument, '\0');)
-        arguments.push_back(argument);
-    if (arguments.empty())
-        return fail(ErrorKind::io, "cannot read the command line of the source QEMU, process {}", pid);
-    return arguments;
-}
-
 /// The guide runs as the source's user.
 Result<void> give_node_to(const std::string& node, pid_t pid) {
     struct stat process {};
@@ -62,20 +52,25 @@ Result<void> give_node_to(const std::string& node, pid_t pid) {
 }  // namespace
 
 Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
-                                              std::vector<ImageBlock> memory, std::uint32_t lead) {
+                                              const std::vector<ImageBlock>& memory,
+                                              std::uint32_t lead) {
     GC_TRY(Waker news, Waker::create());
     std::unique_ptr<Guide> guide(new Guide(std::move(news)));
-    GC_CHECK(guide->capture_memory(std::move(memory), source, lead));
+    GC_CHECK(guide->capture_memory(memory, source, lead));
     GC_CHECK(guide->start_process(source_qmp, source));
     return guide;
 }
 
-Guide::~Guide() { stop(); }
+Guide::~Guide() {
+    stop();
+}
 
-Result<void> Guide::capture_memory(std::vector<ImageBlock> memory, pid_t source, std::uint32_t lead) {
+Result<void> Guide::capture_memory(const std::vector<ImageBlock>& memory, pid_t source,
+                                   std::uint32_t lead) {
     const auto share = std::max<std::uint32_t>(1, lead / static_cast<std::uint32_t>(memory.size()));
-    const std::uint32_t entries = std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
-    for (ImageBlock& block : memory) {
+    const std::uint32_t entries =
+        std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
+    for (const ImageBlock& block : memory) {
         GC_TRY(capture::Session session,
                capture::Session::create(block.file.get(), block.offset, block.length, entries));
         GC_CHECK(give_node_to(session.node(), source));
@@ -90,7 +85,7 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     for (const Captured& captured : captured_)
         substitutes.memory[captured.backend] = {captured.session.node(), captured.length};
     GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
-    GC_TRY(const std::vector<std::string> source_argv, command_line_of(source));
+    GC_TRY(const std::vector<std::string> source_argv, process_command_line(source));
     GC_TRY(guide::GuideCommandLine derived,
            guide::derive_guide_command_line(source_argv, substitutes));
     GC_TRY(quarantine_, guide::Quarantine::create(derived.taps));
@@ -121,7 +116,8 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     if (!qmp) {
         const auto exit = process_.poll_exit();
         return fail(ErrorKind::unsupported, "the guide QEMU did not start: {}",
-                    exit ? fmt::format("{}: {}", exit->how, exit->last_words) : qmp.error().message);
+                    exit ? fmt::format("{}: {}", exit->how, exit->last_words)
+                         : qmp.error().message);
     }
     qmp_.emplace(std::move(*qmp));
     return {};
@@ -166,8 +162,8 @@ Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
         if (status.completed())
             break;
         if (status.failed() || std::chrono::steady_clock::now() > deadline)
-            return fail(ErrorKind::io, "the guide did not load the device state: '{}' {}", status.status,
-                        status.error);
+            return fail(ErrorKind::io, "the guide did not load the device state: '{}' {}",
+                        status.status, status.error);
         std::this_thread::sleep_for(1ms);
     }
     // It starts by itself if the state says that the VM ran; that is known only when it was loaded.
@@ -199,8 +195,9 @@ std::optional<std::chrono::nanoseconds> Guide::take_loaded() {
 std::optional<GuideEnd> Guide::check() {
     // Its death is seen here first, while it waits to be loaded there is nobody else to see it.
     if (const auto exit = process_.poll_exit())
-        return GuideEnd{"died", fmt::format("{}{}{}", exit->how, exit->last_words.empty() ? "" : ": ",
-                                            exit->last_words)};
+        return GuideEnd{"died",
+                        fmt::format("{}{}{}", exit->how, exit->last_words.empty() ? "" : ": ",
+                                    exit->last_words)};
     const std::lock_guard lock(mutex_);
     return end_;
 }

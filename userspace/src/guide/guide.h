@@ -43,7 +43,8 @@ class Guide {
     /// @param lead pages touched and not yet sent, at most, over all RAM blocks
     /// Errors: unsupported (a device that cannot be made harmless, the module is missing), io.
     static Result<std::unique_ptr<Guide>> prepare(qmp::Client& source_qmp, pid_t source,
-                                                  std::vector<ImageBlock> memory, std::uint32_t lead);
+                                                  const std::vector<ImageBlock>& memory,
+                                                  std::uint32_t lead);
     ~Guide();
     Guide(const Guide&) = delete;
     Guide& operator=(const Guide&) = delete;
@@ -70,7 +71,8 @@ class Guide {
   private:
     explicit Guide(Waker news) : news_(std::move(news)) {}
 
-    Result<void> capture_memory(std::vector<ImageBlock> memory, pid_t source, std::uint32_t lead);
+    Result<void> capture_memory(const std::vector<ImageBlock>& memory, pid_t source,
+                                std::uint32_t lead);
     Result<void> start_process(qmp::Client& source_qmp, pid_t source);
     void work(std::span<const std::byte> stream);
     Result<void> load_and_run(std::span<const std::byte> stream);

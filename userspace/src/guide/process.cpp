@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "guide/process.h"
 
+#include "util/argv.h"
 #include "util/process_maps.h"
 
 #include <algorithm>
@@ -212,14 +213,6 @@ std::vector<std::string> environment_of(pid_t source, int scratch_number) {
     return environment;
 }
 
-std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
-    std::vector<char*> pointers;
-    for (const std::string& string : strings)
-        pointers.push_back(const_cast<char*>(string.c_str()));
-    pointers.push_back(nullptr);
-    return pointers;
-}
-
 /// Sorts the descriptors and numbers the plan's own above them.
 Result<void> number_descriptors(ChildPlan& plan, const SpawnOptions& options, int null_fd,
                                 int output_fd) {
@@ -304,8 +297,8 @@ Result<Process> Process::spawn(const SpawnOptions& options) {
     GC_TRY(Pipe output, make_pipe(O_NONBLOCK));
     GC_TRY(Pipe status, make_pipe(0));
     GC_CHECK(number_descriptors(plan, options, null.get(), output.write_end.get()));
-    plan.argv = pointers_to(options.argv);
-    plan.envp = pointers_to(plan.environment);
+    plan.argv = argv_of(options.argv);
+    plan.envp = argv_of(plan.environment);
     plan.network_namespace = options.network_namespace;
     plan.nice = options.nice;
     plan.status_pipe = status.write_end.get();

@@ -88,8 +88,9 @@ Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout) {
     for (const auto& [channel, text] : channel_names)
         if (text == wanted)
             return Hello{channel, field<std::string>(object, "token", "")};
-    return fail(ErrorKind::protocol, "a hello names the channel '{}'; expected control, main or "
-                                     "urgent",
+    return fail(ErrorKind::protocol,
+                "a hello names the channel '{}'; expected control, main or "
+                "urgent",
                 wanted);
 }
 

@@ -5,10 +5,10 @@
 //     {"guidecopy": 1, "channel": "control" | "main" | "urgent", "token": "32 hex digits"}
 // After it "main" and "urgent" carry QEMU's bytes and nothing else. "control" goes on with lines of
 // JSON, each an object with "type":
-//     receive -> migrate  ready      {"qemu": "7.2.22", "preempt": true}    the destination can take a VM
-//     migrate -> receive  commit     {"run": true}      from here on the source never runs again
-//     migrate -> receive  abandon    {"reason": "..."}  the source runs on; end the destination
-//     receive -> migrate  resumed    {}                 the VM runs at the destination
+//     receive -> migrate  ready      {"qemu": "7.2.22", "preempt": true}    the destination can
+//     take a VM migrate -> receive  commit     {"run": true}      from here on the source never
+//     runs again migrate -> receive  abandon    {"reason": "..."}  the source runs on; end the
+//     destination receive -> migrate  resumed    {}                 the VM runs at the destination
 //     receive -> migrate  completed  {"demand": {...}}  QEMU says completed; nothing more will come
 //     receive -> migrate  refused    {"reason": "..."}  the VM never ran here and never will
 //     receive -> migrate  failed     {"reason": "..."}  after commit: the VM needs its operator
@@ -24,7 +24,7 @@
 namespace gc::link {
 
 inline constexpr int protocol_version = 1;
-inline constexpr std::size_t max_line = 64 * 1024;
+inline constexpr std::size_t max_line = std::size_t{64} * 1024;
 
 enum class Channel { control, main, urgent };
 

@@ -32,17 +32,18 @@ po::options_description describe(Options& options, Texts& texts) {
         "precopy-rounds", po::value(&options.precopy_rounds)->default_value(0)->value_name("N"),
         "let QEMU go over all of memory N times while the VM still runs here")(
         "precopy-time", po::value(&texts.precopy_time)->value_name("TIME"),
-        "the same for this long, e.g. 10s; with both, what comes first (default: switch over at once)")(
-        "guide", po::value(&texts.guide)->default_value("on")->value_name("on|off"),
-        "run a guide at the source; without one this is post-copy")(
+        "the same for this long, e.g. 10s; with both, what comes first (default: switch over at "
+        "once)")("guide", po::value(&texts.guide)->default_value("on")->value_name("on|off"),
+                 "run a guide at the source; without one this is post-copy")(
         "lead", po::value(&options.lead)->default_value(options.lead)->value_name("PAGES"),
         "how far the guide may run ahead: pages it touched that are not yet sent")(
         "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
         "limit for all but the pages that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
         "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
-        "after switch-over send only what is asked for or guided to for this long; SIGUSR1 ends it")(
-        "report", po::value(&texts.report)->value_name("FILE"), "write the report there, as JSON")(
-        "json", po::bool_switch(&texts.json), "print events as JSON, one object a line")(
+        "once the VM runs, send only what is asked for or guided to for this long; SIGUSR1 ends "
+        "it")("report", po::value(&texts.report)->value_name("FILE"),
+              "write the report there, as JSON")("json", po::bool_switch(&texts.json),
+                                                 "print events as JSON, one object a line")(
         "quiet,q", po::bool_switch(&texts.quiet), "print nothing but errors")(
         "verbose,v", po::bool_switch(&options.verbose), "also print what happens to the guide");
     return description;
@@ -78,8 +79,8 @@ Result<void> convert(const Texts& texts, Options& options) {
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     Texts texts;
-    GC_TRY(const auto values, cli::parse("migrate", "--qmp SOCKET --to HOST:PORT [options]", arguments,
-                                         describe(options, texts)));
+    GC_TRY(const auto values, cli::parse("migrate", "--qmp SOCKET --to HOST:PORT [options]",
+                                         arguments, describe(options, texts)));
     if (!values)
         return std::nullopt;
     GC_CHECK(convert(texts, options));

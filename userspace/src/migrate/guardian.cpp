@@ -35,10 +35,11 @@ void close_all_but_lifeline(int lifeline) {
     auto qmp = qmp::Client::connect(source_qmp, 10s);
     const Result<void> done = qmp ? run_on(*qmp, was_running, 60s) : Unexpected(qmp.error());
     if (!done)
-        fmt::print(stderr,
-                   "gcctl was killed before the VM was handed over, and the VM could not be made to run "
-                   "on at the source: {}; in the source's QMP monitor: cont\n",
-                   done.error().message);
+        fmt::print(
+            stderr,
+            "gcctl was killed before the VM was handed over, and the VM could not be made to run "
+            "on at the source: {}; in the source's QMP monitor: cont\n",
+            done.error().message);
     std::_Exit(done ? 0 : 1);
 }
 

@@ -9,9 +9,9 @@
 
 namespace gc::migrate {
 
-/// A small process that waits for the end of this one. If that comes before commit, it makes the VM run on
-/// at the source. A source that has switched over but not committed is stopped and has nobody else: not
-/// even SIGKILL may leave it so.
+/// A small process that waits for the end of this one. If that comes before commit, it makes the VM
+/// run on at the source. A source that has switched over but not committed is stopped and has
+/// nobody else: not even SIGKILL may leave it so.
 class Guardian {
   public:
     /// Forks: to be called before any thread exists.
@@ -24,7 +24,8 @@ class Guardian {
     /// Dismisses it, too: whoever ends in good order has put the VM right itself.
     ~Guardian();
 
-    /// From here on it leaves the VM alone: for commit, and for an end in good order. Does not wait.
+    /// From here on it leaves the VM alone: for commit, and for an end in good order. Does not
+    /// wait.
     void dismiss();
 
   private:

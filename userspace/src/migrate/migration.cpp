@@ -20,7 +20,8 @@ constexpr auto ready_timeout = 10s;
 /// For the destination to end its QEMU and so to give disk images back.
 constexpr auto abandon_timeout = 5s;
 constexpr auto run_on_timeout = 30s;
-constexpr auto end_source_timeout = 30s;
+/// For the rest of the memory to be read from the source QEMU, some seconds for each 8 GiB.
+constexpr auto end_source_timeout = 600s;
 
 template <typename Duration> double in_ms(Duration duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
@@ -86,13 +87,14 @@ void Migration::prepare_guide() {
     if (!options_.guide || !source_->was_running())
         return;
     auto image = source_->open_image();
-    auto guide = image ? Guide::prepare(source_->qmp(), source_->pid(), std::move(*image), options_.lead)
+    auto guide = image ? Guide::prepare(source_->qmp(), source_->pid(), *image, options_.lead)
                        : Unexpected(image.error());
     if (!guide) {
         report_.guide.ended = "refused";
         report_.guide.reason = guide.error().message;
         progress_.event("guide-refused", {{"reason", guide.error().message}});
-        progress_.warning(fmt::format("no guide: {}; migrating without one", guide.error().message));
+        progress_.warning(
+            fmt::format("no guide: {}; migrating without one", guide.error().message));
         return;
     }
     guide_ = std::move(*guide);
@@ -123,13 +125,13 @@ Result<void> Migration::start() {
     GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
     GC_TRY(SourceImage image, SourceImage::map(std::move(blocks)));
     GC_TRY(UniqueFd stream, source_->start());
-    GC_TRY(data_, DataPlane::create(
-                      {.source = std::move(stream),
-                       .main = std::move(main_),
-                       .urgent = std::move(urgent_)},
-                      std::move(image),
-                      {.bandwidth = options_.bandwidth, .hold_background = options_.hold_background},
-                      guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
+    GC_TRY(
+        data_,
+        DataPlane::create(
+            {.source = std::move(stream), .main = std::move(main_), .urgent = std::move(urgent_)},
+            std::move(image),
+            {.bandwidth = options_.bandwidth, .hold_background = options_.hold_background},
+            guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
     data_->start();
     progress_.event("started", {}, fmt::format("migrating to {}", options_.to.str()));
     return maybe_start_postcopy();
@@ -256,19 +258,20 @@ Result<void> Migration::on_destination_message(const json& message) {
     const std::string reason = message.value("reason", "no reason given");
     if (type == "resumed") {
         phase_ = Phase::resumed;
+        data_->on_resumed();
         if (source_->was_running())
             report_.downtime_ms = in_ms(Clock::now() - stopped_);
-        progress_.event("resumed", {{"downtime_ms", report_.downtime_ms}},
-                        source_->was_running()
-                            ? fmt::format("the VM runs at the destination after {:.1f} ms",
-                                          report_.downtime_ms)
-                            : "the VM is at the destination, paused as it was");
+        progress_.event(
+            "resumed", {{"downtime_ms", report_.downtime_ms}},
+            source_->was_running()
+                ? fmt::format("the VM runs at the destination after {:.1f} ms", report_.downtime_ms)
+                : "the VM is at the destination, paused as it was");
     } else if (type == "completed") {
         destination_completed_ = true;
         report_.demand = message.value("demand", json());
         if (message.contains("problem"))
-            progress_.warning(fmt::format("demand faults were not measured: {}",
-                                          message.value("problem", "")));
+            progress_.warning(
+                fmt::format("demand faults were not measured: {}", message.value("problem", "")));
     } else if (type == "refused") {
         never_ran_ = true;
         return fail(ErrorKind::unsupported, "the destination refused the VM: {}", reason);
@@ -305,8 +308,9 @@ Result<void> Migration::on_signals() {
         } else if (phase_ < Phase::committed) {
             return fail(ErrorKind::cancelled, "interrupted; the VM runs on at the source");
         } else {
-            progress_.warning("the VM already runs at the destination and still gets memory from here: "
-                              "this cannot be undone, and gcctl must not end before it is done");
+            progress_.warning(
+                "the VM already runs at the destination and still gets memory from here: "
+                "this cannot be undone, and gcctl must not end before it is done");
         }
     }
     return {};
@@ -351,17 +355,26 @@ Result<void> Migration::finish() {
     progress_.update({"finishing", pages.total, pages.total, pages.urgent, pages.guide,
                       pages.background, data_->bytes().total});
     data_->stop();
-    if (!converged_) {
-        // Everything has arrived. That the source QEMU cannot be told so is a pity, no failure.
-        if (auto ended = end_as_received(source_->qmp(), end_source_timeout); !ended)
-            progress_.warning(fmt::format("the VM is at the destination, but the source QEMU did not end "
-                                          "its migration: {}; quit it",
-                                          ended.error().message));
-    }
     report_.total_ms = in_ms(Clock::now() - begun_);
+    // Everything has arrived. That the source QEMU cannot be told so is a pity, no failure.
+    if (auto ended = end_source(); !ended)
+        progress_.warning(
+            fmt::format("the VM is at the destination, but the source QEMU did not end its "
+                        "migration: {}; quit it",
+                        ended.error().message));
     report_.result = "completed";
     progress_.event("completed", {{"total_ms", report_.total_ms}});
     return {};
+}
+
+Result<void> Migration::end_source() {
+    Result<void> ended;
+    if (!converged_)
+        ended = data_->drain_source(end_source_timeout);
+    if (ended)
+        ended = await_completed(source_->qmp(), end_source_timeout);
+    data_->close_source();
+    return ended;
 }
 
 Error Migration::roll_back(Error error) {
@@ -374,8 +387,13 @@ Error Migration::roll_back(Error error) {
         data_->stop();
     main_.reset();
     urgent_.reset();
+    if (phase_ >= Phase::switched_over)
+        (void)end_source();  // run_on() has another way, should this one fail
+    else if (data_)
+        data_->close_source();
     if (touched) {
-        // The answer, or the end of the connection, says that the destination has let go of the disks.
+        // The answer, or the end of the connection, says that the destination has let go of the
+        // disks.
         while (control_) {
             const auto message = control_->receive(abandon_timeout);
             if (!message || !*message || (**message).value("type", "") == "refused")
@@ -385,11 +403,13 @@ Error Migration::roll_back(Error error) {
         if (running) {
             source_->restore_settings();
             if (phase_ >= Phase::switched_over)
-                (void)source_->qmp().execute("announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+                (void)source_->qmp().execute(
+                    "announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
         } else {
-            error.message += fmt::format("; and the VM could not be made to run on at the source: {}; in "
-                                         "its QMP monitor: cont",
-                                         running.error().message);
+            error.message +=
+                fmt::format("; and the VM could not be made to run on at the source: {}; in "
+                            "its QMP monitor: cont",
+                            running.error().message);
         }
     }
     if (guardian_)
@@ -404,8 +424,9 @@ Error Migration::give_up(Error error) {
     if (data_)
         data_->stop();
     error.kind = ErrorKind::after_commit;
-    error.message += "; the VM was handed over and may run at the destination, so it stays stopped here. "
-                     "What the destination lacks is only in the source QEMU's memory: do not end it";
+    error.message +=
+        "; the VM was handed over and may run at the destination, so it stays stopped here. "
+        "What the destination lacks is only in the source QEMU's memory: do not end it";
     return error;
 }
 
@@ -420,8 +441,8 @@ void Migration::fill_report() {
 }
 
 void Migration::show_progress() {
-    constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over", "post-copy",
-                                                    "post-copy"};
+    constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over",
+                                                    "post-copy", "post-copy"};
     const ClassCounts pages = data_->pages();
     progress_.update({names[static_cast<std::size_t>(phase_)],
                       pages.precopy + pages.urgent + pages.guide + pages.background, pages.total,

@@ -18,8 +18,8 @@
 
 namespace gc::migrate {
 
-/// The phases, in order. Up to and including `switched_over` any failure leaves the VM running at the
-/// source; from `committed` on it never runs there again.
+/// The phases, in order. Up to and including `switched_over` any failure leaves the VM running at
+/// the source; from `committed` on it never runs there again.
 enum class Phase { preparing, precopy, switched_over, committed, resumed };
 
 class Migration {
@@ -30,7 +30,8 @@ class Migration {
   private:
     using Clock = std::chrono::steady_clock;
 
-    Migration(const Options& options, Progress& progress) : options_(options), progress_(progress) {}
+    Migration(const Options& options, Progress& progress)
+        : options_(options), progress_(progress) {}
 
     // In the order in which they happen.
     Result<void> prepare();
@@ -56,6 +57,7 @@ class Migration {
     Result<void> commit();
 
     Result<void> finish();
+    Result<void> end_source();
     Error roll_back(Error error);
     Error give_up(Error error);
     void end_guide(std::string_view how, std::string_view reason);

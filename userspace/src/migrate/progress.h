@@ -30,7 +30,8 @@ class Progress {
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
-    /// A milestone: JSON mode prints {"event": event, ...fields}, the others the text, if there is one.
+    /// A milestone: JSON mode prints {"event": event, ...fields}, the others the text, if there is
+    /// one.
     void event(std::string_view event, const nlohmann::json& fields = nlohmann::json::object(),
                std::string_view text = {});
 

@@ -15,9 +15,9 @@ namespace gc::migrate {
 namespace {
 
 using namespace std::chrono_literals;
+using nlohmann::json;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-using nlohmann::json;
 
 /// Waits until the predicate on query-migrate holds. Errors: io, naming the state it stayed in.
 template <typename Predicate>
@@ -29,8 +29,8 @@ Result<qmp::MigrationStatus> await_status(qmp::Client& source, steady_clock::tim
             return status;
         if (steady_clock::now() >= deadline)
             return fail(ErrorKind::io,
-                        "expected the source QEMU's migration to become '{}', it stays '{}'", wanted,
-                        status.status);
+                        "expected the source QEMU's migration to become '{}', it stays '{}'",
+                        wanted, status.status);
         std::this_thread::sleep_for(1ms);
     }
 }
@@ -98,16 +98,21 @@ Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>
         GC_TRY(const std::size_t got, read_some(fd, chunk));
         if (got == 0)
             return fail(ErrorKind::io, "the source QEMU broke off the end of its migration");
-        buffer.insert(buffer.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(got));
+        buffer.insert(buffer.end(), chunk.begin(),
+                      chunk.begin() + static_cast<std::ptrdiff_t>(got));
     }
     stream::Buffer shut;
     stream::append_shut(shut, 0);
     return write_all(fd, shut);
 }
 
-bool is_completed(const qmp::MigrationStatus& status) { return status.completed(); }
-
 }  // namespace
+
+Result<void> await_completed(qmp::Client& source, milliseconds timeout) {
+    GC_CHECK(await_status(source, steady_clock::now() + timeout, "completed",
+                          [](const auto& status) { return status.completed(); }));
+    return {};
+}
 
 Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
     const auto deadline = steady_clock::now() + timeout;
@@ -119,8 +124,7 @@ Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
     GC_CHECK(source.execute("migrate", {{"uri", listener.uri()}, {"resume", true}}));
     GC_TRY(const UniqueFd fd, listener.accept(timeout));
     GC_CHECK(play_destination(fd.get(), pages, deadline));
-    GC_CHECK(await_status(source, deadline, "completed", is_completed));
-    return {};
+    return await_completed(source, timeout);
 }
 
 namespace {
@@ -133,7 +137,8 @@ Result<bool> end_migration(qmp::Client& source, const std::string& status, milli
         GC_CHECK(end_as_received(source, timeout));
         return true;
     }
-    // In post-copy the closed socket leads to postcopy-paused; what is being cancelled needs time only.
+    // In post-copy the closed socket leads to postcopy-paused; what is being cancelled needs time
+    // only.
     if (!status.starts_with("postcopy") && status != "cancelling")
         (void)qmp::migrate_cancel(source);
     return false;
@@ -150,8 +155,8 @@ Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout)
             GC_TRY(const qmp::RunState state, qmp::query_status(source));
             if (!was_running || state.running)
                 return {};
-            // Until the migration thread has ended cont is refused ("not finalized yet"), and while the
-            // destination still has an image open its lock is.
+            // Until the migration thread has ended cont is refused ("not finalized yet"), and while
+            // the destination still has an image open its lock is.
             auto continued = qmp::cont(source);
             if (continued || steady_clock::now() >= deadline)
                 return continued;

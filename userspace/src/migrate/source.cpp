@@ -17,23 +17,21 @@ constexpr auto connect_timeout = 10s;
 
 /// What changes the stream into something that we do not carry, with the version that brought it.
 constexpr std::array<std::string_view, 13> refused_capabilities{
-    "multifd",       "compress",        "xbzrle",        "zero-copy-send",      "rdma-pin-all",
-    "block",         "x-colo",          "dirty-bitmaps", "background-snapshot", "x-ignore-shared",
-    "mapped-ram",    "dirty-limit",     "release-ram",
+    "multifd",    "compress",    "xbzrle",        "zero-copy-send",      "rdma-pin-all",
+    "block",      "x-colo",      "dirty-bitmaps", "background-snapshot", "x-ignore-shared",
+    "mapped-ram", "dirty-limit", "release-ram",
 };
 
-/// What we set for the migration. The preempt channel is between us and the destination; switch-over must
-/// not wait for anybody but us.
+/// What we set for the migration. The preempt channel is between us and the destination;
+/// switch-over must not wait for anybody but us.
 const qmp::Capabilities wanted_capabilities{
-    {"postcopy-ram", true},
-    {"events", true},
-    {"postcopy-preempt", false},
-    {"pause-before-switchover", false},
+    {"postcopy-ram", true},      {"events", true},
+    {"postcopy-preempt", false}, {"pause-before-switchover", false},
     {"return-path", false},
 };
 
-/// QEMU's own pacing is off, as the relay takes only what it can send, and its own idea of when pre-copy has
-/// converged is narrow, as switching over is our decision.
+/// QEMU's own pacing is off, as the relay takes only what it can send, and its own idea of when
+/// pre-copy has converged is narrow, as switching over is our decision.
 const json wanted_parameters{
     {"max-bandwidth", std::int64_t{1} << 40},
     {"max-postcopy-bandwidth", 0},
@@ -59,15 +57,17 @@ Result<void> Source::check_state() {
     GC_TRY(const qmp::RunState state, qmp::query_status(qmp_));
     if (!state.running && state.status != "paused")
         return fail(ErrorKind::unsupported,
-                    "expected a VM that runs or is paused, the source QEMU's is '{}'{}", state.status,
+                    "expected a VM that runs or is paused, the source QEMU's is '{}'{}",
+                    state.status,
                     state.status == "postmigrate" ? "; it was migrated away already" : "");
     was_running_ = state.running;
     GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp_));
     if (!migration.idle())
-        return fail(ErrorKind::unsupported,
-                    "the source QEMU already has a migration under way ('{}'); wait for it or cancel it "
-                    "with migrate_cancel",
-                    migration.status);
+        return fail(
+            ErrorKind::unsupported,
+            "the source QEMU already has a migration under way ('{}'); wait for it or cancel it "
+            "with migrate_cancel",
+            migration.status);
     return {};
 }
 
@@ -78,16 +78,18 @@ Result<void> Source::check_capabilities() {
     for (const std::string_view name : refused_capabilities) {
         const auto found = capabilities_.find(name);
         if (found != capabilities_.end() && found->second)
-            return fail(ErrorKind::unsupported,
-                        "the source QEMU has the migration capability {0} on, which guidecopy does not "
-                        "carry; turn it off: migrate_set_capability {0} off",
-                        name);
+            return fail(
+                ErrorKind::unsupported,
+                "the source QEMU has the migration capability {0} on, which guidecopy does not "
+                "carry; turn it off: migrate_set_capability {0} off",
+                name);
     }
     GC_TRY(const json parameters, qmp::query_parameters(qmp_));
     if (!parameters.value("tls-creds", "").empty())
-        return fail(ErrorKind::unsupported,
-                    "the source QEMU has the migration parameter tls-creds set; its stream only goes to "
-                    "gcctl on this host: set tls-creds to the empty string");
+        return fail(
+            ErrorKind::unsupported,
+            "the source QEMU has the migration parameter tls-creds set; its stream only goes to "
+            "gcctl on this host: set tls-creds to the empty string");
     for (const auto& [name, value] : wanted_parameters.items())
         parameters_[name] = parameters.value(name, value);
     return {};
@@ -100,8 +102,8 @@ Result<void> Source::check_memory() {
             continue;
         if (block.backing != qmp::Backing::shmem)
             return fail(ErrorKind::unsupported,
-                        "the RAM block {} is {} memory; expected a shared memory file. {}", block.name,
-                        qmp::to_string(block.backing), qmp::how_to_share(block));
+                        "the RAM block {} is {} memory; expected a shared memory file. {}",
+                        block.name, qmp::to_string(block.backing), qmp::how_to_share(block));
         guest_ram_.push_back(std::move(block));
     }
     if (guest_ram_.empty())

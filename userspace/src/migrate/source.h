@@ -16,8 +16,8 @@ namespace gc::migrate {
 
 class Source {
   public:
-    /// Connects and checks: QEMU's version, nothing in the way among its capabilities, the VM running or
-    /// paused, all guest RAM in shared files. Changes nothing. Errors: io, unsupported.
+    /// Connects and checks: QEMU's version, nothing in the way among its capabilities, the VM
+    /// running or paused, all guest RAM in shared files. Changes nothing. Errors: io, unsupported.
     static Result<Source> open(const std::string& qmp_path);
 
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
@@ -28,14 +28,15 @@ class Source {
     /// The files of guest RAM, by RAM block, each opened once more. Errors: io.
     Result<std::vector<ImageBlock>> open_image() const;
 
-    /// Sets capabilities and parameters, has QEMU migrate to a socket of ours and gives that socket.
-    /// After it, an error or the end of this process leaves the VM running.
+    /// Sets capabilities and parameters, has QEMU migrate to a socket of ours and gives that
+    /// socket. After it, an error or the end of this process leaves the VM running.
     Result<UniqueFd> start();
 
     /// As often as QEMU has gone over all of RAM (dirty-sync-count of query-migrate).
     Result<unsigned> precopy_rounds();
 
-    /// Puts capabilities and parameters back to what they were. Best effort, for after the migration.
+    /// Puts capabilities and parameters back to what they were. Best effort, for after the
+    /// migration.
     void restore_settings();
 
   private:

@@ -24,6 +24,7 @@ Result<std::vector<std::string>> set_known_capabilities(Client& client, const Ca
 Result<void> set_parameters(Client& client, nlohmann::json parameters);
 Result<nlohmann::json> query_parameters(Client& client);
 
+// NOLINTNEXTLINE(bugprone-exception-escape): json's move does not throw, it asserts
 struct MigrationStatus {
     std::string status;      ///< "none", "setup", "active", "postcopy-active", "completed", ...
     std::string error;       ///< QEMU's reason when it failed; empty otherwise

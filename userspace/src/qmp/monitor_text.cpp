@@ -69,9 +69,10 @@ Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text) {
 }
 
 Result<std::vector<FlatRange>> parse_flat_view(std::string_view text) {
-    // mtree_print_flatview, softmmu/memory.c: "START-END (prio N, KIND): NAME[ @OFFSET][ ACCEL]".
+    // mtree_print_flatview, softmmu/memory.c: "START-END (prio N, KIND): NAME[ @OFFSET][
+    // ACCEL]...", the accelerator once for each address space that has the view.
     static const std::regex row(R"(\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?[0-9]+, ([^)]*)\): )"
-                                R"((.*?)(?: @([0-9a-f]{16}))?( KVM)?)");
+                                R"((.*?)(?: @([0-9a-f]{16}))?(?: KVM)*)");
     std::vector<FlatRange> ranges;
     bool in_memory = false;
     bool found = false;

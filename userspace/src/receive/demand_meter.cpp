@@ -4,8 +4,8 @@
 namespace gc::receive {
 
 template <typename Reader, typename Handle>
-void DemandMeter::follow(Reader& reader, std::vector<std::byte>& buffer, std::span<const std::byte> bytes,
-                         Handle handle) {
+void DemandMeter::follow(Reader& reader, std::vector<std::byte>& buffer,
+                         std::span<const std::byte> bytes, Handle handle) {
     const std::lock_guard lock(mutex_);
     if (!problem_.empty())
         return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Times the destination's page faults where they happen: from the request that its QEMU sends to the
-// page that its QEMU is handed. It only listens to what the relays carry.
+// Times the destination's page faults where they happen: from the request that its QEMU sends to
+// the page that its QEMU is handed. It only listens to what the relays carry.
 #pragma once
 
 #include "report/histogram.h"
@@ -36,6 +36,7 @@ class DemandMeter {
     struct Page {
         std::string block;
         std::uint64_t offset = 0;
+        // NOLINTNEXTLINE(modernize-use-nullptr): what it sees is the 0 of the comparison
         auto operator<=>(const Page&) const = default;
     };
 

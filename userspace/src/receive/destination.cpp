@@ -17,7 +17,8 @@ using namespace std::chrono_literals;
 constexpr auto patient = 120s;
 constexpr auto end_timeout = 3s;
 
-/// A manager may have made the socket for QEMU; then the peer is the manager, and nobody to be killed.
+/// A manager may have made the socket for QEMU; then the peer is the manager, and nobody to be
+/// killed.
 Result<UniqueFd> open_qemu(const qmp::Client& qmp) {
     GC_TRY(const pid_t pid, qmp.peer_pid());
     UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -44,10 +45,11 @@ Result<Destination> Destination::prepare(const std::string& qmp_path) {
     if (preempt)
         wanted["postcopy-preempt"] = true;
     if (auto set = qmp::set_capabilities(qmp, wanted); !set)
-        return fail(ErrorKind::unsupported,
-                    "the destination QEMU refuses post-copy: {}; it needs userfaultfd: run it as root, "
-                    "or sysctl vm.unprivileged_userfaultfd=1 ('gcctl doctor' tells more)",
-                    set.error().message);
+        return fail(
+            ErrorKind::unsupported,
+            "the destination QEMU refuses post-copy: {}; it needs userfaultfd: run it as root, "
+            "or sysctl vm.unprivileged_userfaultfd=1 ('gcctl doctor' tells more)",
+            set.error().message);
     // In RUN_STATE_INMIGRATE this only clears QEMU's autostart (qmp_stop in softmmu/cpus.c, 7.2).
     GC_CHECK(qmp::stop(qmp));
     GC_TRY(UniqueFd process, open_qemu(qmp));
@@ -80,7 +82,8 @@ Result<void> Destination::end() {
         ::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
         GC_TRY(ended, wait_readable(process_.get(), end_timeout));
     }
-    return ended ? Result<void>{} : fail(ErrorKind::io, "the destination QEMU does not end; kill it");
+    return ended ? Result<void>{}
+                 : fail(ErrorKind::io, "the destination QEMU does not end; kill it");
 }
 
 }  // namespace gc::receive

@@ -10,9 +10,9 @@
 
 namespace gc::receive {
 
-/// A QEMU started with `-incoming defer`, made ready for post-copy and told not to run by itself: when
-/// QEMU has loaded the device state it stays paused until resume(). That makes the switch-over a
-/// two-phase commit: whatever fails before resume(), the source can safely run on.
+/// A QEMU started with `-incoming defer`, made ready for post-copy and told not to run by itself:
+/// when QEMU has loaded the device state it stays paused until resume(). That makes the switch-over
+/// a two-phase commit: whatever fails before resume(), the source can safely run on.
 class Destination {
   public:
     /// Errors: io, unsupported (not waiting for a migration, or no post-copy on this host).
@@ -30,8 +30,9 @@ class Destination {
     /// (softmmu/cpus.c qmp_cont, 7.2: in RUN_STATE_INMIGRATE it sets autostart).
     Result<void> resume();
 
-    /// Ends a QEMU that must not run: by QMP, or by SIGKILL when its main loop waits for a page that will
-    /// never come. A QEMU that is gone already is what was wanted. Errors: io, it may still be there.
+    /// Ends a QEMU that must not run: by QMP, or by SIGKILL when its main loop waits for a page
+    /// that will never come. A QEMU that is gone already is what was wanted. Errors: io, it may
+    /// still be there.
     Result<void> end();
 
     [[nodiscard]] bool has_preempt() const { return preempt_; }

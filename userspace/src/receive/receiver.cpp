@@ -40,7 +40,8 @@ Result<Arrival> accept_control(int listener, const Options& options) {
                wait_readable(listener, std::clamp<std::chrono::milliseconds>(left, 0ms, 60s)));
         if (!ready) {
             if (left <= 0ms)
-                return fail(ErrorKind::io, "no source connected within {} ms", options.wait.count());
+                return fail(ErrorKind::io, "no source connected within {} ms",
+                            options.wait.count());
             continue;
         }
         auto arrival = accept_channel(listener, 1s);
@@ -82,8 +83,8 @@ Result<void> Receiver::accept_channels(int listener) {
     constexpr auto channels_timeout = 120s;
     while (!tcp_main_ || (preempt && !tcp_urgent_)) {
         std::array<pollfd, 2> waits{{{listener, POLLIN, 0}, {control_.fd(), POLLIN, 0}}};
-        if (::poll(waits.data(), waits.size(), std::chrono::milliseconds(channels_timeout).count()) <=
-            0)
+        if (::poll(waits.data(), waits.size(),
+                   std::chrono::milliseconds(channels_timeout).count()) <= 0)
             return fail(ErrorKind::io, "the source opened no channels within {} s",
                         channels_timeout.count());
         if (waits[1].revents != 0) {
@@ -134,7 +135,8 @@ Result<void> Receiver::loop() {
             GC_CHECK(on_control());
     }
     // QEMU says "completed" a moment before it sends its last word to the source and hangs up
-    // (process_incoming_migration_bh and migration_incoming_state_destroy in migration/migration.c, 7.2).
+    // (process_incoming_migration_bh and migration_incoming_state_destroy in
+    // migration/migration.c, 7.2).
     (void)from_qemu_->wait_end(last_word_timeout);
     json fields{{"demand", meter_.result().to_json()}};
     if (const std::string problem = meter_.problem(); !problem.empty())
@@ -157,8 +159,9 @@ Result<void> Receiver::on_control() {
         return {};
     const std::string type = (*message)->at("type");
     if (type == "abandon" && !committed_)
-        return lost_before_commit(Error{ErrorKind::cancelled, fmt::format(
-            "the source keeps the VM: {}", (*message)->value("reason", "no reason given"))});
+        return lost_before_commit(Error{
+            ErrorKind::cancelled, fmt::format("the source keeps the VM: {}",
+                                              (*message)->value("reason", "no reason given"))});
     return type == "commit" ? commit((*message)->value("run", true)) : Result<void>{};
 }
 
@@ -179,9 +182,11 @@ Result<void> Receiver::on_qmp() {
         if (!event) {
             if (committed_)
                 return lost_after_commit(event.error());
-            return lost_before_commit(Error{ErrorKind::unsupported, fmt::format(
-                "the destination QEMU did not accept the VM ({}); its own output says why",
-                event.error().message)});
+            return lost_before_commit(Error{
+                ErrorKind::unsupported,
+                fmt::format(
+                    "the destination QEMU did not accept the VM ({}); its own output says why",
+                    event.error().message)});
         }
         if (!*event)
             return {};
@@ -197,14 +202,14 @@ Result<void> Receiver::check_status() {
     if (!status)
         return committed_ ? lost_after_commit(status.error()) : lost_before_commit(status.error());
     if (status->failed()) {
-        const Error error{ErrorKind::unsupported,
-                          fmt::format("the destination QEMU says '{}' {}", status->status, status->error)};
+        const Error error{ErrorKind::unsupported, fmt::format("the destination QEMU says '{}' {}",
+                                                              status->status, status->error)};
         return committed_ ? lost_after_commit(error) : lost_before_commit(error);
     }
     if (status->status == "postcopy-paused")
-        return lost_after_commit(
-            Error{ErrorKind::io, "the connection to the source broke; the VM's missing pages are at "
-                                 "the source, do not end the source QEMU"});
+        return lost_after_commit(Error{
+            ErrorKind::io, "the connection to the source broke; the VM's missing pages are at "
+                           "the source, do not end the source QEMU"});
     completed_ = status->completed();
     return {};
 }

@@ -20,7 +20,8 @@ class Receiver {
     static Result<void> run(const Options& options);
 
   private:
-    Receiver(const Options& options, Destination destination, link::Control control, std::string token)
+    Receiver(const Options& options, Destination destination, link::Control control,
+             std::string token)
         : options_(options), destination_(std::move(destination)), control_(std::move(control)),
           token_(std::move(token)) {}
 
@@ -44,8 +45,8 @@ class Receiver {
     DemandMeter meter_;
     std::unique_ptr<Relay> to_qemu_main_, to_qemu_urgent_, from_qemu_;
     bool committed_ = false;
-    bool resumed_ = false;    ///< it runs here, or stays paused as it was at the source
-    bool completed_ = false;  ///< QEMU has everything
+    bool resumed_ = false;      ///< it runs here, or stays paused as it was at the source
+    bool completed_ = false;    ///< QEMU has everything
     bool source_gone_ = false;  ///< the control connection ended after commit
 };
 

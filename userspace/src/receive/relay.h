@@ -16,7 +16,8 @@ namespace gc::receive {
 using Tap = std::function<void(std::span<const std::byte>)>;
 
 /// Copies from one socket to another until end of file or an error, then shuts the writing side of
-/// `to` down, so that the end of the one connection is the end of the other. Neither descriptor is owned.
+/// `to` down, so that the end of the one connection is the end of the other. Neither descriptor is
+/// owned.
 class Relay {
   public:
     Relay(int from, int to, Tap tap);

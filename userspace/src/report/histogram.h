@@ -14,7 +14,8 @@ class Histogram {
   public:
     static constexpr std::size_t buckets = 24;
 
-    /// Bucket i counts durations of [2^i, 2^(i+1)) us; the first also those below 1 us, the last all above.
+    /// Bucket i counts durations of [2^i, 2^(i+1)) us; the first also those below 1 us, the last
+    /// all above.
     void add(std::chrono::nanoseconds duration);
 
     [[nodiscard]] std::uint64_t count() const { return count_; }

@@ -11,16 +11,15 @@ namespace gc {
 namespace {
 
 nlohmann::json to_json(const ClassCounts& counts) {
-    return {{"total", counts.total},           {"precopy", counts.precopy},
-            {"urgent", counts.urgent},         {"guide", counts.guide},
-            {"background", counts.background}, {"zero", counts.zero}};
+    return {{"total", counts.total}, {"precopy", counts.precopy},       {"urgent", counts.urgent},
+            {"guide", counts.guide}, {"background", counts.background}, {"zero", counts.zero}};
 }
 
 nlohmann::json to_json(const GuideReport& guide) {
-    return {{"started", guide.started},       {"load_ms", guide.load_ms},
-            {"records", guide.records},       {"pushed", guide.pushed},
-            {"dropped", guide.dropped},       {"blocked_ms", guide.blocked_ms},
-            {"ended", guide.ended},           {"reason", guide.reason}};
+    return {{"started", guide.started}, {"load_ms", guide.load_ms},
+            {"records", guide.records}, {"pushed", guide.pushed},
+            {"dropped", guide.dropped}, {"blocked_ms", guide.blocked_ms},
+            {"ended", guide.ended},     {"reason", guide.reason}};
 }
 
 std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t bytes,
@@ -51,9 +50,9 @@ nlohmann::json Report::to_json() const {
 
 std::string Report::summary() const {
     const nlohmann::json asked = demand.is_null() ? Demand{}.to_json() : demand;
-    std::string text = fmt::format("{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n",
-                                   mode == "guide" ? "guide-copy" : "post-copy", result, total_ms,
-                                   downtime_ms);
+    std::string text =
+        fmt::format("{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n",
+                    mode == "guide" ? "guide-copy" : "post-copy", result, total_ms, downtime_ms);
     if (!error.empty())
         text += fmt::format("  {}\n", error);
     text += fmt::format("  {:<12}{:>12}{:>9}{:>16}\n", "sent as", "pages", "share", "on the wire");
@@ -63,12 +62,12 @@ std::string Report::summary() const {
     text += class_row("background", pages.background, bytes.background, pages.total);
     text += class_row("total", pages.total, bytes.total, pages.total);
     text += fmt::format("  of these {} were zero pages\n", pages.zero);
-    text += fmt::format("  demand faults {}, stalled {:.1f} ms (p50 {} us, p99 {} us, p99.9 {} us)\n",
-                        asked.value("faults", 0ULL), asked.value("stall_ms", 0.0),
-                        asked.value("p50_us", 0ULL), asked.value("p99_us", 0ULL),
-                        asked.value("p999_us", 0ULL));
-    text += fmt::format("  guide: {}{}{}", guide.ended, guide.reason.empty() ? "" : ", ",
-                        guide.reason);
+    text += fmt::format(
+        "  demand faults {}, stalled {:.1f} ms (p50 {} us, p99 {} us, p99.9 {} us)\n",
+        asked.value("faults", 0ULL), asked.value("stall_ms", 0.0), asked.value("p50_us", 0ULL),
+        asked.value("p99_us", 0ULL), asked.value("p999_us", 0ULL));
+    text +=
+        fmt::format("  guide: {}{}{}", guide.ended, guide.reason.empty() ? "" : ", ", guide.reason);
     if (guide.started)
         text += fmt::format("; loaded in {:.1f} ms, {} first touches, {} pages pushed, {} lost",
                             guide.load_ms, guide.records, guide.pushed, guide.dropped);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a migration leaves behind: the JSON of `gcctl migrate --report` and the table on the terminal.
+// What a migration leaves behind: the JSON of `gcctl migrate --report` and the table on the
+// terminal.
 #pragma once
 
 #include "util/error.h"

@@ -8,19 +8,21 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, S
                                                      std::vector<GuideFeed> guide) {
     GC_TRY(Waker notices, Waker::create());
     GC_TRY(Waker wake, Waker::create());
+    GC_TRY(Waker stop, Waker::create());
     return std::unique_ptr<DataPlane>(new DataPlane(std::move(sockets), std::move(image), options,
                                                     std::move(guide), std::move(notices),
-                                                    std::move(wake)));
+                                                    std::move(wake), std::move(stop)));
 }
 
 DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
-                     std::vector<GuideFeed> guide, Waker notices, Waker wake)
+                     std::vector<GuideFeed> guide, Waker notices, Waker wake, Waker stop)
     : image_(std::move(image)), notices_(std::move(notices)), wake_(std::move(wake)),
       source_(std::move(sockets.source)),
       sender_(std::move(sockets.main), std::move(sockets.urgent), options.bandwidth, wake_),
-      relay_(source_, sender_, image_, asked_, notices_, wake_,
-             [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
-      server_(sender_, source_, image_, asked_, notices_),
+      relay_(
+          source_, sender_, image_, asked_, notices_, wake_, std::move(stop),
+          [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
+      server_(sender_, source_, image_, asked_, notices_, wake_),
       pusher_(sender_, image_, std::move(guide), options.hold_background, wake_) {}
 
 void DataPlane::start() {
@@ -51,16 +53,16 @@ void DataPlane::stop() {
     if (stopping_.exchange(true))
         return;
     pusher_.stop();
+    relay_.stop();
     sender_.shut_down();
-    source_.shut_down();
     for (std::thread& thread : threads_)
         thread.join();
     threads_.clear();
-    source_.close();
     sender_.close();
 }
 
-Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks, std::uint32_t ram_section) {
+Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
+                                     std::uint32_t ram_section) {
     if (ledger_storage_)
         return fail(ErrorKind::protocol, "the source QEMU names its RAM blocks twice");
     std::vector<Ledger::Block> wanted;

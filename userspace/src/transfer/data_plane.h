@@ -27,7 +27,7 @@ struct DataPlaneSockets {
 
 struct DataPlaneOptions {
     std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
-    std::chrono::milliseconds hold_background{0};  ///< after switch-over
+    std::chrono::milliseconds hold_background{0};  ///< once the VM runs
 };
 
 class DataPlane {
@@ -40,13 +40,19 @@ class DataPlane {
     DataPlane& operator=(const DataPlane&) = delete;
 
     void start();
-    /// Ends all threads, whatever they wait for, and closes the sockets. May be called twice.
+    /// Ends all threads, whatever they wait for, and closes the channels to the destination. May be
+    /// called twice.
     void stop();
+    /// After stop(), for a source that has switched over: see StreamRelay::drain().
+    Result<void> drain_source(std::chrono::milliseconds timeout) { return relay_.drain(timeout); }
+    /// After stop().
+    void close_source() { source_.close(); }
 
     [[nodiscard]] Notices& notices() { return notices_; }
 
     /// The guide's feeds are not used any more when this returns.
     void drop_guide() { pusher_.drop_guide(); }
+    void on_resumed() { pusher_.on_resumed(); }
     void release_background() { pusher_.release_background(); }
 
     [[nodiscard]] ClassCounts pages() const;
@@ -54,7 +60,7 @@ class DataPlane {
 
   private:
     DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
-              std::vector<GuideFeed> guide, Waker notices, Waker wake);
+              std::vector<GuideFeed> guide, Waker notices, Waker wake, Waker stop);
 
     Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t ram_section);
     /// A thread's end: an error that is not our own doing is for the control loop.

@@ -10,7 +10,8 @@
 
 namespace gc {
 
-/// The package has left. The destination loads its device state now, and pages may be asked for.
+/// The source is stopped and the package about to leave: the destination will load its device state
+/// and may then ask for pages.
 struct SwitchedOver {
     std::vector<std::byte> guide_stream;  ///< what a guide loads, see stream::guide_stream()
     std::uint32_t last_ping;              ///< its pong says that the device state was accepted

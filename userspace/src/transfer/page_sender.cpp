@@ -20,8 +20,8 @@ PageSender::PageSender(UniqueFd main, UniqueFd urgent, std::uint64_t bandwidth, 
     ::setsockopt(main_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &main_lowat, sizeof main_lowat);
 }
 
-void PageSender::begin(Ledger& ledger, const SourceImage& image, std::vector<std::size_t> image_index,
-                       std::uint32_t ram_section) {
+void PageSender::begin(Ledger& ledger, const SourceImage& image,
+                       std::vector<std::size_t> image_index, std::uint32_t ram_section) {
     ledger_ = &ledger;
     image_ = &image;
     image_index_ = std::move(image_index);
@@ -65,17 +65,20 @@ Result<std::size_t> PageSender::send(std::span<const PageRef> pages, Class as) {
     const std::lock_guard lock(main_mutex_);
     std::vector<PageRef> claimed;
     std::vector<Content> contents;
-    for (const PageRef page : pages) {
+    std::size_t done = 0;
+    for (std::size_t room = section_data; done < pages.size() && room > 0; ++done) {
+        const PageRef page = pages[done];
         if (!ledger_->claim(page.block, page.number, as))
             continue;
         claimed.push_back(page);
         contents.push_back(read(page));
+        room -= contents.back() ? page_size : 0;
     }
     if (claimed.empty())
-        return 0;
+        return done;
     GC_CHECK(write_section(claimed, contents, as));
     check_full();
-    return claimed.size();
+    return done;
 }
 
 Result<bool> PageSender::forward(PageRef page, Content content, bool asked) {
@@ -103,8 +106,8 @@ Result<void> PageSender::write_urgent(PageRef page, const Content& content) {
     return write_all(urgent_.get(), std::span(parts).first(content ? 2 : 1));
 }
 
-Result<void> PageSender::write_section(std::span<const PageRef> pages, std::span<const Content> contents,
-                                       Class as) {
+Result<void> PageSender::write_section(std::span<const PageRef> pages,
+                                       std::span<const Content> contents, Class as) {
     // All heads in one buffer that does not move, page data in between straight from the image.
     stream::Buffer heads;
     std::vector<std::size_t> cuts;

@@ -25,12 +25,17 @@ struct PageRef {
     std::uint64_t number;
 };
 
-/// Thread-safe. A page is claimed in the ledger under the lock of the channel that it is then written to,
-/// so that "the ledger is full" and both locks held means "all is written": see finish().
+/// Thread-safe. A page is claimed in the ledger under the lock of the channel that it is then
+/// written to, so that "the ledger is full" and both locks held means "all is written": see
+/// finish().
 ///
 /// Order of the locks: urgent, then main.
 class PageSender {
   public:
+    /// Page data that one section holds, in bytes: what a guide page waits for behind the
+    /// background, and an urgent page where there is no channel of its own for it.
+    static constexpr std::size_t section_data = 16 * page_size;
+
     /// A page's 4096 bytes, or nothing for a page of zeros.
     using Content = std::optional<std::span<const std::byte>>;
 
@@ -46,18 +51,21 @@ class PageSender {
     /// Writes bytes of the source's stream to main as they are. Paced.
     Result<void> relay(std::span<const std::byte> bytes);
 
-    /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page that is claimed
-    /// afterwards can overtake them. Not paced, as the VM is stopped.
+    /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page
+    /// that is claimed afterwards can overtake them. Not paced, as the VM is stopped.
     Result<void> switch_over(std::span<const std::byte> bytes);
 
-    /// Sends a page that the destination asked for, at once. @return false if it was delivered already
+    /// Sends a page that the destination asked for, at once. @return false if it was delivered
+    /// already
     Result<bool> send_urgent(PageRef page);
 
-    /// Sends those of the pages, all in blocks of the image, that are not delivered yet, in one section
-    /// on main. @return how many
+    /// Sends those of the pages, all in blocks of the image, that are not delivered yet, in one
+    /// section on main, as long as that has room for one more page's bytes.
+    /// @return how many of the pages, from the first on, are done
     Result<std::size_t> send(std::span<const PageRef> pages, Class as);
 
-    /// Sends a page whose content came in the source's stream; on the urgent channel if it was asked for.
+    /// Sends a page whose content came in the source's stream; on the urgent channel if it was
+    /// asked for.
     /// @return false if it was delivered already
     Result<bool> forward(PageRef page, Content content, bool asked);
 
@@ -78,13 +86,16 @@ class PageSender {
     [[nodiscard]] int main_fd() const { return main_.get(); }
 
     /// Bytes written for pages of a class after switch-over, framing included.
-    [[nodiscard]] std::uint64_t bytes(Class as) const { return bytes_[static_cast<std::size_t>(as)]; }
+    [[nodiscard]] std::uint64_t bytes(Class as) const {
+        return bytes_[static_cast<std::size_t>(as)];
+    }
     /// Of the pages sent after switch-over, those sent as zero markers.
     [[nodiscard]] std::uint64_t zero_pages() const { return zero_pages_; }
 
   private:
     [[nodiscard]] Content read(PageRef page) const;
-    Result<void> write_section(std::span<const PageRef> pages, std::span<const Content> contents, Class as);
+    Result<void> write_section(std::span<const PageRef> pages, std::span<const Content> contents,
+                               Class as);
     Result<void> write_urgent(PageRef page, const Content& content);
     void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);
     void check_full() const;

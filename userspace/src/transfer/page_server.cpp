@@ -16,7 +16,8 @@ Result<void> PageServer::run(const std::atomic<Ledger*>& ledger) {
         GC_TRY(const std::size_t got, read_some(sender_.main_fd(), chunk));
         if (got == 0)
             return fail(ErrorKind::io, "the destination closed the main channel");
-        buffer.insert(buffer.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(got));
+        buffer.insert(buffer.end(), chunk.begin(),
+                      chunk.begin() + static_cast<std::ptrdiff_t>(got));
         std::span<const std::byte> input(buffer);
         for (;;) {
             GC_TRY(const auto message, reader.next(input));
@@ -58,10 +59,11 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
     const std::uint64_t first = request.start / page_size;
     const std::uint64_t count = request.length / page_size;
     if (block == Ledger::no_block || first + count > ledger.blocks()[block].pages)
-        return fail(ErrorKind::protocol,
-                    "the destination asks for 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
-                    "does not have",
-                    request.length, request.start, request.block);
+        return fail(
+            ErrorKind::protocol,
+            "the destination asks for 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
+            "does not have",
+            request.length, request.start, request.block);
     const bool image = image_.find(request.block) != SourceImage::none;
     for (std::uint64_t page = first; page < first + count; ++page) {
         if (image)
@@ -69,8 +71,12 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
         else
             asked_.add({block, page});
     }
-    if (image)
+    if (image) {
+        // The destination has caught up with the guide: what that has touched since must go at
+        // once, and not only when the ring tells of it.
+        pusher_.signal();
         return {};
+    }
     stream::Buffer onward;
     stream::append_page_request(onward, request.block, request.start, request.length);
     return source_.write(onward);

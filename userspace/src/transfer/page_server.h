@@ -11,9 +11,10 @@ namespace gc {
 
 class PageServer {
   public:
-    PageServer(PageSender& sender, SourceSocket& source, const SourceImage& image, AskedPages& asked,
-               Notices& notices)
-        : sender_(sender), source_(source), image_(image), asked_(asked), notices_(notices) {}
+    PageServer(PageSender& sender, SourceSocket& source, const SourceImage& image,
+               AskedPages& asked, Notices& notices, const Waker& pusher)
+        : sender_(sender), source_(source), image_(image), asked_(asked), notices_(notices),
+          pusher_(pusher) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks
@@ -29,6 +30,7 @@ class PageServer {
     const SourceImage& image_;
     AskedPages& asked_;
     Notices& notices_;
+    const Waker& pusher_;
 };
 
 }  // namespace gc

@@ -9,19 +9,21 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Pages written at a time: what a guide page waits for behind the background, and an urgent page where there
-/// is no channel of its own for it.
-constexpr std::size_t batch = 16;
+/// Pages looked at before the guide is asked again. All of them can be zero, and take next to no
+/// room.
+constexpr std::size_t background_batch = 256;
+/// Records taken from a ring at a time: as many pages as a section holds.
+constexpr std::size_t guide_batch = PageSender::section_data / page_size;
 constexpr auto longest_wait = 100ms;
 
 }  // namespace
 
 Pusher::Pusher(PageSender& sender, const SourceImage& image, std::vector<GuideFeed> feeds,
                std::chrono::milliseconds hold_background, const Waker& wake)
-    : sender_(sender), image_(image), feeds_(std::move(feeds)), hold_(hold_background), wake_(wake) {}
+    : sender_(sender), image_(image), feeds_(std::move(feeds)), hold_(hold_background),
+      wake_(wake) {}
 
 Result<void> Pusher::run(Ledger& ledger) {
-    started_ = Clock::now();
     while (!stopping_ && !ledger.full()) {
         if (const auto rest = sender_.rest(); rest > Clock::duration::zero()) {
             wait(rest);
@@ -42,8 +44,8 @@ Result<void> Pusher::run(Ledger& ledger) {
 
 Result<bool> Pusher::push_guide(Ledger& ledger) {
     const std::lock_guard lock(feeds_mutex_);
-    std::array<capture::Record, batch> records;
-    std::array<PageRef, batch> pages;
+    std::array<capture::Record, guide_batch> records;
+    std::array<PageRef, guide_batch> pages;
     bool any = false;
     for (const GuideFeed& feed : feeds_) {
         GC_TRY(const std::size_t count, feed.source->read(records));
@@ -59,24 +61,45 @@ Result<bool> Pusher::push_guide(Ledger& ledger) {
 }
 
 Result<bool> Pusher::push_background(Ledger& ledger) {
-    std::array<PageRef, batch> pages;
-    std::size_t count = 0;
-    while (count < batch && block_ < image_.blocks().size()) {
-        const std::size_t block = ledger.find(image_.blocks()[block_].name);
-        page_ = ledger.next_missing(block, page_);
-        if (page_ >= ledger.blocks()[block].pages) {
-            ++block_;
-            page_ = 0;
-            continue;
+    for (; sweep_ != Sweep::done;
+         sweep_ = sweep_ == Sweep::data ? Sweep::zeros : Sweep::done, block_ = 0) {
+        for (; block_ < image_.blocks().size(); ++block_, page_ = 0) {
+            const std::size_t block = ledger.find(image_.blocks()[block_].name);
+            if (page_ >= ledger.blocks()[block].pages)
+                continue;
+            GC_CHECK(push_background_of(ledger, block));
+            return true;
         }
-        pages[count++] = {block, page_++};
     }
-    GC_CHECK(sender_.send(std::span(pages).first(count), Class::background));
-    return count > 0;
+    return false;
+}
+
+Result<void> Pusher::push_background_of(Ledger& ledger, std::size_t block) {
+    const std::uint64_t end = ledger.blocks()[block].pages;
+    std::array<PageRef, background_batch> pages;
+    std::size_t count = 0;
+    std::uint64_t page = page_;
+    for (std::size_t looked_at = 0; looked_at < pages.size(); ++looked_at, ++page) {
+        if (sweep_ == Sweep::data)
+            page = image_.next_data(block_, page);
+        page = ledger.next_missing(block, page);
+        if (page >= end)
+            break;
+        if (sweep_ == Sweep::zeros || image_.page(block_, page))
+            pages[count++] = {block, page};
+    }
+    page_ = page;
+    if (count == 0)
+        return {};
+    GC_TRY(const std::size_t done, sender_.send(std::span(pages).first(count), Class::background));
+    if (done < count)
+        page_ = pages[done].number;
+    return {};
 }
 
 bool Pusher::background_held() const {
-    return !released_ && Clock::now() - started_ < hold_;
+    const Clock::time_point running = running_;
+    return running == Clock::time_point{} || (!released_ && Clock::now() - running < hold_);
 }
 
 void Pusher::wait(Clock::duration longest) {
@@ -95,6 +118,11 @@ void Pusher::wait(Clock::duration longest) {
 void Pusher::drop_guide() {
     const std::lock_guard lock(feeds_mutex_);
     feeds_.clear();
+}
+
+void Pusher::on_resumed() {
+    running_ = Clock::now();
+    wake_.signal();
 }
 
 void Pusher::release_background() {

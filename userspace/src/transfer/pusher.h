@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// After switch-over: decides which page goes next on the main channel. Guide pages first, in the order of the
-// guide's touches; then the background, all that is left, in the order of addresses.
+// After switch-over: decides which page goes next on the main channel. Guide pages first, in the
+// order of the guide's touches; then the background, all that is left, in the order of addresses.
 #pragma once
 
 #include "transfer/guide_feed.h"
@@ -16,7 +16,9 @@ namespace gc {
 
 class Pusher {
   public:
-    /// @param wake readable when the thread should look again: PageSender signals it, and this object
+    /// @param hold_background how long, once the VM runs, no background is sent
+    /// @param wake readable when the thread should look again: PageSender signals it, and this
+    /// object
     Pusher(PageSender& sender, const SourceImage& image, std::vector<GuideFeed> feeds,
            std::chrono::milliseconds hold_background, const Waker& wake);
 
@@ -25,6 +27,10 @@ class Pusher {
 
     /// Blocks until the thread is no longer looking at the feeds. From any thread.
     void drop_guide();
+    /// The VM runs at the destination. The background waits for that: until then it would only be
+    /// in the way of the device state, and of the guide's loading it.
+    void on_resumed();
+    /// Ends the hold.
     void release_background();
     void stop();
 
@@ -33,11 +39,11 @@ class Pusher {
     void wait(Clock::duration longest);
 
   private:
-
     /// Sends up to a batch of pages that the guide touched. @return whether there were any
     Result<bool> push_guide(Ledger& ledger);
-    /// Sends up to a batch of what is left. @return whether there was any
+    /// Sends up to a batch of what is left. @return whether there may be more
     Result<bool> push_background(Ledger& ledger);
+    Result<void> push_background_of(Ledger& ledger, std::size_t block);
     [[nodiscard]] bool background_held() const;
 
     PageSender& sender_;
@@ -45,11 +51,14 @@ class Pusher {
     std::mutex feeds_mutex_;
     std::vector<GuideFeed> feeds_;
     std::chrono::milliseconds hold_;
-    Clock::time_point started_{};
+    std::atomic<Clock::time_point> running_{};  ///< when the VM resumed at the destination
     const Waker& wake_;
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> released_ = false;
-    std::size_t block_ = 0;  ///< of the image: where the background is
+    /// Where the background is. Pages of zeros go last: in a few bytes they are so much work for
+    /// the destination that any other page on the channel would wait long behind them.
+    enum class Sweep { data, zeros, done } sweep_ = Sweep::data;
+    std::size_t block_ = 0;  ///< of the image
     std::uint64_t page_ = 0;
 };
 

@@ -36,16 +36,26 @@ std::size_t SourceImage::find(std::string_view name) const {
 
 std::optional<std::span<const std::byte>> SourceImage::page(std::size_t block,
                                                             std::uint64_t number) const {
-    const ImageBlock& source = blocks_[block];
-    const auto at = static_cast<off_t>(source.offset + number * page_size);
-    // lseek does not disturb anybody: the open file description is our own.
-    if (const off_t data = ::lseek(source.file.get(), at, SEEK_DATA);
-        data > at || (data < 0 && errno == ENXIO))
+    if (next_data(block, number) > number)
         return std::nullopt;
     const auto bytes = maps_[block].bytes().subspan(number * page_size, page_size);
     if (all_zero(bytes))
         return std::nullopt;
     return bytes;
+}
+
+std::uint64_t SourceImage::next_data(std::size_t block, std::uint64_t number) const {
+    const ImageBlock& source = blocks_[block];
+    const std::uint64_t end = source.length / page_size;
+    if (number >= end)
+        return end;
+    // lseek does not disturb anybody: the open file description is our own.
+    const off_t data = ::lseek(source.file.get(),
+                               static_cast<off_t>(source.offset + number * page_size), SEEK_DATA);
+    if (data < 0)
+        return errno == ENXIO ? end : number;  // a file system without holes has data everywhere
+    const std::uint64_t found = (static_cast<std::uint64_t>(data) - source.offset) / page_size;
+    return std::min(found, end);
 }
 
 }  // namespace gc

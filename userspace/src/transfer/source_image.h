@@ -34,10 +34,14 @@ class SourceImage {
     [[nodiscard]] std::size_t find(std::string_view name) const;
     [[nodiscard]] const std::vector<ImageBlock>& blocks() const { return blocks_; }
 
-    /// The page's bytes, or nothing when it is all zero. A hole of the file is not touched: to read it
-    /// through the mapping would allocate it.
+    /// The page's bytes, or nothing when it is all zero. A hole of the file is not touched: to read
+    /// it through the mapping would allocate it.
     [[nodiscard]] std::optional<std::span<const std::byte>> page(std::size_t block,
                                                                  std::uint64_t number) const;
+
+    /// The first page from `number` on that is in no hole of the file; the block's end if there is
+    /// none.
+    [[nodiscard]] std::uint64_t next_data(std::size_t block, std::uint64_t number) const;
 
   private:
     std::vector<ImageBlock> blocks_;

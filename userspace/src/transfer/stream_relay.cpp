@@ -4,16 +4,17 @@
 #include "stream/command.h"
 #include "stream/package.h"
 #include "stream/return_path.h"
+#include "util/socket.h"
 
-#include <cstring>
-#include <sys/socket.h>
+#include <array>
+#include <poll.h>
 #include <thread>
 
 namespace gc {
 namespace {
 
 /// Small enough that a bandwidth limit is kept evenly, big enough for few system calls.
-constexpr std::size_t read_chunk = 64 * 1024;
+constexpr std::size_t read_chunk = std::size_t{64} * 1024;
 
 }  // namespace
 
@@ -22,32 +23,74 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
     return write_all(fd_.get(), bytes);
 }
 
-void SourceSocket::shut_down() const { ::shutdown(fd_.get(), SHUT_RDWR); }
-
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                         const AskedPages& asked, Notices& notices, const Waker& pusher,
+                         const AskedPages& asked, Notices& notices, const Waker& pusher, Waker stop,
                          OnBlocks on_blocks)
-    : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices), pusher_(pusher),
-      on_blocks_(std::move(on_blocks)) {}
+    : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
+      pusher_(pusher), stop_(std::move(stop)), on_blocks_(std::move(on_blocks)) {}
+
+Result<bool> StreamRelay::fill() {
+    const std::size_t kept = buffer_.size();
+    buffer_.resize(kept + read_chunk);
+    const auto got = read_some(source_.fd(), std::span(buffer_).subspan(kept));
+    buffer_.resize(kept + (got ? *got : 0));
+    GC_CHECK(got);
+    return *got > 0;
+}
+
+template <typename Consume> Result<void> StreamRelay::empty(Consume consume) {
+    std::span<const std::byte> input(buffer_);
+    Result<void> consumed = consume(input);
+    // Also after an error: what was taken is taken, and drain() goes on from here.
+    buffer_.erase(buffer_.begin(), buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
+    return consumed;
+}
 
 Result<void> StreamRelay::run() {
-    std::vector<std::byte> buffer;
     while (mode_ != Mode::done) {
-        const std::size_t kept = buffer.size();
-        buffer.resize(kept + read_chunk);
-        GC_TRY(const std::size_t got, read_some(source_.fd(), std::span(buffer).subspan(kept)));
-        buffer.resize(kept + got);
-        if (got == 0) {
-            if (mode_ == Mode::verbatim)
-                break;
+        std::array<pollfd, 2> waits{{{source_.fd(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
+        ::poll(waits.data(), waits.size(), -1);
+        if (waits[1].revents != 0)
+            return {};
+        GC_TRY(const bool more, fill());
+        if (!more && mode_ == Mode::verbatim)
+            return {};
+        if (!more)
             return fail(ErrorKind::io, "the source QEMU closed its migration stream");
-        }
-        std::span<const std::byte> input(buffer);
-        GC_CHECK(consume(input));
+        GC_CHECK(empty([this](auto& input) { return consume(input); }));
         GC_CHECK(flush());
-        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
     }
     return {};
+}
+
+Result<void> StreamRelay::drain(std::chrono::milliseconds timeout) {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    const auto discard = [this](std::span<const std::byte>& input) -> Result<void> {
+        while (!ended_) {
+            GC_TRY(const auto item, reader_.next(input));
+            if (!item)
+                break;
+            ended_ = std::holds_alternative<stream::EndOfFile>(*item);
+        }
+        return {};
+    };
+    GC_CHECK(empty(discard));
+    while (!ended_) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+            deadline - std::chrono::steady_clock::now());
+        GC_TRY(const bool ready,
+               wait_readable(source_.fd(), std::max(left, std::chrono::milliseconds(0))));
+        if (!ready)
+            return fail(ErrorKind::io, "the source QEMU did not end its stream within {} ms",
+                        timeout.count());
+        GC_TRY(const bool more, fill());
+        if (!more)
+            return fail(ErrorKind::io, "the source QEMU broke its stream off");
+        GC_CHECK(empty(discard));
+    }
+    stream::Buffer shut;
+    stream::append_shut(shut, 0);
+    return source_.write(shut);
 }
 
 Result<void> StreamRelay::consume(std::span<const std::byte>& input) {
@@ -110,20 +153,25 @@ Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const s
 Result<void> StreamRelay::precopy_page(std::string_view block, std::uint64_t offset,
                                        std::size_t size) {
     if (ledger_ == nullptr)
-        return fail(ErrorKind::protocol, "the source QEMU sent a page before it named its RAM blocks");
+        return fail(ErrorKind::protocol,
+                    "the source QEMU sent a page before it named its RAM blocks");
     precopy_bytes_ += size;
     return ledger_->deliver_precopy(ledger_->find(block), offset / page_size);
 }
 
-Result<void> StreamRelay::relay_command(const stream::Command& command, std::span<const std::byte> raw) {
-    // It prepares devices that take their time (VFIO); a destination older than 10.0 does not know it.
+Result<void> StreamRelay::relay_command(const stream::Command& command,
+                                        std::span<const std::byte> raw) {
+    // It prepares devices that take their time (VFIO); a destination older than 10.0 does not know
+    // it.
     if (command.code == stream::CommandCode::switchover_start)
         return {};
     if (command.code == stream::CommandCode::postcopy_ram_discard) {
         GC_TRY(const stream::Discard discard, stream::parse_discard(command.payload));
-        const std::size_t block = ledger_ == nullptr ? Ledger::no_block : ledger_->find(discard.block);
+        const std::size_t block =
+            ledger_ == nullptr ? Ledger::no_block : ledger_->find(discard.block);
         if (block == Ledger::no_block)
-            return fail(ErrorKind::protocol, "the source QEMU discards pages of the unknown RAM block '{}'",
+            return fail(ErrorKind::protocol,
+                        "the source QEMU discards pages of the unknown RAM block '{}'",
                         discard.block);
         for (const stream::PageRange& range : discard.ranges)
             GC_CHECK(ledger_->discard(block, range.first, range.count));
@@ -136,8 +184,9 @@ Result<void> StreamRelay::relay_command(const stream::Command& command, std::spa
 Result<void> StreamRelay::ensure_discard() {
     if (discarded_ || image_.blocks().empty())
         return {};
-    // Without one, QEMU 7.2 to 11 refuses RUN: loadvm_postcopy_handle_listen() in migration/savevm.c sets
-    // the state to LISTENING and then calls postcopy_ram_prepare_discard(), which sets it back to DISCARD.
+    // Without one, QEMU 7.2 to 11 refuses RUN: loadvm_postcopy_handle_listen() in
+    // migration/savevm.c sets the state to LISTENING and then calls postcopy_ram_prepare_discard(),
+    // which sets it back to DISCARD.
     const std::string& name = image_.blocks().front().name;
     const stream::PageRange first{0, 1};
     GC_CHECK(ledger_->discard(ledger_->find(name), first.first, first.count));
@@ -145,18 +194,21 @@ Result<void> StreamRelay::ensure_discard() {
     return {};
 }
 
-Result<void> StreamRelay::switch_over(const stream::Package& package, std::span<const std::byte> raw) {
+Result<void> StreamRelay::switch_over(const stream::Package& package,
+                                      std::span<const std::byte> raw) {
     if (ledger_ == nullptr)
-        return fail(ErrorKind::protocol, "the source QEMU switched over before it named its RAM blocks");
+        return fail(ErrorKind::protocol,
+                    "the source QEMU switched over before it named its RAM blocks");
     GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
     GC_CHECK(ensure_discard());
     stream::append(pending_, raw);
+    // Told before it is done: the control loop must know which pong it waits for before that can
+    // come.
+    notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
     GC_CHECK(sender_.switch_over(pending_));
     pending_.clear();
     mode_ = Mode::picking;
     pusher_.signal();
-
-    notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
     return request_what_the_image_lacks();
 }
 
@@ -165,7 +217,8 @@ Result<void> StreamRelay::switch_over(const stream::Package& package, std::span<
 Result<void> StreamRelay::request_what_the_image_lacks() {
     stream::Buffer requests;
     for (const Ledger::Block& block : ledger_->blocks()) {
-        if (image_.find(block.name) != SourceImage::none || ledger_->missing(ledger_->find(block.name)) == 0)
+        if (image_.find(block.name) != SourceImage::none ||
+            ledger_->missing(ledger_->find(block.name)) == 0)
             continue;
         // A request names at most 4 GiB; no ROM or video memory comes near that.
         const std::uint64_t length = std::min<std::uint64_t>(block.pages * page_size, 0xfffff000U);
@@ -188,12 +241,15 @@ Result<void> StreamRelay::pick_item(const stream::Item& item) {
         return pick(page->block, page->offset, page->data);
     if (const auto* zero = std::get_if<stream::RamZero>(&item))
         return pick(zero->block, zero->offset, std::nullopt);
-    if (std::holds_alternative<stream::EndOfFile>(item))
+    if (std::holds_alternative<stream::EndOfFile>(item)) {
+        ended_ = true;
         mode_ = Mode::done;
+    }
     return {};
 }
 
-Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset, PageSender::Content content) {
+Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset,
+                               PageSender::Content content) {
     if (image_.find(block) != SourceImage::none)
         return {};
     const PageRef page{ledger_->find(block), offset / page_size};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Reads the source QEMU's stream. Before switch-over all of it goes on to the destination; afterwards only
-// the pages that no shared file holds (ROMs, video memory).
+// Reads the source QEMU's stream. Before switch-over all of it goes on to the destination;
+// afterwards only the pages that no shared file holds (ROMs, video memory).
 #pragma once
 
 #include "ledger/ledger.h"
@@ -9,6 +9,7 @@
 #include "transfer/page_sender.h"
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -24,8 +25,6 @@ class SourceSocket {
 
     [[nodiscard]] int fd() const { return fd_.get(); }
     Result<void> write(std::span<const std::byte> bytes);
-    /// Makes every blocked read and write fail, for good.
-    void shut_down() const;
     /// When no thread uses it any more.
     void close() { fd_.reset(); }
 
@@ -58,12 +57,22 @@ class StreamRelay {
                                                    std::uint32_t ram_section)>;
 
     StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                const AskedPages& asked, Notices& notices, const Waker& pusher, OnBlocks on_blocks);
+                const AskedPages& asked, Notices& notices, const Waker& pusher, Waker stop,
+                OnBlocks on_blocks);
 
-    /// The thread's body: returns when nothing more is wanted of the source, or an error.
+    /// The thread's body: returns when nothing more is wanted of the source, when stop() was
+    /// called, or with an error.
     Result<void> run();
+    /// From any thread.
+    void stop() const { stop_.signal(); }
 
-    /// Page records relayed before switch-over: their bytes, and how many of them were zero markers.
+    /// After run() has returned: lets a source that has switched over end its migration in good
+    /// order, by taking the rest of its stream and telling it that all has arrived. Takes as long
+    /// as copying the rest of its memory through a socket does. Errors: io, protocol.
+    Result<void> drain(std::chrono::milliseconds timeout);
+
+    /// Page records relayed before switch-over: their bytes, and how many of them were zero
+    /// markers.
     [[nodiscard]] std::uint64_t precopy_bytes() const { return precopy_bytes_; }
     [[nodiscard]] std::uint64_t precopy_zeros() const { return precopy_zeros_; }
 
@@ -75,6 +84,10 @@ class StreamRelay {
         done,
     };
 
+    /// Reads some more of the stream. @return false at its end
+    Result<bool> fill();
+    /// Has the buffer's beginning consumed and drops what was.
+    template <typename Consume> Result<void> empty(Consume consume);
     Result<void> consume(std::span<const std::byte>& input);
     Result<void> relay_item(const stream::Item& item, std::span<const std::byte> raw);
     Result<void> pick_item(const stream::Item& item);
@@ -93,9 +106,12 @@ class StreamRelay {
     const AskedPages& asked_;
     Notices& notices_;
     const Waker& pusher_;  ///< signalled at switch-over
+    Waker stop_;
     OnBlocks on_blocks_;
     Ledger* ledger_ = nullptr;
     stream::Reader reader_;
+    std::vector<std::byte> buffer_;  ///< read, and not yet taken by the reader
+    bool ended_ = false;             ///< the source's end of file was read
     Mode mode_ = Mode::relaying;
     std::uint32_t ram_section_ = 0;
     bool discarded_ = false;

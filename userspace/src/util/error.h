@@ -9,14 +9,16 @@
 
 namespace gc {
 
-/// What kind of failure an Error is; gcctl derives its exit status from it (see README, "Exit status").
+/// What kind of failure an Error is; gcctl derives its exit status from it (see README, "Exit
+/// status").
 enum class ErrorKind {
-    usage,        ///< the command line is wrong
-    unsupported,  ///< a capability that we need is missing, or a thing is in use that we refuse by name
-    protocol,     ///< a peer (QEMU, gcctl, the kernel module) said something that it must not say
-    io,           ///< a system call failed, a connection was lost, a wait timed out
-    cancelled,    ///< the user asked for it
-    after_commit, ///< it failed after the VM was handed over: it needs its operator
+    usage,         ///< the command line is wrong
+    unsupported,   ///< a capability that we need is missing, or a thing is in use that we refuse by
+                   ///< name
+    protocol,      ///< a peer (QEMU, gcctl, the kernel module) said something that it must not say
+    io,            ///< a system call failed, a connection was lost, a wait timed out
+    cancelled,     ///< the user asked for it
+    after_commit,  ///< it failed after the VM was handed over: it needs its operator
 };
 
 struct Error {
@@ -44,11 +46,13 @@ template <typename... Args>
 /// Assigns the value of a Result, or returns its error from the enclosing function.
 #define GC_CONCAT_(a, b) a##b
 #define GC_CONCAT(a, b) GC_CONCAT_(a, b)
+// NOLINTBEGIN(bugprone-macro-parentheses): `decl` may declare, `tmp` is a name
 #define GC_TRY_IMPL_(tmp, decl, expr)                                                              \
     auto tmp = (expr);                                                                             \
     if (!tmp)                                                                                      \
         return ::gc::Unexpected(std::move(tmp).error());                                           \
     decl = std::move(*tmp)
+// NOLINTEND(bugprone-macro-parentheses)
 #define GC_TRY(decl, expr) GC_TRY_IMPL_(GC_CONCAT(gc_result_, __LINE__), decl, expr)
 /// The same for a Result<void>, or where the value is not wanted.
 #define GC_CHECK(expr)                                                                             \

@@ -15,8 +15,7 @@ Result<void> give_to(const std::string& path, pid_t pid) {
     struct stat process {};
     if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)
         return fail_errno(errno, fmt::format("look at the process {}", pid));
-    if (process.st_uid != ::geteuid() &&
-        ::chown(path.c_str(), process.st_uid, process.st_gid) != 0)
+    if (process.st_uid != ::geteuid() && ::chown(path.c_str(), process.st_uid, process.st_gid) != 0)
         return fail_errno(errno, fmt::format("give {} to the user {}", path, process.st_uid));
     return {};
 }
@@ -47,7 +46,9 @@ Result<PrivateListener> PrivateListener::make(pid_t pid) {
     return PrivateListener(std::move(directory), std::move(fd));
 }
 
-std::string PrivateListener::uri() const { return fmt::format("unix:{}/socket", directory_.path()); }
+std::string PrivateListener::uri() const {
+    return fmt::format("unix:{}/socket", directory_.path());
+}
 
 Result<UniqueFd> PrivateListener::accept(std::chrono::milliseconds timeout) {
     return accept_one(fd_.get(), timeout);

@@ -30,8 +30,8 @@ constexpr std::array<Unit, 4> time_units{{{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"mi
 template <std::size_t N>
 bool parse(std::string_view text, const std::array<Unit, N>& units, double limit, double& value) {
     double number = 0;
-    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number,
-                                               std::chars_format::fixed);
+    const auto [rest, error] =
+        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
     if (error != std::errc{} || number < 0)
         return false;
     const std::string_view suffix(rest, static_cast<std::size_t>(text.data() + text.size() - rest));

@@ -10,8 +10,8 @@
 
 namespace gc {
 
-/// Bytes per second. "800mbit", "10gbit", "100kbit" are bits per second, powers of 1000, as in tc(8);
-/// "64K", "100M", "1G" and a bare number are bytes per second, powers of 1024, as QEMU's own
+/// Bytes per second. "800mbit", "10gbit", "100kbit" are bits per second, powers of 1000, as in
+/// tc(8); "64K", "100M", "1G" and a bare number are bytes per second, powers of 1024, as QEMU's own
 /// max-bandwidth takes them. Errors: usage.
 Result<std::uint64_t> parse_rate(std::string_view text);
 

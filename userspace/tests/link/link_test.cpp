@@ -35,14 +35,18 @@ TEST_F(Link, HelloArrivesAndLeavesTheChannelsBytesAlone) {
 }
 
 TEST_F(Link, HelloOfAnotherVersionIsNamed) {
-    peer_says(R"({"guidecopy": 2, "channel": "main"})" "\n");
+    peer_says(R"({"guidecopy": 2, "channel": "main"})"
+              "\n");
     const auto hello = receive_hello(ours.get(), 1s);
     ASSERT_FALSE(hello);
     EXPECT_NE(hello.error().message.find("version 2"), std::string::npos);
 }
 
 TEST_F(Link, HelloThatIsNone) {
-    for (const char* text : {"GET / HTTP/1.1\n", "{}\n", R"({"guidecopy":1,"channel":"other"})" "\n", "[]\n"}) {
+    for (const char* text : {"GET / HTTP/1.1\n", "{}\n",
+                             R"({"guidecopy":1,"channel":"other"})"
+                             "\n",
+                             "[]\n"}) {
         peer_says(text);
         EXPECT_EQ(receive_hello(ours.get(), 1s).error().kind, ErrorKind::protocol) << text;
     }
@@ -53,12 +57,16 @@ TEST_F(Link, HelloWithoutEndIsNotReadForEver) {
     EXPECT_EQ(receive_hello(ours.get(), 1s).error().kind, ErrorKind::protocol);
 }
 
-TEST_F(Link, SilentPeerIsGivenUp) { EXPECT_EQ(receive_hello(ours.get(), 10ms).error().kind, ErrorKind::io); }
+TEST_F(Link, SilentPeerIsGivenUp) {
+    EXPECT_EQ(receive_hello(ours.get(), 10ms).error().kind, ErrorKind::io);
+}
 
 TEST_F(Link, ControlMessagesComeWholeAndInOrder) {
     Control control(std::move(ours));
     EXPECT_FALSE(control.receive(0ms).value());
-    peer_says(R"({"type":"ready","qemu":"7.2"})" "\n" R"({"type":"res)");
+    peer_says(R"({"type":"ready","qemu":"7.2"})"
+              "\n"
+              R"({"type":"res)");
     EXPECT_EQ(control.receive(1s).value()->at("qemu"), "7.2");
     EXPECT_FALSE(control.receive(0ms).value());
     peer_says("umed\"}\n");

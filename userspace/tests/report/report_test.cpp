@@ -43,8 +43,8 @@ TEST(Report, HasTheKeysOfItsSchema) {
     report.pages = {.total = 10, .precopy = 1, .urgent = 2, .guide = 3, .background = 4, .zero = 5};
     const nlohmann::json json = report.to_json();
     EXPECT_EQ(json.at("schema"), "guidecopy.report/1");
-    for (const char* key : {"result", "error", "mode", "capture", "downtime_ms", "total_ms", "pages", "bytes",
-                            "demand", "guide", "qemu", "kernel"})
+    for (const char* key : {"result", "error", "mode", "capture", "downtime_ms", "total_ms",
+                            "pages", "bytes", "demand", "guide", "qemu", "kernel"})
         EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
     EXPECT_EQ(json.at("pages").at("guide"), 3);
@@ -70,7 +70,8 @@ TEST(Summary, TellsTheClassesAndTheGuidesEnd) {
     Report report;
     report.mode = "guide";
     report.pages = {.total = 1000, .guide = 250, .background = 750};
-    report.guide = {.started = true, .pushed = 250, .ended = "died", .reason = "killed by signal 9"};
+    report.guide = {
+        .started = true, .pushed = 250, .ended = "died", .reason = "killed by signal 9"};
     const std::string text = report.summary();
     EXPECT_NE(text.find("25.0 %"), std::string::npos) << text;
     EXPECT_NE(text.find("died, killed by signal 9"), std::string::npos) << text;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The order in which pages leave, and that each leaves once: PageSender and Pusher over socket pairs and a memfd.
+// The order in which pages leave, and that each leaves once: PageSender and Pusher over socket
+// pairs and a memfd.
 #include "transfer/page_sender.h"
 #include "transfer/pusher.h"
 
@@ -58,7 +59,8 @@ Arrived drain(int fd, stream::Start start) {
         const auto got = read_some(fd, chunk);
         if (!got || *got == 0)
             return arrived;
-        buffer.insert(buffer.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(*got));
+        buffer.insert(buffer.end(), chunk.begin(),
+                      chunk.begin() + static_cast<std::ptrdiff_t>(*got));
         std::span<const std::byte> input(buffer);
         for (;;) {
             const auto item = reader.next(input);
@@ -114,9 +116,11 @@ class Sender : public testing::Test {
         stream::append_end_of_ram(opening);
         stream::append_section_footer(opening, ram_section);
         ASSERT_TRUE(sender->switch_over(opening));
-        main_reader = std::thread([this] { on_main = drain(main_end.get(), stream::Start::header); });
+        main_reader =
+            std::thread([this] { on_main = drain(main_end.get(), stream::Start::header); });
         if (with_urgent)
-            urgent_reader = std::thread([this] { on_urgent = drain(urgent_end.get(), stream::Start::records); });
+            urgent_reader = std::thread(
+                [this] { on_urgent = drain(urgent_end.get(), stream::Start::records); });
     }
 
     void finish_reading() {
@@ -158,6 +162,7 @@ TEST_F(Sender, GuidePagesComeFirstInTheirOrderThenTheRest) {
     make_sender(true);
     FakeCapture guide({40, 7, 33});
     Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    pusher.on_resumed();
     ASSERT_TRUE(pusher.run(*ledger));
     finish_reading();
     ASSERT_GE(on_main.pages.size(), 4U);
@@ -177,6 +182,7 @@ TEST_F(Sender, UrgentPagesUseTheirChannelAndAreNotSentAgain) {
     EXPECT_FALSE(sender->send_urgent({0, 50}).value()) << "a request that crossed its page";
     FakeCapture guide({50, 51});
     Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    pusher.on_resumed();
     ASSERT_TRUE(pusher.run(*ledger));
     finish_reading();
     EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
@@ -188,6 +194,7 @@ TEST_F(Sender, WithoutAPreemptChannelUrgentPagesGoOnMain) {
     make_sender(false);
     EXPECT_TRUE(sender->send_urgent({0, 9}).value());
     Pusher pusher(*sender, *image, {}, 0ms, wake);
+    pusher.on_resumed();
     ASSERT_TRUE(pusher.run(*ledger));
     finish_reading();
     EXPECT_EQ(on_main.pages.front(), 9U);
@@ -198,12 +205,28 @@ TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
     make_sender(true);
     FakeCapture guide({3});
     Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 1h, wake);
+    pusher.on_resumed();
     std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
     while (ledger->delivered(Class::guide) == 0)
         std::this_thread::sleep_for(1ms);
     std::this_thread::sleep_for(20ms);
     EXPECT_EQ(ledger->delivered(Class::background), 0U);
     pusher.release_background();
+    pushing.join();
+    finish_reading();
+    EXPECT_TRUE(on_main.ended);
+}
+
+TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
+    make_sender(true);
+    FakeCapture guide({3});
+    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
+    while (ledger->delivered(Class::guide) == 0)
+        std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(ledger->delivered(Class::background), 0U);
+    pusher.on_resumed();
     pushing.join();
     finish_reading();
     EXPECT_TRUE(on_main.ended);
@@ -222,6 +245,7 @@ TEST_F(Sender, AGuideThatTouchesBeyondTheBlockIsNotFollowed) {
     make_sender(true);
     FakeCapture guide({ram_pages, ram_pages + 7, 5});
     Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    pusher.on_resumed();
     ASSERT_TRUE(pusher.run(*ledger));
     finish_reading();
     EXPECT_EQ(on_main.pages.front(), 5U);

@@ -58,7 +58,8 @@ TEST(PrivateListener, LeavesNothingBehind) {
         PrivateListener listener = PrivateListener::make(::getpid()).value();
         path = listener.uri().substr(5);
         EXPECT_TRUE(std::filesystem::exists(path));
-        const auto mode = std::filesystem::status(std::filesystem::path(path).parent_path()).permissions();
+        const auto mode =
+            std::filesystem::status(std::filesystem::path(path).parent_path()).permissions();
         EXPECT_EQ(mode, std::filesystem::perms::owner_all);
         const UniqueFd peer = unix_connect(path, 1s).value();
         EXPECT_TRUE(listener.accept(1s));

@@ -22,11 +22,13 @@ TEST(ParseRate, BitsInPowersOf1000AsTc) {
 }
 
 TEST(ParseRate, RefusesWhatIsNoRate) {
-    for (const char* text : {"", "fast", "10X", "-1", "0", "10 M", "M", "1e400", "99999999999999G", "nan"}) {
+    for (const char* text :
+         {"", "fast", "10X", "-1", "0", "10 M", "M", "1e400", "99999999999999G", "nan"}) {
         const auto rate = parse_rate(text);
         ASSERT_FALSE(rate) << text;
         EXPECT_EQ(rate.error().kind, ErrorKind::usage);
-        EXPECT_NE(rate.error().message.find("800mbit"), std::string::npos) << "says what was expected";
+        EXPECT_NE(rate.error().message.find("800mbit"), std::string::npos)
+            << "says what was expected";
     }
 }
 
