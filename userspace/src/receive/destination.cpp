@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 // The main loop may itself wait for a page that is still on its way.
 constexpr auto patient = 120s;
-constexpr auto end_timeout = 3s;
+constexpr auto end_timeout = 2s;
 
 /// A manager may have made the socket for QEMU; then the peer is the manager, and nobody to be
 /// killed.

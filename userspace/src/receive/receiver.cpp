@@ -193,24 +193,27 @@ Result<void> Receiver::on_qmp() {
         if ((*event)->name == "RESUME" && committed_)
             tell_resumed("the VM runs here");
         if ((*event)->name == "MIGRATION")
-            GC_CHECK(check_status());
+            GC_CHECK(on_status((*event)->data.value("status", "")));
     }
 }
 
-Result<void> Receiver::check_status() {
-    auto status = qmp::query_migrate(destination_.qmp());
-    if (!status)
-        return committed_ ? lost_after_commit(status.error()) : lost_before_commit(status.error());
-    if (status->failed()) {
-        const Error error{ErrorKind::unsupported, fmt::format("the destination QEMU says '{}' {}",
-                                                              status->status, status->error)};
+Result<void> Receiver::on_status(const std::string& status) {
+    // Not asked for more: QEMU's main loop may be waiting for a page, and we must go on meanwhile.
+    if (status == "failed" || status == "cancelled") {
+        const Error error{
+            ErrorKind::unsupported,
+            fmt::format("the destination QEMU's migration was {}; its own output says why",
+                        status)};
         return committed_ ? lost_after_commit(error) : lost_before_commit(error);
     }
-    if (status->status == "postcopy-paused")
-        return lost_after_commit(Error{
-            ErrorKind::io, "the connection to the source broke; the VM's missing pages are at "
-                           "the source, do not end the source QEMU"});
-    completed_ = status->completed();
+    if (status == "postcopy-paused")
+        return committed_
+                   ? lost_after_commit(
+                         Error{ErrorKind::io,
+                               "the connection to the source broke; the VM's missing pages are at "
+                               "the source, do not end the source QEMU"})
+                   : lost_before_commit(Error{ErrorKind::io, "the connection to the source broke"});
+    completed_ = status == "completed";
     return {};
 }
 

@@ -30,7 +30,7 @@ class Receiver {
     Result<void> loop();
     Result<void> on_control();
     Result<void> on_qmp();
-    Result<void> check_status();
+    Result<void> on_status(const std::string& status);
     void tell_resumed(std::string_view text);
     Result<void> commit(bool run);
     Unexpected lost_before_commit(Error error);
