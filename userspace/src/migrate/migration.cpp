@@ -341,8 +341,9 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
     report_.guide.dropped = totals.dropped;
     report_.guide.blocked_ms = in_ms(totals.blocked);
     guide_.reset();
-    progress_.detail("guide-ended", {{"how", how}, {"reason", reason}},
-                     fmt::format("the guide ended: {} {}", how, reason));
+    progress_.detail(
+        "guide-ended", {{"how", how}, {"reason", reason}},
+        fmt::format("the guide ended: {}{}{}", how, reason.empty() ? "" : ": ", reason));
     if (how == "died" || how == "diverged")
         progress_.warning(fmt::format("the guide {}: {}; going on without it", how, reason));
 }
