@@ -130,16 +130,17 @@ Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
 namespace {
 
 /// One step towards a source that is idle. @return whether it is
-Result<bool> end_migration(qmp::Client& source, const std::string& status, milliseconds timeout) {
-    if (status == "none" || status == "completed" || status == "failed" || status == "cancelled")
+Result<bool> end_migration(qmp::Client& source, const qmp::MigrationStatus& migration,
+                           milliseconds timeout) {
+    if (migration.idle())
         return true;
-    if (status == "postcopy-paused") {
+    if (migration.status == "postcopy-paused") {
         GC_CHECK(end_as_received(source, timeout));
         return true;
     }
     // In post-copy the closed socket leads to postcopy-paused; what is being cancelled needs time
     // only.
-    if (!status.starts_with("postcopy") && status != "cancelling")
+    if (!migration.status.starts_with("postcopy") && migration.status != "cancelling")
         (void)qmp::migrate_cancel(source);
     return false;
 }
@@ -150,7 +151,7 @@ Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout)
     const auto deadline = steady_clock::now() + timeout;
     for (;;) {
         GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(source));
-        GC_TRY(const bool idle, end_migration(source, migration.status, timeout));
+        GC_TRY(const bool idle, end_migration(source, migration, timeout));
         if (idle) {
             GC_TRY(const qmp::RunState state, qmp::query_status(source));
             if (!was_running || state.running)

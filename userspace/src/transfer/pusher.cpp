@@ -79,14 +79,14 @@ Result<void> Pusher::push_background_of(Ledger& ledger, std::size_t block) {
     std::array<PageRef, background_batch> pages;
     std::size_t count = 0;
     std::uint64_t page = page_;
-    for (std::size_t looked_at = 0; looked_at < pages.size(); ++looked_at, ++page) {
-        if (sweep_ == Sweep::data)
-            page = image_.next_data(block_, page);
+    for (std::size_t looked_at = 0; looked_at < pages.size(); ++looked_at) {
         page = ledger.next_missing(block, page);
         if (page >= end)
             break;
         if (sweep_ == Sweep::zeros || image_.page(block_, page))
-            pages[count++] = {block, page};
+            pages[count++] = {block, page++};
+        else
+            page = image_.next_data(block_, page + 1);
     }
     page_ = page;
     if (count == 0)

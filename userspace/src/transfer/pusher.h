@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // After switch-over: decides which page goes next on the main channel. Guide pages first, in the
-// order of the guide's touches; then the background, all that is left, in the order of addresses.
+// order of the guide's touches; then the background, all that is left: data, then zeros, each in
+// the order of addresses.
 #pragma once
 
 #include "transfer/guide_feed.h"

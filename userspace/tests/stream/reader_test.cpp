@@ -16,17 +16,7 @@ using testing::HasSubstr;
 
 /// All items of a stream, or the error that ends it. Items' views are into the stream.
 Result<std::vector<Item>> read_all(std::span<const std::byte> stream, Start start = Start::header) {
-    Reader reader(start);
-    std::vector<Item> items;
-    for (;;) {
-        GC_TRY(auto item, reader.next(stream));
-        if (!item)
-            break;
-        items.push_back(std::move(*item));
-    }
-    if (!stream.empty())
-        return fail(ErrorKind::io, "incomplete: {} bytes are left", stream.size());
-    return items;
+    return samples::read_all<Item>(Reader(start), stream);
 }
 
 template <typename T> std::vector<T> only(const std::vector<Item>& items) {

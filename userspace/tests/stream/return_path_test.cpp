@@ -14,17 +14,7 @@ using samples::concat;
 using testing::HasSubstr;
 
 Result<std::vector<ReturnMessage>> read_all(std::span<const std::byte> input) {
-    ReturnPathReader reader;
-    std::vector<ReturnMessage> messages;
-    for (;;) {
-        GC_TRY(auto message, reader.next(input));
-        if (!message)
-            break;
-        messages.push_back(std::move(*message));
-    }
-    if (!input.empty())
-        return fail(ErrorKind::io, "incomplete: {} bytes are left", input.size());
-    return messages;
+    return samples::read_all<ReturnMessage>(ReturnPathReader(), input);
 }
 
 Buffer message(int type, const Buffer& payload) {

@@ -5,7 +5,9 @@
 #include "stream/reader.h"
 #include "stream/writer.h"
 
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gc::stream::samples {
@@ -37,6 +39,22 @@ Buffer command(CommandCode code, const Buffer& payload = {});
 Buffer package(std::initializer_list<std::uint32_t> pings);
 /// A whole post-copy, with every kind of item that one has, and 18 pages.
 Buffer postcopy();
+
+/// All that the reader finds in the input, or the error that ends it. Views in it are into the
+/// input.
+template <typename Found, typename From>
+Result<std::vector<Found>> read_all(From reader, std::span<const std::byte> input) {
+    std::vector<Found> found;
+    for (;;) {
+        GC_TRY(auto next, reader.next(input));
+        if (!next)
+            break;
+        found.push_back(std::move(*next));
+    }
+    if (!input.empty())
+        return fail(ErrorKind::io, "incomplete: {} bytes are left", input.size());
+    return found;
+}
 
 /// Appends the item as it stood in the stream.
 void encode(Buffer& out, const Item& item);

@@ -130,6 +130,19 @@ class Sender : public testing::Test {
                 reader->join();
     }
 
+    /// Whatever the guide touched is sent, and no background until `event`; then all.
+    void expect_background_waits_for(Pusher& pusher, void (Pusher::*event)()) {
+        std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
+        while (ledger->delivered(Class::guide) == 0)
+            std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(20ms);
+        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        (pusher.*event)();
+        pushing.join();
+        finish_reading();
+        EXPECT_TRUE(on_main.ended);
+    }
+
     static UniqueFd pair(UniqueFd& other) {
         std::array<int, 2> ends{};
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
@@ -206,30 +219,14 @@ TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
     FakeCapture guide({3});
     Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 1h, wake);
     pusher.on_resumed();
-    std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
-    while (ledger->delivered(Class::guide) == 0)
-        std::this_thread::sleep_for(1ms);
-    std::this_thread::sleep_for(20ms);
-    EXPECT_EQ(ledger->delivered(Class::background), 0U);
-    pusher.release_background();
-    pushing.join();
-    finish_reading();
-    EXPECT_TRUE(on_main.ended);
+    expect_background_waits_for(pusher, &Pusher::release_background);
 }
 
 TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
     make_sender(true);
     FakeCapture guide({3});
     Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
-    while (ledger->delivered(Class::guide) == 0)
-        std::this_thread::sleep_for(1ms);
-    std::this_thread::sleep_for(20ms);
-    EXPECT_EQ(ledger->delivered(Class::background), 0U);
-    pusher.on_resumed();
-    pushing.join();
-    finish_reading();
-    EXPECT_TRUE(on_main.ended);
+    expect_background_waits_for(pusher, &Pusher::on_resumed);
 }
 
 TEST_F(Sender, TheEndIsRefusedWhileAPageIsMissing) {
