@@ -5,9 +5,9 @@
 #include "qmp/monitor_text.h"
 #include "stream/reader.h"
 #include "stream/return_path.h"
+#include "transfer/read_to_end.h"
 #include "util/private_socket.h"
 
-#include <array>
 #include <map>
 #include <thread>
 
@@ -77,30 +77,14 @@ Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>
                               steady_clock::time_point deadline) {
     stream::Reader reader(stream::Start::entry);
     std::vector<std::byte> buffer;
-    for (;;) {
-        std::span<const std::byte> input(buffer);
-        GC_TRY(const auto item, reader.next(input));
-        if (item) {
-            if (std::holds_alternative<stream::EndOfFile>(*item))
-                break;
-            if (const auto* command = std::get_if<stream::Command>(&*item)) {
-                GC_TRY(const stream::Buffer reply, answer(*command, pages));
-                GC_CHECK(write_all(fd, reply));
-            }
-            buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
-            continue;
-        }
-        const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
-        GC_TRY(const bool ready, wait_readable(fd, std::max(left, milliseconds(0))));
-        if (!ready)
-            return fail(ErrorKind::io, "the source QEMU did not end its migration in time");
-        std::array<std::byte, 4096> chunk;
-        GC_TRY(const std::size_t got, read_some(fd, chunk));
-        if (got == 0)
-            return fail(ErrorKind::io, "the source QEMU broke off the end of its migration");
-        buffer.insert(buffer.end(), chunk.begin(),
-                      chunk.begin() + static_cast<std::ptrdiff_t>(got));
-    }
+    GC_CHECK(
+        read_to_end(fd, reader, buffer, deadline, [&](const stream::Item& item) -> Result<void> {
+            const auto* command = std::get_if<stream::Command>(&item);
+            if (command == nullptr)
+                return {};
+            GC_TRY(const stream::Buffer reply, answer(*command, pages));
+            return write_all(fd, reply);
+        }));
     stream::Buffer shut;
     stream::append_shut(shut, 0);
     return write_all(fd, shut);

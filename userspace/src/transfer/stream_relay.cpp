@@ -4,7 +4,7 @@
 #include "stream/command.h"
 #include "stream/package.h"
 #include "stream/return_path.h"
-#include "util/socket.h"
+#include "transfer/read_to_end.h"
 
 #include <array>
 #include <poll.h>
@@ -29,65 +29,36 @@ StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceI
     : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
       pusher_(pusher), stop_(std::move(stop)), on_blocks_(std::move(on_blocks)) {}
 
-Result<bool> StreamRelay::fill() {
-    const std::size_t kept = buffer_.size();
-    buffer_.resize(kept + read_chunk);
-    const auto got = read_some(source_.fd(), std::span(buffer_).subspan(kept));
-    buffer_.resize(kept + (got ? *got : 0));
-    GC_CHECK(got);
-    return *got > 0;
-}
-
-template <typename Consume> Result<void> StreamRelay::empty(Consume consume) {
-    std::span<const std::byte> input(buffer_);
-    Result<void> consumed = consume(input);
-    // Also after an error: what was taken is taken, and drain() goes on from here.
-    buffer_.erase(buffer_.begin(), buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
-    return consumed;
-}
-
 Result<void> StreamRelay::run() {
     while (mode_ != Mode::done) {
         std::array<pollfd, 2> waits{{{source_.fd(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
         ::poll(waits.data(), waits.size(), -1);
         if (waits[1].revents != 0)
             return {};
-        GC_TRY(const bool more, fill());
-        if (!more && mode_ == Mode::verbatim)
+        const std::size_t kept = buffer_.size();
+        buffer_.resize(kept + read_chunk);
+        const auto got = read_some(source_.fd(), std::span(buffer_).subspan(kept));
+        buffer_.resize(kept + (got ? *got : 0));
+        GC_CHECK(got);
+        if (*got == 0 && mode_ == Mode::verbatim)
             return {};
-        if (!more)
+        if (*got == 0)
             return fail(ErrorKind::io, "the source QEMU closed its migration stream");
-        GC_CHECK(empty([this](auto& input) { return consume(input); }));
+        std::span<const std::byte> input(buffer_);
+        const Result<void> consumed = consume(input);
+        // Also after an error: what was taken is taken, and drain() goes on from here.
+        buffer_.erase(buffer_.begin(), buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
+        GC_CHECK(consumed);
         GC_CHECK(flush());
     }
     return {};
 }
 
 Result<void> StreamRelay::drain(std::chrono::milliseconds timeout) {
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
-    const auto discard = [this](std::span<const std::byte>& input) -> Result<void> {
-        while (!ended_) {
-            GC_TRY(const auto item, reader_.next(input));
-            if (!item)
-                break;
-            ended_ = std::holds_alternative<stream::EndOfFile>(*item);
-        }
-        return {};
-    };
-    GC_CHECK(empty(discard));
-    while (!ended_) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        GC_TRY(const bool ready,
-               wait_readable(source_.fd(), std::max(left, std::chrono::milliseconds(0))));
-        if (!ready)
-            return fail(ErrorKind::io, "the source QEMU did not end its stream within {} ms",
-                        timeout.count());
-        GC_TRY(const bool more, fill());
-        if (!more)
-            return fail(ErrorKind::io, "the source QEMU broke its stream off");
-        GC_CHECK(empty(discard));
-    }
+    if (!ended_)
+        GC_CHECK(read_to_end(source_.fd(), reader_, buffer_,
+                             std::chrono::steady_clock::now() + timeout,
+                             [](const auto&) { return Result<void>{}; }));
     stream::Buffer shut;
     stream::append_shut(shut, 0);
     return source_.write(shut);

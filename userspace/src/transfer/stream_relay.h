@@ -84,10 +84,6 @@ class StreamRelay {
         done,
     };
 
-    /// Reads some more of the stream. @return false at its end
-    Result<bool> fill();
-    /// Has the buffer's beginning consumed and drops what was.
-    template <typename Consume> Result<void> empty(Consume consume);
     Result<void> consume(std::span<const std::byte>& input);
     Result<void> relay_item(const stream::Item& item, std::span<const std::byte> raw);
     Result<void> pick_item(const stream::Item& item);

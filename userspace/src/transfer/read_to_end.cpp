@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/read_to_end.h"
+
+#include "util/socket.h"
+
+#include <algorithm>
+
+namespace gc {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t read_chunk = std::size_t{64} * 1024;
+
+/// @return whether the stream's end was among what the buffer has
+Result<bool> take_items(stream::Reader& reader, std::vector<std::byte>& buffer,
+                        const std::function<Result<void>(const stream::Item&)>& on_item) {
+    std::span<const std::byte> input(buffer);
+    for (;;) {
+        GC_TRY(const auto item, reader.next(input));
+        if (!item)
+            break;
+        if (std::holds_alternative<stream::EndOfFile>(*item))
+            return true;
+        GC_CHECK(on_item(*item));
+    }
+    buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+    return false;
+}
+
+}  // namespace
+
+Result<void> read_to_end(int fd, stream::Reader& reader, std::vector<std::byte>& buffer,
+                         std::chrono::steady_clock::time_point deadline,
+                         const std::function<Result<void>(const stream::Item&)>& on_item) {
+    for (;;) {
+        GC_TRY(const bool ended, take_items(reader, buffer, on_item));
+        if (ended)
+            return {};
+        const auto left =
+            std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+        GC_TRY(const bool ready, wait_readable(fd, std::max(left, milliseconds(0))));
+        if (!ready)
+            return fail(ErrorKind::io, "the source QEMU did not end its stream in time");
+        const std::size_t kept = buffer.size();
+        buffer.resize(kept + read_chunk);
+        GC_TRY(const std::size_t got, read_some(fd, std::span(buffer).subspan(kept)));
+        buffer.resize(kept + got);
+        if (got == 0)
+            return fail(ErrorKind::io, "the source QEMU broke its stream off");
+    }
+}
+
+}  // namespace gc
