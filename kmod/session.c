@@ -160,8 +160,9 @@ static __always_inline void gc_session_record(struct gc_session *session, struct
 	record->time_ns = ktime_get_ns();
 	record->tid = task_pid_nr(current);
 	record->kind = kind;
+	record->order = 0;
+	record->vcpu = GC_NO_VCPU;
 	record->reserved = 0;
-	record->reserved2 = 0;
 	session->records++;
 	trace_guidecopy_record(session->id, page, kind);
 }
