@@ -5,17 +5,25 @@
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/shmem_fs.h>
+
+#include <guidecopy.h>
 
 #include "backing.h"
 #include "compat.h"
 
-/* 16 TiB; the bitmap of touched pages then takes 512 MiB. */
-#define GC_MAX_PAGES BIT_ULL(32)
+static int gc_backing_check_range(u64 offset, u64 length)
+{
+	if (!length || !PAGE_ALIGNED(length) || !PAGE_ALIGNED(offset))
+		return -EINVAL;
+	return length >> PAGE_SHIFT >= GC_MAX_PAGES ? -EFBIG : 0;
+}
 
-static int gc_backing_check(struct file *file, u64 offset, u64 length)
+static int gc_backing_check_file(struct file *file, u64 offset, u64 length)
 {
 	struct inode *inode = file_inode(file);
 	u64 end;
+	int err;
 
 	if (!(file->f_mode & FMODE_READ))
 		return -EBADF;
@@ -24,38 +32,76 @@ static int gc_backing_check(struct file *file, u64 offset, u64 length)
 	/* shmem_mapping() is exported since 6.10 only. */
 	if (inode->i_sb->s_magic != TMPFS_MAGIC || !S_ISREG(inode->i_mode))
 		return -ENODEV;
-	if (!length || !PAGE_ALIGNED(length) || !PAGE_ALIGNED(offset))
-		return -EINVAL;
-	if (length >> PAGE_SHIFT >= GC_MAX_PAGES)
-		return -EFBIG;
-	if (check_add_overflow(offset, length, &end) || end > i_size_read(inode))
-		return -ERANGE;
-	return 0;
+	err = gc_backing_check_range(offset, length);
+	if (err)
+		return err;
+	return check_add_overflow(offset, length, &end) || end > i_size_read(inode) ? -ERANGE : 0;
 }
 
-int gc_backing_init(struct gc_backing *backing, int fd, u64 offset, u64 length)
+static int gc_backing_init_file(struct gc_backing *backing, int fd, u64 offset, u64 length)
 {
 	struct file *file = fget(fd);
 	int err;
 
 	if (!file)
 		return -EBADF;
-	err = gc_backing_check(file, offset, length);
+	err = gc_backing_check_file(file, offset, length);
 	if (err) {
 		fput(file);
 		return err;
 	}
-	*backing = (struct gc_backing){
-		.file = file,
-		.first = offset >> PAGE_SHIFT,
-		.pages = length >> PAGE_SHIFT,
-	};
+	backing->file = file;
+	backing->first = offset >> PAGE_SHIFT;
 	return 0;
+}
+
+static int gc_backing_init_process(struct gc_backing *backing, pid_t pid, u64 address, u64 length)
+{
+	int err = gc_backing_check_range(address, length);
+
+	if (err)
+		return err;
+	err = gc_process_init(&backing->process, pid, address, length);
+	if (err)
+		return err;
+	err = gc_pageset_init(&backing->copied, length >> PAGE_SHIFT);
+	if (err)
+		goto destroy_process;
+	/* NORESERVE: what may never be copied is not to be set aside. */
+	backing->file = shmem_file_setup("guidecopy", length, VM_NORESERVE);
+	err = PTR_ERR_OR_ZERO(backing->file);
+	if (err)
+		goto destroy_copied;
+	return 0;
+
+destroy_copied:
+	gc_pageset_destroy(&backing->copied);
+destroy_process:
+	gc_process_destroy(&backing->process);
+	return err;
+}
+
+int gc_backing_init(struct gc_backing *backing, const struct gc_session_create *arg)
+{
+	bool process = arg->flags & GC_SESSION_PROCESS;
+
+	*backing = (struct gc_backing){ .pages = arg->length >> PAGE_SHIFT };
+	init_rwsem(&backing->forget);
+	spin_lock_init(&backing->lock);
+	if (process ? arg->backing_fd != -1 || arg->pid <= 0 : arg->pid)
+		return -EINVAL;
+	if (process)
+		return gc_backing_init_process(backing, arg->pid, arg->backing_offset, arg->length);
+	return gc_backing_init_file(backing, arg->backing_fd, arg->backing_offset, arg->length);
 }
 
 void gc_backing_destroy(struct gc_backing *backing)
 {
 	fput(backing->file);
+	if (gc_backing_copies(backing)) {
+		gc_pageset_destroy(&backing->copied);
+		gc_process_destroy(&backing->process);
+	}
 }
 
 int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma)
@@ -94,7 +140,7 @@ static int gc_backing_fill_pmd(struct vm_fault *vmf)
 				   NULL, NULL);
 }
 
-vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf)
+static vm_fault_t gc_backing_fault_file(struct gc_backing *backing, struct vm_fault *vmf)
 {
 	vm_fault_t ret;
 
@@ -119,9 +165,84 @@ vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf)
 	return ret;
 }
 
-void gc_backing_unmap(struct gc_backing *backing, u64 first, u64 count)
+vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf)
+{
+	vm_fault_t ret;
+
+	if (!gc_backing_copies(backing))
+		return gc_backing_fault_file(backing, vmf);
+	/* From the test until the page is locked no copy may go away: the file would give zeros. */
+	down_read(&backing->forget);
+	if (gc_backing_needs_copy(backing, gc_backing_index(backing, vmf)))
+		ret = VM_FAULT_NOPAGE;
+	else
+		ret = gc_backing_fault_file(backing, vmf);
+	up_read(&backing->forget);
+	return ret;
+}
+
+static int gc_backing_install(struct gc_backing *backing, u64 index, struct page *content)
+{
+	struct page *page = shmem_read_mapping_page(backing->file->f_mapping, index);
+
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	lock_page(page);
+	if (gc_backing_needs_copy(backing, index)) {
+		/* A page that shmem made is zeros. */
+		if (content)
+			copy_highpage(page, content);
+		set_page_dirty(page);
+		spin_lock(&backing->lock);
+		gc_pageset_set(&backing->copied, index, 1);
+		spin_unlock(&backing->lock);
+	}
+	unlock_page(page);
+	put_page(page);
+	return 0;
+}
+
+int gc_backing_copy(struct gc_backing *backing, u64 index, bool locked)
+{
+	struct page *content;
+	int err;
+
+	/* First, and without any lock of ours: it takes the mmap lock of the process. */
+	err = gc_process_get_page(&backing->process, index, locked, &content);
+	if (err)
+		return err;
+	down_read(&backing->forget);
+	err = gc_backing_install(backing, index, content);
+	up_read(&backing->forget);
+	if (content)
+		put_page(content);
+	return err;
+}
+
+static void gc_backing_unmap_file(struct gc_backing *backing, u64 first, u64 count)
 {
 	unmap_mapping_range(backing->file->f_mapping,
 			    (loff_t)(backing->first + first) << PAGE_SHIFT,
 			    (loff_t)count << PAGE_SHIFT, 0);
+}
+
+void gc_backing_unmap(struct gc_backing *backing, u64 first, u64 count)
+{
+	if (!gc_backing_copies(backing)) {
+		gc_backing_unmap_file(backing, first, count);
+		return;
+	}
+	down_write(&backing->forget);
+	spin_lock(&backing->lock);
+	gc_pageset_clear(&backing->copied, first, count);
+	spin_unlock(&backing->lock);
+	gc_backing_unmap_file(backing, first, count);
+	shmem_truncate_range(file_inode(backing->file), (loff_t)first << PAGE_SHIFT,
+			     ((loff_t)(first + count) << PAGE_SHIFT) - 1);
+	up_write(&backing->forget);
+}
+
+u64 gc_backing_copied(struct gc_backing *backing)
+{
+	return gc_backing_copies(backing) ? READ_ONCE(backing->copied.set) : 0;
 }

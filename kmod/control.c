@@ -5,11 +5,14 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "compat.h"
 #include "control.h"
+#include "ioctl.h"
 #include "node.h"
+#include "track.h"
 
 static unsigned int max_ring_entries = 1U << 20;
 module_param(max_ring_entries, uint, 0644);
@@ -17,136 +20,129 @@ MODULE_PARM_DESC(max_ring_entries, "largest ring that a session may ask for, in 
 
 /* One open file. */
 struct gc_control {
-	struct mutex create_lock; /* one GC_IOC_SESSION_CREATE at a time */
-	struct gc_node *node; /* set once, by release; read by acquire, without a lock */
+	struct mutex create_lock; /* one creation at a time */
+	struct gc_capture *capture; /* set once, by release; read by acquire, without a lock */
 };
 
-static struct gc_node *gc_control_node(struct gc_control *control)
+static struct gc_capture *gc_control_capture(struct gc_control *control)
 {
-	/* Pairs with the release in gc_ioctl_session_create(). */
-	return smp_load_acquire(&control->node);
+	/* Pairs with the release in gc_control_create(). */
+	return smp_load_acquire(&control->capture);
 }
 
 /* ioctls */
 
-static long gc_ioctl_session_create(struct gc_control *control, void *argument)
+static struct gc_capture *gc_create_session(union gc_ioctl_argument *arg)
 {
-	struct gc_session_create *arg = argument;
-	struct gc_node *node;
+	if (arg->session_create.ring_entries > READ_ONCE(max_ring_entries))
+		return ERR_PTR(-ENOBUFS);
+	return gc_node_create(&arg->session_create);
+}
+
+static struct gc_capture *gc_create_track(union gc_ioctl_argument *arg)
+{
+	const struct gc_track_create *create = &arg->track_create;
+	struct gc_capture *capture;
+	struct gc_range *ranges;
+
+	if (!create->range_count || create->range_count > GC_TRACK_MAX_RANGES)
+		return ERR_PTR(-EINVAL);
+	ranges = memdup_user(u64_to_user_ptr(create->ranges),
+			     create->range_count * sizeof(*ranges));
+	if (IS_ERR(ranges))
+		return ERR_CAST(ranges);
+	capture = gc_track_create(create, ranges);
+	kfree(ranges);
+	return capture;
+}
+
+static long gc_control_create(struct gc_control *control, union gc_ioctl_argument *arg,
+			      struct gc_capture *(*create)(union gc_ioctl_argument *arg))
+{
+	struct gc_capture *capture;
 	long ret = -EBUSY;
 
-	if (arg->ring_entries > READ_ONCE(max_ring_entries))
-		return -ENOBUFS;
 	mutex_lock(&control->create_lock);
-	if (control->node)
+	if (control->capture)
 		goto unlock;
-	node = gc_node_create(arg);
-	ret = PTR_ERR_OR_ZERO(node);
+	capture = create(arg);
+	ret = PTR_ERR_OR_ZERO(capture);
 	if (ret)
 		goto unlock;
-	snprintf(arg->node, sizeof(arg->node), "/dev/%s", dev_name(&node->dev));
-	/* Pairs with the acquire in gc_control_node(). */
-	smp_store_release(&control->node, node);
+	/* Pairs with the acquire in gc_control_capture(). */
+	smp_store_release(&control->capture, capture);
 unlock:
 	mutex_unlock(&control->create_lock);
 	return ret;
 }
 
-static long gc_ioctl_rearm(struct gc_control *control, void *argument)
+static long gc_capture_rearm(struct gc_capture *capture, const struct gc_rearm *arg)
 {
-	const struct gc_rearm *arg = argument;
+	int err = gc_capture_check(capture, arg->first, arg->count);
 
-	return gc_node_rearm(gc_control_node(control), arg->first, arg->count);
+	return err ?: capture->ops->rearm(capture, arg->first, arg->count);
 }
 
-static long gc_ioctl_kick(struct gc_control *control, void *argument)
+static long gc_capture_scan(struct gc_capture *capture, struct gc_scan *arg)
 {
-	gc_session_kick(gc_control_node(control)->session);
+	int err;
+
+	if (!capture->ops->scan)
+		return -ENOTTY;
+	err = gc_capture_check(capture, arg->first, arg->count);
+	return err ?: capture->ops->scan(capture, arg);
+}
+
+static long gc_capture_stats(struct gc_capture *capture, struct gc_stats *arg)
+{
+	gc_session_stats(capture->session, arg);
+	capture->ops->stats(capture, arg);
 	return 0;
 }
 
-static long gc_ioctl_stats(struct gc_control *control, void *argument)
+static long gc_control_run(struct gc_control *control, unsigned int cmd,
+			   union gc_ioctl_argument *arg)
 {
-	gc_session_stats(gc_control_node(control)->session, argument);
-	return 0;
-}
+	struct gc_capture *capture;
 
-/* What every argument begins with. */
-struct gc_ioctl_header {
-	__u32 size;
-	__u32 flags;
-};
+	switch (cmd) {
+	case GC_IOC_SESSION_CREATE:
+		return gc_control_create(control, arg, gc_create_session);
+	case GC_IOC_TRACK_CREATE:
+		return gc_control_create(control, arg, gc_create_track);
+	}
 
-struct gc_ioctl_op {
-	size_t size; /* of the argument */
-	size_t min_size; /* of its first version */
-	bool needs_session;
-	long (*run)(struct gc_control *control, void *argument);
-};
-
-#define GC_IOCTL_OP(cmd, type, last, session, function) \
-	[_IOC_NR(cmd)] = { .size = sizeof(type), .min_size = offsetofend(type, last), \
-			   .needs_session = session, .run = function }
-
-static const struct gc_ioctl_op gc_ioctl_ops[] = {
-	GC_IOCTL_OP(GC_IOC_SESSION_CREATE, struct gc_session_create, node, false,
-		    gc_ioctl_session_create),
-	GC_IOCTL_OP(GC_IOC_REARM, struct gc_rearm, count, true, gc_ioctl_rearm),
-	GC_IOCTL_OP(GC_IOC_KICK, struct gc_kick, flags, true, gc_ioctl_kick),
-	GC_IOCTL_OP(GC_IOC_STATS, struct gc_stats, mappings, true, gc_ioctl_stats),
-};
-
-union gc_ioctl_argument {
-	struct gc_ioctl_header header;
-	struct gc_session_create create;
-	struct gc_rearm rearm;
-	struct gc_kick kick;
-	struct gc_stats stats;
-};
-
-static const struct gc_ioctl_op *gc_ioctl_find(unsigned int cmd)
-{
-	unsigned int nr = _IOC_NR(cmd);
-
-	if (_IOC_TYPE(cmd) != GC_IOC_TYPE || nr >= ARRAY_SIZE(gc_ioctl_ops) ||
-	    cmd != _IO(GC_IOC_TYPE, nr))
-		return NULL;
-	return &gc_ioctl_ops[nr];
+	capture = gc_control_capture(control);
+	if (!capture)
+		return -ENOENT;
+	switch (cmd) {
+	case GC_IOC_REARM:
+		return gc_capture_rearm(capture, &arg->rearm);
+	case GC_IOC_KICK:
+		gc_session_kick(capture->session);
+		return 0;
+	case GC_IOC_SCAN:
+		return gc_capture_scan(capture, &arg->scan);
+	case GC_IOC_STATS:
+		return gc_capture_stats(capture, &arg->stats);
+	}
+	return -ENOTTY;
 }
 
 static long gc_control_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 {
-	const struct gc_ioctl_op *op = gc_ioctl_find(cmd);
-	struct gc_control *control = file->private_data;
+	const struct gc_ioctl_layout *layout = gc_ioctl_layout(cmd);
 	void __user *user = (void __user *)address;
 	union gc_ioctl_argument arg = {};
-	u32 size;
 	long ret;
 
-	if (!op)
+	if (!layout)
 		return -ENOTTY;
-	if (get_user(size, (u32 __user *)user))
-		return -EFAULT;
-	if (size < op->min_size)
-		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&arg, op->size, user, size);
+	ret = gc_ioctl_copy_in(layout, &arg, user);
 	if (ret)
 		return ret;
-	if (arg.header.flags)
-		return -EINVAL;
-	if (op->needs_session && !gc_control_node(control))
-		return -ENOENT;
-
-	ret = op->run(control, &arg);
-	if (ret)
-		return ret;
-	/* User space may have changed its size meanwhile: it gets back what it passed first. */
-	arg.header.size = size;
-	if (copy_to_user(user, &arg, min_t(size_t, size, op->size)))
-		return -EFAULT;
-	return 0;
+	ret = gc_control_run(file->private_data, cmd, &arg);
+	return ret ?: gc_ioctl_copy_out(layout, &arg, user);
 }
 
 /* The mapping of the ring */
@@ -154,7 +150,7 @@ static long gc_control_ioctl(struct file *file, unsigned int cmd, unsigned long 
 static vm_fault_t gc_control_vm_fault(struct vm_fault *vmf)
 {
 	struct gc_control *control = vmf->vma->vm_private_data;
-	struct page *page = gc_ring_page(&gc_control_node(control)->session->ring, vmf->pgoff);
+	struct page *page = gc_ring_page(&gc_control_capture(control)->session->ring, vmf->pgoff);
 
 	if (!page)
 		return VM_FAULT_SIGBUS;
@@ -170,14 +166,14 @@ static const struct vm_operations_struct gc_control_vm_ops = {
 static int gc_control_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct gc_control *control = file->private_data;
-	struct gc_node *node = gc_control_node(control);
+	struct gc_capture *capture = gc_control_capture(control);
 	unsigned long pages;
 
-	if (!node)
+	if (!capture)
 		return -ENOENT;
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
-	pages = gc_ring_mapping_pages(&node->session->ring);
+	pages = gc_ring_mapping_pages(&capture->session->ring);
 	if (vma->vm_pgoff > pages || vma_pages(vma) > pages - vma->vm_pgoff)
 		return -ENXIO;
 	if (vma->vm_flags & VM_WRITE) {
@@ -186,7 +182,7 @@ static int gc_control_mmap(struct file *file, struct vm_area_struct *vma)
 	} else {
 		vm_flags_clear(vma, VM_MAYWRITE);
 	}
-	/* DONTCOPY: a forked child must not keep the session alive. */
+	/* DONTCOPY: a forked child must not keep it alive. */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	vma->vm_private_data = control;
 	vma->vm_ops = &gc_control_vm_ops;
@@ -195,9 +191,9 @@ static int gc_control_mmap(struct file *file, struct vm_area_struct *vma)
 
 static __poll_t gc_control_poll(struct file *file, poll_table *wait)
 {
-	struct gc_node *node = gc_control_node(file->private_data);
+	struct gc_capture *capture = gc_control_capture(file->private_data);
 
-	return node ? gc_session_poll(node->session, file, wait) : EPOLLERR;
+	return capture ? gc_session_poll(capture->session, file, wait) : EPOLLERR;
 }
 
 static int gc_control_open(struct inode *inode, struct file *file)
@@ -215,8 +211,8 @@ static int gc_control_release(struct inode *inode, struct file *file)
 {
 	struct gc_control *control = file->private_data;
 
-	if (control->node)
-		gc_node_remove(control->node);
+	if (control->capture)
+		control->capture->ops->remove(control->capture);
 	mutex_destroy(&control->create_lock);
 	kfree(control);
 	return 0;

@@ -30,12 +30,12 @@ static struct gc_node *gc_vma_node(const struct vm_area_struct *vma)
 static void gc_node_vm_open(struct vm_area_struct *vma)
 {
 	get_file(vma->vm_private_data);
-	gc_session_mapped(gc_vma_node(vma)->session);
+	gc_session_mapped(gc_vma_node(vma)->capture.session);
 }
 
 static void gc_node_vm_close(struct vm_area_struct *vma)
 {
-	gc_session_unmapped(gc_vma_node(vma)->session);
+	gc_session_unmapped(gc_vma_node(vma)->capture.session);
 	fput(vma->vm_private_data);
 }
 
@@ -64,22 +64,62 @@ static unsigned int gc_fault_sleep_state(const struct vm_fault *vmf)
 	return TASK_UNINTERRUPTIBLE;
 }
 
-/* The ring is full. Returns 0 if the fault can go on, else what the fault handler returns. */
-static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *session, u64 page)
+static vm_fault_t gc_fault_error(int err)
 {
-	struct file *file = vmf->vma->vm_private_data;
-	unsigned int state = gc_fault_sleep_state(vmf);
+	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+}
 
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return gc_session_spill(session, page, gc_fault_kind(vmf)) ? VM_FAULT_OOM : 0;
+/*
+ * Lets go of the lock under which we were called, and of the VMA with it, but not of the node: the
+ * caller must fput() what is returned, and return VM_FAULT_RETRY.
+ */
+static struct file *gc_node_unlock(struct vm_fault *vmf)
+{
+	struct file *file = get_file(vmf->vma->vm_private_data);
+
+	gc_release_fault_lock(vmf);
+	return file;
+}
+
+/* The ring is full. Returns 0 if the fault can go on, else what the fault handler returns. */
+static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *session,
+				     const struct gc_access *access)
+{
+	unsigned int state = gc_fault_sleep_state(vmf);
+	struct file *file;
+	int err;
+
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		err = gc_session_spill(session, access);
+		return err ? gc_fault_error(err) : 0;
+	}
 	/* The caller wants to know that it would sleep, and keeps the lock. */
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
+	file = gc_node_unlock(vmf);
+	gc_session_wait(session, access->page, state);
+	fput(file);
+	return VM_FAULT_RETRY;
+}
 
-	/* Without the lock the VMA may go away, but not the file. */
-	get_file(file);
-	gc_release_fault_lock(vmf);
-	gc_session_wait(session, page, state);
+/*
+ * The page is to be copied. The first try lets go of the lock, as the process that it is copied from
+ * has one, too. If that did not help, the second, under the lock, is the one that can say why.
+ */
+static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_backing *backing, u64 page)
+{
+	bool may_unlock = vmf->flags & FAULT_FLAG_ALLOW_RETRY;
+	struct file *file;
+	int err = -EAGAIN;
+
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	if (!may_unlock || (vmf->flags & FAULT_FLAG_TRIED))
+		err = gc_backing_copy(backing, page, true);
+	if (err != -EAGAIN || !may_unlock)
+		return err ? gc_fault_error(err) : 0;
+	file = gc_node_unlock(vmf);
+	(void)gc_backing_copy(backing, page, false);
 	fput(file);
 	return VM_FAULT_RETRY;
 }
@@ -87,13 +127,22 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
 static vm_fault_t gc_node_vm_fault(struct vm_fault *vmf)
 {
 	struct gc_node *node = gc_vma_node(vmf->vma);
-	u64 page = gc_backing_index(&node->backing, vmf);
+	const struct gc_access access = {
+		.page = gc_backing_index(&node->backing, vmf),
+		.kind = gc_fault_kind(vmf),
+		.vcpu = GC_NO_VCPU,
+	};
 	vm_fault_t ret;
 
-	if (WARN_ON_ONCE(page >= node->backing.pages))
+	if (WARN_ON_ONCE(access.page >= node->backing.pages))
 		return VM_FAULT_SIGBUS;
-	if (!gc_session_touch(node->session, page, gc_fault_kind(vmf))) {
-		ret = gc_node_fault_full(vmf, node->session, page);
+	if (!gc_session_touch(node->capture.session, &access)) {
+		ret = gc_node_fault_full(vmf, node->capture.session, &access);
+		if (ret)
+			return ret;
+	}
+	if (gc_backing_needs_copy(&node->backing, access.page)) {
+		ret = gc_node_fault_copy(vmf, &node->backing, access.page);
 		if (ret)
 			return ret;
 	}
@@ -118,12 +167,12 @@ static int gc_node_mmap(struct file *file, struct vm_area_struct *vma)
 	int err;
 
 	/* A shared mapping of a file that is not open for writing has VM_MAYSHARE only. */
-	if (vma->vm_flags & (VM_SHARED | VM_MAYSHARE))
+	if ((vma->vm_flags & (VM_SHARED | VM_MAYSHARE)) && !gc_backing_copies(&node->backing))
 		return -EACCES;
 	if (vma->vm_pgoff > node->backing.pages ||
 	    vma_pages(vma) > node->backing.pages - vma->vm_pgoff)
 		return -ENXIO;
-	if (gc_session_is_dead(node->session))
+	if (gc_session_is_dead(node->capture.session))
 		return -ENODEV;
 
 	/* gc_backing_map() may drop the VMA's own reference to the file. */
@@ -135,7 +184,7 @@ static int gc_node_mmap(struct file *file, struct vm_area_struct *vma)
 	}
 	vma->vm_private_data = file;
 	vma->vm_ops = &gc_node_vm_ops;
-	gc_session_mapped(node->session);
+	gc_session_mapped(node->capture.session);
 	return 0;
 }
 
@@ -151,7 +200,7 @@ static int gc_node_open(struct inode *inode, struct file *file)
 	/* The cdev, held by our caller, holds its parent, the device. */
 	struct gc_node *node = container_of(inode->i_cdev, struct gc_node, cdev);
 
-	if (gc_session_is_dead(node->session))
+	if (gc_session_is_dead(node->capture.session))
 		return -ENODEV;
 	get_device(&node->dev);
 	file->private_data = node;
@@ -180,7 +229,7 @@ static void gc_node_release(struct device *dev)
 {
 	struct gc_node *node = container_of(dev, struct gc_node, dev);
 
-	gc_session_free(node->session);
+	gc_session_free(node->capture.session);
 	gc_backing_destroy(&node->backing);
 	ida_free(&gc_node_ids, MINOR(dev->devt) - MINOR(gc_node_devt));
 	kfree(node);
@@ -207,6 +256,40 @@ static const struct device_type gc_node_type = {
 	.release = gc_node_release,
 };
 
+/* What the control file does with a node. */
+
+static int gc_node_rearm(struct gc_capture *capture, u64 first, u64 count)
+{
+	struct gc_node *node = container_of(capture, struct gc_node, capture);
+
+	/* In this order: a touch between the two is recorded, then faults again for nothing. */
+	gc_session_rearm(capture->session, first, count);
+	gc_backing_unmap(&node->backing, first, count);
+	return 0;
+}
+
+static void gc_node_stats(struct gc_capture *capture, struct gc_stats *stats)
+{
+	struct gc_node *node = container_of(capture, struct gc_node, capture);
+
+	stats->copied = gc_backing_copied(&node->backing);
+}
+
+static void gc_node_remove(struct gc_capture *capture)
+{
+	struct gc_node *node = container_of(capture, struct gc_node, capture);
+
+	gc_session_kill(capture->session);
+	cdev_device_del(&node->cdev, &node->dev);
+	put_device(&node->dev);
+}
+
+static const struct gc_capture_ops gc_node_ops = {
+	.rearm = gc_node_rearm,
+	.stats = gc_node_stats,
+	.remove = gc_node_remove,
+};
+
 /* All of a node but its place in /dev. */
 static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id)
 {
@@ -216,14 +299,15 @@ static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id
 	node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
-	err = gc_backing_init(&node->backing, arg->backing_fd, arg->backing_offset, arg->length);
+	err = gc_backing_init(&node->backing, arg);
 	if (err)
 		goto free_node;
-	node->session = gc_session_alloc(id, node->backing.pages, arg->ring_entries);
-	if (IS_ERR(node->session)) {
-		err = PTR_ERR(node->session);
+	node->capture.session = gc_session_alloc(id, node->backing.pages, arg->ring_entries);
+	if (IS_ERR(node->capture.session)) {
+		err = PTR_ERR(node->capture.session);
 		goto put_backing;
 	}
+	node->capture.ops = &gc_node_ops;
 	current_fsuid_fsgid(&node->uid, &node->gid);
 	return node;
 
@@ -234,7 +318,7 @@ free_node:
 	return ERR_PTR(err);
 }
 
-struct gc_node *gc_node_create(const struct gc_session_create *arg)
+struct gc_capture *gc_node_create(struct gc_session_create *arg)
 {
 	struct gc_node *node;
 	int id, err;
@@ -245,7 +329,7 @@ struct gc_node *gc_node_create(const struct gc_session_create *arg)
 	node = gc_node_alloc(arg, id);
 	if (IS_ERR(node)) {
 		ida_free(&gc_node_ids, id);
-		return node;
+		return ERR_CAST(node);
 	}
 
 	/* From here on gc_node_release() undoes all. */
@@ -262,26 +346,8 @@ struct gc_node *gc_node_create(const struct gc_session_create *arg)
 		put_device(&node->dev);
 		return ERR_PTR(err);
 	}
-	return node;
-}
-
-void gc_node_remove(struct gc_node *node)
-{
-	gc_session_kill(node->session);
-	cdev_device_del(&node->cdev, &node->dev);
-	put_device(&node->dev);
-}
-
-int gc_node_rearm(struct gc_node *node, u64 first, u64 count)
-{
-	if (!count)
-		return -EINVAL;
-	if (first >= node->backing.pages || count > node->backing.pages - first)
-		return -ERANGE;
-	/* In this order: a touch between the two is recorded, then faults again for nothing. */
-	gc_session_rearm(node->session, first, count);
-	gc_backing_unmap(&node->backing, first, count);
-	return 0;
+	snprintf(arg->node, sizeof(arg->node), "/dev/%s", dev_name(&node->dev));
+	return &node->capture;
 }
 
 int gc_node_register(void)

@@ -14,24 +14,19 @@
 #include <linux/device.h>
 
 #include "backing.h"
-#include "session.h"
+#include "capture.h"
 
 struct gc_node {
 	struct device dev;
 	struct cdev cdev;
-	struct gc_session *session;
+	struct gc_capture capture;
 	struct gc_backing backing;
 	kuid_t uid; /* owner of the device file */
 	kgid_t gid;
 };
 
-/* Makes the session and shows the node in /dev. Errors: those of GC_IOC_SESSION_CREATE. */
-struct gc_node *gc_node_create(const struct gc_session_create *arg);
-
-/* Ends the session, takes the node out of /dev, and drops the creator's reference. */
-void gc_node_remove(struct gc_node *node);
-
-int gc_node_rearm(struct gc_node *node, u64 first, u64 count);
+/* Makes the session, shows the node in /dev, and names it in arg. Errors: those of the ioctl. */
+struct gc_capture *gc_node_create(struct gc_session_create *arg);
 
 int gc_node_register(void);
 void gc_node_unregister(void);

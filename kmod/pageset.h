@@ -11,6 +11,9 @@
 #include <linux/bitops.h>
 #include <linux/types.h>
 
+/* 16 TiB; their bits then take 512 MiB. */
+#define GC_MAX_PAGES BIT_ULL(32)
+
 struct gc_pageset {
 	unsigned long *bits;
 	u64 pages; /* valid indices are 0 .. pages - 1 */
@@ -26,12 +29,21 @@ static inline bool gc_pageset_test(const struct gc_pageset *set, u64 page)
 	return test_bit_acquire(page, set->bits);
 }
 
-static inline void gc_pageset_set(struct gc_pageset *set, u64 page)
+static inline void gc_pageset_set(struct gc_pageset *set, u64 page, u64 count)
 {
-	/* Pairs with the acquire in gc_pageset_test(): the record is in the ring before the bit. */
-	smp_mb__before_atomic();
-	set_bit(page, set->bits);
-	set->set++;
+	/* A full barrier, for gc_pageset_test()'s acquire: the record is in the ring before the bit. */
+	for (; count; page++, count--)
+		set->set += !test_and_set_bit(page, set->bits);
+}
+
+/* Whether all of the bits are set; the caller's lock is held. */
+static inline bool gc_pageset_test_all(const struct gc_pageset *set, u64 page, u64 count)
+{
+	while (count && test_bit(page, set->bits)) {
+		page++;
+		count--;
+	}
+	return !count;
 }
 
 /* Returns how many of the bits were set. Time is linear in count. */

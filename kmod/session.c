@@ -150,45 +150,59 @@ static inline bool gc_session_has_room(struct gc_session *session)
 	return gc_ring_has_room(&session->ring);
 }
 
-/* Makes the record of a touch, in a place where it cannot be lost: the page may be used. */
+/* Makes the record of an access, in a place where it cannot be lost: the page may be used. */
 static __always_inline void gc_session_record(struct gc_session *session, struct gc_record *record,
-					      u64 page, enum gc_kind kind)
+					      const struct gc_access *access)
 {
 	/* Under the lock, so that the times in the ring do not decrease. */
 	lockdep_assert_held(&session->lock);
-	record->page = page;
+	record->page = access->page;
 	record->time_ns = ktime_get_ns();
 	record->tid = task_pid_nr(current);
-	record->kind = kind;
-	record->order = 0;
-	record->vcpu = GC_NO_VCPU;
+	record->kind = access->kind;
+	record->order = access->order;
+	record->vcpu = access->vcpu;
 	record->reserved = 0;
 	session->records++;
-	trace_guidecopy_record(session->id, page, kind);
+	trace_guidecopy_record(session->id, access->page, access->kind);
 }
 
-bool gc_session_touch(struct gc_session *session, u64 page, enum gc_kind kind)
+static __always_inline void gc_session_add(struct gc_session *session,
+					   const struct gc_access *access)
+{
+	lockdep_assert_held(&session->lock);
+	gc_session_record(session, gc_ring_slot(&session->ring), access);
+	gc_session_publish(session);
+}
+
+static bool gc_session_needs_record(struct gc_session *session, const struct gc_access *access)
+{
+	lockdep_assert_held(&session->lock);
+	return !session->dead &&
+	       !gc_pageset_test_all(&session->touched, access->page, BIT_ULL(access->order));
+}
+
+bool gc_session_touch(struct gc_session *session, const struct gc_access *access)
 {
 	bool done = true;
 
-	if (gc_pageset_test(&session->touched, page))
+	if (!access->order && gc_session_is_touched(session, access->page))
 		return true;
 
 	spin_lock(&session->lock);
-	if (session->dead || gc_pageset_test(&session->touched, page))
+	if (!gc_session_needs_record(session, access))
 		goto unlock;
 	done = gc_session_has_room(session);
 	if (likely(done)) {
-		gc_session_record(session, gc_ring_slot(&session->ring), page, kind);
-		gc_session_publish(session);
-		gc_pageset_set(&session->touched, page);
+		gc_session_add(session, access);
+		gc_pageset_set(&session->touched, access->page, BIT_ULL(access->order));
 	}
 unlock:
 	spin_unlock(&session->lock);
 	return done;
 }
 
-int gc_session_spill(struct gc_session *session, u64 page, enum gc_kind kind)
+int gc_session_spill(struct gc_session *session, const struct gc_access *access)
 {
 	struct gc_spilled *spilled;
 
@@ -197,21 +211,48 @@ int gc_session_spill(struct gc_session *session, u64 page, enum gc_kind kind)
 		return -ENOMEM;
 
 	spin_lock(&session->lock);
-	if (session->dead || gc_pageset_test(&session->touched, page)) {
+	if (!gc_session_needs_record(session, access)) {
 		spin_unlock(&session->lock);
 		kfree(spilled);
 		return 0;
 	}
-	gc_session_record(session, &spilled->record, page, kind);
+	gc_session_record(session, &spilled->record, access);
 	list_add_tail(&spilled->entry, &session->spill);
 	session->spill_length++;
 	session->spilled++;
-	gc_pageset_set(&session->touched, page);
+	gc_pageset_set(&session->touched, access->page, BIT_ULL(access->order));
 	gc_session_update_kick(session);
 	spin_unlock(&session->lock);
 	/* The consumer may have made room before it could see that we want a kick. */
 	gc_session_kick(session);
 	return 0;
+}
+
+void gc_session_drop(struct gc_session *session)
+{
+	spin_lock(&session->lock);
+	session->dropped++;
+	spin_unlock(&session->lock);
+}
+
+bool gc_session_can_report(struct gc_session *session)
+{
+	bool room;
+
+	spin_lock(&session->lock);
+	room = gc_session_has_room(session);
+	spin_unlock(&session->lock);
+	return room;
+}
+
+void gc_session_report(struct gc_session *session, const struct gc_access *access)
+{
+	spin_lock(&session->lock);
+	if (gc_session_has_room(session))
+		gc_session_add(session, access);
+	else
+		session->dropped++;
+	spin_unlock(&session->lock);
 }
 
 static bool gc_session_need_not_wait(struct gc_session *session)
@@ -297,7 +338,7 @@ __poll_t gc_session_poll(struct gc_session *session, struct file *file, poll_tab
 	spin_lock(&session->lock);
 	if (gc_session_poll_readable(session))
 		events |= EPOLLIN | EPOLLRDNORM;
-	if (session->was_mapped && !session->mappings)
+	if (session->gone || (session->was_mapped && !session->mappings))
 		events |= EPOLLHUP;
 	spin_unlock(&session->lock);
 	return events;
@@ -313,11 +354,19 @@ void gc_session_stats(struct gc_session *session, struct gc_stats *stats)
 	stats->blocked = session->blocked;
 	stats->blocked_ns = session->blocked_ns;
 	stats->spilled = session->spilled;
-	stats->dropped = 0;
+	stats->dropped = session->dropped;
 	stats->garbage = session->ring.garbage;
 	stats->waiting = session->waiting;
 	stats->mappings = session->mappings;
 	spin_unlock(&session->lock);
+}
+
+void gc_session_hang_up(struct gc_session *session)
+{
+	spin_lock(&session->lock);
+	session->gone = true;
+	spin_unlock(&session->lock);
+	wake_up_poll(&session->consumers, EPOLLHUP);
 }
 
 void gc_session_mapped(struct gc_session *session)

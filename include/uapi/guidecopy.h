@@ -79,10 +79,10 @@
  * (memory slots) does not matter and may change. No vCPU ever waits for the consumer.
  *
  * * GC_TRACK_ORDER: pages are taken out of the guest's page tables, and the fault of a vCPU that
- *   needs one again is the record, with the vCPU, the kind of the access, and the size of the
- *   host's mapping: when that is a huge page, KVM maps all of it, and one record stands for 2^order
- *   pages. When the ring is full the record is dropped and counted: a ring of as many entries as
- *   the track has pages, emptied before each REARM, never is.
+ *   needs one again is the record, with the vCPU and the kind of the access. Where the host maps a
+ *   huge page at that moment, KVM maps all of it too, and one record stands for all of its pages.
+ *   When the ring is full the record is dropped and counted: a ring of as many entries as the track
+ *   has pages, emptied before each REARM, never is.
  * * GC_TRACK_AGE: no page is taken away from anybody. GC_IOC_SCAN reads and clears the accessed
  *   bits in the guest's page tables, and records the pages that have been accessed since the last
  *   scan.
@@ -92,8 +92,8 @@
  * shadow paging, come with an address that says nothing about the VM's memory; they are counted in
  * gc_stats.unresolved. A track of a VM that is seen to use shadow paging is refused.
  *
- * poll(2) says EPOLLHUP when the VM's process is gone. A range that the process unmaps, or that is
- * moved, is tracked no more; gc_stats.unmapped counts its pages.
+ * poll(2) says EPOLLHUP when the VM's process is gone. A range of which the process unmaps or moves
+ * anything is tracked no more; gc_stats.unmapped counts its pages.
  */
 
 /**
@@ -210,8 +210,8 @@ enum gc_kind {
  * @time_ns: CLOCK_MONOTONIC; not decreasing from record to record
  * @tid: thread that made the access, in the initial PID namespace; with GC_TRACK_AGE, that scanned
  * @kind: enum gc_kind
- * @order: log2 of the pages that the access made accessible together: 0 but for a track of a VM in
- *         huge pages. Pages before the first one of the range are not meant.
+ * @order: the record stands for the 2^order pages from @page on, all of the session or track, one of
+ *         which was accessed: 0 but for a track of a VM in huge pages
  * @vcpu: id of the vCPU with GC_TRACK_ORDER, else GC_NO_VCPU
  * @reserved: 0
  */
@@ -346,8 +346,9 @@ struct gc_track_create {
  * @count: of pages
  *
  * With GC_TRACK_AGE the accessed bits are cleared and nothing is recorded.
- * errno: EINVAL count is 0; ERANGE the pages are not all in the session or track; EINTR a signal
- * came (GC_TRACK_AGE; some are armed).
+ *
+ * errno: EINVAL count is 0; ERANGE the pages are not all in the session or track; with GC_TRACK_AGE,
+ * EINTR a signal came, and some are armed; ESRCH the VM's process is gone.
  */
 struct gc_rearm {
 	__u32 size;
@@ -379,10 +380,11 @@ struct gc_kick {
  *           scan goes on at first + scanned. Can exceed count by a part of a huge page.
  * @young: out: pages of these that had been accessed
  *
- * Looks at one mapping of the guest at a time; an access that goes through a vCPU's TLB does not
- * set the bit again until the entry has gone from there.
- * errno: EINVAL count is 0; ERANGE the pages are not all in the track; ENOTTY this is no
- * GC_TRACK_AGE track.
+ * An access that goes through an entry of a vCPU's TLB does not set the accessed bit again: what was
+ * scanned a moment ago may be missing from the next scan.
+ *
+ * errno: EINVAL count is 0; ERANGE the pages are not all in the track; ENOTTY this is no GC_TRACK_AGE
+ * track; ESRCH the VM's process is gone.
  */
 struct gc_scan {
 	__u32 size;
@@ -410,7 +412,7 @@ struct gc_scan {
  * @mappings: out: mappings of the node that exist now
  * @copied: out: pages that the session keeps a copy of now (GC_SESSION_PROCESS)
  * @unresolved: out: faults of vCPUs that could not be related to the VM's memory (GC_TRACK_ORDER)
- * @unmapped: out: pages of the track that the process has unmapped since
+ * @unmapped: out: pages of the track in ranges of which the process has unmapped something
  */
 struct gc_stats {
 	__u32 size;

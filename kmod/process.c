@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/capability.h>
+#include <linux/delay.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/pid.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+
+#include "compat.h"
+#include "process.h"
+
+#define GC_LOCK_TRIES 1000
+
+static struct mm_struct *gc_process_get_mm(pid_t nr)
+{
+	struct pid *pid = find_get_pid(nr);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_PID);
+	struct mm_struct *mm = NULL;
+
+	put_pid(pid);
+	if (task) {
+		mm = get_task_mm(task);
+		put_task_struct(task);
+	}
+	return mm;
+}
+
+static bool gc_vma_is_readable(const struct vm_area_struct *vma)
+{
+	return (vma->vm_flags & VM_READ) && !(vma->vm_flags & (VM_IO | VM_PFNMAP));
+}
+
+static bool gc_process_has(struct mm_struct *mm, unsigned long address, unsigned long end)
+{
+	const struct vm_area_struct *vma;
+
+	mmap_assert_locked(mm);
+	for (; address < end; address = vma->vm_end) {
+		vma = find_vma(mm, address);
+		if (!vma || vma->vm_start > address || !gc_vma_is_readable(vma))
+			return false;
+	}
+	return true;
+}
+
+static int gc_process_check(struct mm_struct *mm, u64 address, u64 length)
+{
+	u64 end;
+	bool has;
+
+	/* What reading by ptrace(2) or process_vm_readv(2) needs, asked of whoever creates. */
+	if (!ns_capable(mm->user_ns, CAP_SYS_PTRACE))
+		return -EPERM;
+	if (check_add_overflow(address, length, &end) || end > TASK_SIZE_MAX)
+		return -ERANGE;
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	has = gc_process_has(mm, address, end);
+	mmap_read_unlock(mm);
+	return has ? 0 : -ERANGE;
+}
+
+int gc_process_init(struct gc_process *process, pid_t pid, u64 address, u64 length)
+{
+	struct mm_struct *mm = gc_process_get_mm(pid);
+	int err;
+
+	if (!mm)
+		return -ESRCH;
+	err = gc_process_check(mm, address, length);
+	if (!err) {
+		/* Only the struct is kept: memory of a process that exits is to be freed. */
+		mmgrab(mm);
+		*process = (struct gc_process){ .mm = mm, .address = address };
+	}
+	mmput(mm);
+	return err;
+}
+
+void gc_process_destroy(struct gc_process *process)
+{
+	mmdrop(process->mm);
+}
+
+/*
+ * What FOLL_DUMP says of memory that was never touched, as for a core dump: EFAULT, where else an empty
+ * page would be made. It says so of what cannot be read, too.
+ */
+static bool gc_process_is_untouched(struct mm_struct *mm, unsigned long address)
+{
+	struct vm_area_struct *vma = find_vma(mm, address);
+
+	mmap_assert_locked(mm);
+	return vma && vma->vm_start <= address && gc_vma_is_readable(vma) &&
+	       (vma_is_anonymous(vma) || is_vm_hugetlb_page(vma));
+}
+
+static int gc_process_get_locked(struct mm_struct *mm, unsigned long address, struct page **page)
+{
+	long got = gc_get_user_page_remote(mm, address, FOLL_DUMP, page);
+
+	if (got == 1)
+		return 0;
+	if (got == -EFAULT && gc_process_is_untouched(mm, address)) {
+		*page = NULL;
+		return 0;
+	}
+	return got < 0 ? got : -EFAULT;
+}
+
+/* With one lock held, to wait for another without an end could be to wait for ourselves. */
+static int gc_process_try_lock(struct mm_struct *mm)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < GC_LOCK_TRIES; tries++) {
+		if (mmap_read_trylock(mm))
+			return 0;
+		usleep_range(50, 100);
+	}
+	return -EAGAIN;
+}
+
+int gc_process_get_page(struct gc_process *process, u64 index, bool locked, struct page **page)
+{
+	unsigned long address = process->address + (index << PAGE_SHIFT);
+	struct mm_struct *mm = process->mm;
+	int err;
+
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	err = locked ? gc_process_try_lock(mm) : mmap_read_lock_killable(mm);
+	if (!err) {
+		err = gc_process_get_locked(mm, address, page);
+		mmap_read_unlock(mm);
+	}
+	/* The last reference takes the memory apart: not here, inside a page fault. */
+	mmput_async(mm);
+	return err;
+}
