@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pagevec.h>
 #include <linux/shmem_fs.h>
 
 #include <guidecopy.h>
@@ -140,6 +141,15 @@ static int gc_backing_fill_pmd(struct vm_fault *vmf)
 				   NULL, NULL);
 }
 
+vm_fault_t gc_backing_refuse(struct vm_fault *vmf, vm_fault_t ret)
+{
+	if (ret & VM_FAULT_LOCKED)
+		unlock_page(vmf->page);
+	put_page(vmf->page);
+	vmf->page = NULL;
+	return VM_FAULT_NOPAGE;
+}
+
 static vm_fault_t gc_backing_fault_file(struct gc_backing *backing, struct vm_fault *vmf)
 {
 	vm_fault_t ret;
@@ -155,13 +165,8 @@ static vm_fault_t gc_backing_fault_file(struct gc_backing *backing, struct vm_fa
 	 * (retract_page_tables(), mm/khugepaged.c). It holds the huge page's lock meanwhile, which
 	 * now is ours; so what we see stays. We do not allocate under that lock, but start again.
 	 */
-	if (unlikely(pmd_none(*vmf->pmd))) {
-		if (ret & VM_FAULT_LOCKED)
-			unlock_page(vmf->page);
-		put_page(vmf->page);
-		vmf->page = NULL;
-		return VM_FAULT_NOPAGE;
-	}
+	if (unlikely(pmd_none(*vmf->pmd)))
+		return gc_backing_refuse(vmf, ret);
 	return ret;
 }
 
@@ -217,6 +222,29 @@ int gc_backing_copy(struct gc_backing *backing, u64 index, bool locked)
 	if (content)
 		put_page(content);
 	return err;
+}
+
+void gc_backing_settle(struct gc_backing *backing, u64 first, u64 count)
+{
+	pgoff_t index = backing->first + first;
+	pgoff_t last = index + count - 1;
+	struct folio_batch batch;
+	unsigned int i;
+
+	/* Copies go away under the page's lock. */
+	if (gc_backing_copies(backing))
+		return;
+	/* Pairs with the barrier in gc_node_serve(): we see its page, or it sees what we did. */
+	smp_mb();
+	folio_batch_init(&batch);
+	while (filemap_get_folios(backing->file->f_mapping, &index, last, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++) {
+			folio_lock(batch.folios[i]);
+			folio_unlock(batch.folios[i]);
+		}
+		folio_batch_release(&batch);
+		cond_resched();
+	}
 }
 
 static void gc_backing_unmap_file(struct gc_backing *backing, u64 first, u64 count)

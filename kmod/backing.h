@@ -59,6 +59,15 @@ int gc_backing_copy(struct gc_backing *backing, u64 page, bool locked);
 /* Serves a fault, that one page and no more. */
 vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf);
 
+/* Takes back what gc_backing_fault() returned: the access is to come again. */
+vm_fault_t gc_backing_refuse(struct vm_fault *vmf, vm_fault_t ret);
+
+/*
+ * Waits for all faults on the pages that gc_backing_fault() has served: that they are through, or that
+ * whoever serves them sees what was done before this call once the page is locked.
+ */
+void gc_backing_settle(struct gc_backing *backing, u64 first, u64 count);
+
 /*
  * Unmaps pages from whoever maps the file, but not what was written privately; and forgets copies. The
  * next access is a fault.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
@@ -6,6 +7,7 @@
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 #include <linux/tracepoint.h>
 
 #include <asm/cpufeature.h>
@@ -22,6 +24,8 @@
 DECLARE_TRACE(kvm_page_fault,
 	      TP_PROTO(struct kvm_vcpu *vcpu, u64 fault_address, u64 error_code),
 	      TP_ARGS(vcpu, fault_address, error_code));
+
+#define GC_SETTLE_TRIES 100
 
 struct gc_kvm {
 	struct kvm *kvm;
@@ -187,6 +191,24 @@ void gc_kvm_detach(struct gc_kvm *hook)
 	mmu_notifier_unregister(&hook->notifier, hook->kvm->mm);
 	kvm_put_kvm(hook->kvm);
 	kfree(hook);
+}
+
+/*
+ * From the tracepoint until it samples the notifier's sequence (kvm_faultin_pfn(), arch/x86/kvm/mmu/
+ * mmu.c) a fault does not see that its page is zapped. It is all the while inside kvm->srcu, and waits
+ * for nothing there but memory for page tables.
+ */
+void gc_kvm_settle(struct gc_kvm *hook)
+{
+	struct srcu_struct *srcu = &hook->kvm->srcu;
+	unsigned long cookie = start_poll_synchronize_srcu(srcu);
+	unsigned int tries;
+
+	for (tries = 0; tries < GC_SETTLE_TRIES; tries++) {
+		if (poll_state_synchronize_srcu(srcu, cookie))
+			break;
+		usleep_range(200, 400);
+	}
 }
 
 /*

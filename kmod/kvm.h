@@ -24,6 +24,12 @@ int gc_kvm_attach(struct gc_kvm **hook, int fd, struct gc_track *track, bool fau
 /* No call is under way, nor will one be, when this returns. */
 void gc_kvm_detach(struct gc_kvm *hook);
 
+/*
+ * Waits for faults that the hook has been told of, but not for long: a vCPU may have to wait for its
+ * page as long as it likes (userfaultfd(2)), and begins anew when that was meanwhile zapped.
+ */
+void gc_kvm_settle(struct gc_kvm *hook);
+
 /* Takes [address, address + length) out of the guest's page tables. */
 void gc_kvm_zap(struct gc_kvm *hook, u64 address, u64 length);
 
@@ -48,6 +54,7 @@ static inline int gc_kvm_attach(struct gc_kvm **hook, int fd, struct gc_track *t
 }
 
 static inline void gc_kvm_detach(struct gc_kvm *hook) {}
+static inline void gc_kvm_settle(struct gc_kvm *hook) {}
 static inline void gc_kvm_zap(struct gc_kvm *hook, u64 address, u64 length) {}
 
 static inline bool gc_kvm_get_memory(struct gc_kvm *hook)

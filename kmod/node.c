@@ -106,12 +106,16 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
  * The page is to be copied. The first try lets go of the lock, as the process that it is copied from
  * has one, too. If that did not help, the second, under the lock, is the one that can say why.
  */
-static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_backing *backing, u64 page)
+static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node, u64 page)
 {
 	bool may_unlock = vmf->flags & FAULT_FLAG_ALLOW_RETRY;
+	struct gc_backing *backing = &node->backing;
 	struct file *file;
 	int err = -EAGAIN;
 
+	/* The right to read the process went with whoever had it. */
+	if (gc_session_is_dead(node->capture.session))
+		return VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	if (!may_unlock || (vmf->flags & FAULT_FLAG_TRIED))
@@ -122,6 +126,29 @@ static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_backing *ba
 	(void)gc_backing_copy(backing, page, false);
 	fput(file);
 	return VM_FAULT_RETRY;
+}
+
+/* Whether what was recorded of the page still counts. */
+static bool gc_node_is_recorded(struct gc_node *node, u64 page)
+{
+	return gc_session_is_touched(node->capture.session, page) ||
+	       gc_session_is_dead(node->capture.session);
+}
+
+static vm_fault_t gc_node_serve(struct vm_fault *vmf, struct gc_node *node, u64 page)
+{
+	vm_fault_t ret = gc_backing_fault(&node->backing, vmf);
+
+	if (!(ret & VM_FAULT_LOCKED))
+		return ret;
+	/*
+	 * The page stays locked until it is mapped, and gc_node_rearm() waits for that, if it does not
+	 * come before us. Pairs with the barrier in gc_backing_settle().
+	 */
+	smp_mb__after_atomic();
+	if (unlikely(!gc_node_is_recorded(node, page)))
+		return gc_backing_refuse(vmf, ret);
+	return ret;
 }
 
 static vm_fault_t gc_node_vm_fault(struct vm_fault *vmf)
@@ -142,11 +169,11 @@ static vm_fault_t gc_node_vm_fault(struct vm_fault *vmf)
 			return ret;
 	}
 	if (gc_backing_needs_copy(&node->backing, access.page)) {
-		ret = gc_node_fault_copy(vmf, &node->backing, access.page);
+		ret = gc_node_fault_copy(vmf, node, access.page);
 		if (ret)
 			return ret;
 	}
-	return gc_backing_fault(&node->backing, vmf);
+	return gc_node_serve(vmf, node, access.page);
 }
 
 /*
@@ -261,9 +288,14 @@ static const struct device_type gc_node_type = {
 static int gc_node_rearm(struct gc_capture *capture, u64 first, u64 count)
 {
 	struct gc_node *node = container_of(capture, struct gc_node, capture);
+	u64 done, batch;
 
-	/* In this order: a touch between the two is recorded, then faults again for nothing. */
-	gc_session_rearm(capture->session, first, count);
+	/* In this order: a touch in between is recorded, then faults again for nothing. */
+	for (done = 0; done < count; done += batch) {
+		batch = min_t(u64, count - done, GC_REARM_BATCH);
+		if (gc_session_rearm(capture->session, first + done, batch))
+			gc_backing_settle(&node->backing, first + done, batch);
+	}
 	gc_backing_unmap(&node->backing, first, count);
 	return 0;
 }

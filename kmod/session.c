@@ -18,9 +18,6 @@ static unsigned int notify_delay_us = 200;
 module_param(notify_delay_us, uint, 0644);
 MODULE_PARM_DESC(notify_delay_us, "microseconds from a record until poll tells of it");
 
-/* Pages re-armed per holding of the lock: what an access may have to wait for. */
-#define GC_REARM_BATCH 4096
-
 /* A record that could not wait for room in the ring. */
 struct gc_spilled {
 	struct list_head entry;
@@ -289,18 +286,21 @@ void gc_session_wait(struct gc_session *session, u64 page, unsigned int state)
 	trace_guidecopy_block(session->id, page, slept);
 }
 
-void gc_session_rearm(struct gc_session *session, u64 first, u64 count)
+u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count)
 {
-	u64 batch;
+	u64 batch, cleared, total = 0;
 
 	trace_guidecopy_arm(session->id, first, count);
 	for (; count; first += batch, count -= batch) {
 		batch = min_t(u64, count, GC_REARM_BATCH);
 		spin_lock(&session->lock);
-		session->rearmed += gc_pageset_clear(&session->touched, first, batch);
+		cleared = gc_pageset_clear(&session->touched, first, batch);
+		session->rearmed += cleared;
 		spin_unlock(&session->lock);
+		total += cleared;
 		cond_resched();
 	}
+	return total;
 }
 
 void gc_session_kick(struct gc_session *session)

@@ -25,6 +25,9 @@
 #include "pageset.h"
 #include "ring.h"
 
+/* Pages re-armed per holding of the lock: what an access may have to wait for. */
+#define GC_REARM_BATCH 4096
+
 /* What a record says, but for the time and the thread. */
 struct gc_access {
 	u64 page; /* the first of 1 << order pages */
@@ -88,8 +91,12 @@ void gc_session_drop(struct gc_session *session);
 bool gc_session_can_report(struct gc_session *session);
 void gc_session_report(struct gc_session *session, const struct gc_access *access);
 
-/* Arms pages again; the caller unmaps them afterwards. */
-void gc_session_rearm(struct gc_session *session, u64 first, u64 count);
+/*
+ * Arms pages again, and returns how many were touched. The caller unmaps them afterwards; and if there
+ * were any, it first waits for accesses that are recorded already and not yet through: what they map
+ * would stay mapped, and hide what follows.
+ */
+u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count);
 
 /* The consumer has advanced. */
 void gc_session_kick(struct gc_session *session);

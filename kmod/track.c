@@ -93,8 +93,9 @@ static int gc_track_zap(struct gc_capture *capture, u64 first, u64 count)
 	struct gc_track *track = gc_to_track(capture);
 	u64 address, pages;
 
-	/* In this order: a fault between the two is recorded, then comes again for nothing. */
-	gc_session_rearm(capture->session, first, count);
+	/* In this order: a fault in between is recorded, then comes again for nothing. */
+	if (gc_session_rearm(capture->session, first, count))
+		gc_kvm_settle(track->hook);
 	for (; count; first += pages, count -= pages) {
 		address = gc_ranges_address(&track->ranges, first, &pages);
 		pages = min(pages, count);

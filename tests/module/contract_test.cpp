@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What user space may ask, and what it is told when it asks for something else (guidecopy.h).
-#include "support.h"
+#include "raw_capture.h"
 
 #include <array>
 #include <cerrno>
@@ -14,22 +14,12 @@
 namespace gc::capture::test {
 namespace {
 
-UniqueFd open_control() {
-    return UniqueFd(::open(GC_DEVICE_PATH, O_RDWR | O_CLOEXEC));
-}
-
 gc_session_create valid_create(int backing, std::uint64_t length = page_size) {
-    gc_session_create arg{};
-    arg.size = sizeof(arg);
+    auto arg = argument<gc_session_create>();
     arg.backing_fd = backing;
     arg.ring_entries = small_ring;
     arg.length = length;
     return arg;
-}
-
-/// errno of an ioctl, 0 on success.
-int errno_of(int fd, unsigned long request, void* argument) {
-    return ::ioctl(fd, request, argument) == 0 ? 0 : errno;
 }
 
 int create_errno(const gc_session_create& valid) {
