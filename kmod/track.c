@@ -35,8 +35,8 @@ static void gc_track_find_block(struct gc_track *track, u64 page, u64 address,
 	u64 rest;
 
 	*block = (struct gc_block){ .page = page, .address = address };
-	if (!order || gc_ranges_page(&track->ranges, address - (before << PAGE_SHIFT)) !=
-		      page - before)
+	if (!order || before > page ||
+	    gc_ranges_page(&track->ranges, address - (before << PAGE_SHIFT)) != page - before)
 		return;
 	gc_ranges_address(&track->ranges, page - before, &rest);
 	if (rest < BIT_ULL(order))

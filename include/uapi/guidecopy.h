@@ -90,7 +90,8 @@
  * What is seen is what vCPUs access through the VM's page tables: not the device emulation of the
  * VMM, not vhost, not KVM itself. Accesses of a nested guest, and all of a VM that KVM runs by
  * shadow paging, come with an address that says nothing about the VM's memory; they are counted in
- * gc_stats.unresolved. A track of a VM that is seen to use shadow paging is refused.
+ * gc_stats.unresolved. A track of a VM that is seen to use shadow paging is refused. Where KVM was
+ * loaded with tdp_mmu=N, one fault can map eight small pages, of which one is recorded.
  *
  * poll(2) says EPOLLHUP when the VM's process is gone. A range of which the process unmaps or moves
  * anything is tracked no more; gc_stats.unmapped counts its pages.

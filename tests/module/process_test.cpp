@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Sessions over the memory of a process (GC_SESSION_PROCESS): copied page by page at the first access, only ever read.
+// Sessions over the memory of a process (GC_SESSION_PROCESS): copied page by page at the first
+// access, only ever read.
 #include "raw_capture.h"
 
 #include <algorithm>
@@ -46,7 +47,8 @@ Pages map(const RawCapture& capture, std::size_t count = pages, int flags = MAP_
     return Pages(node.get(), count, PROT_READ | PROT_WRITE, flags);
 }
 
-/// What another process sees in its own memory, read past its page tables' accessed bits and without populating.
+/// What another process sees in its own memory, read past its page tables' accessed bits and
+/// without populating.
 std::uint64_t read_of(pid_t pid, const Pages& memory, std::size_t page) {
     std::uint64_t value = 0;
     iovec local{&value, sizeof(value)};
@@ -64,8 +66,8 @@ std::size_t present(pid_t pid, const Pages& memory) {
     if (::pread(map.get(), entries.data(), entries.size() * 8, static_cast<off_t>(at)) !=
         static_cast<ssize_t>(entries.size() * 8))
         throw std::runtime_error("pagemap");
-    return static_cast<std::size_t>(
-        std::count_if(entries.begin(), entries.end(), [](std::uint64_t e) { return e >> 62 != 0; }));
+    return static_cast<std::size_t>(std::count_if(entries.begin(), entries.end(),
+                                                  [](std::uint64_t e) { return e >> 62 != 0; }));
 }
 
 /// A process whose memory is that of `memory` when it was forked, that sleeps.
@@ -171,7 +173,8 @@ TEST_F(Process, RangeOverSeveralMappingsOfEveryKind) {
     at += pages * page_size;
     ASSERT_NE(::mmap(at, pages * page_size, prot, MAP_PRIVATE | fixed, file.get(), 0), MAP_FAILED);
     at += pages * page_size;
-    ASSERT_NE(::mmap(at, pages * page_size, prot, MAP_SHARED | MAP_ANONYMOUS | fixed, -1, 0), MAP_FAILED);
+    ASSERT_NE(::mmap(at, pages * page_size, prot, MAP_SHARED | MAP_ANONYMOUS | fixed, -1, 0),
+              MAP_FAILED);
     area.write(2 * pages, 1);
     area.write(3 * pages, 2);
     const Source source(area);
@@ -281,7 +284,8 @@ TEST_F(Process, SessionDoesNotKeepTheMemoryOfAProcessThatExits) {
     const std::uint64_t before = available();
     source.signal(SIGKILL);
     source.wait();
-    EXPECT_TRUE(eventually([&] { return available() > before + many * 4 / 2; })) << before << " " << available();
+    EXPECT_TRUE(eventually([&] { return available() > before + many * 4 / 2; }))
+        << before << " " << available();
 }
 
 TEST_F(Process, KernelsOwnAccessesCopyToo) {
@@ -292,7 +296,8 @@ TEST_F(Process, KernelsOwnAccessesCopyToo) {
     std::uint64_t value = 0;
     ASSERT_EQ(::pread(sink.get(), &value, 8, 0), 8);
     EXPECT_EQ(value, pattern(4));
-    // Neither can let go of the lock that it holds, which here is the one of the process that is read.
+    // Neither can let go of the lock that it holds, which here is the one of the process that is
+    // read.
     const UniqueFd mem(::open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
     ASSERT_EQ(::pread(mem.get(), &value, 8, reinterpret_cast<off_t>(guide.word(5))), 8);
     EXPECT_EQ(value, pattern(5));
@@ -401,7 +406,8 @@ TEST_F(Process, RefusedProcesses) {
     EXPECT_EQ(refusal([](auto&) {}), ERANGE);
     ASSERT_EQ(::munmap(memory_.word(3), page_size), 0);
     EXPECT_EQ(refusal([](auto&) {}), ERANGE);
-    ASSERT_NE(::mmap(memory_.word(3), page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+    ASSERT_NE(::mmap(memory_.word(3), page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                     -1, 0),
               MAP_FAILED);
     EXPECT_EQ(refusal([](auto&) {}), 0);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A control file by its ioctls alone, with every field of its records: what guidecopy.h promises, without gcctl's library.
+// A control file by its ioctls alone, with every field of its records: what guidecopy.h promises,
+// without gcctl's library.
 #pragma once
 
 #include "support.h"

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A VM over the bare /dev/kvm whose vCPUs make one access at a time, each as the test says.
+#pragma once
+
+#include "support.h"
+
+#include <linux/kvm.h>
+
+namespace gc::capture::test {
+
+class MiniVm {
+  public:
+    enum class Access { read, write, execute };
+    enum class Paging { off, on };  // the guest's own; on maps each address to itself
+
+    explicit MiniVm(unsigned vcpus = 1, Paging paging = Paging::off);
+
+    [[nodiscard]] int fd() const { return vm_.get(); }
+
+    /// Memory slot `number`, from 1 on: where `memory` is in the guest. length 0 deletes it.
+    void set_slot(unsigned number, std::uint64_t gpa, const std::byte* memory, std::size_t length) const;
+
+    /// Runs a vCPU until the access is made. To execute, the page must begin with a halt().
+    /// False when KVM could not do it; each vCPU is to be used by one thread at a time.
+    [[nodiscard]] bool access(Access kind, std::uint64_t gpa, unsigned vcpu = 0) const;
+
+    /// As if each vCPU's guest had written its control registers.
+    void turn_on_paging() const;
+
+    static void put_halt(const Pages& memory, std::size_t page);
+
+  private:
+    struct Vcpu {
+        UniqueFd fd;
+        Mapping run;
+    };
+
+    static void enter_protected_mode(const Vcpu& vcpu);
+
+    UniqueFd kvm_;
+    UniqueFd vm_;
+    Pages program_;
+    std::vector<Vcpu> vcpus_;
+};
+
+}  // namespace gc::capture::test
