@@ -64,16 +64,17 @@ check-tcg: userspace guests  ## run the end-to-end tests that need no lab: secon
 	@scripts/check tcg
 
 check-module: userspace kmod  ## run the module's tests in the lab
-	@scripts/check module
+	@scripts/check module track
 
 check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
 	@scripts/make-demo-guest
 	@scripts/check lab
 
-bench-capture: userspace kmod  ## what capture costs: first touches with and without a session; build/bench/capture.json
+bench-capture: userspace kmod  ## what capture costs a guide's process, and a VM; build/bench/capture.json, track.json
 	@mkdir -p $(BUILD)/bench
-	@kernel=$$(scripts/kernels | head -n 1) && \
-	 scripts/lab --no-nested --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko -- build/bin/capture_bench --out build/bench/capture.json
+	@kernel=$$(scripts/kernels | head -n 1) && lab="scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko" && \
+	 $$lab --no-nested -- build/bin/capture_bench --out build/bench/capture.json && \
+	 $$lab -- build/bin/track_bench --mib 64 --out build/bench/track.json
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)

@@ -18,10 +18,18 @@ constexpr std::uint64_t program_gpa = 0;
 constexpr std::uint64_t directory_gpa = page_size;
 constexpr std::size_t program_pages = 2;
 
-// At 8 bytes for each kind of access, address in ebx: mov eax,[ebx]; hlt / mov [ebx],eax; hlt / jmp ebx.
-constexpr std::size_t snippet_size = 8;
-constexpr std::array<std::array<unsigned char, snippet_size>, 3> program{
-    {{0x8b, 0x03, 0xf4}, {0x89, 0x03, 0xf4}, {0xff, 0xe3}}};
+// At 16 bytes each, with the address in ebx and how many pages in ecx:
+constexpr std::size_t snippet_size = 16;
+constexpr std::array<std::array<unsigned char, snippet_size>, 5> snippets{{
+    {0x8b, 0x03, 0xf4},  // mov eax,[ebx]; hlt
+    {0x89, 0x03, 0xf4},  // mov [ebx],eax; hlt
+    {0xff, 0xe3},        // jmp ebx
+    // again: mov eax,[ebx]; add ebx,4096; dec ecx; jnz again; hlt
+    {0x8b, 0x03, 0x81, 0xc3, 0x00, 0x10, 0x00, 0x00, 0x49, 0x75, 0xf5, 0xf4},
+    // again: mov [ebx],eax; add ebx,4096; dec ecx; jnz again; hlt
+    {0x89, 0x03, 0x81, 0xc3, 0x00, 0x10, 0x00, 0x00, 0x49, 0x75, 0xf5, 0xf4},
+}};
+constexpr std::uint64_t first_sweep = 3;
 constexpr unsigned char halt = 0xf4;
 
 constexpr std::uint64_t cr0_protected = 1U << 0;
@@ -60,18 +68,19 @@ MiniVm::MiniVm(unsigned vcpus, Paging paging)
     : kvm_(must(::open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm")),
       vm_(must(::ioctl(kvm_.get(), KVM_CREATE_VM, 0), "KVM_CREATE_VM")),
       program_(-1, program_pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS) {
-    std::memcpy(program_.data(), program.data(), sizeof(program));
+    std::memcpy(program_.data(), snippets.data(), sizeof(snippets));
     auto* directory = reinterpret_cast<std::uint32_t*>(program_.data() + directory_gpa);
     for (std::uint32_t entry = 0; entry < page_size / sizeof(*directory); ++entry)
         directory[entry] = entry << 22 | entry_present_writable_large;
     // Intel: where no slot will be.
     must(::ioctl(fd(), KVM_SET_TSS_ADDR, 0xfffbd000), "KVM_SET_TSS_ADDR");
     set_slot(0, program_gpa, program_.data(), program_.size());
-    const int run_size = must(::ioctl(kvm_.get(), KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+    const int run_size =
+        must(::ioctl(kvm_.get(), KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
     for (unsigned number = 0; number < vcpus; ++number) {
         UniqueFd vcpu(must(::ioctl(fd(), KVM_CREATE_VCPU, number), "KVM_CREATE_VCPU"));
-        auto run = Mapping::map(vcpu.get(), static_cast<std::size_t>(run_size), PROT_READ | PROT_WRITE,
-                                MAP_SHARED, 0, "vCPU");
+        auto run = Mapping::map(vcpu.get(), static_cast<std::size_t>(run_size),
+                                PROT_READ | PROT_WRITE, MAP_SHARED, 0, "vCPU");
         if (!run)
             throw std::runtime_error(run.error().message);
         vcpus_.push_back(Vcpu{std::move(vcpu), std::move(*run)});
@@ -111,11 +120,20 @@ void MiniVm::set_slot(unsigned number, std::uint64_t gpa, const std::byte* memor
 }
 
 bool MiniVm::access(Access kind, std::uint64_t gpa, unsigned vcpu) const {
+    return run(static_cast<std::uint64_t>(kind), gpa, 1, vcpu);
+}
+
+bool MiniVm::sweep(Access kind, std::uint64_t gpa, std::size_t pages, unsigned vcpu) const {
+    return run(first_sweep + static_cast<std::uint64_t>(kind), gpa, pages, vcpu);
+}
+
+bool MiniVm::run(std::uint64_t program, std::uint64_t gpa, std::size_t pages, unsigned vcpu) const {
     const Vcpu& cpu = vcpus_.at(vcpu);
     const auto* run = reinterpret_cast<const kvm_run*>(cpu.run.data());
     kvm_regs regs{};
-    regs.rip = program_gpa + static_cast<std::size_t>(kind) * snippet_size;
+    regs.rip = program_gpa + program * snippet_size;
     regs.rbx = gpa;
+    regs.rcx = pages;
     regs.rflags = 2;
     if (::ioctl(cpu.fd.get(), KVM_SET_REGS, &regs) != 0)
         return false;

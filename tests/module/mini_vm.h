@@ -18,11 +18,17 @@ class MiniVm {
     [[nodiscard]] int fd() const { return vm_.get(); }
 
     /// Memory slot `number`, from 1 on: where `memory` is in the guest. length 0 deletes it.
-    void set_slot(unsigned number, std::uint64_t gpa, const std::byte* memory, std::size_t length) const;
+    void set_slot(unsigned number, std::uint64_t gpa, const std::byte* memory,
+                  std::size_t length) const;
 
     /// Runs a vCPU until the access is made. To execute, the page must begin with a halt().
     /// False when KVM could not do it; each vCPU is to be used by one thread at a time.
     [[nodiscard]] bool access(Access kind, std::uint64_t gpa, unsigned vcpu = 0) const;
+
+    /// Runs a vCPU until it has made such an access, a read or a write, to each of the pages in
+    /// turn.
+    [[nodiscard]] bool sweep(Access kind, std::uint64_t gpa, std::size_t pages,
+                             unsigned vcpu = 0) const;
 
     /// As if each vCPU's guest had written its control registers.
     void turn_on_paging() const;
@@ -35,6 +41,8 @@ class MiniVm {
         Mapping run;
     };
 
+    [[nodiscard]] bool run(std::uint64_t program, std::uint64_t gpa, std::size_t pages,
+                           unsigned vcpu) const;
     static void enter_protected_mode(const Vcpu& vcpu);
 
     UniqueFd kvm_;

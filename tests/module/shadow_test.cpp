@@ -39,8 +39,8 @@ class ShadowPaging : public testing::Test {
         auto arg = argument<gc_track_create>();
         arg.kvm_fd = vm.fd();
         arg.mode = GC_TRACK_ORDER;
-        return capture_.create(
-            arg, {{.address = reinterpret_cast<std::uintptr_t>(memory_.data()), .length = memory_.size()}});
+        return capture_.create(arg, {{.address = reinterpret_cast<std::uintptr_t>(memory_.data()),
+                                      .length = memory_.size()}});
     }
 };
 

@@ -313,7 +313,8 @@ TEST_F(Track, HugePageIsOneRecordOfItsOrder) {
     vm_.set_slot(2, gpa, reinterpret_cast<std::byte*>(room.word(first)), 2 * huge_size);
     for (const gc_track_mode mode : {GC_TRACK_ORDER, GC_TRACK_AGE}) {
         RawCapture capture;
-        ASSERT_EQ(capture.create(track_of(vm_.fd(), mode), {range_of(room, first, 2 * huge_pages)}), 0);
+        ASSERT_EQ(capture.create(track_of(vm_.fd(), mode), {range_of(room, first, 2 * huge_pages)}),
+                  0);
         ASSERT_TRUE(vm_.access(write, gpa + huge_size + 7 * page_size));
         ASSERT_TRUE(vm_.access(read, gpa + huge_size + 100 * page_size));
         if (mode == GC_TRACK_AGE) {
@@ -338,7 +339,8 @@ TEST_F(Track, HugePageThatIsNotAllTrackedCountsAsSmall) {
         room.write(page, 1);
     constexpr std::uint64_t gpa = 64 * huge_size;
     vm_.set_slot(2, gpa, reinterpret_cast<std::byte*>(room.word(first)), huge_size);
-    ASSERT_EQ(capture_.create(track_of(vm_.fd(), GC_TRACK_ORDER), {range_of(room, first + 1, huge_pages - 1)}),
+    ASSERT_EQ(capture_.create(track_of(vm_.fd(), GC_TRACK_ORDER),
+                              {range_of(room, first + 1, huge_pages - 1)}),
               0);
     ASSERT_TRUE(vm_.access(read, gpa + 7 * page_size));
     const auto records = capture_.take();
@@ -401,7 +403,8 @@ TEST_F(Track, ComesAndGoesWhileTheVmRuns) {
     EXPECT_EQ(failed, 0U);
 }
 
-/// A VM in a process of its own that touches page after page until it is killed; and its KVM descriptor here.
+/// A VM in a process of its own that touches page after page until it is killed; and its KVM
+/// descriptor here.
 class OtherVm {
   public:
     explicit OtherVm(const Pages& memory)

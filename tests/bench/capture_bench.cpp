@@ -11,23 +11,20 @@
 //                 fault): what a session costs beyond its own work, since it must see every page
 //
 // Making and removing the mapping and the session is not timed. Writes never use fault-around.
+#include "bench.h"
 #include "capture/session.h"
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <poll.h>
 #include <string>
 #include <sys/mman.h>
-#include <sys/utsname.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -35,44 +32,9 @@
 namespace gc::capture {
 namespace {
 
+using namespace bench;
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
-
-constexpr std::size_t page_size = std::size_t{1} << GC_PAGE_SHIFT;
-constexpr const char* fault_around_path = "/sys/kernel/debug/fault_around_bytes";
-
-struct Options {
-    std::size_t mib = 512;
-    std::size_t repeats = 7;
-    std::string out;
-};
-
-/// The kernel's fault-around off, for as long as this lives.
-class NoFaultAround {
-  public:
-    static Result<NoFaultAround> set() {
-        NoFaultAround setting;
-        std::ifstream(fault_around_path) >> setting.before_;
-        std::ofstream file(fault_around_path);
-        file << page_size << std::flush;
-        if (setting.before_.empty() || !file.good())
-            return fail(ErrorKind::unsupported,
-                        "cannot write {}: run as root with debugfs mounted; without it a plain "
-                        "mapping takes one fault per 16 pages, and the comparison is void",
-                        fault_around_path);
-        return setting;
-    }
-    NoFaultAround(NoFaultAround&& other) noexcept : before_(std::exchange(other.before_, {})) {}
-    NoFaultAround& operator=(NoFaultAround&&) = delete;
-    ~NoFaultAround() {
-        if (!before_.empty())
-            std::ofstream(fault_around_path) << before_ << std::flush;
-    }
-
-  private:
-    NoFaultAround() = default;
-    std::string before_;
-};
 
 /// Nanoseconds per page of touching all of a mapping.
 double touch(const Mapping& memory, bool write) {
@@ -160,45 +122,6 @@ Result<Sample> run_mode(const std::string& mode, int file, std::size_t size, boo
     return run_plain(file, size, write);
 }
 
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    const std::size_t middle = values.size() / 2;
-    return values.size() % 2 != 0 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
-json row(const std::string& workload, const std::string& mode, const char* metric, const char* unit,
-         const std::vector<double>& values, double reference) {
-    json out{{"workload", workload},
-             {"mode", mode},
-             {"metric", metric},
-             {"unit", unit},
-             {"median", median(values)},
-             {"min", *std::min_element(values.begin(), values.end())},
-             {"max", *std::max_element(values.begin(), values.end())},
-             {"n", values.size()},
-             {"ratio", nullptr}};
-    if (reference > 0)
-        out["ratio"] = median(values) / reference;
-    return out;
-}
-
-json machine() {
-    utsname name{};
-    ::uname(&name);
-    std::string model = "unknown";
-    std::ifstream cpuinfo("/proc/cpuinfo");
-    for (std::string line; std::getline(cpuinfo, line);)
-        if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
-            model = line.substr(line.find(": ") + 2);
-            break;
-        }
-    return {{"cpu", model},
-            {"cpus", std::thread::hardware_concurrency()},
-            {"kernel", std::string(name.release)},
-            {"virtual", model.find("QEMU") != std::string::npos ||
-                            std::ifstream("/sys/class/dmi/id/sys_vendor").peek() == 'Q'}};
-}
-
 /// All rows of one workload.
 Result<json> run_workload(const std::string& workload, int file, const Options& options) {
     const bool write = workload == "write";
@@ -244,54 +167,9 @@ Result<json> run(const Options& options) {
         {"bench", "capture"}, {"reference", "plain"}, {"machine", machine()}, {"rows", rows}};
 }
 
-void print(const json& result) {
-    for (const json& row : result["rows"]) {
-        const std::string ratio =
-            row["ratio"].is_null() ? "" : fmt::format("  ratio {:.3f}", row["ratio"].get<double>());
-        fmt::print("{:6} {:13} {:12} {:10.1f} {}{}\n", row["workload"].get<std::string>(),
-                   row["mode"].get<std::string>(), row["metric"].get<std::string>(),
-                   row["median"].get<double>(), row["unit"].get<std::string>(), ratio);
-    }
-}
-
-Result<Options> parse(int argc, char** argv) {
-    Options options;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const std::string_view key = argv[i];
-        const std::string_view value = argv[i + 1];
-        std::size_t number = 0;
-        std::from_chars(value.data(), value.data() + value.size(), number);
-        if (key == "--out")
-            options.out = value;
-        else if (key == "--mib" && number > 0)
-            options.mib = number;
-        else if (key == "--repeats" && number > 0)
-            options.repeats = number;
-        else
-            return fail(ErrorKind::usage, "unknown or bad option {} {}", key, value);
-    }
-    if (argc % 2 == 0)
-        return fail(ErrorKind::usage,
-                    "usage: capture_bench [--mib 512] [--repeats 7] [--out capture.json]");
-    return options;
-}
-
-Result<void> bench(int argc, char** argv) {
-    GC_TRY(const Options options, parse(argc, argv));
-    GC_TRY(const json result, run(options));
-    print(result);
-    if (!options.out.empty() && !(std::ofstream(options.out) << result.dump(2) << '\n'))
-        return fail(ErrorKind::io, "cannot write {}", options.out);
-    return {};
-}
-
 }  // namespace
 }  // namespace gc::capture
 
 int main(int argc, char** argv) {
-    if (const auto done = gc::capture::bench(argc, argv); !done) {
-        fmt::print(stderr, "capture_bench: {}\n", done.error().message);
-        return 1;
-    }
-    return 0;
+    return gc::bench::run(argc, argv, "capture_bench", gc::capture::run);
 }
