@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where the pages of a memory node come from: always a shmem file. It is either the one that user space
- * gave, mapped privately; or one of our own, to which the first access to each page copies it from a
- * process (process.c): swappable, and charged to who accesses it, like any memory.
+ * Where the pages of a memory node come from: always a shmem file. It is either the one that user
+ * space gave, mapped privately; or one of our own, to which the first access to each page copies it
+ * from a process (process.c): swappable, and charged to who accesses it, like any memory.
  */
 #ifndef GC_BACKING_H
 #define GC_BACKING_H
@@ -24,7 +24,7 @@ struct gc_backing {
 
 	/* Where pages are copied from; without mm, they are not. */
 	struct gc_process process;
-	struct rw_semaphore forget; /* write: copies go away; inside mmap_lock, outside page locks */
+	struct rw_semaphore forget; /* write: copies go; inside mmap_lock, outside page locks */
 	spinlock_t lock; /* protects copied */
 	struct gc_pageset copied;
 };
@@ -63,14 +63,14 @@ vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf);
 vm_fault_t gc_backing_refuse(struct vm_fault *vmf, vm_fault_t ret);
 
 /*
- * Waits for all faults on the pages that gc_backing_fault() has served: that they are through, or that
- * whoever serves them sees what was done before this call once the page is locked.
+ * Waits for all faults on the pages that gc_backing_fault() has served: that they are through, or
+ * that whoever serves them sees what was done before this call once the page is locked.
  */
 void gc_backing_settle(struct gc_backing *backing, u64 first, u64 count);
 
 /*
- * Unmaps pages from whoever maps the file, but not what was written privately; and forgets copies. The
- * next access is a fault.
+ * Unmaps pages from whoever maps the file, but not what was written privately; and forgets copies.
+ * The next access is a fault.
  */
 void gc_backing_unmap(struct gc_backing *backing, u64 first, u64 count);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What an open file of /dev/guidecopy holds: a session with its node (node.c), or a track (track.c). */
+/* What an open control file holds: a session with its node (node.c), or a track (track.c). */
 #ifndef GC_CAPTURE_H
 #define GC_CAPTURE_H
 

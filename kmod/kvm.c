@@ -35,8 +35,8 @@ struct gc_kvm {
 };
 
 /*
- * Whether the tracepoint's address is one of the VM's physical ones. In shadow paging it is virtual,
- * and for a nested guest it is physical there (nested paging) or virtual (without).
+ * Whether the tracepoint's address is one of the VM's physical ones. In shadow paging it is
+ * virtual, and for a nested guest it is physical there (nested paging) or virtual (without).
  */
 static bool gc_kvm_address_is_gpa(const struct kvm_vcpu *vcpu)
 {
@@ -71,7 +71,7 @@ static void gc_kvm_fault(void *data, struct kvm_vcpu *vcpu, u64 address, u64 err
 		return;
 	}
 	slot = __gfn_to_memslot(kvm_vcpu_memslots(vcpu), gfn);
-	/* No memory, but a device; or a slot that is just being moved or deleted: a fault to come. */
+	/* No memory, but a device; or a slot that is being moved or deleted: a fault to come. */
 	if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
 		return;
 	gc_track_fault(hook->track, __gfn_to_hva_memslot(slot, gfn), gc_kvm_fault_kind(error_code),
@@ -118,8 +118,8 @@ static struct kvm *gc_kvm_get(int fd)
 }
 
 /*
- * Whether a vCPU has page tables of shadow paging. Before its guest has turned paging on, a vCPU's are
- * direct there too; what follows is then counted as unresolved.
+ * Whether a vCPU has page tables of shadow paging. Before its guest has turned paging on, a vCPU's
+ * are direct there too; what follows is then counted as unresolved.
  */
 static bool gc_kvm_shadows(struct kvm *kvm)
 {
@@ -194,9 +194,9 @@ void gc_kvm_detach(struct gc_kvm *hook)
 }
 
 /*
- * From the tracepoint until it samples the notifier's sequence (kvm_faultin_pfn(), arch/x86/kvm/mmu/
- * mmu.c) a fault does not see that its page is zapped. It is all the while inside kvm->srcu, and waits
- * for nothing there but memory for page tables.
+ * From the tracepoint until it samples the notifier's sequence (kvm_faultin_pfn(),
+ * arch/x86/kvm/mmu/mmu.c) a fault does not see that its page is zapped. It is all the while inside
+ * kvm->srcu, and waits for nothing there but memory for page tables.
  */
 void gc_kvm_settle(struct gc_kvm *hook)
 {
@@ -212,8 +212,8 @@ void gc_kvm_settle(struct gc_kvm *hook)
 }
 
 /*
- * KVM's own notifier, and no other, is told that the range goes away: the process keeps its mapping.
- * The VM is pinned, so that the notifier is registered.
+ * KVM's own notifier, and no other, is told that the range goes away: the process keeps its
+ * mapping. The VM is pinned, so that the notifier is registered.
  */
 void gc_kvm_zap(struct gc_kvm *hook, u64 address, u64 length)
 {
@@ -254,7 +254,7 @@ unsigned int gc_kvm_host_order(struct gc_kvm *hook, u64 address)
 	pud_t pud;
 	pmd_t pmd;
 
-	/* A page table is freed only after every CPU that walks without a lock had interrupts on. */
+	/* A page table is freed only after every CPU that walks it had interrupts on. */
 	local_irq_save(flags);
 	pgd = READ_ONCE(*pgd_offset(hook->kvm->mm, address));
 	if (pgd_none(pgd))

@@ -25,8 +25,8 @@ int gc_kvm_attach(struct gc_kvm **hook, int fd, struct gc_track *track, bool fau
 void gc_kvm_detach(struct gc_kvm *hook);
 
 /*
- * Waits for faults that the hook has been told of, but not for long: a vCPU may have to wait for its
- * page as long as it likes (userfaultfd(2)), and begins anew when that was meanwhile zapped.
+ * Waits for faults that the hook has been told of, but not for long: a vCPU may have to wait for
+ * its page as long as it likes (userfaultfd(2)), and begins anew when that was meanwhile zapped.
  */
 void gc_kvm_settle(struct gc_kvm *hook);
 
@@ -41,8 +41,8 @@ void gc_kvm_put_memory(struct gc_kvm *hook);
 bool gc_kvm_age(struct gc_kvm *hook, u64 address, u64 length);
 
 /*
- * The order of the page that the host maps at an address now; 0 if it maps none. The memory must not
- * go away meanwhile.
+ * The order of the page that the host maps at an address now; 0 if it maps none. The memory must
+ * not go away meanwhile.
  */
 unsigned int gc_kvm_host_order(struct gc_kvm *hook, u64 address);
 

@@ -103,8 +103,8 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
 }
 
 /*
- * The page is to be copied. The first try lets go of the lock, as the process that it is copied from
- * has one, too. If that did not help, the second, under the lock, is the one that can say why.
+ * The page is to be copied. The first try lets go of the lock, as the process that it is copied
+ * from has one, too. If that did not help, the second, under the lock, is the one that can say why.
  */
 static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node, u64 page)
 {
@@ -142,8 +142,8 @@ static vm_fault_t gc_node_serve(struct vm_fault *vmf, struct gc_node *node, u64 
 	if (!(ret & VM_FAULT_LOCKED))
 		return ret;
 	/*
-	 * The page stays locked until it is mapped, and gc_node_rearm() waits for that, if it does not
-	 * come before us. Pairs with the barrier in gc_backing_settle().
+	 * The page stays locked until it is mapped, and gc_node_rearm() waits for that, if it does
+	 * not come before us. Pairs with the barrier in gc_backing_settle().
 	 */
 	smp_mb__after_atomic();
 	if (unlikely(!gc_node_is_recorded(node, page)))

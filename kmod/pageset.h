@@ -31,7 +31,7 @@ static inline bool gc_pageset_test(const struct gc_pageset *set, u64 page)
 
 static inline void gc_pageset_set(struct gc_pageset *set, u64 page, u64 count)
 {
-	/* A full barrier, for gc_pageset_test()'s acquire: the record is in the ring before the bit. */
+	/* A full barrier, for gc_pageset_test(): the record is in the ring before the bit. */
 	for (; count; page++, count--)
 		set->set += !test_and_set_bit(page, set->bits);
 }

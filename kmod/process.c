@@ -85,8 +85,8 @@ void gc_process_destroy(struct gc_process *process)
 }
 
 /*
- * What FOLL_DUMP says of memory that was never touched, as for a core dump: EFAULT, where else an empty
- * page would be made. It says so of what cannot be read, too.
+ * What FOLL_DUMP says of memory that was never touched, as for a core dump: EFAULT, where else an
+ * empty page would be made. It says so of what cannot be read, too.
  */
 static bool gc_process_is_untouched(struct mm_struct *mm, unsigned long address)
 {

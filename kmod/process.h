@@ -17,10 +17,10 @@ void gc_process_destroy(struct gc_process *process);
 
 /*
  * Gets a page's content: *page, with a reference, or NULL for zeros, where the process has never
- * touched its memory; it is not touched now either. The caller holds no mmap lock; or, with locked, it
- * holds one, and this one is only tried for.
- * Errors: EFAULT not to be read, ESRCH the memory is gone, ENOMEM, EHWPOISON, EINTR killed, EAGAIN the
- * lock could not be had.
+ * touched its memory; it is not touched now either. The caller holds no mmap lock; or, with locked,
+ * it holds one, and this one is only tried for.
+ * Errors: EFAULT not to be read, ESRCH the memory is gone, ENOMEM, EHWPOISON, EINTR
+ * killed, EAGAIN the lock could not be had.
  */
 int gc_process_get_page(struct gc_process *process, u64 index, bool locked, struct page **page);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The pages of a track: ranges of addresses, whose pages are numbered through. All of it is constant
- * after gc_ranges_init() but which ranges are lost.
+ * The pages of a track: ranges of addresses, whose pages are numbered through. All of it is
+ * constant after gc_ranges_init() but which ranges are lost.
  */
 #ifndef GC_RANGES_H
 #define GC_RANGES_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The engine: a set of pages, a ring, and the rule that joins them: the first touch of a page is
- * one record, in the ring before the touch goes on. Knows nothing of mm or devices; a hook that sees
- * accesses (node.c, track.c) calls gc_session_touch().
+ * one record, in the ring before the touch goes on. Knows nothing of mm or devices; a hook that
+ * sees accesses (node.c, track.c) calls gc_session_touch().
  *
  *	hook:	gc_session_touch() --true--> let the access go on
  *		  | false: ring full
@@ -92,9 +92,9 @@ bool gc_session_can_report(struct gc_session *session);
 void gc_session_report(struct gc_session *session, const struct gc_access *access);
 
 /*
- * Arms pages again, and returns how many were touched. The caller unmaps them afterwards; and if there
- * were any, it first waits for accesses that are recorded already and not yet through: what they map
- * would stay mapped, and hide what follows.
+ * Arms pages again, and returns how many were touched. The caller unmaps them afterwards; and if
+ * there were any, it first waits for accesses that are recorded already and not yet through: what
+ * they map would stay mapped, and hide what follows.
  */
 u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count);
 

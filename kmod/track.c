@@ -108,8 +108,8 @@ static int gc_track_zap(struct gc_capture *capture, u64 first, u64 count)
 /* GC_TRACK_AGE */
 
 /*
- * Clears the accessed bits of the mapping that page is in, and records it if asked to. Returns how many
- * pages from page on are done.
+ * Clears the accessed bits of the mapping that page is in, and records it if asked to. Returns how
+ * many pages from page on are done.
  */
 static u64 gc_track_age_block(struct gc_track *track, u64 page, struct gc_scan *scan)
 {

@@ -211,8 +211,8 @@ enum gc_kind {
  * @time_ns: CLOCK_MONOTONIC; not decreasing from record to record
  * @tid: thread that made the access, in the initial PID namespace; with GC_TRACK_AGE, that scanned
  * @kind: enum gc_kind
- * @order: the record stands for the 2^order pages from @page on, all of the session or track, one of
- *         which was accessed: 0 but for a track of a VM in huge pages
+ * @order: the record stands for the 2^order pages from @page on, all of the session or track, one
+ *         of which was accessed: 0 but for a track of a VM in huge pages
  * @vcpu: id of the vCPU with GC_TRACK_ORDER, else GC_NO_VCPU
  * @reserved: 0
  */
@@ -348,8 +348,8 @@ struct gc_track_create {
  *
  * With GC_TRACK_AGE the accessed bits are cleared and nothing is recorded.
  *
- * errno: EINVAL count is 0; ERANGE the pages are not all in the session or track; with GC_TRACK_AGE,
- * EINTR a signal came, and some are armed; ESRCH the VM's process is gone.
+ * errno: EINVAL count is 0; ERANGE the pages are not all in the session or track; with
+ * GC_TRACK_AGE, EINTR a signal came, and some are armed; ESRCH the VM's process is gone.
  */
 struct gc_rearm {
 	__u32 size;
@@ -381,11 +381,11 @@ struct gc_kick {
  *           scan goes on at first + scanned. Can exceed count by a part of a huge page.
  * @young: out: pages of these that had been accessed
  *
- * An access that goes through an entry of a vCPU's TLB does not set the accessed bit again: what was
- * scanned a moment ago may be missing from the next scan.
+ * An access that goes through an entry of a vCPU's TLB does not set the accessed bit again: what
+ * was scanned a moment ago may be missing from the next scan.
  *
- * errno: EINVAL count is 0; ERANGE the pages are not all in the track; ENOTTY this is no GC_TRACK_AGE
- * track; ESRCH the VM's process is gone.
+ * errno: EINVAL count is 0; ERANGE the pages are not all in the track; ENOTTY this is no
+ * GC_TRACK_AGE track; ESRCH the VM's process is gone.
  */
 struct gc_scan {
 	__u32 size;
