@@ -77,6 +77,18 @@ def test_guide_frozen(bench: Bench) -> None:
     wait_for("the frozen guide is gone", lambda: not os.path.exists(f"/proc/{pid}"), 5 * SLOW)
 
 
+def test_guide_that_takes_too_much_memory(bench: Bench) -> None:
+    # It has a QEMU's own memory, and copies what it touches: 64 MiB.
+    spec = Spec(memory_type="plain", ram_mib=192, append="mode=check size=64M")
+    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, "--guide-memory", "48M", guide="on")
+    migration.migrate.wait_event("guide-ended")
+    report = finish(migration, spec)
+    assert report["guide"]["started"]
+    assert report["guide"]["ended"] == "memory-limit", report["guide"]
+    assert report["guide"]["memory_bytes"] > 48 << 20
+    assert "--guide-memory" in report["guide"]["reason"]
+
+
 @pytest.fixture
 def without_module() -> Iterator[None]:
     subprocess.run(["rmmod", "guidecopy"], check=True, timeout=10 * SLOW)

@@ -4,7 +4,7 @@
 import pytest
 from harness.bench import Bench
 from harness.environment import GUIDE_MODES
-from harness.vm import Spec
+from harness.vm import MEMORY, Spec
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
@@ -66,14 +66,15 @@ def test_back_and_forth(bench: Bench, guide: str) -> None:
         vm = migration.destination
 
 
-def test_anonymous_ram_is_refused_by_name(bench: Bench) -> None:
-    spec = Spec(memory_type="ram")
-    source = bench.start_source(spec)
-    migration = bench.migrate(source, spec)
-    assert migration.migrate.wait() == 3
-    assert "share=on" in migration.migrate.errors()
-    assert source.migration_status() == "none"
-    source.wait_running()
+@pytest.mark.parametrize("memory_type", [kind for kind in MEMORY if kind != "memfd"])
+def test_memory_as_it_was_started(bench: Bench, memory_type: str, guide: str) -> None:
+    if memory_type == "plain":
+        spec = Spec(memory_type=memory_type, cpus=2)
+    else:
+        spec = Spec(memory_type=memory_type, backends=2, append="mode=check size=16M spread=1")
+    report = bench.migrate_completely(bench.start_source(spec), spec, guide=guide)
+    check_mode(report, guide)
+    assert (report["guide"]["memory_bytes"] > 0) == (guide == "on")
 
 
 def check_mode(report: dict, guide: str) -> None:

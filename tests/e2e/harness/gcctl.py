@@ -77,7 +77,7 @@ def read_report(path: Path) -> dict[str, Any]:
     assert report["result"] in ("completed", "failed", "cancelled")
     assert report["mode"] in ("guide", "postcopy")
     assert report["capture"] in ("kmod", "none")
-    assert report["guide"]["ended"] in ("complete", "diverged", "died", "refused", "off")
+    assert report["guide"]["ended"] in ("complete", "diverged", "died", "memory-limit", "refused", "off")
     assert report["guide"]["dropped"] == 0
     assert len(report["demand"]["histogram_us"]) == 24
     return report

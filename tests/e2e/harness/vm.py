@@ -13,6 +13,17 @@ from .wait import wait_for
 MIB = 1 << 20
 
 
+# The kinds of memory that VMs are started with: -object, and what follows its id and size. Without: plain -m.
+MEMORY = {
+    "memfd": ("memfd", ",share=on"),
+    "memfd-private": ("memfd", ",share=off"),
+    "file": ("file", ",mem-path=/dev/shm,share=on"),
+    "file-private": ("file", ",mem-path=/dev/shm,share=off"),
+    "ram": ("ram", ""),
+    "plain": None,
+}
+
+
 @dataclass(frozen=True)
 class Spec:
     """What source and destination must agree on, and where they may differ (`source_args`, `memory_type`)."""
@@ -23,7 +34,7 @@ class Spec:
     backends: int = 1  # more than one: that many NUMA nodes
     append: str = "mode=check size=16M"
     args: tuple[str, ...] = ()
-    memory_type: str = "memfd"  # memfd (shared) or ram (anonymous)
+    memory_type: str = "memfd"  # of MEMORY
     kernel: Path | None = None  # default: the memory guest
     initrd: Path | None = None
     nice: int = 0  # of the QEMU process
@@ -32,18 +43,21 @@ class Spec:
         return replace(self, **changes)
 
     def memory_args(self) -> list[str]:
-        share = ",share=on" if self.memory_type == "memfd" else ""
+        kind = MEMORY[self.memory_type]
+        if kind is None:
+            return []
+        backend, properties = kind
         size = self.ram_mib // self.backends
         args: list[str] = []
         for n in range(self.backends):
             name = "m" if self.backends == 1 else f"m{n}"
-            args += ["-object", f"memory-backend-{self.memory_type},id={name},size={size}M{share}"]
+            args += ["-object", f"memory-backend-{backend},id={name},size={size}M{properties}"]
             if self.backends > 1:
                 args += ["-numa", f"node,nodeid={n},memdev={name}"]
         return args
 
     def command(self, kernel: Path) -> list[str]:
-        machine = self.machine + (",memory-backend=m" if self.backends == 1 else "")
+        machine = self.machine + (",memory-backend=m" if self.backends == 1 and self.memory_args() else "")
         cpu = ["-cpu", "host"] if ACCEL == "kvm" else []
         initrd = ["-initrd", str(self.initrd)] if self.initrd else []
         nice = ["nice", "-n", str(self.nice)] if self.nice else []

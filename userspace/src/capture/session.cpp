@@ -50,10 +50,13 @@ Result<UniqueFd> open_control() {
 
 /// What a refusal of GC_IOC_SESSION_CREATE means; the cases are those of guidecopy.h.
 Unexpected refused(int saved, const gc_session_create& arg) {
+    const bool process = (arg.flags & GC_SESSION_PROCESS) != 0;
+    const std::string where =
+        process ? fmt::format("0x{:x} of process {}", std::uint64_t{arg.backing_offset}, arg.pid)
+                : fmt::format("{} of the memory file", std::uint64_t{arg.backing_offset});
     const auto because = [&](ErrorKind kind, std::string_view reason) {
-        return fail(kind, "{}: cannot watch {} bytes at {} of the memory file: {} ({})",
-                    GC_DEVICE_PATH, std::uint64_t{arg.length}, std::uint64_t{arg.backing_offset},
-                    reason, std::strerror(saved));
+        return fail(kind, "{}: cannot watch {} bytes at {}: {} ({})", GC_DEVICE_PATH,
+                    std::uint64_t{arg.length}, where, reason, std::strerror(saved));
     };
     switch (saved) {
     case EOPNOTSUPP:
@@ -64,7 +67,13 @@ Unexpected refused(int saved, const gc_session_create& arg) {
                        "it is no shared memory file; use memory-backend-memfd, or "
                        "memory-backend-file on tmpfs, with share=on");
     case ERANGE:
-        return because(ErrorKind::io, "the range reaches beyond the end of the file");
+        return because(ErrorKind::io, process ? "it is not all readable memory"
+                                              : "the range reaches beyond the end of the file");
+    case ESRCH:
+        return because(ErrorKind::io, "the process has ended");
+    case EPERM:
+        return because(ErrorKind::unsupported,
+                       "its memory may not be read; run gcctl with CAP_SYS_PTRACE");
     case ENOBUFS:
         return because(ErrorKind::unsupported,
                        fmt::format("a ring of {} records is more than the parameter "
@@ -96,12 +105,28 @@ Result<void> Session::probe() {
 
 Result<Session> Session::create(int backing_fd, std::uint64_t offset, std::uint64_t length,
                                 std::uint32_t ring_entries) {
-    GC_TRY(UniqueFd control, open_control());
     auto arg = argument<gc_session_create>();
     arg.backing_fd = backing_fd;
     arg.ring_entries = ring_entries;
     arg.backing_offset = offset;
     arg.length = length;
+    return create(arg);
+}
+
+Result<Session> Session::create_over_process(pid_t pid, std::uint64_t address, std::uint64_t length,
+                                             std::uint32_t ring_entries) {
+    auto arg = argument<gc_session_create>();
+    arg.flags = GC_SESSION_PROCESS;
+    arg.backing_fd = -1;
+    arg.pid = pid;
+    arg.ring_entries = ring_entries;
+    arg.backing_offset = address;
+    arg.length = length;
+    return create(arg);
+}
+
+Result<Session> Session::create(gc_session_create arg) {
+    GC_TRY(UniqueFd control, open_control());
     if (::ioctl(control.get(), GC_IOC_SESSION_CREATE, &arg) != 0)
         return refused(errno, arg);
     const std::size_t node_length = ::strnlen(arg.node, sizeof(arg.node));
@@ -110,13 +135,14 @@ Result<Session> Session::create(int backing_fd, std::uint64_t offset, std::uint6
                                       GC_RING_CONSUMER_OFFSET, "the ring's consumer page"));
     GC_TRY(Mapping producer, map_ring(control.get(), page_size, PROT_READ, GC_RING_PRODUCER_OFFSET,
                                       "the ring's producer page"));
-    GC_TRY(Mapping records, map_ring(control.get(), ring_entries * sizeof(gc_record), PROT_READ,
+    GC_TRY(Mapping records, map_ring(control.get(), arg.ring_entries * sizeof(gc_record), PROT_READ,
                                      GC_RING_RECORDS_OFFSET, "the ring's records"));
-    GC_TRY(RingConsumer ring,
-           RingConsumer::attach(*reinterpret_cast<gc_ring_consumer*>(consumer.data()),
-                                *reinterpret_cast<const gc_ring_producer*>(producer.data()),
-                                {reinterpret_cast<const gc_record*>(records.data()), ring_entries},
-                                length >> GC_PAGE_SHIFT));
+    GC_TRY(
+        RingConsumer ring,
+        RingConsumer::attach(*reinterpret_cast<gc_ring_consumer*>(consumer.data()),
+                             *reinterpret_cast<const gc_ring_producer*>(producer.data()),
+                             {reinterpret_cast<const gc_record*>(records.data()), arg.ring_entries},
+                             arg.length >> GC_PAGE_SHIFT));
     return Session(std::move(control), std::string(arg.node, node_length), std::move(consumer),
                    std::move(producer), std::move(records), ring);
 }
@@ -143,7 +169,8 @@ Result<Stats> Session::stats() {
                  .dropped = arg.dropped,
                  .garbage = arg.garbage,
                  .waiting = arg.waiting,
-                 .mappings = arg.mappings};
+                 .mappings = arg.mappings,
+                 .copied = arg.copied};
 }
 
 Result<void> Session::rearm(std::uint64_t first, std::uint64_t count) {

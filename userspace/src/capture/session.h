@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Guide-memory capture by guidecopy.ko: a session over a shared memory file, and its memory node.
+// Guide-memory capture by guidecopy.ko: a session over a shared memory file or over a process's
+// memory, and its memory node.
 #pragma once
 
 #include "capture/ring_consumer.h"
@@ -25,6 +26,14 @@ class Session final : public Source {
     static Result<Session> create(int backing_fd, std::uint64_t offset, std::uint64_t length,
                                   std::uint32_t ring_entries = default_ring_entries);
 
+    /// The same over the memory of a process, whatever it is in: pages are copied as they are
+    /// touched. Whether `pid` still was the process that was meant is for the caller to check
+    /// afterwards.
+    /// @param address multiple of 4 KiB
+    static Result<Session> create_over_process(pid_t pid, std::uint64_t address,
+                                               std::uint64_t length,
+                                               std::uint32_t ring_entries = default_ring_entries);
+
     Session(Session&&) = default;
     Session& operator=(Session&&) = default;
 
@@ -40,6 +49,8 @@ class Session final : public Source {
     Result<void> rearm(std::uint64_t first, std::uint64_t count);
 
   private:
+    static Result<Session> create(gc_session_create arg);
+
     Session(UniqueFd control, std::string node, Mapping consumer_page, Mapping producer_page,
             Mapping records, RingConsumer ring)
         : control_(std::move(control)), node_(std::move(node)),

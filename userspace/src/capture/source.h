@@ -32,6 +32,7 @@ struct Stats {
     std::uint64_t garbage = 0;  ///< bad consumer indices that the kernel saw
     std::uint64_t waiting = 0;  ///< threads that wait for room now
     std::uint64_t mappings = 0;  ///< mappings of the guide's memory that exist now
+    std::uint64_t copied = 0;    ///< pages that the module keeps a copy of now
 };
 
 class Source {

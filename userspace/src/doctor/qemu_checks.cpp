@@ -54,11 +54,10 @@ Check check_memory(qmp::Client& client) {
     for (const qmp::RamBlock& block : *blocks) {
         if (!block.is_guest_ram())
             continue;
-        const auto text = fmt::format("{}: {} MiB, {}", block.name, block.length >> 20,
-                                      qmp::to_string(block.backing));
-        if (block.backing != qmp::Backing::shmem)
-            return {name, Verdict::lacking, text, qmp::how_to_share(block)};
-        found += (found.empty() ? "" : "; ") + text;
+        if (const auto obstacle = block.obstacle())
+            return {name, Verdict::lacking, obstacle->what, obstacle->remedy};
+        found += fmt::format("{}{}: {} MiB, {}", found.empty() ? "" : "; ", block.name,
+                             block.length >> 20, qmp::to_string(block.backing));
     }
     return {name, Verdict::ok, found, ""};
 }

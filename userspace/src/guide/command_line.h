@@ -14,13 +14,14 @@
 
 namespace gc::guide {
 
-/// A file that the guide maps privately as its memory. It must be one on which
+/// A file that the guide maps as its memory. It must be one on which
 /// fallocate(FALLOC_FL_PUNCH_HOLE) fails, as on the module's memory node: the guide keeps its
 /// balloon device, whose discards would otherwise reach the source's memory
 /// (ram_block_discard_range, 7.2).
 struct MemoryNode {
     std::string path;
     std::uint64_t size = 0;  ///< bytes
+    bool share = false;  ///< what the guide writes there is nobody else's; else mapped privately
 };
 
 /// What the caller knows and a command line does not tell. Maps that are left empty have safe

@@ -4,6 +4,7 @@
 #include "guide/images.h"
 #include "qmp/migration.h"
 #include "util/process_maps.h"
+#include "util/process_memory.h"
 
 #include <algorithm>
 #include <array>
@@ -21,7 +22,8 @@ using namespace std::chrono_literals;
 
 constexpr auto start_timeout = 30s;
 constexpr auto load_timeout = 10s;
-constexpr auto watch_interval = 200ms;
+/// How often its memory is looked at, too.
+constexpr auto watch_interval = 50ms;
 /// The guide's descriptors: the stream that it loads, then what the command line asks for.
 constexpr int incoming_number = 10;
 /// What the guide may write to its disks before they are full.
@@ -39,6 +41,17 @@ Result<SocketPair> socket_pair() {
     return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
+Result<capture::Session> session_over(const ImageBlock& block, std::uint32_t ring_entries) {
+    if (!block.memory)
+        return capture::Session::create(block.file.get(), block.offset, block.length, ring_entries);
+    GC_TRY(capture::Session session,
+           capture::Session::create_over_process(block.memory->pid(), block.memory->address(),
+                                                 block.length, ring_entries));
+    // The number was that process's when the module looked.
+    GC_CHECK(block.memory->check_alive());
+    return session;
+}
+
 /// The guide runs as the source's user.
 Result<void> give_node_to(const std::string& node, pid_t pid) {
     struct stat process {};
@@ -53,10 +66,10 @@ Result<void> give_node_to(const std::string& node, pid_t pid) {
 
 Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
                                               const std::vector<ImageBlock>& memory,
-                                              std::uint32_t lead) {
+                                              GuideLimits limits) {
     GC_TRY(Waker news, Waker::create());
-    std::unique_ptr<Guide> guide(new Guide(std::move(news)));
-    GC_CHECK(guide->capture_memory(memory, source, lead));
+    std::unique_ptr<Guide> guide(new Guide(std::move(news), limits));
+    GC_CHECK(guide->capture_memory(memory, source));
     GC_CHECK(guide->start_process(source_qmp, source));
     return guide;
 }
@@ -65,16 +78,16 @@ Guide::~Guide() {
     stop();
 }
 
-Result<void> Guide::capture_memory(const std::vector<ImageBlock>& memory, pid_t source,
-                                   std::uint32_t lead) {
-    const auto share = std::max<std::uint32_t>(1, lead / static_cast<std::uint32_t>(memory.size()));
+Result<void> Guide::capture_memory(const std::vector<ImageBlock>& memory, pid_t source) {
+    const auto share =
+        std::max<std::uint32_t>(1, limits_.lead / static_cast<std::uint32_t>(memory.size()));
     const std::uint32_t entries =
         std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
     for (const ImageBlock& block : memory) {
-        GC_TRY(capture::Session session,
-               capture::Session::create(block.file.get(), block.offset, block.length, entries));
+        GC_TRY(capture::Session session, session_over(block, entries));
         GC_CHECK(give_node_to(session.node(), source));
-        captured_.push_back({block.name, block.backend, block.length, std::move(session)});
+        captured_.push_back({block.name, block.backend, block.length, block.memory.has_value(),
+                             std::move(session)});
     }
     return {};
 }
@@ -83,7 +96,8 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     guide::GuideSubstitutes substitutes;
     substitutes.first_fd = incoming_number + 1;
     for (const Captured& captured : captured_)
-        substitutes.memory[captured.backend] = {captured.session.node(), captured.length};
+        substitutes.memory[captured.backend] = {captured.session.node(), captured.length,
+                                                captured.copied};
     GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
     GC_TRY(const std::vector<std::string> source_argv, process_command_line(source));
     GC_TRY(guide::GuideCommandLine derived,
@@ -152,7 +166,16 @@ void Guide::work(std::span<const std::byte> stream) {
     news_.signal();
 }
 
+Result<void> Guide::forget_copies() {
+    // What it has copied until now, while the VM ran, is not what the VM was stopped with.
+    for (Captured& captured : captured_)
+        if (captured.copied)
+            GC_CHECK(captured.session.rearm(0, captured.length / page_size));
+    return {};
+}
+
 Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
+    GC_CHECK(forget_copies());
     GC_CHECK(qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number)));
     GC_CHECK(write_all(incoming_.get(), stream));
     ::shutdown(incoming_.get(), SHUT_WR);
@@ -171,8 +194,22 @@ Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
     return state.running ? Result<void>{} : qmp::cont(*qmp_);
 }
 
+std::uint64_t Guide::measure_memory() {
+    std::uint64_t bytes = resident_private(process_.pid()).value_or(0);
+    for (Captured& captured : captured_)
+        if (const auto stats = captured.session.stats())
+            bytes += stats->copied * page_size;
+    most_memory_ = std::max(most_memory_, bytes);
+    return bytes;
+}
+
 GuideEnd Guide::watch() {
     while (!stopping_) {
+        const std::uint64_t memory = measure_memory();
+        if (limits_.memory != 0 && memory > limits_.memory)
+            return {"memory-limit", fmt::format("it took {} MiB of memory, more than the {} MiB of "
+                                                "--guide-memory",
+                                                memory >> 20, limits_.memory >> 20)};
         const auto event = qmp_->next_event(watch_interval);
         if (!event)
             return {"died", event.error().message};
@@ -210,6 +247,7 @@ GuideTotals Guide::stop() {
     (void)process_.kill();
     if (worker_.joinable())
         worker_.join();
+    totals.memory = most_memory_;
     for (Captured& captured : captured_) {
         if (const auto stats = captured.session.stats()) {
             totals.records += stats->records;

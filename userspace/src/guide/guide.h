@@ -22,9 +22,15 @@
 
 namespace gc {
 
+/// What a guide is allowed.
+struct GuideLimits {
+    std::uint32_t lead;        ///< pages touched and not yet sent, at most, over all RAM blocks
+    std::uint64_t memory = 0;  ///< bytes that it may cost; 0: no limit
+};
+
 /// How a guide ended by itself.
 struct GuideEnd {
-    std::string_view how;  ///< "died" or "diverged"
+    std::string_view how;  ///< "died", "diverged" or "memory-limit"
     std::string reason;    ///< one sentence
 };
 
@@ -33,18 +39,18 @@ struct GuideTotals {
     std::uint64_t records = 0;
     std::uint64_t dropped = 0;
     std::chrono::nanoseconds blocked{0};
+    std::uint64_t memory = 0;  ///< bytes, at most: copies of the VM's pages, and the process's own
 };
 
 class Guide {
   public:
     /// Starts a guide of the VM in a source QEMU and waits until it is ready to load. The VM is not
     /// touched.
-    /// @param memory the files of the VM's RAM, by RAM block
-    /// @param lead pages touched and not yet sent, at most, over all RAM blocks
+    /// @param memory the VM's RAM, by RAM block
     /// Errors: unsupported (a device that cannot be made harmless, the module is missing), io.
     static Result<std::unique_ptr<Guide>> prepare(qmp::Client& source_qmp, pid_t source,
                                                   const std::vector<ImageBlock>& memory,
-                                                  std::uint32_t lead);
+                                                  GuideLimits limits);
     ~Guide();
     Guide(const Guide&) = delete;
     Guide& operator=(const Guide&) = delete;
@@ -69,21 +75,24 @@ class Guide {
     GuideTotals stop();
 
   private:
-    explicit Guide(Waker news) : news_(std::move(news)) {}
+    Guide(Waker news, GuideLimits limits) : limits_(limits), news_(std::move(news)) {}
 
-    Result<void> capture_memory(const std::vector<ImageBlock>& memory, pid_t source,
-                                std::uint32_t lead);
+    Result<void> capture_memory(const std::vector<ImageBlock>& memory, pid_t source);
     Result<void> start_process(qmp::Client& source_qmp, pid_t source);
     void work(std::span<const std::byte> stream);
     Result<void> load_and_run(std::span<const std::byte> stream);
+    Result<void> forget_copies();
     GuideEnd watch();
+    std::uint64_t measure_memory();
 
     struct Captured {
         std::string block;
         std::string backend;
         std::uint64_t length;
+        bool copied;  ///< page by page, as it is touched
         capture::Session session;
     };
+    GuideLimits limits_;
     std::vector<Captured> captured_;
     Waker news_;
     std::optional<guide::Quarantine> quarantine_;
@@ -92,7 +101,8 @@ class Guide {
     UniqueFd incoming_;               ///< our end of the guide's migration socket
     std::thread worker_;
     std::atomic<bool> stopping_ = false;
-    std::mutex mutex_;  ///< for what follows
+    std::uint64_t most_memory_ = 0;  ///< bytes; the worker's until it is joined
+    std::mutex mutex_;               ///< for what follows
     std::optional<std::chrono::nanoseconds> loaded_;
     std::optional<GuideEnd> end_;
 };

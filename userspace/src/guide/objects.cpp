@@ -91,7 +91,7 @@ OptionList node_backend(const MemoryNode& node, const std::string& id, const std
     backend.set("id", id);
     backend.set("size", size);
     backend.set("mem-path", node.path);
-    backend.set("share", "off");
+    backend.set("share", node.share ? "on" : "off");
     return backend;
 }
 
@@ -198,8 +198,12 @@ Result<void> emit_default_memory(Derivation& derivation) {
                         "have (it was plugged later?)",
                         id);
         derivation.machine_has_memory_backend = true;
-        derivation.emit("object",
-                        node_backend(node, id, std::to_string(node.size)).print("qom-type"));
+        OptionList backend = node_backend(node, id, std::to_string(node.size));
+        // The RAM block of the machine's own memory never has a path for a name
+        // (create_default_memdev(), hw/core/machine.c, 7.2); old machine types differ for an
+        // -object.
+        backend.set("x-use-canonical-path-for-ramblock-id", "off");
+        derivation.emit("object", backend.print("qom-type"));
         derivation.emit("machine", "memory-backend=" + escape_commas(id));
     }
     if (!derivation.machine_has_memory_backend)

@@ -15,6 +15,7 @@ struct Texts {
     std::string to;
     std::string precopy_time;
     std::string guide;
+    std::string guide_memory;
     std::string bandwidth;
     std::string hold_background;
     std::string report;
@@ -37,6 +38,9 @@ po::options_description describe(Options& options, Texts& texts) {
                  "run a guide at the source; without one this is post-copy")(
         "lead", po::value(&options.lead)->default_value(options.lead)->value_name("PAGES"),
         "how far the guide may run ahead: pages it touched that are not yet sent")(
+        "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
+        "end the guide when it costs more memory than this, e.g. 512M; what it costs is in the "
+        "report")(
         "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
         "limit for all but the pages that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
         "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
@@ -53,6 +57,11 @@ Result<void> convert(const Texts& texts, Options& options) {
     GC_TRY(options.to, Endpoint::parse(texts.to));
     if (!texts.precopy_time.empty()) {
         GC_TRY(options.precopy_time, parse_duration(texts.precopy_time));
+    }
+    if (!texts.guide_memory.empty()) {
+        GC_TRY(options.guide_memory, parse_size(texts.guide_memory));
+        if (options.guide_memory == 0)
+            return fail(ErrorKind::usage, "--guide-memory takes more than 0; see --guide=off");
     }
     if (!texts.bandwidth.empty()) {
         GC_TRY(options.bandwidth, parse_rate(texts.bandwidth));

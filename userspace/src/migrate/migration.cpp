@@ -87,7 +87,8 @@ void Migration::prepare_guide() {
     if (!options_.guide || !source_->was_running())
         return;
     auto image = source_->open_image();
-    auto guide = image ? Guide::prepare(source_->qmp(), source_->pid(), *image, options_.lead)
+    auto guide = image ? Guide::prepare(source_->qmp(), source_->pid(), *image,
+                                        {.lead = options_.lead, .memory = options_.guide_memory})
                        : Unexpected(image.error());
     if (!guide) {
         report_.guide.ended = "refused";
@@ -123,7 +124,7 @@ Result<void> Migration::start() {
     phase_ = Phase::precopy;
     GC_CHECK(open_channels());
     GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
-    GC_TRY(SourceImage image, SourceImage::map(std::move(blocks)));
+    GC_TRY(SourceImage image, SourceImage::open(std::move(blocks)));
     GC_TRY(UniqueFd stream, source_->start());
     GC_TRY(
         data_,
@@ -340,12 +341,14 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
     report_.guide.records = totals.records;
     report_.guide.dropped = totals.dropped;
     report_.guide.blocked_ms = in_ms(totals.blocked);
+    report_.guide.memory_bytes = totals.memory;
     guide_.reset();
     progress_.detail(
         "guide-ended", {{"how", how}, {"reason", reason}},
         fmt::format("the guide ended: {}{}{}", how, reason.empty() ? "" : ": ", reason));
-    if (how == "died" || how == "diverged")
-        progress_.warning(fmt::format("the guide {}: {}; going on without it", how, reason));
+    if (how == "died" || how == "diverged" || how == "memory-limit")
+        progress_.warning(
+            fmt::format("the guide ended ({}): {}; going on without it", how, reason));
 }
 
 // ---- the ends

@@ -100,10 +100,8 @@ Result<void> Source::check_memory() {
     for (qmp::RamBlock& block : blocks) {
         if (!block.is_guest_ram())
             continue;
-        if (block.backing != qmp::Backing::shmem)
-            return fail(ErrorKind::unsupported,
-                        "the RAM block {} is {} memory; expected a shared memory file. {}",
-                        block.name, qmp::to_string(block.backing), qmp::how_to_share(block));
+        if (const auto obstacle = block.obstacle())
+            return fail(ErrorKind::unsupported, "{}: {}", obstacle->what, obstacle->remedy);
         guest_ram_.push_back(std::move(block));
     }
     if (guest_ram_.empty())
@@ -114,13 +112,29 @@ Result<void> Source::check_memory() {
 Result<std::vector<ImageBlock>> Source::open_image() const {
     std::vector<ImageBlock> image;
     for (const qmp::RamBlock& block : guest_ram_) {
+        if (!block.in_file()) {
+            GC_TRY(ProcessMemory memory,
+                   ProcessMemory::open(pid_, block.hva, block.length,
+                                       block.backing == qmp::Backing::anonymous));
+            image.push_back({.name = block.name,
+                             .backend = block.backend,
+                             .length = block.length,
+                             .file = {},
+                             .offset = 0,
+                             .memory = std::move(memory)});
+            continue;
+        }
         // Opened anew, not dup'ed: each reader has a file position of its own for SEEK_DATA.
         UniqueFd file(::open(fmt::format("/proc/self/fd/{}", block.file.get()).c_str(),
                              O_RDONLY | O_CLOEXEC));
         if (!file)
             return fail_errno(errno, fmt::format("open the memory of RAM block {}", block.name));
-        image.push_back(
-            {block.name, block.backend, std::move(file), block.file_offset, block.length});
+        image.push_back({.name = block.name,
+                         .backend = block.backend,
+                         .length = block.length,
+                         .file = std::move(file),
+                         .offset = block.file_offset,
+                         .memory = {}});
     }
     return image;
 }

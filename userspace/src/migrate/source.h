@@ -17,7 +17,7 @@ namespace gc::migrate {
 class Source {
   public:
     /// Connects and checks: QEMU's version, nothing in the way among its capabilities, the VM
-    /// running or paused, all guest RAM in shared files. Changes nothing. Errors: io, unsupported.
+    /// running or paused, guest RAM that can be read. Changes nothing. Errors: io, unsupported.
     static Result<Source> open(const std::string& qmp_path);
 
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
@@ -25,7 +25,7 @@ class Source {
     [[nodiscard]] bool was_running() const { return was_running_; }
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
 
-    /// The files of guest RAM, by RAM block, each opened once more. Errors: io.
+    /// Guest RAM, by RAM block, opened once more. Errors: io, unsupported.
     Result<std::vector<ImageBlock>> open_image() const;
 
     /// Sets capabilities and parameters, has QEMU migrate to a socket of ours and gives that

@@ -103,7 +103,7 @@ Result<Backing> classify_file(const UniqueFd& fd, const MapsLine& line) {
 Result<void> find_backing(RamBlock& block, pid_t pid, std::span<const MapsLine> maps) {
     GC_TRY(const Span where, locate(maps, block.hva, block.length));
     block.backing = where.backing;
-    if (where.backing == Backing::anonymous)
+    if (where.backing != Backing::file)
         return {};
     auto opened = open_backing(pid, *where.first);
     if (!opened && !block.is_guest_ram())
@@ -128,6 +128,8 @@ std::string_view to_string(Backing backing) {
         return "shared file";
     case Backing::anonymous:
         return "anonymous memory";
+    case Backing::private_file:
+        return "private mapping of a file";
     case Backing::unknown:
         break;
     }
@@ -145,17 +147,19 @@ Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint
     span.file_offset = line->offset + (hva - line->start);
     // madvise() and mbind() split a mapping; all parts must be the same file, one after the other.
     bool shared = true;
+    bool has_file = false;
     std::uint64_t covered = hva;
     for (; covered < hva + length; covered = (line++)->end) {
         if (line == maps.end() || line->start > covered)
             return fail(ErrorKind::protocol, "{:#x} bytes of guest memory at {:#x} end at {:#x}",
                         length, hva, covered);
+        has_file = has_file || line->inode != 0;
         shared = shared && line->shared && line->inode != 0 && line->inode == span.first->inode &&
                  line->device == span.first->device &&
                  line->offset + (covered - line->start) == span.file_offset + (covered - hva);
     }
     // The kind of file is known once it is open.
-    span.backing = shared ? Backing::file : Backing::anonymous;
+    span.backing = shared ? Backing::file : has_file ? Backing::private_file : Backing::anonymous;
     return span;
 }
 
@@ -193,11 +197,19 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client) {
     return ram_blocks(client, pid);
 }
 
-std::string how_to_share(const RamBlock& block) {
-    const std::string id = block.backend.empty() ? block.name : block.backend;
-    return fmt::format("start QEMU with -object memory-backend-memfd,id={0},size={1},"
-                       "share=on and -machine ...,memory-backend={0} (or -numa node,memdev={0})",
-                       id, block.length);
+std::optional<RamBlock::Obstacle> RamBlock::obstacle() const {
+    constexpr std::uint64_t small_page = 4096;
+    if (backing == Backing::unknown)
+        return Obstacle{fmt::format("QEMU does not say where the RAM block {} is; expected memory "
+                                    "that is plugged in and mapped",
+                                    name),
+                        "unplug it, or wait until the guest has set it up"};
+    if (page_size != small_page)
+        return Obstacle{fmt::format("the RAM block {} is in pages of {} KiB, which cannot be sent "
+                                    "yet; expected pages of 4 KiB",
+                                    name, page_size >> 10),
+                        "start QEMU without -mem-path and hugetlb=on"};
+    return std::nullopt;
 }
 
 }  // namespace gc::qmp

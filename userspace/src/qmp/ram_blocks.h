@@ -5,17 +5,19 @@
 #include "qmp/client.h"
 #include "util/process_maps.h"
 
+#include <optional>
 #include <span>
 #include <vector>
 
 namespace gc::qmp {
 
 enum class Backing {
-    shmem,      ///< shared memfd, tmpfs file or MAP_SHARED|MAP_ANONYMOUS: the file is the memory
-    hugetlbfs,  ///< shared huge-page file
-    file,       ///< shared mapping of a file of another file system
-    anonymous,  ///< private memory without a file, or a private mapping of one: no file has it all
-    unknown,    ///< QEMU shows no address for it (ROMs before 8.2, memory that is not plugged)
+    shmem,         ///< shared memfd, tmpfs file or MAP_SHARED|MAP_ANONYMOUS: the file is the memory
+    hugetlbfs,     ///< shared huge-page file
+    file,          ///< shared mapping of a file of another file system
+    anonymous,     ///< private memory without a file
+    private_file,  ///< all or part of it maps a file privately, or several: no file has it all
+    unknown,       ///< QEMU shows no address for it (ROMs before 8.2, memory that is not plugged)
 };
 std::string_view to_string(Backing backing);
 
@@ -28,6 +30,17 @@ struct RamBlock {
     Backing backing = Backing::unknown;
     UniqueFd file;                  ///< O_RDONLY; with shmem, hugetlbfs and file only
     std::uint64_t file_offset = 0;  ///< bytes, where the block starts in the file
+
+    /// Whether its bytes are to be read in the file, and not in QEMU's memory. A file of huge pages
+    /// would have to be populated where it has none.
+    [[nodiscard]] bool in_file() const { return backing == Backing::shmem; }
+
+    /// Why guidecopy cannot take it to another host, if so, and what to do about it.
+    struct Obstacle {
+        std::string what;
+        std::string remedy;
+    };
+    [[nodiscard]] std::optional<Obstacle> obstacle() const;
 
     /// Guest RAM has a memory backend (-object, or the machine's own); ROMs and video memory do
     /// not.
@@ -48,8 +61,5 @@ struct Span {
     const MapsLine* first = nullptr;  ///< the mapping that holds hva
 };
 Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint64_t length);
-
-/// The sentence that tells how to restart QEMU so that this block's memory is a file.
-std::string how_to_share(const RamBlock& block);
 
 }  // namespace gc::qmp

@@ -16,10 +16,15 @@ nlohmann::json to_json(const ClassCounts& counts) {
 }
 
 nlohmann::json to_json(const GuideReport& guide) {
-    return {{"started", guide.started}, {"load_ms", guide.load_ms},
-            {"records", guide.records}, {"pushed", guide.pushed},
-            {"dropped", guide.dropped}, {"blocked_ms", guide.blocked_ms},
-            {"ended", guide.ended},     {"reason", guide.reason}};
+    return {{"started", guide.started},
+            {"load_ms", guide.load_ms},
+            {"records", guide.records},
+            {"pushed", guide.pushed},
+            {"dropped", guide.dropped},
+            {"blocked_ms", guide.blocked_ms},
+            {"memory_bytes", guide.memory_bytes},
+            {"ended", guide.ended},
+            {"reason", guide.reason}};
 }
 
 std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t bytes,
@@ -69,8 +74,10 @@ std::string Report::summary() const {
     text +=
         fmt::format("  guide: {}{}{}", guide.ended, guide.reason.empty() ? "" : ", ", guide.reason);
     if (guide.started)
-        text += fmt::format("; loaded in {:.1f} ms, {} first touches, {} pages pushed, {} lost",
-                            guide.load_ms, guide.records, guide.pushed, guide.dropped);
+        text += fmt::format("; loaded in {:.1f} ms, {} first touches, {} pages pushed, {} lost, "
+                            "{} MiB of memory",
+                            guide.load_ms, guide.records, guide.pushed, guide.dropped,
+                            guide.memory_bytes >> 20);
     return text + '\n';
 }
 

@@ -23,13 +23,14 @@ struct ClassCounts {
 
 struct GuideReport {
     bool started = false;
-    double load_ms = 0;         ///< switch-over's device state in hand -> guide runs
-    std::uint64_t records = 0;  ///< first touches captured
-    std::uint64_t pushed = 0;   ///< pages sent because the guide touched them
-    std::uint64_t dropped = 0;  ///< records lost: always 0
-    double blocked_ms = 0;      ///< time that the guide waited for room in the ring
-    std::string ended = "off";  ///< complete | diverged | died | refused | off
-    std::string reason;         ///< one sentence, empty for complete and off
+    double load_ms = 0;              ///< switch-over's device state in hand -> guide runs
+    std::uint64_t records = 0;       ///< first touches captured
+    std::uint64_t pushed = 0;        ///< pages sent because the guide touched them
+    std::uint64_t dropped = 0;       ///< records lost: always 0
+    double blocked_ms = 0;           ///< time that the guide waited for room in the ring
+    std::uint64_t memory_bytes = 0;  ///< at most: copies of the VM's pages, and its process's own
+    std::string ended = "off";       ///< complete | diverged | died | memory-limit | refused | off
+    std::string reason;              ///< one sentence, empty for complete and off
 };
 
 struct Report {

@@ -40,21 +40,23 @@ Result<void> PageSender::switch_over(std::span<const std::byte> bytes) {
     return write_all(main_.get(), bytes);
 }
 
-PageSender::Content PageSender::read(PageRef page) const {
-    return image_->page(image_index_[page.block], page.number);
+Result<PageContent> PageSender::read(PageRef page, PageRoom& room) const {
+    return image_->page(image_index_[page.block], page.number, room);
 }
 
 Result<bool> PageSender::send_urgent(PageRef page) {
+    PageRoom room;
     const std::lock_guard lock(urgent_mutex_);
     if (urgent_) {
         if (!ledger_->claim(page.block, page.number, Class::urgent))
             return false;
-        GC_CHECK(write_urgent(page, read(page)));
+        GC_TRY(const Content content, read(page, room));
+        GC_CHECK(write_urgent(page, content));
     } else {
         const std::lock_guard main_lock(main_mutex_);
         if (!ledger_->claim(page.block, page.number, Class::urgent))
             return false;
-        const Content content = read(page);
+        GC_TRY(const Content content, read(page, room));
         GC_CHECK(write_section(std::span(&page, 1), std::span(&content, 1), Class::urgent));
     }
     check_full();
@@ -65,14 +67,17 @@ Result<std::size_t> PageSender::send(std::span<const PageRef> pages, Class as) {
     const std::lock_guard lock(main_mutex_);
     std::vector<PageRef> claimed;
     std::vector<Content> contents;
+    std::array<PageRoom, section_data / page_size> rooms;
+    std::size_t filled = 0;
     std::size_t done = 0;
-    for (std::size_t room = section_data; done < pages.size() && room > 0; ++done) {
+    for (; done < pages.size() && filled < rooms.size(); ++done) {
         const PageRef page = pages[done];
         if (!ledger_->claim(page.block, page.number, as))
             continue;
         claimed.push_back(page);
-        contents.push_back(read(page));
-        room -= contents.back() ? page_size : 0;
+        GC_TRY(const Content content, read(page, rooms[filled]));
+        contents.push_back(content);
+        filled += content ? 1 : 0;
     }
     if (claimed.empty())
         return done;

@@ -36,8 +36,7 @@ class PageSender {
     /// background, and an urgent page where there is no channel of its own for it.
     static constexpr std::size_t section_data = 16 * page_size;
 
-    /// A page's 4096 bytes, or nothing for a page of zeros.
-    using Content = std::optional<std::span<const std::byte>>;
+    using Content = PageContent;
 
     /// @param urgent QEMU's preempt channel, or none: urgent pages then go on main
     PageSender(UniqueFd main, UniqueFd urgent, std::uint64_t bandwidth, const Waker& full);
@@ -93,7 +92,7 @@ class PageSender {
     [[nodiscard]] std::uint64_t zero_pages() const { return zero_pages_; }
 
   private:
-    [[nodiscard]] Content read(PageRef page) const;
+    Result<Content> read(PageRef page, PageRoom& room) const;
     Result<void> write_section(std::span<const PageRef> pages, std::span<const Content> contents,
                                Class as);
     Result<void> write_urgent(PageRef page, const Content& content);

@@ -79,14 +79,18 @@ Result<void> Pusher::push_background_of(Ledger& ledger, std::size_t block) {
     std::array<PageRef, background_batch> pages;
     std::size_t count = 0;
     std::uint64_t page = page_;
+    PageRoom room;
     for (std::size_t looked_at = 0; looked_at < pages.size(); ++looked_at) {
         page = ledger.next_missing(block, page);
         if (page >= end)
             break;
-        if (sweep_ == Sweep::zeros || image_.page(block_, page))
+        GC_TRY(const PageContent content,
+               sweep_ == Sweep::zeros ? PageContent() : image_.page(block_, page, room));
+        if (sweep_ == Sweep::zeros || content) {
             pages[count++] = {block, page++};
-        else
-            page = image_.next_data(block_, page + 1);
+        } else {
+            GC_TRY(page, image_.next_data(block_, page + 1));
+        }
     }
     page_ = page;
     if (count == 0)

@@ -17,9 +17,13 @@ bool all_zero(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Result<SourceImage> SourceImage::map(std::vector<ImageBlock> blocks) {
+Result<SourceImage> SourceImage::open(std::vector<ImageBlock> blocks) {
     SourceImage image;
     for (const ImageBlock& block : blocks) {
+        if (block.memory) {
+            image.maps_.emplace_back();
+            continue;
+        }
         GC_TRY(Mapping map, Mapping::map(block.file.get(), block.length, PROT_READ, MAP_SHARED,
                                          static_cast<off_t>(block.offset),
                                          fmt::format("the RAM block {}", block.name)));
@@ -34,18 +38,24 @@ std::size_t SourceImage::find(std::string_view name) const {
     return found == blocks_.end() ? none : static_cast<std::size_t>(found - blocks_.begin());
 }
 
-std::optional<std::span<const std::byte>> SourceImage::page(std::size_t block,
-                                                            std::uint64_t number) const {
-    if (next_data(block, number) > number)
+Result<PageContent> SourceImage::page(std::size_t block, std::uint64_t number,
+                                      PageRoom& room) const {
+    GC_TRY(const std::uint64_t data, next_data(block, number));
+    if (data > number)
         return std::nullopt;
-    const auto bytes = maps_[block].bytes().subspan(number * page_size, page_size);
-    if (all_zero(bytes))
-        return std::nullopt;
-    return bytes;
+    std::span<const std::byte> bytes(room);
+    if (const auto& memory = blocks_[block].memory) {
+        GC_CHECK(memory->read(number * page_size, room));
+    } else {
+        bytes = maps_[block].bytes().subspan(number * page_size, page_size);
+    }
+    return all_zero(bytes) ? PageContent() : PageContent(bytes);
 }
 
-std::uint64_t SourceImage::next_data(std::size_t block, std::uint64_t number) const {
+Result<std::uint64_t> SourceImage::next_data(std::size_t block, std::uint64_t number) const {
     const ImageBlock& source = blocks_[block];
+    if (source.memory)
+        return source.memory->next_touched(number);
     const std::uint64_t end = source.length / page_size;
     if (number >= end)
         return end;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The pristine image: the source's shared RAM, mapped read-only. It is frozen from switch-over on.
+// The pristine image: the source's RAM, to be read. It is frozen from switch-over on.
 #pragma once
 
 #include "util/fd.h"
+#include "util/process_memory.h"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -14,38 +16,45 @@ namespace gc {
 
 inline constexpr std::size_t page_size = 4096;
 
-/// One RAM block that a shared file of the source host backs.
+/// One RAM block of the guest. Its content is in a shared file, or only in QEMU's own memory.
 struct ImageBlock {
     std::string name;          ///< QEMU's RAM block name, e.g. "pc.ram"
     std::string backend;       ///< id of QEMU's memory backend
-    UniqueFd file;             ///< opened for reading
-    std::uint64_t offset = 0;  ///< of the block's first byte in the file
     std::uint64_t length = 0;  ///< bytes
+    UniqueFd file;             ///< opened for reading; or none, and `memory` instead
+    std::uint64_t offset = 0;  ///< of the block's first byte in the file
+    std::optional<ProcessMemory> memory;
 };
+
+/// Room for a page that has to be copied to be looked at.
+using PageRoom = std::array<std::byte, page_size>;
+
+/// A page's bytes, or nothing for a page of zeros.
+using PageContent = std::optional<std::span<const std::byte>>;
 
 class SourceImage {
   public:
     static constexpr std::size_t none = SIZE_MAX;
 
-    /// Maps every block. Errors: io.
-    static Result<SourceImage> map(std::vector<ImageBlock> blocks);
+    /// Maps every block that has a file. Errors: io.
+    static Result<SourceImage> open(std::vector<ImageBlock> blocks);
 
     /// The index of a block in blocks(), or `none`: its pages come from the source QEMU's stream.
     [[nodiscard]] std::size_t find(std::string_view name) const;
     [[nodiscard]] const std::vector<ImageBlock>& blocks() const { return blocks_; }
 
-    /// The page's bytes, or nothing when it is all zero. A hole of the file is not touched: to read
-    /// it through the mapping would allocate it.
-    [[nodiscard]] std::optional<std::span<const std::byte>> page(std::size_t block,
-                                                                 std::uint64_t number) const;
+    /// The bytes are in the image itself, or in `room`. What was never written, a hole of a file or
+    /// memory that QEMU has not touched, is not touched: to read it would allocate it. Errors: io,
+    /// for a block without a file.
+    Result<PageContent> page(std::size_t block, std::uint64_t number, PageRoom& room) const;
 
-    /// The first page from `number` on that is in no hole of the file; the block's end if there is
-    /// none.
-    [[nodiscard]] std::uint64_t next_data(std::size_t block, std::uint64_t number) const;
+    /// The first page from `number` on that may be other than zero, without reading it; the block's
+    /// end if there is none. Errors: io, for a block without a file.
+    Result<std::uint64_t> next_data(std::size_t block, std::uint64_t number) const;
 
   private:
     std::vector<ImageBlock> blocks_;
-    std::vector<Mapping> maps_;
+    std::vector<Mapping> maps_;  ///< of each block; empty where there is no file
 };
 
 }  // namespace gc

@@ -14,16 +14,16 @@ struct Unit {
 };
 
 constexpr double kibi = 1024;
-constexpr std::array<Unit, 10> rate_units{{{"", 1},
-                                           {"K", kibi},
-                                           {"M", kibi* kibi},
-                                           {"G", kibi* kibi* kibi},
-                                           {"T", kibi* kibi* kibi* kibi},
-                                           {"bit", 1.0 / 8},
-                                           {"kbit", 1e3 / 8},
-                                           {"mbit", 1e6 / 8},
-                                           {"gbit", 1e9 / 8},
-                                           {"tbit", 1e12 / 8}}};
+constexpr std::array<Unit, 5> size_units{{{"", 1},
+                                          {"K", kibi},
+                                          {"M", kibi* kibi},
+                                          {"G", kibi* kibi* kibi},
+                                          {"T", kibi* kibi* kibi* kibi}}};
+constexpr std::array<Unit, 5> bit_units{{{"bit", 1.0 / 8},
+                                         {"kbit", 1e3 / 8},
+                                         {"mbit", 1e6 / 8},
+                                         {"gbit", 1e9 / 8},
+                                         {"tbit", 1e12 / 8}}};
 constexpr std::array<Unit, 4> time_units{{{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"min", 60e3}}};
 
 /// number x unit, rounded down; nothing when the text is neither or the product does not fit.
@@ -48,10 +48,18 @@ bool parse(std::string_view text, const std::array<Unit, N>& units, double limit
 
 Result<std::uint64_t> parse_rate(std::string_view text) {
     double value = 0;
-    if (!parse(text, rate_units, 1e18, value) || value < 1)
+    if ((!parse(text, size_units, 1e18, value) && !parse(text, bit_units, 1e18, value)) ||
+        value < 1)
         return fail(ErrorKind::usage,
                     "'{}' is no rate; expected for instance 100M (bytes per second) or 800mbit",
                     text);
+    return static_cast<std::uint64_t>(value);
+}
+
+Result<std::uint64_t> parse_size(std::string_view text) {
+    double value = 0;
+    if (!parse(text, size_units, 1e18, value))
+        return fail(ErrorKind::usage, "'{}' is no size; expected for instance 512M or 4G", text);
     return static_cast<std::uint64_t>(value);
 }
 

@@ -43,7 +43,8 @@ std::string own_options(int fd) {
 }
 
 const std::string default_memory =
-    "-object memory-backend-file,id=pc.ram,size=1073741824,mem-path=/dev/gc0,share=off\n"
+    "-object memory-backend-file,id=pc.ram,size=1073741824,mem-path=/dev/gc0,share=off,"
+    "x-use-canonical-path-for-ramblock-id=off\n"
     "-machine memory-backend=pc.ram\n";
 
 GuideSubstitutes one_node(const std::string& id = "pc.ram") {
@@ -282,7 +283,7 @@ TEST(CommandLine, ListsWhatLibvirtsGuideNeeds) {
 TEST(CommandLine, SeveralNumaNodesOfAnyKind) {
     GuideSubstitutes substitutes;
     substitutes.memory["r0"] = {"/dev/gc0", 1u << 30};
-    substitutes.memory["r1"] = {"/dev/gc,1", 1u << 30};
+    substitutes.memory["r1"] = {"/dev/gc,1", 1u << 30, true};
     expect_derived("-machine q35\n-m 2G\n"
                    "-object memory-backend-file,id=r0,size=1G,mem-path=/dev/hugepages,share=on,"
                    "prealloc=on,host-nodes=0,policy=bind\n"
@@ -290,7 +291,7 @@ TEST(CommandLine, SeveralNumaNodesOfAnyKind) {
                    "-numa node,nodeid=0,memdev=r0\n-numa node,nodeid=1,memdev=r1",
                    "-machine q35\n-m 2G\n"
                    "-object memory-backend-file,id=r0,size=1G,mem-path=/dev/gc0,share=off\n"
-                   "-object memory-backend-file,id=r1,size=1G,mem-path=/dev/gc,,1,share=off\n"
+                   "-object memory-backend-file,id=r1,size=1G,mem-path=/dev/gc,,1,share=on\n"
                    "-numa node,nodeid=0,memdev=r0\n-numa node,nodeid=1,memdev=r1\n" +
                        own_options(10),
                    substitutes);

@@ -151,19 +151,23 @@ TEST_F(Locate, JoinsPartsSplitByMadvise) {
     EXPECT_EQ(span->first->path, "/memfd:m (deleted)");
 }
 
-TEST_F(Locate, PrivateOrForeignPartsAreAnonymous) {
-    EXPECT_EQ(in("1000-3000 rw-p 00000000 00:01 77 /x\n", 0x1000, 0x1000)->backing,
-              Backing::anonymous);
+TEST_F(Locate, PrivateOrForeignPartsAreNoFile) {
     EXPECT_EQ(in("1000-3000 rw-p 00000000 00:00 0 \n", 0x1000, 0x1000)->backing,
               Backing::anonymous);
+    EXPECT_EQ(in("1000-3000 rw-p 00000000 00:01 77 /x\n", 0x1000, 0x1000)->backing,
+              Backing::private_file);
+    EXPECT_EQ(in("1000-2000 rw-p 00000000 00:00 0 \n2000-3000 rw-p 00000000 00:01 77 /x\n", 0x1000,
+                 0x2000)
+                  ->backing,
+              Backing::private_file);
     EXPECT_EQ(in("1000-2000 rw-s 00000000 00:01 77 /x\n2000-3000 rw-s 00005000 00:01 77 /x\n",
                  0x1000, 0x2000)
                   ->backing,
-              Backing::anonymous);
+              Backing::private_file);
     EXPECT_EQ(in("1000-2000 rw-s 00000000 00:01 77 /x\n2000-3000 rw-s 00001000 00:01 78 /x\n",
                  0x1000, 0x2000)
                   ->backing,
-              Backing::anonymous);
+              Backing::private_file);
 }
 
 TEST_F(Locate, RefusesHoles) {

@@ -85,14 +85,27 @@ TEST(RamBlocksOfQemu, GuestAboveThePciHole) {
     EXPECT_EQ(ram[0].backing, Backing::shmem);
 }
 
-TEST(RamBlocksOfQemu, AnonymousMemoryIsReportedWithItsCure) {
+TEST(RamBlocksOfQemu, PlainMemoryIsAnonymous) {
     auto ram = guest_ram({"-machine", "microvm", "-m", "64"});
     ASSERT_EQ(ram.size(), 1u);
     EXPECT_EQ(ram[0].name, "microvm.ram");
     EXPECT_EQ(ram[0].backing, Backing::anonymous);
     EXPECT_FALSE(ram[0].file);
-    EXPECT_THAT(how_to_share(ram[0]),
-                HasSubstr("-object memory-backend-memfd,id=microvm.ram,size=67108864,share=on"));
+    EXPECT_FALSE(ram[0].in_file());
+    EXPECT_NE(ram[0].hva, 0u);
+    EXPECT_FALSE(ram[0].obstacle());
+}
+
+TEST(RamBlock, HasAnObstacleThatSaysWhatToDo) {
+    RamBlock block;
+    block.name = "pc.ram";
+    block.page_size = 4096;
+    EXPECT_THAT(block.obstacle()->what, HasSubstr("pc.ram")) << "nowhere to be found";
+    EXPECT_FALSE(block.obstacle()->remedy.empty());
+    block.backing = Backing::private_file;
+    EXPECT_FALSE(block.obstacle());
+    block.page_size = 2 << 20;
+    EXPECT_THAT(block.obstacle()->what, HasSubstr("2048 KiB"));
 }
 
 TEST(RamBlocksOfQemu, BackendNamedByItsPath) {

@@ -96,8 +96,8 @@ class Sender : public testing::Test {
         const unsigned char zero = 0;
         ASSERT_EQ(::pwrite(file.get(), &zero, 1, (ram_pages - 2) * page_size), 1);
         std::vector<ImageBlock> blocks;
-        blocks.push_back({"pc.ram", "pc.ram", std::move(file), 0, ram_pages * page_size});
-        image.emplace(SourceImage::map(std::move(blocks)).value());
+        blocks.push_back({"pc.ram", "pc.ram", ram_pages * page_size, std::move(file), 0, {}});
+        image.emplace(SourceImage::open(std::move(blocks)).value());
         ledger.emplace(std::vector<Ledger::Block>{{"pc.ram", ram_pages}});
     }
 

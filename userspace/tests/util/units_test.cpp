@@ -32,6 +32,18 @@ TEST(ParseRate, RefusesWhatIsNoRate) {
     }
 }
 
+TEST(ParseSize, BytesInPowersOf1024) {
+    EXPECT_EQ(parse_size("4096").value(), 4096U);
+    EXPECT_EQ(parse_size("512M").value(), 512U << 20);
+    EXPECT_EQ(parse_size("4G").value(), std::uint64_t{4} << 30);
+    EXPECT_EQ(parse_size("0").value(), 0U);
+    for (const char* text : {"", "big", "10X", "-1", "1 M", "10mbit"}) {
+        const auto size = parse_size(text);
+        ASSERT_FALSE(size) << text;
+        EXPECT_NE(size.error().message.find("512M"), std::string::npos);
+    }
+}
+
 TEST(ParseDuration, Units) {
     EXPECT_EQ(parse_duration("250ms").value(), 250ms);
     EXPECT_EQ(parse_duration("10s").value(), 10s);
