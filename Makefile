@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace kmod guests install uninstall demo check check-unit check-tcg check-module check-lab \
-        bench-capture style format clean
+        kunit check-debug bench-capture style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
@@ -69,6 +69,9 @@ check-module: userspace kmod  ## run the module's tests in the lab
 check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
 	@scripts/make-demo-guest
 	@scripts/check lab
+
+kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: seconds, once that is built
+	@scripts/check scripts kunit
 
 bench-capture: userspace kmod  ## what capture costs a guide's process, and a VM; build/bench/capture.json, track.json
 	@mkdir -p $(BUILD)/bench

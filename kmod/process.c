@@ -36,7 +36,7 @@ static bool gc_process_has(struct mm_struct *mm, unsigned long address, unsigned
 {
 	const struct vm_area_struct *vma;
 
-	mmap_assert_locked(mm);
+	lockdep_assert_held(&mm->mmap_lock);
 	for (; address < end; address = vma->vm_end) {
 		vma = find_vma(mm, address);
 		if (!vma || vma->vm_start > address || !gc_vma_is_readable(vma))
@@ -92,7 +92,7 @@ static bool gc_process_is_untouched(struct mm_struct *mm, unsigned long address)
 {
 	struct vm_area_struct *vma = find_vma(mm, address);
 
-	mmap_assert_locked(mm);
+	lockdep_assert_held(&mm->mmap_lock);
 	return vma && vma->vm_start <= address && gc_vma_is_readable(vma) &&
 	       (vma_is_anonymous(vma) || is_vm_hugetlb_page(vma));
 }

@@ -41,8 +41,7 @@ Result<Options> parse(int argc, char** argv) {
             return fail(ErrorKind::usage, "unknown or bad option {} {}", key, value);
     }
     if (argc % 2 == 0)
-        return fail(ErrorKind::usage,
-                    "usage: [--mib 512] [--repeats 7] [--out FILE]");
+        return fail(ErrorKind::usage, "usage: [--mib 512] [--repeats 7] [--out FILE]");
     return options;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the benchmarks of the module share: options, the settings they are made under, rows of results.
+// What the benchmarks of the module share: options, the settings they are made under, rows of
+// results.
 #pragma once
 
 #include "util/error.h"

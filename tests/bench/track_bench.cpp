@@ -4,16 +4,18 @@
 // A vCPU touches page after page of memory that the host has, and that KVM has not yet mapped, once
 // by reads and once by writes, with its memory in turn:
 //
-//   untracked  a private mapping of a shmem file, mapped anew: each touch is a fault of KVM's and one of
+//   untracked  a private mapping of a shmem file, mapped anew: each touch is a fault of KVM's and
+//   one of
 //              the host's, with fault-around off
 //   guide      a private mapping of a memory node over that file, and somebody who reads its ring
-//   resident   memory that the host has mapped, too; KVM's mappings are gone, as they are after a slot
+//   resident   memory that the host has mapped, too; KVM's mappings are gone, as they are after a
+//   slot
 //              was made anew: each touch is a fault of KVM's alone
 //   order      the same with a track by order, which was armed instead
 //   age        the same as resident with a track by age
 //
-// guide is to be compared with untracked, order and age with resident. And of a VM that has mapped all of
-// it: how long it takes to arm by order, and to scan by age.
+// guide is to be compared with untracked, order and age with resident. And of a VM that has mapped
+// all of it: how long it takes to arm by order, and to scan by age.
 #include "bench.h"
 #include "mini_vm.h"
 #include "raw_capture.h"
@@ -61,7 +63,8 @@ class Bench {
         double took = 0;
         {
             // Ends by itself: each page is touched.
-            const std::jthread consumer([&] { seen = take(session, pages_, std::chrono::minutes(5)).size(); });
+            const std::jthread consumer(
+                [&] { seen = take(session, pages_, std::chrono::minutes(5)).size(); });
             took = sweep(kind, memory);
         }
         expect("records", seen, pages_);
@@ -73,7 +76,8 @@ class Bench {
     double touch_tracked(MiniVm::Access kind, gc_track_mode mode) {
         const MiniVm vm = vm_over(resident_);
         RawCapture capture;
-        expect("errno of the track", static_cast<std::uint64_t>(capture.create(track(vm, mode), range())), 0);
+        expect("errno of the track",
+               static_cast<std::uint64_t>(capture.create(track(vm, mode), range())), 0);
         const double took = run(vm, kind);
         if (mode == GC_TRACK_ORDER)
             expect("records", capture.take().size(), pages_);
@@ -100,7 +104,8 @@ class Bench {
             (void)order.take();
             (void)age.take();
         };
-        timed("arm by order", [&] { expect("errno", static_cast<std::uint64_t>(order.rearm(0, pages_)), 0); });
+        timed("arm by order",
+              [&] { expect("errno", static_cast<std::uint64_t>(order.rearm(0, pages_)), 0); });
         timed("scan by age, all young", [&] { expect("young pages", scan(age).young, pages_); });
         const auto begin = Clock::now();
         expect("young pages", scan(age).young, 0);
@@ -131,7 +136,9 @@ class Bench {
         return took.count() / static_cast<double>(pages_);
     }
 
-    double sweep(MiniVm::Access kind, const Pages& memory) const { return run(vm_over(memory), kind); }
+    double sweep(MiniVm::Access kind, const Pages& memory) const {
+        return run(vm_over(memory), kind);
+    }
 
     static gc_track_create track(const MiniVm& vm, gc_track_mode mode) {
         auto arg = argument<gc_track_create>();
@@ -141,7 +148,8 @@ class Bench {
     }
 
     std::vector<gc_range> range() const {
-        return {{.address = reinterpret_cast<std::uintptr_t>(resident_.data()), .length = resident_.size()}};
+        return {{.address = reinterpret_cast<std::uintptr_t>(resident_.data()),
+                 .length = resident_.size()}};
     }
 
     gc_scan scan(const RawCapture& capture) const {
@@ -164,7 +172,8 @@ const std::vector<Mode>& modes() {
         {"untracked", [](Bench& b, MiniVm::Access kind) { return b.touch_untracked(kind); }},
         {"guide", [](Bench& b, MiniVm::Access kind) { return b.touch_guide(kind); }},
         {"resident", [](Bench& b, MiniVm::Access kind) { return b.touch_resident(kind); }},
-        {"order", [](Bench& b, MiniVm::Access kind) { return b.touch_tracked(kind, GC_TRACK_ORDER); }},
+        {"order",
+         [](Bench& b, MiniVm::Access kind) { return b.touch_tracked(kind, GC_TRACK_ORDER); }},
         {"age", [](Bench& b, MiniVm::Access kind) { return b.touch_tracked(kind, GC_TRACK_AGE); }},
     };
     return all;

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* guidecopy-kunit.ko: runs the suites when it is loaded. It has the engine in it, and needs no other module. */
+#include <linux/module.h>
+
+#include "suites.h"
+
+kunit_test_suites(&gc_pageset_suite, &gc_ring_suite, &gc_session_suite, &gc_ranges_suite,
+		  &gc_ioctl_suite);
+
+MODULE_DESCRIPTION("KUnit tests of guidecopy");
+MODULE_LICENSE("GPL");

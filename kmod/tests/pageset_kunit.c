@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "suites.h"
+
+#include "pageset.h"
+
+#define PAGES 200 /* more than three words, the last of which is not full */
+
+static void gc_pageset_counts_what_is_set(struct kunit *test)
+{
+	struct gc_pageset set;
+	u64 page;
+
+	KUNIT_ASSERT_EQ(test, gc_pageset_init(&set, PAGES), 0);
+	KUNIT_EXPECT_EQ(test, set.pages, PAGES);
+	gc_pageset_set(&set, 62, 4);
+	gc_pageset_set(&set, 63, 4); /* three of them again */
+	gc_pageset_set(&set, PAGES - 1, 1);
+	KUNIT_EXPECT_EQ(test, set.set, 6);
+	for (page = 0; page < PAGES; page++)
+		KUNIT_EXPECT_EQ_MSG(test, gc_pageset_test(&set, page),
+				    (page >= 62 && page <= 66) || page == PAGES - 1,
+				    "page %llu", page);
+	gc_pageset_destroy(&set);
+}
+
+static void gc_pageset_tests_all_of_a_range(struct kunit *test)
+{
+	struct gc_pageset set;
+
+	KUNIT_ASSERT_EQ(test, gc_pageset_init(&set, PAGES), 0);
+	gc_pageset_set(&set, 60, 10);
+	KUNIT_EXPECT_TRUE(test, gc_pageset_test_all(&set, 60, 10));
+	KUNIT_EXPECT_TRUE(test, gc_pageset_test_all(&set, 64, 1));
+	KUNIT_EXPECT_FALSE(test, gc_pageset_test_all(&set, 59, 2));
+	KUNIT_EXPECT_FALSE(test, gc_pageset_test_all(&set, 69, 2));
+	KUNIT_EXPECT_FALSE(test, gc_pageset_test_all(&set, 0, PAGES));
+	gc_pageset_destroy(&set);
+}
+
+static void gc_pageset_clears_and_counts(struct kunit *test)
+{
+	struct gc_pageset set;
+
+	KUNIT_ASSERT_EQ(test, gc_pageset_init(&set, PAGES), 0);
+	gc_pageset_set(&set, 0, PAGES);
+	KUNIT_EXPECT_EQ(test, gc_pageset_clear(&set, 63, 66), 66);
+	KUNIT_EXPECT_EQ(test, gc_pageset_clear(&set, 60, 10), 3);
+	KUNIT_EXPECT_EQ(test, set.set, PAGES - 69);
+	KUNIT_EXPECT_TRUE(test, gc_pageset_test(&set, 59));
+	KUNIT_EXPECT_FALSE(test, gc_pageset_test(&set, 60));
+	KUNIT_EXPECT_FALSE(test, gc_pageset_test(&set, 128));
+	KUNIT_EXPECT_TRUE(test, gc_pageset_test(&set, 129));
+	KUNIT_EXPECT_EQ(test, gc_pageset_clear(&set, 0, PAGES), PAGES - 69);
+	KUNIT_EXPECT_EQ(test, set.set, 0);
+	gc_pageset_destroy(&set);
+}
+
+static struct kunit_case gc_pageset_cases[] = {
+	KUNIT_CASE(gc_pageset_counts_what_is_set),
+	KUNIT_CASE(gc_pageset_tests_all_of_a_range),
+	KUNIT_CASE(gc_pageset_clears_and_counts),
+	{}
+};
+
+struct kunit_suite gc_pageset_suite = {
+	.name = "guidecopy-pageset",
+	.test_cases = gc_pageset_cases,
+};
