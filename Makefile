@@ -73,6 +73,9 @@ check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
 kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: seconds, once that is built
 	@scripts/check scripts kunit
 
+check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
+	@scripts/check debug
+
 bench-capture: userspace kmod  ## what capture costs a guide's process, and a VM; build/bench/capture.json, track.json
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && lab="scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko" && \

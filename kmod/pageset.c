@@ -7,7 +7,9 @@
 
 int gc_pageset_init(struct gc_pageset *set, u64 pages)
 {
-	set->bits = kvcalloc(BITS_TO_LONGS(pages), sizeof(long), GFP_KERNEL_ACCOUNT);
+	/* As in gc_ring_init(). */
+	set->bits = kvcalloc(BITS_TO_LONGS(pages), sizeof(long),
+			     GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!set->bits)
 		return -ENOMEM;
 	set->pages = pages;

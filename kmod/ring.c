@@ -20,7 +20,9 @@ int gc_ring_init(struct gc_ring *ring, u32 entries)
 
 	if (!is_power_of_2(entries) || entries < GC_RING_MIN_ENTRIES)
 		return -EINVAL;
-	area = __vmalloc(gc_ring_bytes(entries), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	/* User space says how big: that it is too big is an error, no cause to kill somebody. */
+	area = __vmalloc(gc_ring_bytes(entries),
+			 GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!area)
 		return -ENOMEM;
 	*ring = (struct gc_ring){

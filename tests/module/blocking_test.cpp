@@ -155,13 +155,20 @@ TEST_F(Blocking, DeathOfTheConsumerFreesTheProducer) {
     });
     char node[64] = {};
     ASSERT_GT(::read(link[0], node, sizeof(node) - 1), 0);
-    Child guide([&] { return touch_all(map_node(node, pages)); });
+    int mapped[2];
+    ASSERT_EQ(::pipe2(mapped, O_CLOEXEC), 0);
+    Child guide([&] {
+        const Pages memory = map_node(node, pages);
+        return ::write(mapped[1], "", 1) == 1 ? touch_all(memory) : 1;
+    });
+    char one = 0;
+    ASSERT_EQ(::read(mapped[0], &one, 1), 1);
     EXPECT_EQ(guide.wait(500ms), -1);
     consumer.signal(SIGKILL);
     EXPECT_EQ(guide.wait(5s), 0);
     EXPECT_NE(::access(node, F_OK), 0);
-    ::close(link[0]);
-    ::close(link[1]);
+    for (const int fd : {link[0], link[1], mapped[0], mapped[1]})
+        ::close(fd);
 }
 
 TEST_F(Blocking, MappingThatGoesAwayMeanwhileIsASegmentationFault) {
