@@ -22,6 +22,11 @@ MEMORY = {
     "ram": ("ram", ""),
     "plain": None,
 }
+# Those that need reserved pages.
+HUGE_MEMORY = {
+    "hugetlb": ("memfd", ",hugetlb=on,hugetlbsize=2M,share=on"),
+    "hugetlb-private": ("memfd", ",hugetlb=on,hugetlbsize=2M,share=off"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Spec:
     backends: int = 1  # more than one: that many NUMA nodes
     append: str = "mode=check size=16M"
     args: tuple[str, ...] = ()
-    memory_type: str = "memfd"  # of MEMORY
+    memory_type: str = "memfd"  # of MEMORY or HUGE_MEMORY
     kernel: Path | None = None  # default: the memory guest
     initrd: Path | None = None
     nice: int = 0  # of the QEMU process
@@ -43,7 +48,7 @@ class Spec:
         return replace(self, **changes)
 
     def memory_args(self) -> list[str]:
-        kind = MEMORY[self.memory_type]
+        kind = (MEMORY | HUGE_MEMORY)[self.memory_type]
         if kind is None:
             return []
         backend, properties = kind

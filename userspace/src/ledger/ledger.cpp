@@ -75,8 +75,42 @@ Result<void> Ledger::discard(std::size_t block, std::uint64_t first, std::uint64
 }
 
 bool Ledger::claim(std::size_t block, std::uint64_t page, Class as) {
-    return sealed() && block < blocks_.size() && page < blocks_[block].pages &&
-           set(block, page, as);
+    if (!sealed() || block >= blocks_.size() || page >= blocks_[block].pages)
+        return false;
+    const std::uint64_t granule = blocks_[block].granule;
+    const std::uint64_t first = page - page % granule;
+    // Who has the first page has them all.
+    if (!set(block, first, as))
+        return false;
+    for (std::uint64_t next = first + 1; next < first + granule; ++next)
+        set(block, next, as);
+    return true;
+}
+
+std::uint64_t Ledger::count(std::size_t block, std::uint64_t first, std::uint64_t end) const {
+    std::uint64_t delivered = 0;
+    for (std::uint64_t page = first; page < end;) {
+        const std::uint64_t from = page % word_bits;
+        const std::uint64_t here = std::min(word_bits - from, end - page);
+        const std::uint64_t mask = (~std::uint64_t{0} >> (word_bits - here)) << from;
+        delivered += static_cast<std::uint64_t>(std::popcount(
+            bits_[block].words[page / word_bits].load(std::memory_order_acquire) & mask));
+        page += here;
+    }
+    return delivered;
+}
+
+Result<void> Ledger::check_granules() const {
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        const std::uint64_t granule = blocks_[i].granule;
+        for (std::uint64_t page = 0; granule > 1 && page < blocks_[i].pages; page += granule)
+            if (const auto there = count(i, page, page + granule); there != 0 && there != granule)
+                return fail(ErrorKind::protocol,
+                            "the source QEMU has sent only {} of {} pages of the huge page at page "
+                            "{} of '{}'",
+                            there, granule, page, blocks_[i].name);
+    }
+    return {};
 }
 
 Result<void> Ledger::check_eof() const {

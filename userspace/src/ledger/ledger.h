@@ -28,6 +28,9 @@ class Ledger {
     struct Block {
         std::string name;
         std::uint64_t pages = 0;
+        /// Pages of the destination's host page: it takes them only together, all in a row on one
+        /// channel (ram_load_postcopy). `pages` is a multiple of it.
+        std::uint64_t granule = 1;
     };
     struct Range {
         std::uint64_t first = 0;  ///< page of the block
@@ -56,8 +59,12 @@ class Ledger {
 
     // ---- after seal(): any thread
 
-    /// True for exactly one caller a page: it must deliver it. False before seal(), and for no
-    /// page.
+    /// Errors: protocol, when pre-copy has left a granule half delivered, which could never be
+    /// completed.
+    [[nodiscard]] Result<void> check_granules() const;
+
+    /// True for exactly one caller a granule: it must deliver all pages of the one that this page
+    /// is in. False before seal(), and for no page.
     [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, Class as);
 
     /// Nothing is missing, and nothing will be (true only after seal()).
@@ -67,6 +74,7 @@ class Ledger {
 
     // ---- any thread, any time; `block` must be one
 
+    [[nodiscard]] std::uint64_t granule(std::size_t block) const { return blocks_[block].granule; }
     /// False also for a page that there is not.
     [[nodiscard]] bool has(std::size_t block, std::uint64_t page) const;
     /// The first page >= from of a block that is not delivered, or its number of pages.
@@ -94,6 +102,9 @@ class Ledger {
     [[nodiscard]] Result<void> check_range(std::string_view what, std::size_t block,
                                            std::uint64_t first, std::uint64_t count) const;
     bool set(std::size_t block, std::uint64_t page, Class as);
+    /// Delivered pages of [first, end).
+    [[nodiscard]] std::uint64_t count(std::size_t block, std::uint64_t first,
+                                      std::uint64_t end) const;
 
     std::vector<Block> blocks_;
     std::vector<Bits> bits_;  ///< one bit a page: delivered

@@ -334,7 +334,8 @@ void Migration::on_guide() {
 void Migration::end_guide(std::string_view how, std::string_view reason) {
     if (!guide_)
         return;
-    data_->drop_guide();
+    if (data_)
+        data_->drop_guide();
     const GuideTotals totals = guide_->stop();
     report_.guide.ended = how;
     report_.guide.reason = reason;

@@ -112,10 +112,21 @@ Result<void> Source::check_memory() {
 Result<std::vector<ImageBlock>> Source::open_image() const {
     std::vector<ImageBlock> image;
     for (const qmp::RamBlock& block : guest_ram_) {
+        // Opened anew, not dup'ed: each reader has a file position of its own for SEEK_DATA.
+        UniqueFd file;
+        if (block.file) {
+            file.reset(::open(fmt::format("/proc/self/fd/{}", block.file.get()).c_str(),
+                              O_RDONLY | O_CLOEXEC));
+            if (!file)
+                return fail_errno(errno,
+                                  fmt::format("open the memory of RAM block {}", block.name));
+        }
         if (!block.in_file()) {
+            std::optional<Underlay> underlay;
+            if (file || block.backing == qmp::Backing::anonymous)
+                underlay = Underlay{std::move(file), block.file_offset};
             GC_TRY(ProcessMemory memory,
-                   ProcessMemory::open(pid_, block.hva, block.length,
-                                       block.backing == qmp::Backing::anonymous));
+                   ProcessMemory::open(pid_, block.hva, block.length, std::move(underlay)));
             image.push_back({.name = block.name,
                              .backend = block.backend,
                              .length = block.length,
@@ -124,11 +135,6 @@ Result<std::vector<ImageBlock>> Source::open_image() const {
                              .memory = std::move(memory)});
             continue;
         }
-        // Opened anew, not dup'ed: each reader has a file position of its own for SEEK_DATA.
-        UniqueFd file(::open(fmt::format("/proc/self/fd/{}", block.file.get()).c_str(),
-                             O_RDONLY | O_CLOEXEC));
-        if (!file)
-            return fail_errno(errno, fmt::format("open the memory of RAM block {}", block.name));
         image.push_back({.name = block.name,
                          .backend = block.backend,
                          .length = block.length,

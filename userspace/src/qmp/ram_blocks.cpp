@@ -103,16 +103,19 @@ Result<Backing> classify_file(const UniqueFd& fd, const MapsLine& line) {
 Result<void> find_backing(RamBlock& block, pid_t pid, std::span<const MapsLine> maps) {
     GC_TRY(const Span where, locate(maps, block.hva, block.length));
     block.backing = where.backing;
-    if (where.backing != Backing::file)
+    if (!where.one_file)
         return {};
     auto opened = open_backing(pid, *where.first);
-    if (!opened && !block.is_guest_ram())
-        return {};  // video memory and ROMs are read from the stream
+    // Video memory and ROMs are read from the stream; private memory can be without its file.
+    if (!opened && (!block.is_guest_ram() || where.backing == Backing::private_file))
+        return {};
     if (!opened)
         return Unexpected(opened.error());
     block.file = std::move(*opened);
     block.file_offset = where.file_offset;
-    GC_TRY(block.backing, classify_file(block.file, *where.first));
+    GC_TRY(const Backing kind, classify_file(block.file, *where.first));
+    if (where.backing == Backing::file)
+        block.backing = kind;
     return {};
 }
 
@@ -148,18 +151,23 @@ Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint
     // madvise() and mbind() split a mapping; all parts must be the same file, one after the other.
     bool shared = true;
     bool has_file = false;
+    span.one_file = true;
     std::uint64_t covered = hva;
     for (; covered < hva + length; covered = (line++)->end) {
         if (line == maps.end() || line->start > covered)
             return fail(ErrorKind::protocol, "{:#x} bytes of guest memory at {:#x} end at {:#x}",
                         length, hva, covered);
         has_file = has_file || line->inode != 0;
-        shared = shared && line->shared && line->inode != 0 && line->inode == span.first->inode &&
-                 line->device == span.first->device &&
-                 line->offset + (covered - line->start) == span.file_offset + (covered - hva);
+        shared = shared && line->shared;
+        span.one_file =
+            span.one_file && line->inode != 0 && line->inode == span.first->inode &&
+            line->device == span.first->device &&
+            line->offset + (covered - line->start) == span.file_offset + (covered - hva);
     }
     // The kind of file is known once it is open.
-    span.backing = shared ? Backing::file : has_file ? Backing::private_file : Backing::anonymous;
+    span.backing = shared && span.one_file ? Backing::file
+                   : has_file              ? Backing::private_file
+                                           : Backing::anonymous;
     return span;
 }
 
@@ -198,17 +206,11 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client) {
 }
 
 std::optional<RamBlock::Obstacle> RamBlock::obstacle() const {
-    constexpr std::uint64_t small_page = 4096;
     if (backing == Backing::unknown)
         return Obstacle{fmt::format("QEMU does not say where the RAM block {} is; expected memory "
                                     "that is plugged in and mapped",
                                     name),
                         "unplug it, or wait until the guest has set it up"};
-    if (page_size != small_page)
-        return Obstacle{fmt::format("the RAM block {} is in pages of {} KiB, which cannot be sent "
-                                    "yet; expected pages of 4 KiB",
-                                    name, page_size >> 10),
-                        "start QEMU without -mem-path and hugetlb=on"};
     return std::nullopt;
 }
 

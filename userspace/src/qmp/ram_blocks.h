@@ -28,7 +28,9 @@ struct RamBlock {
     std::uint64_t page_size = 0;  ///< bytes, of the host page
     std::uint64_t hva = 0;        ///< start in QEMU's address space; 0 with Backing::unknown
     Backing backing = Backing::unknown;
-    UniqueFd file;                  ///< O_RDONLY; with shmem, hugetlbfs and file only
+    /// O_RDONLY; with shmem, hugetlbfs and file, and with private_file if it is one: then it shows
+    /// where QEMU has written nothing.
+    UniqueFd file;
     std::uint64_t file_offset = 0;  ///< bytes, where the block starts in the file
 
     /// Whether its bytes are to be read in the file, and not in QEMU's memory. A file of huge pages
@@ -57,6 +59,7 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client);
 /// What backs [hva, hva + length), without opening it. Exposed for its tests.
 struct Span {
     Backing backing = Backing::unknown;
+    bool one_file = false;  ///< all of it maps one file, in order
     std::uint64_t file_offset = 0;
     const MapsLine* first = nullptr;  ///< the mapping that holds hva
 };

@@ -50,8 +50,8 @@ class DemandMeter {
     stream::Reader main_;
     stream::Reader urgent_{stream::Start::records};
     std::vector<std::byte> requests_buffer_, main_buffer_, urgent_buffer_;
-    std::map<Page, Clock::time_point> waiting_;
-    std::set<Page> asked_;  ///< every page ever requested: a second request is no second fault
+    std::map<Page, Clock::time_point> waiting_;  ///< by the last target page of a host page
+    std::set<Page> asked_;  ///< all that was ever requested: a second request is no second fault
     Demand demand_;
     std::string problem_;
 };

@@ -68,12 +68,18 @@ Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
     std::vector<Ledger::Block> wanted;
     std::vector<std::size_t> image_index;
     for (const auto& block : blocks.blocks) {
-        wanted.push_back({std::string(block.name), block.length / page_size});
+        wanted.push_back({.name = std::string(block.name),
+                          .pages = block.length / page_size,
+                          .granule = block.page_size.value_or(page_size) / page_size});
+        if (wanted.back().granule == 0 || wanted.back().pages % wanted.back().granule != 0)
+            return fail(ErrorKind::protocol,
+                        "RAM block {} has 0x{:x} bytes in pages of 0x{:x} bytes", block.name,
+                        block.length, *block.page_size);
         image_index.push_back(image_.find(block.name));
         const std::size_t image = image_index.back();
         if (image != SourceImage::none && image_.blocks()[image].length != block.length)
             return fail(ErrorKind::protocol,
-                        "RAM block {} has 0x{:x} bytes in the stream and 0x{:x} in its memory file",
+                        "RAM block {} has 0x{:x} bytes in the stream and 0x{:x} in its memory",
                         block.name, block.length, image_.blocks()[image].length);
     }
     for (const ImageBlock& block : image_.blocks())

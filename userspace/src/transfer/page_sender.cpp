@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/page_sender.h"
 
-#include "stream/writer.h"
-
+#include <algorithm>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -26,6 +25,25 @@ void PageSender::begin(Ledger& ledger, const SourceImage& image,
     image_ = &image;
     image_index_ = std::move(image_index);
     ram_section_ = ram_section;
+    for (std::size_t block = 0; block < image_index_.size(); ++block)
+        if (image_index_[block] != SourceImage::none && image.is_copied(image_index_[block]))
+            granule_room_ = std::max(granule_room_, ledger.granule(block) * page_size);
+    urgent_batch_.room.resize(granule_room_);
+    main_batch_.room.resize(granule_room_ == 0 ? 0 : section_data + granule_room_);
+}
+
+void PageSender::Batch::clear() {
+    pages.clear();
+    contents.clear();
+    used = 0;
+    heads.clear();
+    cuts.clear();
+    parts.clear();
+}
+
+void PageSender::Batch::add(PageRef page, Content content) {
+    pages.push_back(page);
+    contents.push_back(content);
 }
 
 Result<void> PageSender::relay(std::span<const std::byte> bytes) {
@@ -40,48 +58,53 @@ Result<void> PageSender::switch_over(std::span<const std::byte> bytes) {
     return write_all(main_.get(), bytes);
 }
 
-Result<PageContent> PageSender::read(PageRef page, PageRoom& room) const {
-    return image_->page(image_index_[page.block], page.number, room);
+Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Batch& batch) const {
+    if (!ledger_->claim(page.block, page.number, as))
+        return std::nullopt;
+    const std::uint64_t granule = ledger_->granule(page.block);
+    const std::uint64_t first = page.number - page.number % granule;
+    const std::size_t before = batch.pages.size();
+    for (std::uint64_t number = first; number < first + granule; ++number)
+        batch.add({page.block, number}, std::nullopt);
+    const auto contents = std::span(batch.contents).subspan(before);
+    GC_CHECK(image_->read(image_index_[page.block], first, contents,
+                          std::span(batch.room).subspan(batch.used)));
+    const auto data = static_cast<std::size_t>(std::ranges::count_if(
+        contents, [](const Content& content) { return content.has_value(); }));
+    if (data > 0 && image_->is_copied(image_index_[page.block]))
+        batch.used += granule * page_size;
+    return data * page_size;
 }
 
 Result<bool> PageSender::send_urgent(PageRef page) {
-    PageRoom room;
     const std::lock_guard lock(urgent_mutex_);
-    if (urgent_) {
-        if (!ledger_->claim(page.block, page.number, Class::urgent))
-            return false;
-        GC_TRY(const Content content, read(page, room));
-        GC_CHECK(write_urgent(page, content));
-    } else {
-        const std::lock_guard main_lock(main_mutex_);
-        if (!ledger_->claim(page.block, page.number, Class::urgent))
-            return false;
-        GC_TRY(const Content content, read(page, room));
-        GC_CHECK(write_section(std::span(&page, 1), std::span(&content, 1), Class::urgent));
-    }
+    std::unique_lock main_lock(main_mutex_, std::defer_lock);
+    if (!urgent_)
+        main_lock.lock();
+    Batch& batch = urgent_batch_;
+    batch.clear();
+    GC_TRY(const auto claimed, claim(page, Class::urgent, batch));
+    if (!claimed)
+        return false;
+    GC_CHECK(urgent_ ? write_urgent(batch) : write_section(batch, Class::urgent));
     check_full();
     return true;
 }
 
 Result<std::size_t> PageSender::send(std::span<const PageRef> pages, Class as) {
     const std::lock_guard lock(main_mutex_);
-    std::vector<PageRef> claimed;
-    std::vector<Content> contents;
-    std::array<PageRoom, section_data / page_size> rooms;
-    std::size_t filled = 0;
+    Batch& batch = main_batch_;
+    batch.clear();
     std::size_t done = 0;
-    for (; done < pages.size() && filled < rooms.size(); ++done) {
-        const PageRef page = pages[done];
-        if (!ledger_->claim(page.block, page.number, as))
-            continue;
-        claimed.push_back(page);
-        GC_TRY(const Content content, read(page, rooms[filled]));
-        contents.push_back(content);
-        filled += content ? 1 : 0;
+    for (std::size_t data = 0; done < pages.size() && data < section_data; ++done) {
+        if (batch.room.size() - batch.used < granule_room_)
+            break;
+        GC_TRY(const auto claimed, claim(pages[done], as, batch));
+        data += claimed.value_or(0);
     }
-    if (claimed.empty())
+    if (batch.pages.empty())
         return done;
-    GC_CHECK(write_section(claimed, contents, as));
+    GC_CHECK(write_section(batch, as));
     check_full();
     return done;
 }
@@ -92,60 +115,62 @@ Result<bool> PageSender::forward(PageRef page, Content content, bool asked) {
     const Class as = asked ? Class::urgent : Class::background;
     if (!ledger_->claim(page.block, page.number, as))
         return false;
-    if (asked && urgent_)
-        GC_CHECK(write_urgent(page, content));
-    else
-        GC_CHECK(write_section(std::span(&page, 1), std::span(&content, 1), as));
+    Batch& batch = urgent_batch_;
+    batch.clear();
+    batch.add(page, content);
+    GC_CHECK(asked && urgent_ ? write_urgent(batch) : write_section(batch, as));
     check_full();
     return true;
 }
 
-Result<void> PageSender::write_urgent(PageRef page, const Content& content) {
-    stream::Buffer head;
-    stream::append_page_head(head, page.number * page_size, ledger_->blocks()[page.block].name,
-                             !content);
-    std::array<iovec, 2> parts{{{head.data(), head.size()}, {nullptr, 0}}};
-    if (content)
-        parts[1] = {const_cast<std::byte*>(content->data()), content->size()};
-    account(Class::urgent, head.size() + parts[1].iov_len, content ? 0 : 1);
-    return write_all(urgent_.get(), std::span(parts).first(content ? 2 : 1));
-}
-
-Result<void> PageSender::write_section(std::span<const PageRef> pages,
-                                       std::span<const Content> contents, Class as) {
-    // All heads in one buffer that does not move, page data in between straight from the image.
-    stream::Buffer heads;
-    std::vector<std::size_t> cuts;
-    stream::append_section_part(heads, ram_section_);
+std::uint64_t PageSender::put_heads(Batch& batch) const {
     std::size_t block = Ledger::no_block;
     std::uint64_t zeros = 0;
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-        const bool same = pages[i].block == block;
-        block = pages[i].block;
-        stream::append_page_head(heads, pages[i].number * page_size,
-                                 same ? std::string_view{} : ledger_->blocks()[block].name,
-                                 !contents[i]);
-        zeros += contents[i] ? 0 : 1;
-        cuts.push_back(heads.size());
+    for (std::size_t i = 0; i < batch.pages.size(); ++i) {
+        const PageRef page = batch.pages[i];
+        stream::append_page_head(batch.heads, page.number * page_size,
+                                 page.block == block ? std::string_view{}
+                                                     : ledger_->blocks()[page.block].name,
+                                 !batch.contents[i]);
+        block = page.block;
+        zeros += batch.contents[i] ? 0 : 1;
+        batch.cuts.push_back(batch.heads.size());
     }
-    stream::append_end_of_ram(heads);
-    stream::append_section_footer(heads, ram_section_);
+    return zeros;
+}
 
-    std::vector<iovec> parts;
+/// The heads, in a buffer that moves no more, with page data in between straight from where it is.
+Result<void> PageSender::write(int fd, Batch& batch) {
     std::size_t from = 0;
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-        if (!contents[i])
+    for (std::size_t i = 0; i < batch.pages.size(); ++i) {
+        const Content& content = batch.contents[i];
+        if (!content)
             continue;
-        parts.push_back({heads.data() + from, cuts[i] - from});
-        parts.push_back({const_cast<std::byte*>(contents[i]->data()), contents[i]->size()});
-        from = cuts[i];
+        batch.parts.push_back({batch.heads.data() + from, batch.cuts[i] - from});
+        batch.parts.push_back({const_cast<std::byte*>(content->data()), content->size()});
+        from = batch.cuts[i];
     }
-    parts.push_back({heads.data() + from, heads.size() - from});
-    const std::uint64_t size = heads.size() + (pages.size() - zeros) * page_size;
+    if (from < batch.heads.size())
+        batch.parts.push_back({batch.heads.data() + from, batch.heads.size() - from});
+    return write_all(fd, batch.parts);
+}
+
+Result<void> PageSender::write_urgent(Batch& batch) {
+    const std::uint64_t zeros = put_heads(batch);
+    account(Class::urgent, batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
+    return write(urgent_.get(), batch);
+}
+
+Result<void> PageSender::write_section(Batch& batch, Class as) {
+    stream::append_section_part(batch.heads, ram_section_);
+    const std::uint64_t zeros = put_heads(batch);
+    stream::append_end_of_ram(batch.heads);
+    stream::append_section_footer(batch.heads, ram_section_);
+    const std::uint64_t size = batch.heads.size() + (batch.pages.size() - zeros) * page_size;
     if (as != Class::urgent)
         pacer_.spend(size, Pacer::Clock::now());
     account(as, size, zeros);
-    return write_all(main_.get(), parts);
+    return write(main_.get(), batch);
 }
 
 Pacer::Clock::duration PageSender::rest() const {

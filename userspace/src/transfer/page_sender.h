@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ledger/ledger.h"
+#include "stream/writer.h"
 #include "transfer/pacer.h"
 #include "transfer/source_image.h"
 #include "util/fd.h"
@@ -54,12 +55,13 @@ class PageSender {
     /// that is claimed afterwards can overtake them. Not paced, as the VM is stopped.
     Result<void> switch_over(std::span<const std::byte> bytes);
 
-    /// Sends a page that the destination asked for, at once. @return false if it was delivered
-    /// already
+    /// Sends a page that the destination asked for, at once, with all of its granule. @return false
+    /// if it was delivered already
     Result<bool> send_urgent(PageRef page);
 
     /// Sends those of the pages, all in blocks of the image, that are not delivered yet, in one
-    /// section on main, as long as that has room for one more page's bytes.
+    /// section on main, each with all of its granule, as long as that has room for one more page's
+    /// bytes.
     /// @return how many of the pages, from the first on, are done
     Result<std::size_t> send(std::span<const PageRef> pages, Class as);
 
@@ -92,10 +94,29 @@ class PageSender {
     [[nodiscard]] std::uint64_t zero_pages() const { return zero_pages_; }
 
   private:
-    Result<Content> read(PageRef page, PageRoom& room) const;
-    Result<void> write_section(std::span<const PageRef> pages, std::span<const Content> contents,
-                               Class as);
-    Result<void> write_urgent(PageRef page, const Content& content);
+    /// Pages that are written together. Kept from one to the next for its memory.
+    struct Batch {
+        std::vector<PageRef> pages;
+        std::vector<Content> contents;
+        std::vector<std::byte> room;  ///< for bytes that are not mapped; does not grow
+        std::size_t used = 0;         ///< of the room
+        stream::Buffer heads;         ///< all that is not page data
+        std::vector<std::size_t> cuts;
+        std::vector<iovec> parts;
+
+        void clear();
+        void add(PageRef page, Content content);
+    };
+
+    /// Claims the page's granule and reads it. @return bytes of its data; nothing if it was
+    /// delivered already
+    Result<std::optional<std::size_t>> claim(PageRef page, Class as, Batch& batch) const;
+    /// Puts the pages' heads after what is in `heads`, and notes where each page's data belongs.
+    /// @return the number of pages of zeros
+    std::uint64_t put_heads(Batch& batch) const;
+    static Result<void> write(int fd, Batch& batch);
+    Result<void> write_section(Batch& batch, Class as);
+    Result<void> write_urgent(Batch& batch);
     void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);
     void check_full() const;
 
@@ -105,10 +126,13 @@ class PageSender {
     Ledger* ledger_ = nullptr;
     const SourceImage* image_ = nullptr;
     std::vector<std::size_t> image_index_;
+    std::size_t granule_room_ = 0;  ///< the biggest granule that is not mapped, in bytes
     std::uint32_t ram_section_ = 0;
     mutable std::mutex urgent_mutex_;
     mutable std::mutex main_mutex_;
-    Pacer pacer_;  ///< under main_mutex_
+    Batch urgent_batch_;  ///< under urgent_mutex_
+    Batch main_batch_;    ///< under main_mutex_
+    Pacer pacer_;         ///< under main_mutex_
     std::array<std::atomic<std::uint64_t>, class_count> bytes_{};
     std::atomic<std::uint64_t> zero_pages_ = 0;
 };

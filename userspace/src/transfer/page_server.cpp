@@ -65,7 +65,7 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
             "does not have",
             request.length, request.start, request.block);
     const bool image = image_.find(request.block) != SourceImage::none;
-    for (std::uint64_t page = first; page < first + count; ++page) {
+    for (std::uint64_t page = first; page < first + count; page += ledger.granule(block)) {
         if (image)
             GC_CHECK(sender_.send_urgent({block, page}));
         else

@@ -43,18 +43,28 @@ Result<void> Pusher::run(Ledger& ledger) {
 }
 
 Result<bool> Pusher::push_guide(Ledger& ledger) {
+    bool any = !touched_.empty();
+    if (!any) {
+        GC_TRY(any, read_feeds(ledger));
+    }
+    if (touched_.empty())
+        return any;
+    // Not all of them, where pages are huge: the bandwidth is looked at between sections.
+    GC_TRY(const std::size_t done, sender_.send(touched_, Class::guide));
+    touched_.erase(touched_.begin(), touched_.begin() + static_cast<std::ptrdiff_t>(done));
+    return true;
+}
+
+Result<bool> Pusher::read_feeds(const Ledger& ledger) {
     const std::lock_guard lock(feeds_mutex_);
     std::array<capture::Record, guide_batch> records;
-    std::array<PageRef, guide_batch> pages;
     bool any = false;
     for (const GuideFeed& feed : feeds_) {
         GC_TRY(const std::size_t count, feed.source->read(records));
         const std::size_t block = ledger.find(feed.block);
-        std::size_t wanted = 0;
         for (std::size_t i = 0; i < count; ++i)
             if (records[i].page < ledger.blocks()[block].pages)
-                pages[wanted++] = {block, records[i].page};
-        GC_CHECK(sender_.send(std::span(pages).first(wanted), Class::guide));
+                touched_.push_back({block, records[i].page});
         any = any || count > 0;
     }
     return any;
@@ -76,20 +86,24 @@ Result<bool> Pusher::push_background(Ledger& ledger) {
 
 Result<void> Pusher::push_background_of(Ledger& ledger, std::size_t block) {
     const std::uint64_t end = ledger.blocks()[block].pages;
+    const std::uint64_t granule = ledger.granule(block);
     std::array<PageRef, background_batch> pages;
     std::size_t count = 0;
     std::uint64_t page = page_;
-    PageRoom room;
-    for (std::size_t looked_at = 0; looked_at < pages.size(); ++looked_at) {
+    for (std::size_t looked_at = 0; looked_at < pages.size(); looked_at += granule) {
         page = ledger.next_missing(block, page);
         if (page >= end)
             break;
-        GC_TRY(const PageContent content,
-               sweep_ == Sweep::zeros ? PageContent() : image_.page(block_, page, room));
-        if (sweep_ == Sweep::zeros || content) {
-            pages[count++] = {block, page++};
-        } else {
-            GC_TRY(page, image_.next_data(block_, page + 1));
+        bool wanted = sweep_ == Sweep::zeros;
+        if (!wanted) {
+            GC_TRY(wanted, image_.has_data(block_, page, granule));
+        }
+        if (wanted)
+            pages[count++] = {block, page};
+        page += granule;
+        if (!wanted) {
+            GC_TRY(page, image_.next_data(block_, page));
+            page -= page % granule;
         }
     }
     page_ = page;

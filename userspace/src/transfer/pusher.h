@@ -42,6 +42,8 @@ class Pusher {
   private:
     /// Sends up to a batch of pages that the guide touched. @return whether there were any
     Result<bool> push_guide(Ledger& ledger);
+    /// Adds to touched_. @return whether there was a record
+    Result<bool> read_feeds(const Ledger& ledger);
     /// Sends up to a batch of what is left. @return whether there may be more
     Result<bool> push_background(Ledger& ledger);
     Result<void> push_background_of(Ledger& ledger, std::size_t block);
@@ -51,6 +53,7 @@ class Pusher {
     const SourceImage& image_;
     std::mutex feeds_mutex_;
     std::vector<GuideFeed> feeds_;
+    std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
     std::chrono::milliseconds hold_;
     std::atomic<Clock::time_point> running_{};  ///< when the VM resumed at the destination
     const Waker& wake_;

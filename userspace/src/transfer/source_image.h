@@ -5,7 +5,6 @@
 #include "util/fd.h"
 #include "util/process_memory.h"
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -26,9 +25,6 @@ struct ImageBlock {
     std::optional<ProcessMemory> memory;
 };
 
-/// Room for a page that has to be copied to be looked at.
-using PageRoom = std::array<std::byte, page_size>;
-
 /// A page's bytes, or nothing for a page of zeros.
 using PageContent = std::optional<std::span<const std::byte>>;
 
@@ -43,16 +39,28 @@ class SourceImage {
     [[nodiscard]] std::size_t find(std::string_view name) const;
     [[nodiscard]] const std::vector<ImageBlock>& blocks() const { return blocks_; }
 
-    /// The bytes are in the image itself, or in `room`. What was never written, a hole of a file or
-    /// memory that QEMU has not touched, is not touched: to read it would allocate it. Errors: io,
-    /// for a block without a file.
-    Result<PageContent> page(std::size_t block, std::uint64_t number, PageRoom& room) const;
+    /// Whether pages have to be copied to be looked at.
+    [[nodiscard]] bool is_copied(std::size_t block) const {
+        return blocks_[block].memory.has_value();
+    }
+
+    /// The pages from `first` on, as many as `into` has. Their bytes are in the image itself, or,
+    /// if is_copied(), in `room`, which must have as many. What was never written, a hole of a file
+    /// or memory that QEMU has not touched, is not touched: to read it would allocate it. Errors:
+    /// io, for a block without a file.
+    Result<void> read(std::size_t block, std::uint64_t first, std::span<PageContent> into,
+                      std::span<std::byte> room) const;
+    /// Whether one of these pages is other than zero. Errors: as of read().
+    [[nodiscard]] Result<bool> has_data(std::size_t block, std::uint64_t first,
+                                        std::uint64_t count) const;
 
     /// The first page from `number` on that may be other than zero, without reading it; the block's
     /// end if there is none. Errors: io, for a block without a file.
     Result<std::uint64_t> next_data(std::size_t block, std::uint64_t number) const;
 
   private:
+    [[nodiscard]] Result<PageContent> mapped(std::size_t block, std::uint64_t number) const;
+
     std::vector<ImageBlock> blocks_;
     std::vector<Mapping> maps_;  ///< of each block; empty where there is no file
 };

@@ -159,7 +159,7 @@ Result<void> StreamRelay::ensure_discard() {
     // migration/savevm.c sets the state to LISTENING and then calls postcopy_ram_prepare_discard(),
     // which sets it back to DISCARD.
     const std::string& name = image_.blocks().front().name;
-    const stream::PageRange first{0, 1};
+    const stream::PageRange first{0, ledger_->granule(ledger_->find(name))};
     GC_CHECK(ledger_->discard(ledger_->find(name), first.first, first.count));
     stream::append_discard(pending_, name, std::span(&first, 1));
     return {};
@@ -172,6 +172,7 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
                     "the source QEMU switched over before it named its RAM blocks");
     GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
     GC_CHECK(ensure_discard());
+    GC_CHECK(ledger_->check_granules());
     stream::append(pending_, raw);
     // Told before it is done: the control loop must know which pong it waits for before that can
     // come.

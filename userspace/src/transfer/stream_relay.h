@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Reads the source QEMU's stream. Before switch-over all of it goes on to the destination;
-// afterwards only the pages that no shared file holds (ROMs, video memory).
+// afterwards only the pages that the image lacks (ROMs, video memory).
 #pragma once
 
 #include "ledger/ledger.h"

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/fd.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,10 +33,10 @@ Result<void> write_all(int fd, std::span<iovec> parts) {
     while (!parts.empty()) {
         msghdr message{};
         message.msg_iov = parts.data();
-        message.msg_iovlen = parts.size();
+        message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
         ssize_t written = ::sendmsg(fd, &message, MSG_NOSIGNAL);
         if (written < 0 && errno == ENOTSOCK)
-            written = ::writev(fd, parts.data(), static_cast<int>(parts.size()));
+            written = ::writev(fd, parts.data(), static_cast<int>(message.msg_iovlen));
         if (written < 0) {
             if (errno == EINTR)
                 continue;

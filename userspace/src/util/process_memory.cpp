@@ -16,10 +16,16 @@ namespace gc {
 namespace {
 
 constexpr std::uint64_t page_size = 4096;
+constexpr std::uint64_t entry_size = sizeof(std::uint64_t);
 
-// An entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
-constexpr std::uint64_t entry_swapped = std::uint64_t{1} << 62;
-constexpr std::uint64_t entry_present = std::uint64_t{1} << 63;
+/// Entries of /proc/PID/pagemap that are looked at together: 2 MiB of memory.
+constexpr std::size_t batch = 512;
+
+/// Documentation/admin-guide/mm/pagemap.rst: bit 63 is "present"; bit 62 is "swapped", which
+/// includes "being migrated".
+bool is_there(std::uint64_t entry) {
+    return (entry >> 62) != 0;
+}
 
 }  // namespace
 
@@ -34,31 +40,40 @@ Result<std::uint64_t> resident_private(pid_t pid) {
 }
 
 Result<ProcessMemory> ProcessMemory::open(pid_t pid, std::uint64_t address, std::uint64_t length,
-                                          bool untouched_is_zero) {
+                                          std::optional<Underlay> underlay) {
     ProcessMemory memory;
     memory.pid_ = pid;
     memory.address_ = address;
     memory.length_ = length;
+    memory.underlay_ = std::move(underlay);
     memory.process_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!memory.process_)
         return fail_errno(errno, fmt::format("pidfd_open of process {}", pid));
-    if (untouched_is_zero) {
-        const std::string path = fmt::format("/proc/{}/pagemap", pid);
-        memory.pagemap_ = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!memory.pagemap_ && (errno == EACCES || errno == EPERM))
-            return fail(ErrorKind::unsupported,
-                        "{}: not permitted; run gcctl as root, or as the user of process {} with "
-                        "CAP_SYS_PTRACE",
-                        path, pid);
-        if (!memory.pagemap_)
-            return fail_errno(errno, "open " + path);
-    }
-    // Whether it may be read, before anything depends on it.
-    std::array<std::byte, 1> probe{};
-    GC_TRY(const std::uint64_t touched, memory.next_touched(0));
-    if (touched < length / page_size)
-        GC_CHECK(memory.read(touched * page_size, probe));
+    const std::string path = fmt::format("/proc/{}/pagemap", pid);
+    memory.pagemap_ = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!memory.pagemap_ && (errno == EACCES || errno == EPERM))
+        return fail(ErrorKind::unsupported,
+                    "{}: not permitted; run gcctl as root, or as the user of process {} with "
+                    "CAP_SYS_PTRACE",
+                    path, pid);
+    if (!memory.pagemap_)
+        return fail_errno(errno, "open " + path);
+    GC_CHECK(memory.probe());
     return memory;
+}
+
+Result<void> ProcessMemory::probe() const {
+    // Whether it may be read, before anything depends on it: by a page that is there, so that none
+    // is made.
+    std::array<std::uint64_t, batch> entries;
+    const auto some = std::span(entries).first(std::min<std::uint64_t>(batch, length_ / page_size));
+    GC_CHECK(look_up(0, some));
+    const auto found = std::ranges::find_if(some, is_there);
+    if (found == some.end() && underlay_)
+        return {};
+    const auto page = found == some.end() ? 0 : static_cast<std::uint64_t>(found - some.begin());
+    std::array<std::byte, 1> byte;
+    return read_there(page * page_size, byte);
 }
 
 Result<void> ProcessMemory::check_alive() const {
@@ -67,7 +82,40 @@ Result<void> ProcessMemory::check_alive() const {
     return {};
 }
 
+Result<void> ProcessMemory::look_up(std::uint64_t page, std::span<std::uint64_t> entries) const {
+    const ssize_t got = ::pread(pagemap_.get(), entries.data(), entries.size_bytes(),
+                                static_cast<off_t>((address_ / page_size + page) * entry_size));
+    // It reads as empty once the memory is gone.
+    if (got != static_cast<ssize_t>(entries.size_bytes()))
+        return fail_errno(got < 0 ? errno : ESRCH,
+                          fmt::format("read the page map of process {}", pid_));
+    return {};
+}
+
 Result<void> ProcessMemory::read(std::uint64_t offset, std::span<std::byte> into) const {
+    if (!underlay_)
+        return read_there(offset, into);
+    std::array<std::uint64_t, batch> entries;
+    while (!into.empty()) {
+        const auto some =
+            std::span(entries).first(std::min<std::uint64_t>(batch, into.size() / page_size));
+        GC_CHECK(look_up(offset / page_size, some));
+        for (auto from = some.begin(); from != some.end();) {
+            const bool there = is_there(*from);
+            const auto to = std::find_if(from, some.end(), [there](std::uint64_t entry) {
+                return is_there(entry) != there;
+            });
+            const auto run = into.first(static_cast<std::size_t>(to - from) * page_size);
+            GC_CHECK(there ? read_there(offset, run) : read_underlay(offset, run));
+            offset += run.size();
+            into = into.subspan(run.size());
+            from = to;
+        }
+    }
+    return {};
+}
+
+Result<void> ProcessMemory::read_there(std::uint64_t offset, std::span<std::byte> into) const {
     const std::uint64_t at = address_ + offset;
     for (std::size_t done = 0; done < into.size();) {
         iovec local{into.data() + done, into.size() - done};
@@ -85,27 +133,50 @@ Result<void> ProcessMemory::read(std::uint64_t offset, std::span<std::byte> into
     return check_alive();
 }
 
-Result<std::uint64_t> ProcessMemory::next_touched(std::uint64_t page) const {
+Result<void> ProcessMemory::read_underlay(std::uint64_t offset, std::span<std::byte> into) const {
+    // Unlike a mapping, pread does not fill the holes of shmem and hugetlbfs that it reads.
+    while (underlay_->file && !into.empty()) {
+        const ssize_t got = ::pread(underlay_->file.get(), into.data(), into.size(),
+                                    static_cast<off_t>(underlay_->offset + offset));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fail_errno(errno,
+                              fmt::format("read the file under the memory of process {}", pid_));
+        if (got == 0)
+            break;
+        offset += static_cast<std::uint64_t>(got);
+        into = into.subspan(static_cast<std::size_t>(got));
+    }
+    std::ranges::fill(into, std::byte{0});
+    return {};
+}
+
+std::uint64_t ProcessMemory::next_in_file(std::uint64_t page) const {
     const std::uint64_t end = length_ / page_size;
-    if (!pagemap_)
-        return std::min(page, end);
-    std::array<std::uint64_t, 512> entries;
+    if (!underlay_->file || page >= end)
+        return end;
+    const std::uint64_t from = underlay_->offset + page * page_size;
+    const off_t data = ::lseek(underlay_->file.get(), static_cast<off_t>(from), SEEK_DATA);
+    if (data < 0)
+        return errno == ENXIO ? end : page;
+    return std::min(end, page + (static_cast<std::uint64_t>(data) - from) / page_size);
+}
+
+Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
+    if (!underlay_)
+        return std::min(page, length_ / page_size);
+    const std::uint64_t end = next_in_file(page);
+    std::array<std::uint64_t, batch> entries;
     std::size_t wanted = 1;  // most often the first is
     while (page < end) {
-        const std::size_t count = std::min<std::uint64_t>(wanted, end - page);
-        const ssize_t got = ::pread(pagemap_.get(), entries.data(), count * sizeof(entries[0]),
-                                    static_cast<off_t>((address_ / page_size + page) *
-                                                       sizeof(entries[0])));
-        if (got != static_cast<ssize_t>(count * sizeof(entries[0])))
-            return fail_errno(got < 0 ? errno : ESRCH,
-                              fmt::format("read the page map of process {}", pid_));
-        const auto* found = std::find_if(
-            entries.begin(), entries.begin() + count,
-            [](std::uint64_t entry) { return (entry & (entry_present | entry_swapped)) != 0; });
-        page += static_cast<std::uint64_t>(found - entries.begin());
-        if (found != entries.begin() + count)
+        const auto some = std::span(entries).first(std::min<std::uint64_t>(wanted, end - page));
+        GC_CHECK(look_up(page, some));
+        const auto found = std::ranges::find_if(some, is_there);
+        page += static_cast<std::uint64_t>(found - some.begin());
+        if (found != some.end())
             break;
-        wanted = entries.size();
+        wanted = batch;
     }
     return page;
 }

@@ -5,6 +5,7 @@
 #include "util/fd.h"
 
 #include <cstdint>
+#include <optional>
 #include <sys/types.h>
 
 namespace gc {
@@ -13,14 +14,20 @@ namespace gc {
 /// /proc/PID/status). Errors: io.
 Result<std::uint64_t> resident_private(pid_t pid);
 
+/// What is where a process has no page of its own: a file, or zeros where there is none.
+struct Underlay {
+    UniqueFd file;
+    std::uint64_t offset = 0;  ///< in the file, of the range's first byte
+};
+
 class ProcessMemory {
   public:
     /// @param address of the range, a multiple of 4 KiB
-    /// @param untouched_is_zero what the process has never touched reads as zeros: memory without a
-    /// file, and not in huge pages. Such memory is not read, which would populate it.
+    /// @param underlay if it is known: then memory that the process has never touched is not read
+    /// there, which would populate it
     /// Errors: io, unsupported (not permitted).
     static Result<ProcessMemory> open(pid_t pid, std::uint64_t address, std::uint64_t length,
-                                      bool untouched_is_zero);
+                                      std::optional<Underlay> underlay);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
     [[nodiscard]] std::uint64_t address() const { return address_; }
@@ -28,19 +35,26 @@ class ProcessMemory {
     /// Whether `pid` still is, and so always was, the process of open(). Errors: io, it has ended.
     Result<void> check_alive() const;
 
-    /// Reads bytes of the range. Errors: io, the process has ended, or unmapped it.
+    /// Reads whole pages of the range. Errors: io, the process has ended, or unmapped it.
     Result<void> read(std::uint64_t offset, std::span<std::byte> into) const;
 
-    /// The first page from `page` on that the process may have touched; the end of the range if
-    /// there is none. Errors: io.
-    Result<std::uint64_t> next_touched(std::uint64_t page) const;
+    /// The first page from `page` on that may be other than zero; the end of the range if there is
+    /// none. Errors: io.
+    Result<std::uint64_t> next_data(std::uint64_t page) const;
 
   private:
     ProcessMemory() = default;
 
+    Result<void> probe() const;
+    Result<void> look_up(std::uint64_t page, std::span<std::uint64_t> entries) const;
+    Result<void> read_there(std::uint64_t offset, std::span<std::byte> into) const;
+    Result<void> read_underlay(std::uint64_t offset, std::span<std::byte> into) const;
+    [[nodiscard]] std::uint64_t next_in_file(std::uint64_t page) const;
+
     pid_t pid_ = -1;
     UniqueFd process_;  ///< pidfd
-    UniqueFd pagemap_;  ///< none where untouched memory may have content
+    UniqueFd pagemap_;
+    std::optional<Underlay> underlay_;
     std::uint64_t address_ = 0;
     std::uint64_t length_ = 0;
 };

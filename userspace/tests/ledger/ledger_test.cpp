@@ -226,5 +226,34 @@ TEST(Ledger, GivesEachPageToOneOfManyThreads) {
     EXPECT_EQ(claimed, pages - (pages + 2) / 3);
 }
 
+TEST(LedgerGranules, AreClaimedWholeAndByOne) {
+    Ledger ledger({{"m", 64, 16}, {"rom", 4}});
+    ledger.seal();
+    EXPECT_TRUE(ledger.claim(0, 37, Class::urgent));
+    EXPECT_FALSE(ledger.claim(0, 32, Class::guide));
+    EXPECT_FALSE(ledger.claim(0, 47, Class::guide));
+    EXPECT_EQ(ledger.delivered(Class::urgent), 16U);
+    EXPECT_EQ(ledger.next_missing(0, 32), 48U);
+    EXPECT_TRUE(ledger.claim(1, 2, Class::background));
+    EXPECT_EQ(ledger.missing(1), 3U);
+    for (const std::uint64_t page : {0U, 16U, 48U})
+        EXPECT_TRUE(ledger.claim(0, page, Class::background));
+    EXPECT_EQ(ledger.missing(0), 0U);
+}
+
+TEST(LedgerGranules, MustNotBeHalfDelivered) {
+    Ledger ledger({{"m", 32, 16}});
+    for (std::uint64_t page = 0; page < 16; ++page)
+        ASSERT_TRUE(ledger.deliver_precopy(0, page));
+    EXPECT_TRUE(ledger.check_granules());
+    ASSERT_TRUE(ledger.deliver_precopy(0, 20));
+    const auto half = ledger.check_granules();
+    ASSERT_FALSE(half);
+    EXPECT_EQ(half.error().kind, ErrorKind::protocol);
+    EXPECT_NE(half.error().message.find("page 16 of 'm'"), std::string::npos);
+    ASSERT_TRUE(ledger.discard(0, 16, 16));
+    EXPECT_TRUE(ledger.check_granules());
+}
+
 }  // namespace
 }  // namespace gc

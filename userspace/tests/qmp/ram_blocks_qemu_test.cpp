@@ -105,7 +105,7 @@ TEST(RamBlock, HasAnObstacleThatSaysWhatToDo) {
     block.backing = Backing::private_file;
     EXPECT_FALSE(block.obstacle());
     block.page_size = 2 << 20;
-    EXPECT_THAT(block.obstacle()->what, HasSubstr("2048 KiB"));
+    EXPECT_FALSE(block.obstacle());
 }
 
 TEST(RamBlocksOfQemu, BackendNamedByItsPath) {

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <iterator>
+#include <numeric>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <thread>
@@ -96,9 +98,14 @@ class Sender : public testing::Test {
         const unsigned char zero = 0;
         ASSERT_EQ(::pwrite(file.get(), &zero, 1, (ram_pages - 2) * page_size), 1);
         std::vector<ImageBlock> blocks;
-        blocks.push_back({"pc.ram", "pc.ram", ram_pages * page_size, std::move(file), 0, {}});
+        blocks.push_back(
+            {"pc.ram", "pc.ram", ram_pages * page_size, std::move(file), 0, std::nullopt});
         image.emplace(SourceImage::open(std::move(blocks)).value());
-        ledger.emplace(std::vector<Ledger::Block>{{"pc.ram", ram_pages}});
+        set_granule(1);
+    }
+
+    void set_granule(std::uint64_t pages) {
+        ledger.emplace(std::vector<Ledger::Block>{{"pc.ram", ram_pages, pages}});
     }
 
     void make_sender(bool with_urgent) {
@@ -247,6 +254,69 @@ TEST_F(Sender, AGuideThatTouchesBeyondTheBlockIsNotFollowed) {
     finish_reading();
     EXPECT_EQ(on_main.pages.front(), 5U);
     EXPECT_EQ(sorted(on_main.pages), all_pages());
+}
+
+constexpr std::uint64_t granule = 32;
+
+std::vector<std::uint64_t> from(std::uint64_t first, std::uint64_t count) {
+    std::vector<std::uint64_t> pages(count);
+    std::iota(pages.begin(), pages.end(), first);
+    return pages;
+}
+
+TEST_F(Sender, ARequestIsAnsweredWithItsWholeGranule) {
+    set_granule(granule);
+    make_sender(true);
+    EXPECT_TRUE(sender->send_urgent({0, 40}).value());
+    EXPECT_FALSE(sender->send_urgent({0, 33}).value()) << "it went with page 40";
+    Pusher pusher(*sender, *image, {}, 0ms, wake);
+    pusher.on_resumed();
+    ASSERT_TRUE(pusher.run(*ledger));
+    finish_reading();
+    EXPECT_EQ(on_urgent.pages, from(32, 32));
+    EXPECT_EQ(on_main.pages, from(0, 32));
+    EXPECT_TRUE(on_main.ended);
+}
+
+TEST_F(Sender, APageThatTheGuideTouchesPushesItsGranule) {
+    set_granule(granule);
+    make_sender(true);
+    FakeCapture guide({63, 32, 5});
+    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    pusher.on_resumed();
+    ASSERT_TRUE(pusher.run(*ledger));
+    finish_reading();
+    auto expected = from(32, 32);
+    std::ranges::copy(from(0, 32), std::back_inserter(expected));
+    EXPECT_EQ(on_main.pages, expected) << "granule by granule, in the guide's order";
+    EXPECT_EQ(ledger->delivered(Class::guide), ram_pages);
+}
+
+TEST_F(Sender, GranulesOfAProcessAreSentWholeOverBothChannels) {
+    void* at = ::mmap(nullptr, ram_pages * page_size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(at, MAP_FAILED);
+    const Mapping map(at, ram_pages * page_size);
+    for (std::uint64_t page = 0; page < ram_pages - 2; ++page)
+        map.data()[page * page_size] = static_cast<std::byte>(page + 1);
+    std::vector<ImageBlock> blocks;
+    blocks.push_back({"pc.ram", "pc.ram", map.size(), UniqueFd(), 0,
+                      ProcessMemory::open(::getpid(), reinterpret_cast<std::uintptr_t>(at),
+                                          map.size(), Underlay{})
+                          .value()});
+    image.emplace(SourceImage::open(std::move(blocks)).value());
+    set_granule(8);
+    make_sender(true);
+    EXPECT_TRUE(sender->send_urgent({0, 60}).value());
+    FakeCapture guide({17, 3});
+    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    pusher.on_resumed();
+    ASSERT_TRUE(pusher.run(*ledger));
+    finish_reading();
+    EXPECT_EQ(on_urgent.pages, from(56, 8));
+    EXPECT_EQ(on_urgent.zeros, 2U);
+    EXPECT_EQ((std::vector(on_main.pages.begin(), on_main.pages.begin() + 8)), from(16, 8));
+    EXPECT_EQ(sorted(on_main.pages), from(0, 56));
 }
 
 }  // namespace

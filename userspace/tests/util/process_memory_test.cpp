@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/process_memory.h"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 namespace gc {
 namespace {
@@ -42,9 +46,9 @@ class OfAnotherProcess : public testing::Test {
         child_ = -1;
     }
 
-    Result<ProcessMemory> open(bool untouched_is_zero) {
+    Result<ProcessMemory> open(std::optional<Underlay> underlay) {
         return ProcessMemory::open(child_, reinterpret_cast<std::uintptr_t>(memory_.data()),
-                                   pages * page, untouched_is_zero);
+                                   pages * page, std::move(underlay));
     }
 
     Mapping memory_;
@@ -52,7 +56,7 @@ class OfAnotherProcess : public testing::Test {
 };
 
 TEST_F(OfAnotherProcess, IsReadAsItIsThere) {
-    const auto memory = open(true);
+    const auto memory = open(Underlay{});
     ASSERT_TRUE(memory) << memory.error().message;
     std::memset(memory_.data() + 3 * page, 77, page);  // ours alone
     std::array<std::byte, page> room{};
@@ -63,25 +67,66 @@ TEST_F(OfAnotherProcess, IsReadAsItIsThere) {
 }
 
 TEST_F(OfAnotherProcess, UntouchedPagesAreSkipped) {
-    const auto memory = open(true).value();
-    EXPECT_EQ(memory.next_touched(0).value(), 3U);
-    EXPECT_EQ(memory.next_touched(3).value(), 3U);
-    EXPECT_EQ(memory.next_touched(4).value(), 4U);
-    EXPECT_EQ(memory.next_touched(5).value(), 1000U);
-    EXPECT_EQ(memory.next_touched(1001).value(), pages);
-    EXPECT_EQ(memory.next_touched(pages).value(), pages);
-    const auto all = open(false).value();
-    EXPECT_EQ(all.next_touched(0).value(), 0U) << "a file may have content there";
+    const auto memory = open(Underlay{}).value();
+    EXPECT_EQ(memory.next_data(0).value(), 3U);
+    EXPECT_EQ(memory.next_data(3).value(), 3U);
+    EXPECT_EQ(memory.next_data(4).value(), 4U);
+    EXPECT_EQ(memory.next_data(5).value(), 1000U);
+    EXPECT_EQ(memory.next_data(1001).value(), pages);
+    EXPECT_EQ(memory.next_data(pages).value(), pages);
+    const auto all = open(std::nullopt).value();
+    EXPECT_EQ(all.next_data(0).value(), 0U) << "a file may have content there";
+}
+
+TEST_F(OfAnotherProcess, UntouchedPagesStayUntouched) {
+    const auto memory = ProcessMemory::open(
+        ::getpid(), reinterpret_cast<std::uintptr_t>(memory_.data()), pages * page, Underlay{});
+    ASSERT_TRUE(memory) << memory.error().message;
+    std::vector<std::byte> all(pages * page, std::byte{0xff});
+    ASSERT_TRUE(memory->read(0, all));
+    EXPECT_EQ(all[3 * page], std::byte{3});
+    EXPECT_EQ(all[1000 * page], std::byte{0});
+    EXPECT_EQ(std::ranges::count(all, std::byte{4}), static_cast<std::ptrdiff_t>(page));
+    EXPECT_EQ(std::ranges::count(all, std::byte{0xff}), 0);
+    EXPECT_EQ(memory->next_data(5).value(), 1000U) << "nothing was populated";
+}
+
+TEST(OverAFile, TheFileShowsWhereNothingWasWritten) {
+    UniqueFd file(::memfd_create("ram", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.get(), pages * page), 0);
+    const unsigned char in_file = 0x77;
+    for (const std::uint64_t number : {5U, 6U})
+        ASSERT_EQ(::pwrite(file.get(), &in_file, 1, static_cast<off_t>(number * page)), 1);
+    void* start = ::mmap(nullptr, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), 0);
+    ASSERT_NE(start, MAP_FAILED);
+    const Mapping map(start, pages * page);
+    map.data()[6 * page] = std::byte{0x5a};
+    map.data()[100 * page] = std::byte{0x5a};
+    UniqueFd again(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+    const auto memory = ProcessMemory::open(::getpid(), reinterpret_cast<std::uintptr_t>(start),
+                                            pages * page, Underlay{std::move(again), 0})
+                            .value();
+    std::vector<std::byte> all(pages * page);
+    ASSERT_TRUE(memory.read(0, all));
+    EXPECT_EQ(all[5 * page], std::byte{0x77});
+    EXPECT_EQ(all[6 * page], std::byte{0x5a}) << "the process's own";
+    EXPECT_EQ(all[100 * page], std::byte{0x5a});
+    EXPECT_EQ(all[101 * page], std::byte{0});
+    EXPECT_EQ(memory.next_data(0).value(), 5U);
+    EXPECT_EQ(memory.next_data(7).value(), 100U);
+    struct stat status {};
+    ASSERT_EQ(::fstat(file.get(), &status), 0);
+    EXPECT_LE(status.st_blocks * 512, static_cast<blkcnt_t>(3 * page)) << "holes stay holes";
 }
 
 TEST_F(OfAnotherProcess, WhatIsUnmappedIsAnError) {
-    const auto memory = ProcessMemory::open(child_, page, pages * page, false);
+    const auto memory = ProcessMemory::open(child_, page, pages * page, std::nullopt);
     ASSERT_FALSE(memory);
     EXPECT_EQ(memory.error().kind, ErrorKind::io);
 }
 
 TEST_F(OfAnotherProcess, EndedProcessIsSaidToHaveEnded) {
-    const auto memory = open(true).value();
+    const auto memory = open(Underlay{}).value();
     const pid_t pid = child_;
     end();
     std::array<std::byte, page> room{};
@@ -89,7 +134,7 @@ TEST_F(OfAnotherProcess, EndedProcessIsSaidToHaveEnded) {
     ASSERT_FALSE(read);
     EXPECT_NE(read.error().message.find(std::to_string(pid)), std::string::npos);
     EXPECT_FALSE(memory.check_alive());
-    EXPECT_FALSE(memory.next_touched(0));
+    EXPECT_FALSE(memory.next_data(0));
 }
 
 TEST(ResidentPrivate, IsWhatWasTouched) {
