@@ -61,7 +61,7 @@ Unexpected refused(int saved, const gc_session_create& arg) {
     switch (saved) {
     case EOPNOTSUPP:
         return because(ErrorKind::unsupported,
-                       "it is on hugetlbfs; use memory-backend-memfd without hugetlb=on");
+                       "it is on hugetlbfs; a session over the memory of its process can watch it");
     case ENODEV:
         return because(ErrorKind::unsupported,
                        "it is no shared memory file; use memory-backend-memfd, or "

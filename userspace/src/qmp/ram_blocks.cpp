@@ -206,11 +206,19 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client) {
 }
 
 std::optional<RamBlock::Obstacle> RamBlock::obstacle() const {
+    // A page is sent whole, and while it is, the VM waits for it.
+    constexpr std::uint64_t largest_page = std::uint64_t{2} << 20;
     if (backing == Backing::unknown)
         return Obstacle{fmt::format("QEMU does not say where the RAM block {} is; expected memory "
                                     "that is plugged in and mapped",
                                     name),
                         "unplug it, or wait until the guest has set it up"};
+    if (page_size > largest_page)
+        return Obstacle{fmt::format("the RAM block {} is in pages of {} MiB; expected pages of 2 "
+                                    "MiB at most, as each is sent whole",
+                                    name, page_size >> 20),
+                        "start QEMU with huge pages of 2 MiB (hugetlbsize=2M, or a mem-path on a "
+                        "hugetlbfs mounted with pagesize=2M)"};
     return std::nullopt;
 }
 

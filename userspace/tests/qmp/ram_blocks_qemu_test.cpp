@@ -106,6 +106,8 @@ TEST(RamBlock, HasAnObstacleThatSaysWhatToDo) {
     EXPECT_FALSE(block.obstacle());
     block.page_size = 2 << 20;
     EXPECT_FALSE(block.obstacle());
+    block.page_size = 1 << 30;
+    EXPECT_THAT(block.obstacle()->what, HasSubstr("1024 MiB"));
 }
 
 TEST(RamBlocksOfQemu, BackendNamedByItsPath) {
