@@ -119,6 +119,7 @@ Result<void> ProcessMemory::read_there(std::uint64_t offset, std::span<std::byte
     const std::uint64_t at = address_ + offset;
     for (std::size_t done = 0; done < into.size();) {
         iovec local{into.data() + done, into.size() - done};
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in the other process
         iovec remote{reinterpret_cast<void*>(at + done), into.size() - done};
         const ssize_t got = ::process_vm_readv(pid_, &local, 1, &remote, 1, 0);
         if (got <= 0) {
