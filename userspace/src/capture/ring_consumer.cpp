@@ -41,7 +41,8 @@ Result<RingConsumer> RingConsumer::attach(gc_ring_consumer& consumer,
 }
 
 bool RingConsumer::valid(const gc_record& record) const {
-    return record.page < pages_ && record.kind >= GC_KIND_READ && record.kind <= GC_KIND_EXEC;
+    return record.page < pages_ && record.kind >= GC_KIND_READ && record.kind <= GC_KIND_ANY &&
+           record.order < 64 && (std::uint64_t{1} << record.order) <= pages_ - record.page;
 }
 
 Result<std::size_t> RingConsumer::read(std::span<Record> into) {
@@ -56,12 +57,18 @@ Result<std::size_t> RingConsumer::read(std::span<Record> into) {
     for (std::size_t i = 0; i < count; ++i) {
         const gc_record raw = records_[(tail_ + i) & (records_.size() - 1)];
         if (!valid(raw))
-            return fail(ErrorKind::protocol,
-                        "record {} of guidecopy.ko is of page {}, kind {}, but the session has {} "
-                        "pages, and the kinds are {} to {}",
-                        tail_ + i, std::uint64_t{raw.page}, std::uint16_t{raw.kind}, pages_,
-                        int{GC_KIND_READ}, int{GC_KIND_EXEC});
-        into[i] = Record{raw.page, raw.time_ns, raw.tid, static_cast<Kind>(raw.kind)};
+            return fail(
+                ErrorKind::protocol,
+                "record {} of guidecopy.ko is of page {}, order {}, kind {}, but there are {} "
+                "pages, and the kinds are {} to {}",
+                tail_ + i, std::uint64_t{raw.page}, std::uint16_t{raw.order},
+                std::uint16_t{raw.kind}, pages_, int{GC_KIND_READ}, int{GC_KIND_ANY});
+        into[i] = Record{.page = raw.page,
+                         .time_ns = raw.time_ns,
+                         .tid = raw.tid,
+                         .kind = static_cast<Kind>(raw.kind),
+                         .order = static_cast<std::uint8_t>(raw.order),
+                         .vcpu = raw.vcpu};
     }
     if (count != 0) {
         tail_ += count;

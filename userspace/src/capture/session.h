@@ -3,8 +3,7 @@
 // memory, and its memory node.
 #pragma once
 
-#include "capture/ring_consumer.h"
-#include "util/fd.h"
+#include "capture/control.h"
 
 #include <string>
 
@@ -41,28 +40,26 @@ class Session final : public Source {
     [[nodiscard]] const std::string& node() const { return node_; }
 
     [[nodiscard]] int fd() const override { return control_.get(); }
-    Result<std::size_t> read(std::span<Record> into) override;
-    Result<Stats> stats() override;
+    Result<std::size_t> read(std::span<Record> into) override {
+        return ring_.read(control_.get(), into);
+    }
+    Result<Stats> stats() override { return read_stats(control_.get()); }
 
     /// The next access to each of these pages makes a record again. Zaps the range in every process
     /// that maps the file. Errors: io.
-    Result<void> rearm(std::uint64_t first, std::uint64_t count);
+    Result<void> rearm(std::uint64_t first, std::uint64_t count) {
+        return rearm_pages(control_.get(), first, count);
+    }
 
   private:
     static Result<Session> create(gc_session_create arg);
 
-    Session(UniqueFd control, std::string node, Mapping consumer_page, Mapping producer_page,
-            Mapping records, RingConsumer ring)
-        : control_(std::move(control)), node_(std::move(node)),
-          consumer_page_(std::move(consumer_page)), producer_page_(std::move(producer_page)),
-          records_(std::move(records)), ring_(ring) {}
+    Session(UniqueFd control, std::string node, Ring ring)
+        : control_(std::move(control)), node_(std::move(node)), ring_(std::move(ring)) {}
 
     UniqueFd control_;
     std::string node_;
-    Mapping consumer_page_;
-    Mapping producer_page_;
-    Mapping records_;
-    RingConsumer ring_;
+    Ring ring_;
 };
 
 }  // namespace gc::capture

@@ -9,16 +9,20 @@ namespace po = boost::program_options;
 
 Result<std::optional<po::variables_map>> parse(std::string_view command, std::string_view synopsis,
                                                std::span<const std::string> arguments,
-                                               const po::options_description& options) {
+                                               const po::options_description& options,
+                                               const char* operand) {
     try {
         po::variables_map values;
         po::command_line_parser parser(
             std::vector<std::string>(arguments.begin(), arguments.end()));
-        // No positional arguments, and no guessing of abbreviated options: scripts outlive
+        po::positional_options_description operands;
+        if (operand != nullptr)
+            operands.add(operand, 1);
+        // No guessing of abbreviated options: scripts outlive
         // releases.
         po::store(
             parser.options(options)
-                .positional({})
+                .positional(operands)
                 .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
                 .run(),
             values);

@@ -22,10 +22,11 @@ enum ExitStatus : int {
 };
 
 /// Parses a command's options. Handles --help (prints and gives nullopt).
+/// @param operand the option that may also be given without its name, or none
 /// Errors: usage, with the text of what was wrong and where help is.
 Result<std::optional<boost::program_options::variables_map>>
 parse(std::string_view command, std::string_view synopsis, std::span<const std::string> arguments,
-      const boost::program_options::options_description& options);
+      const boost::program_options::options_description& options, const char* operand = nullptr);
 
 /// Prints "gcctl COMMAND: message" on standard error. @return the exit status of its kind
 int complain(std::string_view command, const Error& error);

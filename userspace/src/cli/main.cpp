@@ -5,6 +5,7 @@
 #include "doctor/command.h"
 #include "migrate/command.h"
 #include "receive/command.h"
+#include "record/command.h"
 
 #include <array>
 #include <csignal>
@@ -18,9 +19,11 @@ struct Command {
     int (*run)(std::span<const std::string>);
 };
 
-constexpr std::array<Command, 3> commands{{
+constexpr std::array<Command, 5> commands{{
     {"migrate", "move a running VM to another host (run at the source)", gc::migrate::command},
     {"receive", "take a VM (run at the destination)", gc::receive::command},
+    {"record", "record which memory of a running VM is in use", gc::record::command},
+    {"trace", "show what was recorded", gc::record::trace_command},
     {"doctor", "say what this host lacks for it, and how to mend that", gc::doctor::command},
 }};
 

@@ -7,10 +7,10 @@
 #include "migrate/guardian.h"
 #include "migrate/options.h"
 #include "migrate/progress.h"
-#include "migrate/signals.h"
 #include "migrate/source.h"
 #include "report/report.h"
 #include "transfer/data_plane.h"
+#include "util/signals.h"
 
 #include <chrono>
 #include <memory>

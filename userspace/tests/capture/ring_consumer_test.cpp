@@ -176,8 +176,32 @@ TEST(RingConsumerGarbage, PageBeyondTheSession) {
     EXPECT_EQ(ring.consumer.tail, 0U);
 }
 
+TEST(RingConsumer, HugePageOfATrack) {
+    FakeRing ring;
+    auto consumer = ring.attach();
+    ring.publish(512, GC_KIND_ANY);
+    ring.records[0].order = 8;
+    ring.records[0].vcpu = 3;
+    std::array<Record, 2> into{};
+    ASSERT_EQ(consumer->read(into).value(), 1U);
+    EXPECT_EQ(into[0].kind, Kind::any);
+    EXPECT_EQ(into[0].order, 8);
+    EXPECT_EQ(into[0].vcpu, 3U);
+}
+
+TEST(RingConsumerGarbage, HugePageBeyondTheTrack) {
+    for (const std::uint16_t order : {std::uint16_t{9}, std::uint16_t{63}, std::uint16_t{64}}) {
+        FakeRing ring;
+        auto consumer = ring.attach();
+        ring.publish(512);
+        ring.records[0].order = order;
+        std::array<Record, 2> into{};
+        EXPECT_FALSE(consumer->read(into)) << order;
+    }
+}
+
 TEST(RingConsumerGarbage, UnknownKind) {
-    for (const std::uint16_t kind : {std::uint16_t{0}, std::uint16_t{4}, std::uint16_t{0xffff}}) {
+    for (const std::uint16_t kind : {std::uint16_t{0}, std::uint16_t{5}, std::uint16_t{0xffff}}) {
         FakeRing ring;
         auto consumer = ring.attach();
         ring.publish(0);

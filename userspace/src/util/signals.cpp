@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "migrate/signals.h"
+#include "util/signals.h"
 
 #include <cerrno>
 #include <csignal>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-namespace gc::migrate {
+namespace gc {
 
 Result<Signals> Signals::block() {
     sigset_t set;
@@ -28,4 +28,4 @@ std::optional<int> Signals::take() const {
     return static_cast<int>(info.ssi_signo);
 }
 
-}  // namespace gc::migrate
+}  // namespace gc

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The control file of guidecopy.ko: what sessions and tracks have in common.
+#pragma once
+
+#include "capture/ring_consumer.h"
+#include "util/fd.h"
+
+#include <cerrno>
+#include <sys/ioctl.h>
+
+namespace gc::capture {
+
+/// An ioctl's argument: zeroed, with its size filled in.
+template <typename T> T argument() {
+    T value{};
+    value.size = sizeof(T);
+    return value;
+}
+
+template <typename T>
+Result<void> command(int fd, unsigned long request, T& value, const char* name) {
+    if (::ioctl(fd, request, &value) != 0)
+        return fail_errno(errno, fmt::format("{}: {}", GC_DEVICE_PATH, name));
+    return {};
+}
+
+/// Opens /dev/guidecopy. Errors: unsupported, with the command that mends it.
+Result<UniqueFd> open_control();
+Result<Stats> read_stats(int fd);
+Result<void> rearm_pages(int fd, std::uint64_t first, std::uint64_t count);
+
+/// The mapped ring of a control file that has a session or a track.
+class Ring {
+  public:
+    /// @param pages of the session or track
+    static Result<Ring> map(int fd, std::uint64_t pages);
+
+    /// Takes records, and wakes who waits for their room.
+    Result<std::size_t> read(int fd, std::span<Record> into);
+
+  private:
+    Ring(Mapping consumer_page, Mapping producer_page, Mapping records, RingConsumer consumer)
+        : consumer_page_(std::move(consumer_page)), producer_page_(std::move(producer_page)),
+          records_(std::move(records)), consumer_(consumer) {}
+
+    Mapping consumer_page_;
+    Mapping producer_page_;
+    Mapping records_;
+    RingConsumer consumer_;
+};
+
+}  // namespace gc::capture

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "capture/track.h"
+
+#include "util/process_maps.h"
+
+#include <array>
+#include <cstring>
+#include <unistd.h>
+
+// glibc 2.36 forgets that C++ may include it.
+extern "C" {
+#include <sys/pidfd.h>
+}
+
+namespace gc::capture {
+namespace {
+
+/// The text of a link of /proc/PID/fd, or empty when it is gone.
+std::string descriptor_name(pid_t pid, int number) {
+    std::array<char, 64> name{};
+    const auto length =
+        ::readlink(fmt::format("/proc/{}/fd/{}", pid, number).c_str(), name.data(), name.size());
+    return length < 0 ? std::string() : std::string(name.data(), static_cast<std::size_t>(length));
+}
+
+Unexpected not_taken(pid_t pid, int saved) {
+    if (saved == EPERM)
+        return fail(ErrorKind::unsupported,
+                    "may not take the KVM descriptor of process {}: {}; run gcctl as root, or with "
+                    "CAP_SYS_PTRACE",
+                    pid, std::strerror(saved));
+    if (saved == ESRCH)
+        return fail(ErrorKind::io, "process {}, which ran the VM, has ended", pid);
+    return fail_errno(saved, fmt::format("take the KVM descriptor of process {}", pid));
+}
+
+/// What a refusal of GC_IOC_TRACK_CREATE means; the cases are those of guidecopy.h.
+Unexpected refused(int saved) {
+    const auto because = [&](ErrorKind kind, std::string_view reason) {
+        return fail(kind, "{}: cannot track the VM: {} ({})", GC_DEVICE_PATH, reason,
+                    std::strerror(saved));
+    };
+    switch (saved) {
+    case EOPNOTSUPP:
+        return because(ErrorKind::unsupported,
+                       "expected a VM with nested paging (NPT or EPT), it runs by shadow paging; "
+                       "load kvm_amd with npt=1 or kvm_intel with ept=1. Or this kernel has no KVM "
+                       "or is PREEMPT_RT");
+    case ENODEV:
+        return because(ErrorKind::unsupported, "expected the descriptor of a KVM VM");
+    case ESRCH:
+        return because(ErrorKind::io, "the process that ran it has ended");
+    case EFBIG:
+        return because(ErrorKind::unsupported, "expected less than 16 TiB of memory");
+    case ENOMEM:
+        return because(ErrorKind::io, "no memory for a ring of one record a page");
+    case ENOTTY:
+    case EINVAL:
+    case E2BIG:
+        return because(ErrorKind::unsupported,
+                       fmt::format("expected a module of this gcctl's version, and at most {} RAM "
+                                   "blocks",
+                                   GC_TRACK_MAX_RANGES));
+    default:
+        return because(ErrorKind::io, "GC_IOC_TRACK_CREATE failed");
+    }
+}
+
+}  // namespace
+
+Result<UniqueFd> vm_of_process(pid_t pid) {
+    // First of all: the number may be another process's a moment later, the pidfd may not.
+    const UniqueFd process(::pidfd_open(pid, 0));
+    if (!process)
+        return not_taken(pid, errno);
+    GC_TRY(const auto numbers, process_fds(pid));
+    for (const int number : numbers) {
+        if (descriptor_name(pid, number) != "anon_inode:kvm-vm")
+            continue;
+        UniqueFd vm(::pidfd_getfd(process.get(), number, 0));
+        if (!vm)
+            return not_taken(pid, errno);
+        return vm;
+    }
+    return fail(ErrorKind::unsupported,
+                "process {} runs no KVM VM, and only those can be tracked; start QEMU with -accel "
+                "kvm",
+                pid);
+}
+
+Result<Track> Track::create(int vm, TrackMode mode, std::span<const AddressRange> ranges) {
+    GC_TRY(UniqueFd control, open_control());
+    std::vector<gc_range> wanted;
+    std::uint64_t pages = 0;
+    for (const AddressRange& range : ranges) {
+        wanted.push_back({range.address, range.length});
+        pages += range.length >> GC_PAGE_SHIFT;
+    }
+    auto arg = argument<gc_track_create>();
+    arg.kvm_fd = vm;
+    arg.mode = static_cast<std::uint32_t>(mode);
+    arg.range_count = static_cast<std::uint32_t>(wanted.size());
+    arg.ranges = reinterpret_cast<std::uintptr_t>(wanted.data());
+    if (::ioctl(control.get(), GC_IOC_TRACK_CREATE, &arg) != 0)
+        return refused(errno);
+    GC_TRY(Ring ring, Ring::map(control.get(), pages));
+    return Track(std::move(control), std::move(ring), pages);
+}
+
+Result<std::uint64_t> Track::scan(std::uint64_t from) {
+    auto arg = argument<gc_scan>();
+    arg.first = from;
+    arg.count = pages_ - from;
+    if (::ioctl(control_.get(), GC_IOC_SCAN, &arg) != 0) {
+        if (errno == ESRCH)
+            return fail(ErrorKind::io, "the process that ran the VM has ended");
+        return fail_errno(errno, fmt::format("{}: GC_IOC_SCAN", GC_DEVICE_PATH));
+    }
+    const std::uint64_t next = from + arg.scanned;
+    return next < pages_ ? next : 0;
+}
+
+}  // namespace gc::capture

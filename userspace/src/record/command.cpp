@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/command.h"
+
+#include "cli/arguments.h"
+#include "record/recorder.h"
+#include "record/show.h"
+#include "record/trace_file.h"
+#include "util/signals.h"
+#include "util/units.h"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <poll.h>
+
+namespace gc::record {
+namespace {
+
+namespace po = boost::program_options;
+using std::chrono::milliseconds;
+using Clock = Recorder::Clock;
+
+struct Options {
+    std::string qmp;
+    capture::TrackMode mode = capture::TrackMode::age;
+    milliseconds duration{0};
+    milliseconds interval{0};
+    std::string output;
+    bool json = false;
+};
+
+Result<capture::TrackMode> parse_mode(const std::string& text) {
+    if (text == "order")
+        return capture::TrackMode::order;
+    if (text == "age")
+        return capture::TrackMode::age;
+    return fail(ErrorKind::usage, "--mode takes order or age, not '{}'", text);
+}
+
+Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
+    Options options;
+    std::string mode;
+    std::string duration;
+    std::string interval;
+    po::options_description description("Options");
+    description.add_options()("help,h", "show this text")(
+        "qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
+        "QMP unix socket of the QEMU whose VM is recorded")(
+        "mode", po::value(&mode)->default_value("age")->value_name("order|age"),
+        "order: the first touches of each interval in their order, each for a page fault of the "
+        "VM; age: which pages were touched in each interval, without a fault")(
+        "for", po::value(&duration)->default_value("10s")->value_name("TIME"),
+        "how long; SIGINT ends it earlier")(
+        "interval", po::value(&interval)->default_value("1s")->value_name("TIME"),
+        "length of an interval, an epoch of the trace")(
+        "output,o", po::value(&options.output)->required()->value_name("FILE"),
+        "where the trace goes; gcctl trace shows it")("json", po::bool_switch(&options.json),
+                                                      "print JSON, one object a line");
+    GC_TRY(const auto values,
+           cli::parse("record", "--qmp SOCKET -o FILE [options]", arguments, description));
+    if (!values)
+        return std::nullopt;
+    GC_TRY(options.mode, parse_mode(mode));
+    GC_TRY(options.duration, parse_duration(duration));
+    GC_TRY(options.interval, parse_duration(interval));
+    if (options.interval < milliseconds(1) || options.duration < milliseconds(1))
+        return fail(ErrorKind::usage, "--for and --interval take at least 1ms");
+    return options;
+}
+
+enum class Wake { due, interrupted, vm_gone };
+
+/// Waits for a moment, unless something ends the recording.
+Result<Wake> wait_until(Clock::time_point when, const Signals& signals, int track) {
+    for (;;) {
+        const auto rest = std::chrono::ceil<milliseconds>(when - Clock::now());
+        if (rest <= milliseconds(0))
+            return Wake::due;
+        // Without POLLIN: of the track only its end is of interest.
+        std::array<pollfd, 2> waits{{{signals.fd(), POLLIN, 0}, {track, 0, 0}}};
+        const int ready = ::poll(waits.data(), waits.size(),
+                                 static_cast<int>(std::min(rest, milliseconds(1000)).count()));
+        if (ready < 0 && errno != EINTR)
+            return fail_errno(errno, "poll");
+        if ((waits[1].revents & POLLHUP) != 0)
+            return Wake::vm_gone;
+        if (const auto signal = signals.take(); signal && *signal != SIGUSR1)
+            return Wake::interrupted;
+    }
+}
+
+bool vm_gone(int track) {
+    pollfd look{track, 0, 0};
+    return ::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+}
+
+/// Where the epochs go.
+struct Output {
+    TraceFile file;
+    Show show;
+
+    Result<void> take(const trace::Epoch& epoch) {
+        show.epoch(epoch);
+        return file.append(epoch);
+    }
+};
+
+/// Epoch after epoch, until the time is over or something else ends it.
+Result<Wake> record_epochs(TrackedVm& vm, const Options& options, const Signals& signals,
+                           Output& output) {
+    const int track = vm.track().fd();
+    Recorder recorder(vm);
+    const Clock::time_point end = recorder.epoch_begin() + options.duration;
+    Wake wake = Wake::due;
+    while (wake == Wake::due && recorder.epoch_begin() < end) {
+        GC_TRY(wake, wait_until(std::min(end, recorder.epoch_begin() + options.interval), signals,
+                                track));
+        if (auto epoch = recorder.end_epoch())
+            GC_CHECK(output.take(*epoch));
+        else if (vm_gone(track))
+            return Wake::vm_gone;  // and with it the epoch that was under way
+        else
+            return Unexpected(epoch.error());
+    }
+    return wake;
+}
+
+Result<void> finish(TrackedVm& vm, const Options& options, Output& output, Wake wake) {
+    GC_CHECK(output.file.finish());
+    const std::string wrote = fmt::format("{}: {} epochs, {} bytes", options.output,
+                                          output.file.epochs(), output.file.bytes());
+    output.show.total({{"file", options.output},
+                       {"epochs", output.file.epochs()},
+                       {"bytes", output.file.bytes()},
+                       {"interrupted", wake == Wake::interrupted}},
+                      wrote);
+    if (wake == Wake::vm_gone)
+        return fail(ErrorKind::io, "the VM's process {} ended; {} has what was recorded until then",
+                    vm.pid(), options.output);
+    GC_TRY(const capture::Stats stats, vm.track().stats());
+    if (stats.unmapped != 0)
+        fmt::print(stderr,
+                   "gcctl record: warning: QEMU unmapped memory of {} pages meanwhile, which were "
+                   "not tracked from then on\n",
+                   stats.unmapped);
+    return {};
+}
+
+Result<void> record(const Options& options) {
+    GC_TRY(const Signals signals, Signals::block());
+    GC_TRY(qmp::Client client, qmp::Client::connect(options.qmp));
+    GC_TRY(TrackedVm vm, TrackedVm::open(client, options.mode));
+    const trace::Header header{static_cast<trace::Mode>(options.mode),
+                               static_cast<std::uint64_t>(options.interval.count()) * 1000,
+                               vm.blocks()};
+    GC_TRY(TraceFile file, TraceFile::create(options.output, header));
+    Output output{std::move(file), Show(header, options.json)};
+    output.show.begin("recording", {{"pid", vm.pid()}},
+                      fmt::format("recording process {}", vm.pid()));
+    GC_TRY(const Wake wake, record_epochs(vm, options, signals, output));
+    return finish(vm, options, output, wake);
+}
+
+}  // namespace
+
+int command(std::span<const std::string> arguments) {
+    const auto options = parse(arguments);
+    if (!options)
+        return cli::complain("record", options.error());
+    if (!*options)
+        return cli::exit_done;
+    if (auto recorded = record(**options); !recorded)
+        return cli::complain("record", recorded.error());
+    return cli::exit_done;
+}
+
+}  // namespace gc::record

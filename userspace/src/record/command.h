@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <span>
+#include <string>
+
+namespace gc::record {
+
+/// `gcctl record ARGS`. @return the exit status
+int command(std::span<const std::string> arguments);
+
+/// `gcctl trace ARGS`. @return the exit status
+int trace_command(std::span<const std::string> arguments);
+
+}  // namespace gc::record

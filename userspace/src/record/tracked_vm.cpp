@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/tracked_vm.h"
+
+#include "qmp/ram_blocks.h"
+
+namespace gc::record {
+
+Result<TrackedVm> TrackedVm::open(qmp::Client& client, capture::TrackMode mode) {
+    GC_TRY(const pid_t pid, client.peer_pid());
+    // Before its memory is looked at, so that both are of the same process.
+    GC_TRY(const UniqueFd vm, capture::vm_of_process(pid));
+    GC_TRY(const auto ram, qmp::ram_blocks(client, pid));
+    std::vector<trace::Block> blocks;
+    std::vector<capture::AddressRange> ranges;
+    for (const qmp::RamBlock& block : ram) {
+        if (!block.is_guest_ram() || block.hva == 0)
+            continue;
+        blocks.push_back({block.name, block.length, block.page_size});
+        ranges.push_back({block.hva, block.length});
+    }
+    if (blocks.empty())
+        return fail(ErrorKind::protocol, "the QEMU of process {} shows no RAM block of the guest",
+                    pid);
+    GC_TRY(capture::Track track, capture::Track::create(vm.get(), mode, ranges));
+    return TrackedVm(pid, mode, std::move(blocks), std::move(track));
+}
+
+}  // namespace gc::record

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the trace's writer and reader share; docs/trace-format.md says it in words.
+#pragma once
+
+#include "trace/trace.h"
+
+namespace gc::trace {
+
+enum class Tag : std::uint8_t { epoch = 'E', end = 'Z' };
+
+/// In the word of a run's attributes: the kind, and above it the order.
+inline constexpr unsigned kind_bits = 3;
+
+/// Limits that a file may not pass; they bound what a reader allocates.
+inline constexpr std::uint64_t max_blocks = 64;
+inline constexpr std::uint64_t max_name = 255;
+inline constexpr std::uint64_t max_pages = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t max_us = std::uint64_t{1} << 53;
+inline constexpr unsigned max_order = 18;  ///< 1 GiB
+
+/// What a run is told relative to: the run before it in the epoch.
+struct Last {
+    std::uint64_t next_page = 0;  ///< the one after its last
+    std::uint64_t time_us = 0;
+    std::uint32_t vcpu = UINT32_MAX;
+    capture::Kind kind = capture::Kind::any;
+    std::uint8_t order = 0;
+};
+
+/// Small numbers of either sign as small unsigned ones: 0, -1, 1, -2 are 0, 1, 2, 3.
+constexpr std::uint64_t zigzag(std::uint64_t difference) {
+    return difference << 1 ^ (difference >> 63 != 0 ? UINT64_MAX : 0);
+}
+constexpr std::uint64_t unzigzag(std::uint64_t value) {
+    return value >> 1 ^ ((value & 1) != 0 ? UINT64_MAX : 0);
+}
+
+}  // namespace gc::trace

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "trace/hot_set.h"
+
+#include <algorithm>
+#include <tuple>
+#include <unordered_map>
+
+namespace gc::trace {
+namespace {
+
+struct Heat {
+    std::uint64_t page = 0;
+    std::uint64_t heat = 0;
+    std::uint64_t last_epoch = 0;
+    std::uint64_t place = 0;  ///< among the touches of that epoch
+
+    [[nodiscard]] auto order() const { return std::tuple(~heat, ~last_epoch, place, page); }
+};
+
+std::vector<Heat> heats(const Trace& trace) {
+    std::unordered_map<std::uint64_t, Heat> found;
+    std::uint64_t number = 0;
+    for (const Epoch& epoch : trace.epochs) {
+        ++number;
+        std::uint64_t place = 0;
+        for (const Touch& touch : epoch.touches) {
+            for (std::uint64_t page = touch.page; page < touch.page + touch.pages(); ++page) {
+                Heat& heat = found[page];
+                // A page counts once an epoch, also where huge pages overlap it.
+                if (heat.last_epoch != number)
+                    heat = {page, heat.heat + number, number, place++};
+            }
+        }
+    }
+    std::vector<Heat> all;
+    all.reserve(found.size());
+    for (const auto& [page, heat] : found)
+        all.push_back(heat);
+    return all;
+}
+
+}  // namespace
+
+std::vector<HotPage> hot_set(const Trace& trace) {
+    std::vector<Heat> all = heats(trace);
+    std::ranges::sort(all, {}, &Heat::order);
+    std::vector<std::uint64_t> ends;
+    for (const Block& block : trace.header.blocks)
+        ends.push_back((ends.empty() ? 0 : ends.back()) + block.pages());
+    std::vector<HotPage> hot;
+    hot.reserve(all.size());
+    for (const Heat& heat : all) {
+        const auto block = std::ranges::upper_bound(ends, heat.page) - ends.begin();
+        hot.push_back({static_cast<std::size_t>(block),
+                       heat.page - (block == 0 ? 0 : ends[static_cast<std::size_t>(block) - 1])});
+    }
+    return hot;
+}
+
+}  // namespace gc::trace

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Reads an access trace. Nothing in it is trusted; no I/O.
+#pragma once
+
+#include "trace/trace.h"
+
+#include <cstddef>
+#include <span>
+
+namespace gc::trace {
+
+/// Errors: protocol, with the offset, what was expected there and what came; unsupported for a
+/// later version of the format.
+Result<Trace> parse(std::span<const std::byte> bytes);
+
+}  // namespace gc::trace
