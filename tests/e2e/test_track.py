@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Live tracking of a running VM: gcctl record finds a hot set that is known."""
+"""Live tracking of a running VM: gcctl record finds a hot set that is known, and gcctl migrate --hot sends it first."""
 
 import json
-import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.bench import Bench
 from harness.environment import GCCTL, SLOW
-from harness.gcctl import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, Gcctl
+from harness.gcctl import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, Gcctl
 from harness.vm import MIB, Spec, Vm
 
 pytestmark = pytest.mark.lab
@@ -78,3 +76,98 @@ def test_record_finds_the_hot_set(bench: Bench, mode: str) -> None:
     check_hot_set(trace, mode)
     source.wait_running()
     source.check()
+
+
+def test_pages_are_told_by_their_place_in_the_back_end(bench: Bench) -> None:
+    # q35 has 2 GiB of these below 4 GiB, and the rest above: offset 2 GiB is at the guest's address 4 GiB.
+    source = bench.start_source(CHASE.but(ram_mib=3072, append=f"{CHASE.append} spread=1"))
+    record, trace = start_record(bench, source, "--mode", "order", "--for", "600s", "--interval", "2s")
+    source.wait_running(passes=2, timeout=60)
+    record.signal(signal.SIGINT)
+    assert record.wait() == EXIT_DONE, record.errors()
+    seen = sorted(set().union(*touched(show(trace))))
+    assert seen[-1] < 3072 * MIB // 4096
+    hole = 2048 * MIB // 4096
+    sides = [[p for p in seen if WORK_START <= p < hole], [p for p in seen if p >= hole]]
+    assert min(map(len, sides)) > WORK_PAGES / 4
+    assert sum(map(len, sides)) == WORK_PAGES
+    # The chase's pages are at the same even distances on either side of the hole.
+    distances = [{b - a for a, b in zip(side, side[1:], strict=False)} for side in sides]
+    assert distances[0] == distances[1] and len(distances[0]) == 1, distances
+
+
+@pytest.mark.parametrize("mode", ["order", "age"])
+def test_vm_killed_while_it_is_recorded(bench: Bench, mode: str) -> None:
+    source = bench.start_source(CHASE)
+    record, trace = start_record(bench, source, "--mode", mode, "--for", "600s", "--interval", "1s")
+    record.wait_event("epoch")
+    source.kill()
+    assert record.wait() == EXIT_FAILED
+    assert f"the VM's process {source.pid} ended" in record.errors()
+    # What there is is a whole trace.
+    assert show(trace)[-1]["epochs"] >= 1
+
+
+def test_trace_that_was_cut_off_is_refused(bench: Bench) -> None:
+    source = bench.start_source(CHASE)
+    record, trace = start_record(bench, source, "--for", "1s", "--interval", "500ms")
+    assert record.wait() == EXIT_DONE, record.errors()
+    whole = trace.read_bytes()
+    trace.write_bytes(whole[:-1])
+    run = subprocess.run([str(GCCTL), "trace", str(trace)], capture_output=True, text=True, timeout=20 * SLOW)
+    assert run.returncode == EXIT_FAILED
+    assert f"offset {len(whole) - 1}: expected the number of epochs, but the file ends" in run.stderr
+
+
+def test_vm_without_kvm_is_refused(bench: Bench) -> None:
+    vm = bench.start(CHASE.but(accel="tcg", append="mode=chase size=1M"))
+    record = Gcctl(bench.directory, "record", "--qmp", str(vm.qmp_path), "-o", str(bench.directory / "trace"))
+    bench.running.append(record)
+    assert record.wait() == EXIT_REFUSED
+    assert "runs no KVM VM" in record.errors()
+
+
+# Longer than any of this takes; ended with SIGUSR1.
+HOLD = ("--hold-background", "900s")
+
+
+def migrate_hot(bench: Bench, source: Vm, spec: Spec, hot: str) -> dict[str, Any]:
+    """Migrates with nothing sent but what is asked for or hot, until the guest has done a lap."""
+    migration = bench.migrate(source, spec, *HOLD, "--hot", hot)
+    migration.migrate.wait_event("resumed")
+    migration.destination.wait_running(passes=2, timeout=60)
+    migration.migrate.signal(signal.SIGUSR1)
+    report = migration.wait_completed(spec)
+    migration.destination.check()
+    return report
+
+
+@pytest.mark.parametrize("hot", ["file", "auto"])
+def test_migrate_sends_the_hot_set(bench: Bench, hot: str) -> None:
+    source = bench.start_source(CHASE)
+    if hot == "file":
+        record, trace = start_record(bench, source, "--mode", "order", "--for", "600s", "--interval", "2s")
+        source.wait_running(passes=2, timeout=60)
+        record.signal(signal.SIGINT)
+        assert record.wait() == EXIT_DONE, record.errors()
+        hot = str(trace)
+    report = migrate_hot(bench, source, CHASE, hot)
+    assert report["hot"]["from"] == hot and report["hot"]["reason"] == ""
+    assert report["hot"]["pages"] >= WORK_PAGES
+    assert report["pages"]["warm"] <= report["hot"]["pages"]
+    # Each page of the chase is needed; those that came before are not asked for.
+    print(f"{report['demand']['faults']} demand faults, {report['pages']['warm']} pages sent as hot")
+    assert report["demand"]["faults"] <= WORK_PAGES / 2
+    assert report["pages"]["warm"] >= WORK_PAGES / 2
+
+
+def test_hot_set_of_another_vm_is_refused(bench: Bench) -> None:
+    source = bench.start_source(CHASE)
+    record, trace = start_record(bench, source, "--for", "1s")
+    assert record.wait() == EXIT_DONE, record.errors()
+    other = CHASE.but(ram_mib=192)
+    vm = bench.start_source(other)
+    migration = bench.migrate(vm, other, "--hot", str(trace))
+    assert migration.migrate.wait() == EXIT_USAGE
+    assert "expected a trace of this VM" in migration.migrate.errors()
+    vm.wait_running()

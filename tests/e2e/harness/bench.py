@@ -12,7 +12,7 @@ from typing import Any
 
 from . import vm as vms
 from .environment import GUEST, IN_LAB, SLOW
-from .gcctl import EXIT_DONE, Gcctl, read_report
+from .gcctl import CLASSES, EXIT_DONE, Gcctl, read_report
 from .proxy import Proxy
 from .vm import MIB, Spec, Vm
 
@@ -39,7 +39,7 @@ class Migration:
         report = self.report()
         assert report["result"] == "completed" and report["error"] == ""
         pages = report["pages"]
-        assert pages["precopy"] + pages["urgent"] + pages["guide"] + pages["background"] == pages["total"]
+        assert sum(pages[name] for name in CLASSES) == pages["total"]
         assert pages["total"] >= spec.ram_mib * MIB // 4096
         assert 0 < report["downtime_ms"] <= report["total_ms"]
         assert self.source.migration_status() == "completed"

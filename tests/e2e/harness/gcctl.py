@@ -11,9 +11,9 @@ from typing import Any
 from .environment import GCCTL, SLOW
 from .wait import wait_for
 
-EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_CANCELLED = 0, 1, 3, 130
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_CANCELLED = 0, 1, 2, 3, 130
 
-CLASSES = ("precopy", "urgent", "guide", "background")
+CLASSES = ("precopy", "urgent", "guide", "warm", "background")
 REPORT_KEYS = {
     "schema": str, "result": str, "error": str, "mode": str, "capture": str, "downtime_ms": float, "total_ms": float,
     "pages": dict.fromkeys((*CLASSES, "total", "zero"), int),
@@ -21,7 +21,7 @@ REPORT_KEYS = {
     "demand": {"faults": int, "stall_ms": float, "p50_us": float, "p99_us": float, "p999_us": float, "histogram_us": list},
     "guide": {"started": bool, "load_ms": float, "records": int, "pushed": int, "dropped": int, "blocked_ms": float,
               "ended": str, "reason": str},
-    "qemu": {"source": str, "destination": str}, "kernel": str,
+    "hot": {"from": str, "pages": int, "reason": str}, "qemu": {"source": str, "destination": str}, "kernel": str,
 }
 
 

@@ -43,6 +43,7 @@ class Spec:
     kernel: Path | None = None  # default: the memory guest
     initrd: Path | None = None
     nice: int = 0  # of the QEMU process
+    accel: str = ACCEL
 
     def but(self, **changes: object) -> "Spec":
         return replace(self, **changes)
@@ -63,10 +64,10 @@ class Spec:
 
     def command(self, kernel: Path) -> list[str]:
         machine = self.machine + (",memory-backend=m" if self.backends == 1 and self.memory_args() else "")
-        cpu = ["-cpu", "host"] if ACCEL == "kvm" else []
+        cpu = ["-cpu", "host"] if self.accel == "kvm" else []
         initrd = ["-initrd", str(self.initrd)] if self.initrd else []
         nice = ["nice", "-n", str(self.nice)] if self.nice else []
-        return [*nice, "qemu-system-x86_64", "-accel", ACCEL, *cpu, "-machine", machine, "-smp", str(self.cpus),
+        return [*nice, "qemu-system-x86_64", "-accel", self.accel, *cpu, "-machine", machine, "-smp", str(self.cpus),
                 "-m", str(self.ram_mib), *self.memory_args(), "-nodefaults", "-no-user-config", "-no-reboot",
                 "-display", "none", "-kernel", str(kernel), *initrd, "-append", self.append, *self.args]
 

@@ -20,8 +20,8 @@
 namespace gc {
 
 /// Why a page was sent.
-enum class Class : std::uint8_t { precopy, urgent, guide, background };
-inline constexpr std::size_t class_count = 4;
+enum class Class : std::uint8_t { precopy, urgent, guide, warm, background };
+inline constexpr std::size_t class_count = 5;
 
 class Ledger {
   public:

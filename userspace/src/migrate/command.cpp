@@ -41,6 +41,9 @@ po::options_description describe(Options& options, Texts& texts) {
         "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
         "end the guide when it costs more memory than this, e.g. 512M; what it costs is in the "
         "report")(
+        "hot", po::value(&options.hot)->value_name("FILE|auto"),
+        "send the hot set ahead of the background, the hottest page first: of a trace of gcctl "
+        "record, or (auto) by tracking the VM for two seconds before the migration")(
         "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
         "limit for all but the pages that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
         "hold-background", po::value(&texts.hold_background)->value_name("TIME"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/migration.h"
 
+#include "migrate/hot.h"
 #include "migrate/release.h"
 #include "qmp/migration.h"
 
@@ -78,7 +79,29 @@ Result<void> Migration::prepare() {
 
     GC_TRY(Guardian guardian, Guardian::start(options_.qmp, source_->was_running()));
     guardian_.emplace(std::move(guardian));
+    GC_CHECK(prepare_hot());
     prepare_guide();
+    return {};
+}
+
+Result<void> Migration::prepare_hot() {
+    if (options_.hot.empty())
+        return {};
+    report_.hot.from = options_.hot;
+    auto hot = options_.hot == "auto" ? hot_of_vm(source_->qmp())
+                                      : hot_of_file(options_.hot, source_->guest_ram());
+    if (hot) {
+        warm_ = std::move(*hot);
+        report_.hot.pages = warm_.pages.size();
+        progress_.detail("hot-set", {{"pages", report_.hot.pages}},
+                         fmt::format("the hot set has {} pages", report_.hot.pages));
+        return {};
+    }
+    // A file was named by somebody who can name another; without tracking the VM can still go.
+    if (options_.hot != "auto")
+        return Unexpected(hot.error());
+    report_.hot.reason = hot.error().message;
+    progress_.warning(fmt::format("no hot set: {}; migrating without one", hot.error().message));
     return {};
 }
 
@@ -133,6 +156,7 @@ Result<void> Migration::start() {
             std::move(image),
             {.bandwidth = options_.bandwidth, .hold_background = options_.hold_background},
             guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
+    data_->set_warm(std::move(warm_));
     data_->start();
     progress_.event("started", {}, fmt::format("migrating to {}", options_.to.str()));
     return maybe_start_postcopy();
@@ -357,7 +381,7 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
 Result<void> Migration::finish() {
     end_guide("complete", "");
     const ClassCounts pages = data_->pages();
-    progress_.update({"finishing", pages.total, pages.total, pages.urgent, pages.guide,
+    progress_.update({"finishing", pages.total, pages.total, pages.urgent, pages.guide, pages.warm,
                       pages.background, data_->bytes().total});
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
@@ -450,8 +474,9 @@ void Migration::show_progress() {
                                                     "post-copy", "post-copy"};
     const ClassCounts pages = data_->pages();
     progress_.update({names[static_cast<std::size_t>(phase_)],
-                      pages.precopy + pages.urgent + pages.guide + pages.background, pages.total,
-                      pages.urgent, pages.guide, pages.background, data_->bytes().total});
+                      pages.precopy + pages.urgent + pages.guide + pages.warm + pages.background,
+                      pages.total, pages.urgent, pages.guide, pages.warm, pages.background,
+                      data_->bytes().total});
 }
 
 }  // namespace gc::migrate

@@ -35,6 +35,7 @@ class Migration {
 
     // In the order in which they happen.
     Result<void> prepare();
+    Result<void> prepare_hot();
     void prepare_guide();
     Result<void> open_channels();
     Result<void> start();
@@ -78,6 +79,7 @@ class Migration {
     bool preempt_ = false;
     std::unique_ptr<Guide> guide_;
     std::unique_ptr<DataPlane> data_;
+    WarmPages warm_;  ///< until the data plane has it
     UniqueFd main_, urgent_;
     std::uint32_t awaited_pong_ = 0;
     bool postcopy_asked_ = false;

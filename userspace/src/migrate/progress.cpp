@@ -17,10 +17,11 @@ std::string progress_text(const ProgressCounts& counts, double seconds) {
     const double share = counts.total == 0 ? 0
                                            : 100.0 * static_cast<double>(counts.delivered) /
                                                  static_cast<double>(counts.total);
-    return fmt::format("{:6.1f} s  {:<11} {:5.1f} % of {} pages  urgent {}  guide {}  background {}"
-                       "  {:.1f} MiB sent",
-                       seconds, counts.phase, share, counts.total, counts.urgent, counts.guide,
-                       counts.background, static_cast<double>(counts.bytes) / (1 << 20));
+    return fmt::format(
+        "{:6.1f} s  {:<11} {:5.1f} % of {} pages  urgent {}  guide {}  warm {}  background {}"
+        "  {:.1f} MiB sent",
+        seconds, counts.phase, share, counts.total, counts.urgent, counts.guide, counts.warm,
+        counts.background, static_cast<double>(counts.bytes) / (1 << 20));
 }
 
 }  // namespace
@@ -73,6 +74,7 @@ void Progress::update(const ProgressCounts& counts) {
                            {"total", counts.total},
                            {"urgent", counts.urgent},
                            {"guide", counts.guide},
+                           {"warm", counts.warm},
                            {"background", counts.background},
                            {"bytes", counts.bytes}});
         return;

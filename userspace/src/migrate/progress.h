@@ -18,6 +18,7 @@ struct ProgressCounts {
     std::uint64_t total = 0;
     std::uint64_t urgent = 0;
     std::uint64_t guide = 0;
+    std::uint64_t warm = 0;
     std::uint64_t background = 0;
     std::uint64_t bytes = 0;
 };

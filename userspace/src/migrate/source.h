@@ -25,6 +25,7 @@ class Source {
     [[nodiscard]] bool was_running() const { return was_running_; }
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
 
+    [[nodiscard]] const std::vector<qmp::RamBlock>& guest_ram() const { return guest_ram_; }
     /// Guest RAM, by RAM block, opened once more. Errors: io, unsupported.
     Result<std::vector<ImageBlock>> open_image() const;
 

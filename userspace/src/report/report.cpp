@@ -11,8 +11,9 @@ namespace gc {
 namespace {
 
 nlohmann::json to_json(const ClassCounts& counts) {
-    return {{"total", counts.total}, {"precopy", counts.precopy},       {"urgent", counts.urgent},
-            {"guide", counts.guide}, {"background", counts.background}, {"zero", counts.zero}};
+    return {{"total", counts.total}, {"precopy", counts.precopy}, {"urgent", counts.urgent},
+            {"guide", counts.guide}, {"warm", counts.warm},       {"background", counts.background},
+            {"zero", counts.zero}};
 }
 
 nlohmann::json to_json(const GuideReport& guide) {
@@ -49,6 +50,7 @@ nlohmann::json Report::to_json() const {
             {"bytes", gc::to_json(bytes)},
             {"demand", demand.is_null() ? Demand{}.to_json() : demand},
             {"guide", gc::to_json(guide)},
+            {"hot", {{"from", hot.from}, {"pages", hot.pages}, {"reason", hot.reason}}},
             {"qemu", {{"source", source_qemu}, {"destination", destination_qemu}}},
             {"kernel", kernel}};
 }
@@ -64,6 +66,7 @@ std::string Report::summary() const {
     text += class_row("pre-copy", pages.precopy, bytes.precopy, pages.total);
     text += class_row("urgent", pages.urgent, bytes.urgent, pages.total);
     text += class_row("guide", pages.guide, bytes.guide, pages.total);
+    text += class_row("warm", pages.warm, bytes.warm, pages.total);
     text += class_row("background", pages.background, bytes.background, pages.total);
     text += class_row("total", pages.total, bytes.total, pages.total);
     text += fmt::format("  of these {} were zero pages\n", pages.zero);

@@ -17,6 +17,7 @@ struct ClassCounts {
     std::uint64_t precopy = 0;
     std::uint64_t urgent = 0;
     std::uint64_t guide = 0;
+    std::uint64_t warm = 0;  ///< of the hot set (--hot)
     std::uint64_t background = 0;
     std::uint64_t zero = 0;  ///< of these, sent as a zero marker: counted in its class as well
 };
@@ -33,6 +34,14 @@ struct GuideReport {
     std::string reason;              ///< one sentence, empty for complete and off
 };
 
+/// The hot set of --hot.
+struct HotReport {
+    std::string from = "off";  ///< off | auto | the trace's file
+    std::uint64_t pages = 0;   ///< in it; those that were sent for it are pages.warm, the others
+                               ///< went before in another class
+    std::string reason;        ///< why there is none, though it was asked for
+};
+
 struct Report {
     std::string result = "failed";  ///< completed | failed | cancelled
     std::string error;
@@ -44,6 +53,7 @@ struct Report {
     ClassCounts bytes;
     nlohmann::json demand;  ///< Demand::to_json() of the destination
     GuideReport guide;
+    HotReport hot;
     std::string source_qemu;
     std::string destination_qemu;
     std::string kernel;

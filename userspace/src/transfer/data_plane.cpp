@@ -100,6 +100,7 @@ ClassCounts DataPlane::pages() const {
             .precopy = ledger->delivered(Class::precopy),
             .urgent = ledger->delivered(Class::urgent),
             .guide = ledger->delivered(Class::guide),
+            .warm = ledger->delivered(Class::warm),
             .background = ledger->delivered(Class::background),
             .zero = relay_.precopy_zeros() + sender_.zero_pages()};
 }
@@ -108,8 +109,9 @@ ClassCounts DataPlane::bytes() const {
     ClassCounts counts{.precopy = relay_.precopy_bytes(),
                        .urgent = sender_.bytes(Class::urgent),
                        .guide = sender_.bytes(Class::guide),
+                       .warm = sender_.bytes(Class::warm),
                        .background = sender_.bytes(Class::background)};
-    counts.total = counts.precopy + counts.urgent + counts.guide + counts.background;
+    counts.total = counts.precopy + counts.urgent + counts.guide + counts.warm + counts.background;
     return counts;
 }
 

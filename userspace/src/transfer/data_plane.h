@@ -39,6 +39,8 @@ class DataPlane {
     DataPlane(const DataPlane&) = delete;
     DataPlane& operator=(const DataPlane&) = delete;
 
+    /// Before start().
+    void set_warm(WarmPages warm) { pusher_.set_warm(std::move(warm)); }
     void start();
     /// Ends all threads, whatever they wait for, and closes the channels to the destination. May be
     /// called twice.

@@ -14,6 +14,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t background_batch = 256;
 /// Records taken from a ring at a time: as many pages as a section holds.
 constexpr std::size_t guide_batch = PageSender::section_data / page_size;
+/// A section full of data; what the guide touches next goes before the next of these.
+constexpr std::size_t warm_batch = guide_batch;
 constexpr auto longest_wait = 100ms;
 
 }  // namespace
@@ -24,6 +26,7 @@ Pusher::Pusher(PageSender& sender, const SourceImage& image, std::vector<GuideFe
       wake_(wake) {}
 
 Result<void> Pusher::run(Ledger& ledger) {
+    resolve_warm(ledger);
     while (!stopping_ && !ledger.full()) {
         if (const auto rest = sender_.rest(); rest > Clock::duration::zero()) {
             wait(rest);
@@ -32,6 +35,11 @@ Result<void> Pusher::run(Ledger& ledger) {
         GC_TRY(const bool guided, push_guide(ledger));
         if (guided)
             continue;
+        if (resumed()) {
+            GC_TRY(const bool warmed, push_warm());
+            if (warmed)
+                continue;
+        }
         if (!background_held()) {
             GC_TRY(const bool pushed, push_background(ledger));
             if (pushed)
@@ -68,6 +76,22 @@ Result<bool> Pusher::read_feeds(const Ledger& ledger) {
         any = any || count > 0;
     }
     return any;
+}
+
+void Pusher::resolve_warm(const Ledger& ledger) {
+    for (PageRef& page : warm_.pages)
+        page.block = ledger.find(warm_.blocks[page.block]);
+    std::erase_if(warm_.pages, [](const PageRef& page) { return page.block == Ledger::no_block; });
+}
+
+Result<bool> Pusher::push_warm() {
+    const auto rest = std::span(warm_.pages).subspan(warm_next_);
+    if (rest.empty())
+        return false;
+    GC_TRY(const std::size_t done,
+           sender_.send(rest.first(std::min(rest.size(), warm_batch)), Class::warm));
+    warm_next_ += done;
+    return true;
 }
 
 Result<bool> Pusher::push_background(Ledger& ledger) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // After switch-over: decides which page goes next on the main channel. Guide pages first, in the
-// order of the guide's touches; then the background, all that is left: data, then zeros, each in
-// the order of addresses.
+// order of the guide's touches; then the hot set that was recorded before, the hottest first; then
+// the background, all that is left: data, then zeros, each in the order of addresses.
 #pragma once
 
 #include "transfer/guide_feed.h"
@@ -11,9 +11,16 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <string>
 #include <vector>
 
 namespace gc {
+
+/// The hot set that was recorded before the migration.
+struct WarmPages {
+    std::vector<std::string> blocks;  ///< RAM blocks, all with memory that can be read here
+    std::vector<PageRef> pages;       ///< the hottest first; `block` is an index of `blocks`
+};
 
 class Pusher {
   public:
@@ -22,6 +29,9 @@ class Pusher {
     /// object
     Pusher(PageSender& sender, const SourceImage& image, std::vector<GuideFeed> feeds,
            std::chrono::milliseconds hold_background, const Waker& wake);
+
+    /// Sent once the VM runs, whether the background is held or not. Before run().
+    void set_warm(WarmPages warm) { warm_ = std::move(warm); }
 
     /// The thread's body: from switch-over until all has been sent and the stream was ended.
     Result<void> run(Ledger& ledger);
@@ -44,9 +54,14 @@ class Pusher {
     Result<bool> push_guide(Ledger& ledger);
     /// Adds to touched_. @return whether there was a record
     Result<bool> read_feeds(const Ledger& ledger);
+    /// Makes the blocks of the hot set those of the ledger.
+    void resolve_warm(const Ledger& ledger);
+    /// Sends up to a batch of the hot set. @return whether there may be more
+    Result<bool> push_warm();
     /// Sends up to a batch of what is left. @return whether there may be more
     Result<bool> push_background(Ledger& ledger);
     Result<void> push_background_of(Ledger& ledger, std::size_t block);
+    [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
     [[nodiscard]] bool background_held() const;
 
     PageSender& sender_;
@@ -54,6 +69,8 @@ class Pusher {
     std::mutex feeds_mutex_;
     std::vector<GuideFeed> feeds_;
     std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
+    WarmPages warm_;
+    std::size_t warm_next_ = 0;  ///< of warm_.pages
     std::chrono::milliseconds hold_;
     std::atomic<Clock::time_point> running_{};  ///< when the VM resumed at the destination
     const Waker& wake_;

@@ -196,6 +196,39 @@ TEST_F(Sender, GuidePagesComeFirstInTheirOrderThenTheRest) {
     EXPECT_EQ(ledger->delivered(Class::background), ram_pages - 3);
 }
 
+TEST_F(Sender, TheHotSetGoesBetweenTheGuideAndTheBackground) {
+    make_sender(true);
+    FakeCapture guide({40, 7});
+    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
+    pusher.set_warm({{"gone", "pc.ram"}, {{1, 33}, {0, 1}, {1, 40}, {1, 30}, {1, ram_pages}}});
+    pusher.on_resumed();
+    ASSERT_TRUE(pusher.run(*ledger));
+    finish_reading();
+    ASSERT_GE(on_main.pages.size(), 5U);
+    EXPECT_EQ((std::vector(on_main.pages.begin(), on_main.pages.begin() + 5)),
+              (std::vector<std::uint64_t>{40, 7, 33, 30, 0}));
+    EXPECT_EQ(sorted(on_main.pages), all_pages()) << "each exactly once";
+    EXPECT_EQ(ledger->delivered(Class::guide), 2U);
+    EXPECT_EQ(ledger->delivered(Class::warm), 2U);
+}
+
+TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
+    make_sender(true);
+    Pusher pusher(*sender, *image, {}, 1h, wake);
+    pusher.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
+    std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(ledger->delivered(Class::warm), 0U) << "the VM does not run yet";
+    pusher.on_resumed();
+    while (ledger->delivered(Class::warm) < 2)
+        std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(ledger->delivered(Class::background), 0U);
+    pusher.release_background();
+    pushing.join();
+    finish_reading();
+    EXPECT_TRUE(on_main.ended);
+}
+
 TEST_F(Sender, UrgentPagesUseTheirChannelAndAreNotSentAgain) {
     make_sender(true);
     EXPECT_TRUE(sender->send_urgent({0, 50}).value());
