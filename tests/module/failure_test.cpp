@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Every allocation of a session's and of a track's life fails once (Documentation/fault-injection of Linux). Needs a kernel with
-// fault injection: the debug kernel.
+// Every allocation of a session's and of a track's life fails once (Documentation/fault-injection
+// of Linux). Needs a kernel with fault injection: the debug kernel.
 #include "mini_vm.h"
 #include "raw_capture.h"
 #include "util/process_maps.h"

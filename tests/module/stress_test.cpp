@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Many sessions at once, in any order of events, and garbage in every argument. For GC_STRESS_SECONDS each (default 4), with the seed
-// that is printed, or that of GC_STRESS_SEED.
+// Many sessions at once, in any order of events, and garbage in every argument. For
+// GC_STRESS_SECONDS each (default 4), with the seed that is printed, or that of GC_STRESS_SEED.
 #include "mini_vm.h"
 #include "raw_capture.h"
 
@@ -43,8 +43,8 @@ class Seeded : public testing::Test {
 class Stress : public Seeded {};
 class Fuzz : public Seeded {};
 
-/// One life of a session: pages are touched by several threads while it is read, re-armed and ended. Gives false when a page was not
-/// what it should be.
+/// One life of a session: pages are touched by several threads while it is read, re-armed and
+/// ended. Gives false when a page was not what it should be.
 bool live(Random& random, const UniqueFd& file, const Pages& source) {
     const bool over_process = random() % 2 == 0;
     auto arg = argument<gc_session_create>();
@@ -145,7 +145,8 @@ class Garbage {
     }
 
     int fd() {
-        const std::array<int, 5> fds{file_.get(), vm_.fd(), -1, 0, static_cast<int>(random_() % 64)};
+        const std::array<int, 5> fds{file_.get(), vm_.fd(), -1, 0,
+                                     static_cast<int>(random_() % 64)};
         return fds[random_() % fds.size()];
     }
 
@@ -185,7 +186,8 @@ class Garbage {
     gc_range range_{};
 };
 
-/// Whatever a process may do to a control file, as long as there is time. Its own memory may be lost by it.
+/// Whatever a process may do to a control file, as long as there is time. Its own memory may be
+/// lost by it.
 int abuse(unsigned long seed, Clock::time_point end) {
     Random random(seed);
     const UniqueFd file = memory_file(pages);
@@ -216,11 +218,12 @@ int abuse(unsigned long seed, Clock::time_point end) {
             iovec to{mappings[random() % mappings.size()].data(), sizeof(value)};
             (void)!::process_vm_writev(::getpid(), &from, 1, &to, 1, 0);
         }
-        const unsigned long command = random() % 16 == 0 ? random()
-                                                         : _IO(GC_IOC_TYPE, random() % 7);
+        const unsigned long command =
+            random() % 16 == 0 ? random() : _IO(GC_IOC_TYPE, random() % 7);
         auto bytes = garbage.argument_bytes();
         (void)::ioctl(control.get(), command, random() % 32 == 0 ? nullptr : bytes.data());
-        (void)vm.access(MiniVm::Access::write, (std::uint64_t{16} << 20) + random() % pages * page_size);
+        (void)vm.access(MiniVm::Access::write,
+                        (std::uint64_t{16} << 20) + random() % pages * page_size);
         (void)poll_events(control.get());
     }
     return 0;
@@ -228,7 +231,9 @@ int abuse(unsigned long seed, Clock::time_point end) {
 
 TEST_F(Fuzz, GarbageInEveryArgument) {
     Child abuser([&] { return abuse(seed_, end_); });
-    EXPECT_EQ(abuser.wait(std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now()) + 60s), 0);
+    EXPECT_EQ(abuser.wait(
+                  std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now()) + 60s),
+              0);
     // It works for others as before.
     const UniqueFd file = memory_file(4);
     Session session = make_session(file, 4);
