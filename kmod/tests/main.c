@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* guidecopy-kunit.ko: runs the suites when it is loaded. It has the engine in it, and needs no other module. */
+/* guidecopy-kunit.ko: runs the suites when it is loaded. It has the engine in it. */
 #include <linux/module.h>
 
 #include "suites.h"

@@ -313,8 +313,8 @@ static void gc_session_waits_until(struct kunit *test, void (*event)(struct gc_s
 	gc_touch_all(test, 0, ENTRIES);
 	thread = kthread_run(gc_wait_for_room, &waiter, "guidecopy-kunit");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
-	for (tries = 0; tries < 1000 && !gc_stats_of(test->priv).waiting; tries++)
-		msleep(5);
+	for (tries = 0; tries < 250 && !gc_stats_of(test->priv).waiting; tries++)
+		msleep(20);
 	KUNIT_EXPECT_EQ(test, gc_stats_of(test->priv).waiting, 1);
 	KUNIT_EXPECT_EQ(test, waiter.session->ring.producer->kick_wanted, 1);
 	KUNIT_EXPECT_FALSE(test, completion_done(&waiter.done));

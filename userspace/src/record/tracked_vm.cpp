@@ -2,10 +2,29 @@
 #include "record/tracked_vm.h"
 
 #include "qmp/ram_blocks.h"
+#include "util/process_maps.h"
 
 namespace gc::record {
+namespace {
+
+/// KVM's older MMU maps up to eight pages at a fault, of which one would be recorded
+/// (direct_pte_prefetch(), arch/x86/kvm/mmu/mmu.c, 6.1 and 6.12).
+Result<void> check_faults_are_of_one_page() {
+    constexpr const char* parameter = "/sys/module/kvm/parameters/tdp_mmu";
+    const auto text = read_file(parameter);
+    if (text && text->starts_with('N'))
+        return fail(ErrorKind::unsupported,
+                    "{} is N; expected Y for --mode order, as one fault may map eight pages there: "
+                    "load kvm with tdp_mmu=Y, or use --mode age",
+                    parameter);
+    return {};
+}
+
+}  // namespace
 
 Result<TrackedVm> TrackedVm::open(qmp::Client& client, capture::TrackMode mode) {
+    if (mode == capture::TrackMode::order)
+        GC_CHECK(check_faults_are_of_one_page());
     GC_TRY(const pid_t pid, client.peer_pid());
     // Before its memory is looked at, so that both are of the same process.
     GC_TRY(const UniqueFd vm, capture::vm_of_process(pid));
