@@ -121,119 +121,212 @@ TEST_F(Stress, EightSessionsInAnyOrder) {
     EXPECT_GE(lives, 8U);
 }
 
-/// What an argument is made of: now valid, now not.
+/// How often something succeeded; shared with a child.
+struct Successes {
+    std::uint64_t sessions;
+    std::uint64_t tracks;
+    std::uint64_t rearms;
+    std::uint64_t scans;
+    std::uint64_t mappings;
+    std::uint64_t tails;  // written to a consumer page
+};
+
+/// Arguments: right ones, of which now and then a word is spoilt.
 class Garbage {
   public:
     Garbage(Random& random, const UniqueFd& file, const MiniVm& vm, const Pages& memory)
         : random_(random), file_(file), vm_(vm), memory_(memory) {}
 
     std::uint64_t number() {
-        switch (random_() % 6) {
+        switch (random_() % 5) {
         case 0:
             return random_();
         case 1:
             return random_() % 64;
         case 2:
-            return (random_() % (2 * pages)) * page_size;
+            return random_() % (2 * pages) * page_size;
         case 3:
             return std::uint64_t{1} << random_() % 64;
-        case 4:
-            return reinterpret_cast<std::uintptr_t>(memory_.data()) + random_() % 64 * page_size;
         default:
             return UINT64_MAX - random_() % 4;
         }
     }
 
-    int fd() {
-        const std::array<int, 5> fds{file_.get(), vm_.fd(), -1, 0,
-                                     static_cast<int>(random_() % 64)};
-        return fds[random_() % fds.size()];
-    }
-
-    /// Bytes for any command: mostly the shape of one of them.
-    std::vector<std::uint64_t> argument_bytes() {
-        std::vector<std::uint64_t> bytes(page_size / 8);
-        for (std::size_t i = 0; i < 16; ++i)
-            bytes[i] = number();
-        const std::array<std::uint32_t, 7> sizes{64, 72, 24, 8, 120, 32, 40};
-        auto head = argument<gc_session_create>();
-        head.size = random_() % 8 == 0 ? static_cast<std::uint32_t>(random_())
-                                       : sizes[random_() % sizes.size()];
-        head.flags = random_() % 4 == 0 ? static_cast<std::uint32_t>(random_()) : random_() % 2;
-        head.backing_fd = fd();
-        head.ring_entries = small_ring << random_() % 4;
-        head.backing_offset = number();
-        head.length = number() % (std::uint64_t{1} << 24);
-        head.pid = random_() % 2 == 0 ? ::getpid() : 0;
-        if (random_() % 4 != 0)
-            std::memcpy(bytes.data(), &head, random_() % (sizeof(head) + 1));
-        auto track = argument<gc_track_create>();
-        track.kvm_fd = vm_.fd();
-        track.mode = static_cast<std::uint32_t>(random_() % 4);
-        track.range_count = static_cast<std::uint32_t>(random_() % 3);
-        range_ = {number(), number() % (std::uint64_t{1} << 24)};
-        track.ranges = random_() % 4 == 0 ? number() : reinterpret_cast<std::uintptr_t>(&range_);
-        if (random_() % 3 == 0)
-            std::memcpy(bytes.data(), &track, sizeof(track));
-        return bytes;
+    /// Bytes for a command, with zeros after them.
+    std::vector<std::uint32_t> argument_of(unsigned long command) {
+        std::vector<std::uint32_t> words(page_size / sizeof(std::uint32_t));
+        const auto put = [&](const auto& value) {
+            std::memcpy(words.data(), &value, sizeof(value));
+            return sizeof(value) / sizeof(std::uint32_t);
+        };
+        std::size_t used = 2;
+        switch (command) {
+        case GC_IOC_SESSION_CREATE:
+            used = put(session());
+            break;
+        case GC_IOC_TRACK_CREATE:
+            used = put(track());
+            break;
+        case GC_IOC_REARM:
+            used = put(of_pages<gc_rearm>());
+            break;
+        case GC_IOC_SCAN:
+            used = put(of_pages<gc_scan>());
+            break;
+        case GC_IOC_STATS:
+            used = put(argument<gc_stats>());
+            break;
+        default:
+            put(argument<gc_kick>());
+        }
+        // Half of them are right.
+        for (std::uint64_t spoilt = random_() % 2 * (1 + random_() % 2); spoilt > 0; --spoilt) {
+            const std::uint64_t value = number();
+            const std::size_t at = random_() % used;
+            std::memcpy(words.data() + at, &value,
+                        at + 1 < used && random_() % 2 == 0 ? sizeof(value) : sizeof(words[0]));
+        }
+        return words;
     }
 
   private:
+    gc_session_create session() {
+        auto arg = argument<gc_session_create>();
+        const std::uint64_t first = random_() % pages;
+        arg.ring_entries = small_ring << random_() % 4;
+        arg.backing_fd = file_.get();
+        arg.backing_offset = first * page_size;
+        arg.length = (1 + random_() % (pages - first)) * page_size;
+        if (random_() % 2 == 0) {
+            arg.flags = GC_SESSION_PROCESS;
+            arg.backing_fd = -1;
+            arg.pid = ::getpid();
+            arg.backing_offset += reinterpret_cast<std::uintptr_t>(memory_.data());
+        }
+        return arg;
+    }
+
+    gc_track_create track() {
+        auto arg = argument<gc_track_create>();
+        arg.kvm_fd = vm_.fd();
+        arg.mode = random_() % 2 == 0 ? GC_TRACK_ORDER : GC_TRACK_AGE;
+        arg.range_count = static_cast<std::uint32_t>(1 + random_() % ranges_.size());
+        arg.ranges = reinterpret_cast<std::uintptr_t>(ranges_.data());
+        for (std::size_t i = 0; i < ranges_.size(); ++i)
+            ranges_[i] = {reinterpret_cast<std::uintptr_t>(memory_.word(i * (pages / 2))),
+                          (1 + random_() % (pages / 2)) * page_size};
+        if (random_() % 16 == 0)
+            ranges_[0] = {number(), number() % (std::uint64_t{1} << 24)};
+        return arg;
+    }
+
+    template <typename T> T of_pages() {
+        T arg = argument<T>();
+        arg.first = random_() % 8;
+        arg.count = 1 + random_() % 8;
+        return arg;
+    }
+
     Random& random_;
     const UniqueFd& file_;
     const MiniVm& vm_;
     const Pages& memory_;
-    gc_range range_{};
+    std::array<gc_range, 2> ranges_{};
 };
 
-/// Whatever a process may do to a control file, as long as there is time. Its own memory may be
-/// lost by it.
-int abuse(unsigned long seed, Clock::time_point end) {
-    Random random(seed);
-    const UniqueFd file = memory_file(pages);
-    const Pages memory(-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-    const MiniVm vm;
-    vm.set_slot(1, std::uint64_t{16} << 20, memory.data(), memory.size());
-    Garbage garbage(random, file, vm, memory);
-    std::array<UniqueFd, 4> controls;
-    std::vector<Mapping> mappings;
-    while (Clock::now() < end) {
-        UniqueFd& control = controls[random() % controls.size()];
-        if (!control || random() % 64 == 0)
+/// One control file after the other, and whatever may be done to it.
+class Abuser {
+  public:
+    Abuser(unsigned long seed, Successes& successes) : random_(seed), successes_(successes) {
+        vm_.set_slot(1, gpa, memory_.data(), memory_.size());
+    }
+
+    void step() {
+        UniqueFd& control = controls_[random_() % controls_.size()];
+        if (!control || random_() % 32 == 0)
             control = open_control();
-        if (random() % 256 == 0)
-            mappings.clear();
-        if (random() % 8 == 0) {
-            const std::size_t length = (1 + random() % 8) * page_size;
-            void* start = ::mmap(nullptr, length, static_cast<int>(random() % 8),
-                                 random() % 2 == 0 ? MAP_SHARED : MAP_PRIVATE, control.get(),
-                                 static_cast<off_t>(random() % 8 * page_size));
-            if (start != MAP_FAILED)
-                mappings.emplace_back(start, length);
-        }
-        // The consumer page, if it is one.
-        if (!mappings.empty() && random() % 4 == 0) {
-            const std::uint64_t value = garbage.number();
-            iovec from{const_cast<std::uint64_t*>(&value), sizeof(value)};
-            iovec to{mappings[random() % mappings.size()].data(), sizeof(value)};
-            (void)!::process_vm_writev(::getpid(), &from, 1, &to, 1, 0);
-        }
-        const unsigned long command =
-            random() % 16 == 0 ? random() : _IO(GC_IOC_TYPE, random() % 7);
-        auto bytes = garbage.argument_bytes();
-        (void)::ioctl(control.get(), command, random() % 32 == 0 ? nullptr : bytes.data());
-        (void)vm.access(MiniVm::Access::write,
-                        (std::uint64_t{16} << 20) + random() % pages * page_size);
+        call(control);
+        if (random_() % 8 == 0)
+            map(control);
+        write_tail();
+        if (random_() % 64 == 0)
+            mappings_.clear();
+        (void)vm_.access(MiniVm::Access::write, gpa + random_() % pages * page_size);
         (void)poll_events(control.get());
     }
-    return 0;
-}
+
+  private:
+    static constexpr std::uint64_t gpa = std::uint64_t{16} << 20;
+
+    void call(const UniqueFd& control) {
+        constexpr std::array commands{GC_IOC_SESSION_CREATE, GC_IOC_TRACK_CREATE, GC_IOC_REARM,
+                                      GC_IOC_KICK,           GC_IOC_STATS,        GC_IOC_SCAN};
+        const unsigned long command =
+            random_() % 32 == 0 ? random_() : commands[random_() % commands.size()];
+        auto words = garbage_.argument_of(command);
+        if (::ioctl(control.get(), command, random_() % 64 == 0 ? nullptr : words.data()) != 0)
+            return;
+        successes_.sessions += command == GC_IOC_SESSION_CREATE ? 1 : 0;
+        successes_.tracks += command == GC_IOC_TRACK_CREATE ? 1 : 0;
+        successes_.rearms += command == GC_IOC_REARM ? 1 : 0;
+        successes_.scans += command == GC_IOC_SCAN ? 1 : 0;
+    }
+
+    void map(const UniqueFd& control) {
+        const bool consumer = random_() % 2 == 0;
+        const std::size_t length = consumer ? page_size : (1 + random_() % 8) * page_size;
+        const int prot = consumer ? PROT_READ | PROT_WRITE : static_cast<int>(random_() % 8);
+        void* start =
+            ::mmap(nullptr, length, prot, random_() % 8 != 0 ? MAP_SHARED : MAP_PRIVATE,
+                   control.get(), consumer ? 0 : static_cast<off_t>(random_() % 8 * page_size));
+        if (start == MAP_FAILED)
+            return;
+        ++successes_.mappings;
+        mappings_.emplace_back(start, length);
+    }
+
+    /// To the consumer page, if it is one: a fault in the kernel is none of ours.
+    void write_tail() {
+        if (mappings_.empty())
+            return;
+        std::uint64_t value = random_() % 2 == 0 ? garbage_.number() : random_() % 64;
+        iovec from{&value, sizeof(value)};
+        iovec to{mappings_[random_() % mappings_.size()].data(), sizeof(value)};
+        if (::process_vm_writev(::getpid(), &from, 1, &to, 1, 0) == sizeof(value))
+            ++successes_.tails;
+    }
+
+    Random random_;
+    Successes& successes_;
+    UniqueFd file_ = memory_file(pages);
+    Pages memory_{-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS};
+    MiniVm vm_;
+    Garbage garbage_{random_, file_, vm_, memory_};
+    std::array<UniqueFd, 4> controls_;
+    std::vector<Mapping> mappings_;
+};
 
 TEST_F(Fuzz, GarbageInEveryArgument) {
-    Child abuser([&] { return abuse(seed_, end_); });
-    EXPECT_EQ(abuser.wait(
-                  std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now()) + 60s),
+    const Pages shared(-1, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+    auto& successes = *reinterpret_cast<Successes*>(shared.word(0));
+    Child child([&] {
+        Abuser abuser(seed_, successes);
+        while (time_left())
+            abuser.step();
+        return 0;
+    });
+    EXPECT_EQ(child.wait(std::chrono::ceil<std::chrono::milliseconds>(end_ - Clock::now()) + 60s),
               0);
+    // Garbage that never gets anywhere shows nothing.
+    EXPECT_GT(successes.sessions, 0U);
+    EXPECT_GT(successes.tracks, 0U);
+    EXPECT_GT(successes.rearms, 0U);
+    EXPECT_GT(successes.scans, 0U);
+    EXPECT_GT(successes.mappings, 0U);
+    EXPECT_GT(successes.tails, 0U);
+    std::cout << successes.sessions << " sessions, " << successes.tracks << " tracks, "
+              << successes.rearms << " re-arms, " << successes.scans << " scans, "
+              << successes.mappings << " mappings, " << successes.tails << " tails" << std::endl;
     // It works for others as before.
     const UniqueFd file = memory_file(4);
     Session session = make_session(file, 4);
