@@ -76,14 +76,15 @@ class Bench:
         source.wait_running(passes=1, timeout=40)
         return source
 
-    def migrate(self, source: Vm, spec: Spec, *options: str, guide: str = "off",
+    def migrate(self, source: Vm, spec: Spec, *options: str, guide: str = "off", receive_options: tuple[str, ...] = (),
                 proxy: dict[str, Any] | None = None) -> Migration:
         """Starts a destination and both gcctls."""
         self.runs += 1
         directory = self.directory / f"migration-{self.runs}"
         directory.mkdir()
         destination = self.start(spec, "destination", incoming=True)
-        receive = Gcctl(directory, "receive", "--qmp", str(destination.qmp_path), "--listen", "127.0.0.1:0")
+        receive = Gcctl(directory, "receive", "--qmp", str(destination.qmp_path), "--listen", "127.0.0.1:0",
+                        *receive_options)
         self.running.append(receive)
         port = receive.wait_event("listening")["port"]
         carrier = None

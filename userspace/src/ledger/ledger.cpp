@@ -17,6 +17,11 @@ Ledger::Ledger(std::vector<Block> blocks) : blocks_(std::move(blocks)), bits_(bl
     missing_ = total_;
 }
 
+void Ledger::keep_deliveries() {
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+        bits_[i].deliveries.resize(blocks_[i].pages);
+}
+
 std::size_t Ledger::find(std::string_view name) const {
     const auto found = std::ranges::find(blocks_, name, &Block::name);
     return found == blocks_.end() ? no_block : static_cast<std::size_t>(found - blocks_.begin());
@@ -41,6 +46,8 @@ bool Ledger::set(std::size_t block, std::uint64_t page, Class as) {
     const std::uint64_t bit = std::uint64_t{1} << (page % word_bits);
     if (bits_[block].words[page / word_bits].fetch_or(bit, std::memory_order_acq_rel) & bit)
         return false;
+    if (!bits_[block].deliveries.empty())
+        bits_[block].deliveries[page] = {as, false};
     // Before `missing`: whoever sees nothing missing sees all of the counts.
     delivered_[static_cast<std::size_t>(as)].fetch_add(1, std::memory_order_relaxed);
     bits_[block].missing.fetch_sub(1, std::memory_order_acq_rel);
@@ -85,6 +92,17 @@ bool Ledger::claim(std::size_t block, std::uint64_t page, Class as) {
     for (std::uint64_t next = first + 1; next < first + granule; ++next)
         set(block, next, as);
     return true;
+}
+
+void Ledger::sent_as_zero(std::size_t block, std::uint64_t page) {
+    if (!bits_[block].deliveries.empty())
+        bits_[block].deliveries[page].zero = true;
+}
+
+std::optional<Delivery> Ledger::delivery(std::size_t block, std::uint64_t page) const {
+    if (block >= blocks_.size() || bits_[block].deliveries.empty() || !has(block, page))
+        return std::nullopt;
+    return bits_[block].deliveries[page];
 }
 
 std::uint64_t Ledger::count(std::size_t block, std::uint64_t first, std::uint64_t end) const {

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,13 @@ namespace gc {
 /// Why a page was sent.
 enum class Class : std::uint8_t { precopy, urgent, guide, warm, background };
 inline constexpr std::size_t class_count = 5;
+
+/// How a page was sent.
+struct Delivery {
+    Class as = Class::precopy;
+    bool zero = false;  ///< as a zero marker; of pre-copy not known
+    bool operator==(const Delivery&) const = default;
+};
 
 class Ledger {
   public:
@@ -46,6 +54,9 @@ class Ledger {
     /// Index of a block, or no_block.
     [[nodiscard]] std::size_t find(std::string_view name) const;
 
+    /// Keeps of each page how it is delivered, for delivery(); a byte a page. Before anything is.
+    void keep_deliveries();
+
     // ---- pre-copy: one thread, until seal()
 
     /// The page was sent before switch-over. It may be again. Errors: protocol (no such page, or
@@ -66,6 +77,9 @@ class Ledger {
     /// True for exactly one caller a granule: it must deliver all pages of the one that this page
     /// is in. False before seal(), and for no page.
     [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, Class as);
+
+    /// By whom claimed the page: its content is zeros.
+    void sent_as_zero(std::size_t block, std::uint64_t page);
 
     /// Nothing is missing, and nothing will be (true only after seal()).
     [[nodiscard]] bool full() const { return sealed() && missing() == 0; }
@@ -92,11 +106,19 @@ class Ledger {
         return delivered_[static_cast<std::size_t>(as)].load(std::memory_order_relaxed);
     }
 
+    // ---- when no other thread uses it any more
+
+    /// How a page was delivered; nothing if it was not, or there is no such page, or that was not
+    /// kept.
+    [[nodiscard]] std::optional<Delivery> delivery(std::size_t block, std::uint64_t page) const;
+
   private:
     static constexpr unsigned word_bits = 64;
     struct Bits {
         std::unique_ptr<std::atomic<std::uint64_t>[]> words;
         std::atomic<std::uint64_t> missing = 0;
+        /// None, or of each page what only the thread that delivered it writes.
+        std::vector<Delivery> deliveries;
     };
 
     [[nodiscard]] Result<void> check_range(std::string_view what, std::size_t block,

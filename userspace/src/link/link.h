@@ -5,13 +5,19 @@
 //     {"guidecopy": 1, "channel": "control" | "main" | "urgent", "token": "32 hex digits"}
 // After it "main" and "urgent" carry QEMU's bytes and nothing else. "control" goes on with lines of
 // JSON, each an object with "type":
-//     receive -> migrate  ready      {"qemu": "7.2.22", "preempt": true}    the destination can
-//     take a VM migrate -> receive  commit     {"run": true}      from here on the source never
-//     runs again migrate -> receive  abandon    {"reason": "..."}  the source runs on; end the
-//     destination receive -> migrate  resumed    {}                 the VM runs at the destination
-//     receive -> migrate  completed  {"demand": {...}}  QEMU says completed; nothing more will come
-//     receive -> migrate  refused    {"reason": "..."}  the VM never ran here and never will
-//     receive -> migrate  failed     {"reason": "..."}  after commit: the VM needs its operator
+//     receive -> migrate
+//         ready      {"qemu": "7.2.22", "preempt": true, "measure_ms": 0}
+//                    the destination can take a VM; it measures, for so long at least, or it does
+//                    not say so
+//         resumed    {}                 the VM runs at the destination
+//         completed  {"demand": {...}}  QEMU says completed; only measurements come after it
+//         refused    {"reason": "..."}  the VM never ran here and never will
+//         failed     {"reason": "..."}  after commit: the VM needs its operator
+//         touched    {"block": "pc.ram", "asked": false, "runs": [...]}, see measure/touched.h
+//         measured   {"time_ms": 0.0, "unresolved": 0}, or {"problem": "..."}: all was told
+//     migrate -> receive
+//         commit     {"run": true}      from here on the source never runs again
+//         abandon    {"reason": "..."}  the source runs on; end the destination
 // The token ties the three connections of one migration together; it is no secret.
 #pragma once
 

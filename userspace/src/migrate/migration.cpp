@@ -2,6 +2,7 @@
 #include "migrate/migration.h"
 
 #include "migrate/hot.h"
+#include "migrate/measurement.h"
 #include "migrate/release.h"
 #include "qmp/migration.h"
 
@@ -76,6 +77,8 @@ Result<void> Migration::prepare() {
                              : "it does not answer");
     report_.destination_qemu = (**ready).value("qemu", "");
     preempt_ = (**ready).value("preempt", false);
+    if ((**ready).contains("measure_ms"))
+        measure_.emplace((**ready).value("measure_ms", 0));
 
     GC_TRY(Guardian guardian, Guardian::start(options_.qmp, source_->was_running()));
     guardian_.emplace(std::move(guardian));
@@ -149,13 +152,14 @@ Result<void> Migration::start() {
     GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
     GC_TRY(SourceImage image, SourceImage::open(std::move(blocks)));
     GC_TRY(UniqueFd stream, source_->start());
-    GC_TRY(
-        data_,
-        DataPlane::create(
-            {.source = std::move(stream), .main = std::move(main_), .urgent = std::move(urgent_)},
-            std::move(image),
-            {.bandwidth = options_.bandwidth, .hold_background = options_.hold_background},
-            guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
+    GC_TRY(data_, DataPlane::create({.source = std::move(stream),
+                                     .main = std::move(main_),
+                                     .urgent = std::move(urgent_)},
+                                    std::move(image),
+                                    {.bandwidth = options_.bandwidth,
+                                     .hold_background = options_.hold_background,
+                                     .keep_deliveries = measure_.has_value()},
+                                    guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
     progress_.event("started", {}, fmt::format("migrating to {}", options_.to.str()));
@@ -393,7 +397,19 @@ Result<void> Migration::finish() {
                         ended.error().message));
     report_.result = "completed";
     progress_.event("completed", {{"total_ms", report_.total_ms}});
+    take_measured();
     return {};
+}
+
+void Migration::take_measured() {
+    if (!measure_)
+        return;
+    progress_.event("measuring", {}, "waiting for what the destination measures");
+    if (auto taken = take_measurement(*control_, *signals_, *data_->ledger(), *measure_))
+        report_.measured = *taken;
+    else
+        progress_.warning(fmt::format("the VM is at the destination, but was not measured: {}",
+                                      taken.error().message));
 }
 
 Result<void> Migration::end_source() {

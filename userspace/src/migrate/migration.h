@@ -59,6 +59,7 @@ class Migration {
 
     Result<void> finish();
     Result<void> end_source();
+    void take_measured();
     Error roll_back(Error error);
     Error give_up(Error error);
     void end_guide(std::string_view how, std::string_view reason);
@@ -77,6 +78,7 @@ class Migration {
     std::optional<link::Control> control_;
     std::string token_;
     bool preempt_ = false;
+    std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
     std::unique_ptr<Guide> guide_;
     std::unique_ptr<DataPlane> data_;
     WarmPages warm_;  ///< until the data plane has it

@@ -69,6 +69,11 @@ Demand DemandMeter::result() const {
     return demand_;
 }
 
+std::set<DemandMeter::Page> DemandMeter::asked() const {
+    const std::lock_guard lock(mutex_);
+    return asked_;
+}
+
 std::string DemandMeter::problem() const {
     const std::lock_guard lock(mutex_);
     return problem_;

@@ -20,6 +20,14 @@ namespace gc::receive {
 /// Thread-safe: three relays feed it.
 class DemandMeter {
   public:
+    /// A host page of the destination, by its last target page.
+    struct Page {
+        std::string block;
+        std::uint64_t offset = 0;
+        // NOLINTNEXTLINE(modernize-use-nullptr): what it sees is the 0 of the comparison
+        auto operator<=>(const Page&) const = default;
+    };
+
     /// What QEMU sends to the source.
     void saw_requests(std::span<const std::byte> bytes);
     /// What QEMU was handed on its main channel, and on the urgent one.
@@ -28,17 +36,13 @@ class DemandMeter {
 
     /// What was counted so far; up to the point where a stream could not be understood.
     [[nodiscard]] Demand result() const;
+    /// All that was ever requested.
+    [[nodiscard]] std::set<Page> asked() const;
     /// Why counting ended early, or an empty string.
     [[nodiscard]] std::string problem() const;
 
   private:
     using Clock = std::chrono::steady_clock;
-    struct Page {
-        std::string block;
-        std::uint64_t offset = 0;
-        // NOLINTNEXTLINE(modernize-use-nullptr): what it sees is the 0 of the comparison
-        auto operator<=>(const Page&) const = default;
-    };
 
     template <typename Reader, typename Handle>
     void follow(Reader& reader, std::vector<std::byte>& buffer, std::span<const std::byte> bytes,
@@ -50,8 +54,8 @@ class DemandMeter {
     stream::Reader main_;
     stream::Reader urgent_{stream::Start::records};
     std::vector<std::byte> requests_buffer_, main_buffer_, urgent_buffer_;
-    std::map<Page, Clock::time_point> waiting_;  ///< by the last target page of a host page
-    std::set<Page> asked_;  ///< all that was ever requested: a second request is no second fault
+    std::map<Page, Clock::time_point> waiting_;
+    std::set<Page> asked_;  ///< a second request is no second fault
     Demand demand_;
     std::string problem_;
 };

@@ -5,6 +5,7 @@
 #include "util/socket.h"
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 namespace gc::receive {
@@ -13,6 +14,8 @@ struct Options {
     std::string qmp;  ///< the destination QEMU's QMP unix socket
     Endpoint listen;
     std::chrono::milliseconds wait{0};  ///< for a source to connect; 0: for ever
+    /// Track the VM until it is all here, and for this long from its start at least.
+    std::optional<std::chrono::milliseconds> measure;
     bool json = false;
     bool quiet = false;
 };

@@ -12,6 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::json;
+using Clock = std::chrono::steady_clock;
 
 constexpr auto hello_timeout = 10s;
 constexpr auto tick = 250ms;
@@ -32,10 +33,9 @@ Result<Arrival> accept_channel(int listener, std::chrono::milliseconds timeout) 
 /// Waits for a source; a stray connection (a port scan, a health check) is turned away.
 Result<Arrival> accept_control(int listener, const Options& options) {
     const auto wait = options.wait.count() == 0 ? std::chrono::hours(24 * 365) : options.wait;
-    const auto deadline = std::chrono::steady_clock::now() + wait;
+    const auto deadline = Clock::now() + wait;
     for (;;) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
         GC_TRY(const bool ready,
                wait_readable(listener, std::clamp<std::chrono::milliseconds>(left, 0ms, 60s)));
         if (!ready) {
@@ -57,6 +57,10 @@ Result<Arrival> accept_control(int listener, const Options& options) {
 
 Result<void> Receiver::run(const Options& options) {
     GC_TRY(Destination destination, Destination::prepare(options.qmp));
+    std::optional<TouchMeter> touches;
+    if (options.measure) {
+        GC_TRY(touches, TouchMeter::start(destination.qmp()));
+    }
     GC_CHECK(destination.listen());
     GC_TRY(const UniqueFd listener, tcp_listen(options.listen));
     GC_TRY(const std::uint16_t port, local_port(listener.get()));
@@ -69,12 +73,17 @@ Result<void> Receiver::run(const Options& options) {
 
     GC_TRY(Arrival control, accept_control(listener.get(), options));
     Receiver receiver(options, std::move(destination), link::Control(std::move(control.fd)),
-                      control.hello.token);
-    GC_CHECK(receiver.control_.send("ready", {{"qemu", receiver.destination_.version()},
-                                              {"preempt", receiver.destination_.has_preempt()}}));
-    if (auto ready = receiver.accept_channels(listener.get()); !ready)
-        return receiver.lost_before_commit(ready.error());
-    return receiver.loop();
+                      control.hello.token, std::move(touches));
+    json ready{{"qemu", receiver.destination_.version()},
+               {"preempt", receiver.destination_.has_preempt()}};
+    if (options.measure)
+        ready["measure_ms"] = options.measure->count();
+    GC_CHECK(receiver.control_.send("ready", std::move(ready)));
+    if (auto open = receiver.accept_channels(listener.get()); !open)
+        return receiver.lost_before_commit(open.error());
+    GC_CHECK(receiver.loop());
+    receiver.measure();
+    return {};
 }
 
 Result<void> Receiver::accept_channels(int listener) {
@@ -217,8 +226,51 @@ Result<void> Receiver::on_status(const std::string& status) {
     return {};
 }
 
+/// The VM is here and whole: that it could not be measured is no failure.
+void Receiver::measure() {
+    if (!touches_)
+        return;
+    Result<void> done = wait_measured();
+    if (done)
+        done = tell_measured();
+    if (done)
+        return;
+    fmt::print(stderr, "gcctl: the VM is here, but was not measured: {}\n", done.error().message);
+    (void)control_.send("measured", {{"problem", done.error().message}});
+}
+
+Result<void> Receiver::wait_measured() {
+    const auto end = resumed_at_ + *options_.measure;
+    for (;;) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+        if (left <= 0ms)
+            return {};
+        std::array<pollfd, 1> waits{{{touches_->fd(), 0, 0}}};
+        ::poll(waits.data(), waits.size(), static_cast<int>(std::min(left, 60'000ms).count()));
+        if ((waits[0].revents & POLLHUP) != 0)
+            return fail(ErrorKind::io, "the destination QEMU ended");
+    }
+}
+
+Result<void> Receiver::tell_measured() {
+    const auto time = std::chrono::duration<double, std::milli>(Clock::now() - resumed_at_);
+    GC_TRY(TouchedSet set, touches_->touched());
+    for (const auto& [block, offset] : meter_.asked())
+        set.ask(block, offset);
+    GC_TRY(const std::uint64_t unresolved, touches_->unresolved());
+    for (const measure::Touched& touched : set.result())
+        for (json& message : measure::to_messages(touched))
+            GC_CHECK(control_.send("touched", std::move(message)));
+    say("measured",
+        fmt::format("measured for {:.1f} s: {} pages touched, {} of them asked for",
+                    time.count() / 1000, set.touched(), set.asked()),
+        {{"touched", set.touched()}, {"asked", set.asked()}});
+    return control_.send("measured", {{"time_ms", time.count()}, {"unresolved", unresolved}});
+}
+
 void Receiver::tell_resumed(std::string_view text) {
     resumed_ = true;
+    resumed_at_ = Clock::now();
     say("resumed", text);
     if (!control_.send("resumed"))
         source_gone_ = true;
@@ -238,9 +290,10 @@ Unexpected Receiver::lost_after_commit(const Error& error) {
     return fail(ErrorKind::after_commit, "after the VM was taken over: {}", error.message);
 }
 
-void Receiver::say(std::string_view event, std::string_view text) const {
+void Receiver::say(std::string_view event, std::string_view text, json fields) const {
+    fields["event"] = event;
     if (options_.json)
-        fmt::print("{}\n", json{{"event", event}}.dump());
+        fmt::print("{}\n", fields.dump());
     else if (!options_.quiet)
         fmt::print("{}\n", text);
     std::fflush(stdout);

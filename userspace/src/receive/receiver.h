@@ -7,6 +7,7 @@
 #include "receive/destination.h"
 #include "receive/options.h"
 #include "receive/relay.h"
+#include "receive/touch_meter.h"
 
 #include <memory>
 #include <optional>
@@ -21,9 +22,9 @@ class Receiver {
 
   private:
     Receiver(const Options& options, Destination destination, link::Control control,
-             std::string token)
+             std::string token, std::optional<TouchMeter> touches)
         : options_(options), destination_(std::move(destination)), control_(std::move(control)),
-          token_(std::move(token)) {}
+          token_(std::move(token)), touches_(std::move(touches)) {}
 
     Result<void> accept_channels(int listener);
     Result<void> start_relays();
@@ -32,10 +33,14 @@ class Receiver {
     Result<void> on_qmp();
     Result<void> on_status(const std::string& status);
     void tell_resumed(std::string_view text);
+    void measure();
+    Result<void> wait_measured();
+    Result<void> tell_measured();
     Result<void> commit(bool run);
     Unexpected lost_before_commit(Error error);
     Unexpected lost_after_commit(const Error& error);
-    void say(std::string_view event, std::string_view text) const;
+    void say(std::string_view event, std::string_view text,
+             nlohmann::json fields = nlohmann::json::object()) const;
 
     const Options& options_;
     Destination destination_;
@@ -43,6 +48,8 @@ class Receiver {
     std::string token_;
     UniqueFd tcp_main_, tcp_urgent_, unix_main_, unix_urgent_;
     DemandMeter meter_;
+    std::optional<TouchMeter> touches_;
+    std::chrono::steady_clock::time_point resumed_at_;
     std::unique_ptr<Relay> to_qemu_main_, to_qemu_urgent_, from_qemu_;
     bool committed_ = false;
     bool resumed_ = false;      ///< it runs here, or stays paused as it was at the source

@@ -14,8 +14,8 @@ Result<void> check_faults_are_of_one_page() {
     const auto text = read_file(parameter);
     if (text && text->starts_with('N'))
         return fail(ErrorKind::unsupported,
-                    "{} is N; expected Y for --mode order, as one fault may map eight pages there: "
-                    "load kvm with tdp_mmu=Y, or use --mode age",
+                    "{} is N; expected Y to see the first touch of each page, as one fault may map "
+                    "eight pages there: load kvm with tdp_mmu=Y, or record with --mode age",
                     parameter);
     return {};
 }
@@ -23,11 +23,11 @@ Result<void> check_faults_are_of_one_page() {
 }  // namespace
 
 Result<TrackedVm> TrackedVm::open(qmp::Client& client, capture::TrackMode mode) {
-    if (mode == capture::TrackMode::order)
-        GC_CHECK(check_faults_are_of_one_page());
     GC_TRY(const pid_t pid, client.peer_pid());
     // Before its memory is looked at, so that both are of the same process.
     GC_TRY(const UniqueFd vm, capture::vm_of_process(pid));
+    if (mode == capture::TrackMode::order)
+        GC_CHECK(check_faults_are_of_one_page());
     GC_TRY(const auto ram, qmp::ram_blocks(client, pid));
     std::vector<trace::Block> blocks;
     std::vector<capture::AddressRange> ranges;

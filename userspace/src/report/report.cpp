@@ -28,6 +28,30 @@ nlohmann::json to_json(const GuideReport& guide) {
             {"reason", guide.reason}};
 }
 
+nlohmann::json to_json(const MeasureReport& measured) {
+    const auto share = [](const std::optional<double>& value) {
+        return value ? nlohmann::json(*value) : nlohmann::json();
+    };
+    return {{"time_ms", measured.time_ms},
+            {"touched", to_json(measured.touched)},
+            {"asked", measured.asked},
+            {"coverage", share(measured.coverage)},
+            {"accuracy", share(measured.accuracy)},
+            {"waste_bytes", measured.waste_bytes},
+            {"unresolved", measured.unresolved}};
+}
+
+std::string measured_line(const MeasureReport& measured) {
+    const auto share = [](const std::optional<double>& value) {
+        return value ? fmt::format("{:.1f} %", 100 * *value) : "-";
+    };
+    return fmt::format("  measured for {:.1f} s: {} pages touched, coverage {}, accuracy {}, waste "
+                       "{:.1f} MiB\n",
+                       measured.time_ms / 1000, measured.touched.total, share(measured.coverage),
+                       share(measured.accuracy),
+                       static_cast<double>(measured.waste_bytes) / (1 << 20));
+}
+
 std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t bytes,
                       std::uint64_t total) {
     const double share =
@@ -51,6 +75,7 @@ nlohmann::json Report::to_json() const {
             {"demand", demand.is_null() ? Demand{}.to_json() : demand},
             {"guide", gc::to_json(guide)},
             {"hot", {{"from", hot.from}, {"pages", hot.pages}, {"reason", hot.reason}}},
+            {"measured", measured ? gc::to_json(*measured) : nlohmann::json()},
             {"qemu", {{"source", source_qemu}, {"destination", destination_qemu}}},
             {"kernel", kernel}};
 }
@@ -81,7 +106,8 @@ std::string Report::summary() const {
                             "{} MiB of memory",
                             guide.load_ms, guide.records, guide.pushed, guide.dropped,
                             guide.memory_bytes >> 20);
-    return text + '\n';
+    text += '\n';
+    return measured ? text + measured_line(*measured) : text;
 }
 
 Result<void> write_report(const Report& report, const std::string& path) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace gc {
@@ -42,6 +43,18 @@ struct HotReport {
     std::string reason;        ///< why there is none, though it was asked for
 };
 
+/// What `gcctl receive --measure` saw, in pages of guest RAM that the VM touched at the
+/// destination.
+struct MeasureReport {
+    double time_ms = 0;       ///< from the VM's first moment there
+    ClassCounts touched;      ///< by the class that they were sent in; zero: not known of pre-copy
+    std::uint64_t asked = 0;  ///< of those, requested by the destination: on its way or not
+    std::optional<double> coverage;  ///< of the touched but for pre-copy: not requested; 0 to 1
+    std::optional<double> accuracy;  ///< of the pages that the guide had sent: touched; 0 to 1
+    std::uint64_t waste_bytes = 0;   ///< page data that the guide had sent and nobody touched
+    std::uint64_t unresolved = 0;    ///< touches that could not be related to a page
+};
+
 struct Report {
     std::string result = "failed";  ///< completed | failed | cancelled
     std::string error;
@@ -54,6 +67,7 @@ struct Report {
     nlohmann::json demand;  ///< Demand::to_json() of the destination
     GuideReport guide;
     HotReport hot;
+    std::optional<MeasureReport> measured;
     std::string source_qemu;
     std::string destination_qemu;
     std::string kernel;

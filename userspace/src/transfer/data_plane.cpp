@@ -16,8 +16,8 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, S
 
 DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
                      std::vector<GuideFeed> guide, Waker notices, Waker wake, Waker stop)
-    : image_(std::move(image)), notices_(std::move(notices)), wake_(std::move(wake)),
-      source_(std::move(sockets.source)),
+    : keep_deliveries_(options.keep_deliveries), image_(std::move(image)),
+      notices_(std::move(notices)), wake_(std::move(wake)), source_(std::move(sockets.source)),
       sender_(std::move(sockets.main), std::move(sockets.urgent), options.bandwidth, wake_),
       relay_(
           source_, sender_, image_, asked_, notices_, wake_, std::move(stop),
@@ -87,6 +87,8 @@ Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
             return fail(ErrorKind::protocol, "RAM block {} is not in the source QEMU's stream",
                         block.name);
     ledger_storage_ = std::make_unique<Ledger>(std::move(wanted));
+    if (keep_deliveries_)
+        ledger_storage_->keep_deliveries();
     sender_.begin(*ledger_storage_, image_, std::move(image_index), ram_section);
     ledger_.store(ledger_storage_.get(), std::memory_order_release);
     return ledger_storage_.get();

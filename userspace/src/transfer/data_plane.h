@@ -28,6 +28,7 @@ struct DataPlaneSockets {
 struct DataPlaneOptions {
     std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
     std::chrono::milliseconds hold_background{0};  ///< once the VM runs
+    bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
 };
 
 class DataPlane {
@@ -50,6 +51,9 @@ class DataPlane {
     /// After stop().
     void close_source() { source_.close(); }
 
+    /// After stop(); none before the source has said what RAM blocks there are.
+    [[nodiscard]] const Ledger* ledger() const { return ledger_; }
+
     [[nodiscard]] Notices& notices() { return notices_; }
 
     /// The guide's feeds are not used any more when this returns.
@@ -69,6 +73,7 @@ class DataPlane {
     void ended(const Result<void>& result);
     void push();
 
+    const bool keep_deliveries_;
     SourceImage image_;
     Notices notices_;
     Waker wake_;  ///< the pusher's

@@ -133,7 +133,10 @@ std::uint64_t PageSender::put_heads(Batch& batch) const {
                                                      : ledger_->blocks()[page.block].name,
                                  !batch.contents[i]);
         block = page.block;
-        zeros += batch.contents[i] ? 0 : 1;
+        if (!batch.contents[i]) {
+            ++zeros;
+            ledger_->sent_as_zero(page.block, page.number);
+        }
         batch.cuts.push_back(batch.heads.size());
     }
     return zeros;

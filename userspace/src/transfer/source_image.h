@@ -4,6 +4,7 @@
 
 #include "util/fd.h"
 #include "util/process_memory.h"
+#include "util/units.h"
 
 #include <cstdint>
 #include <optional>
@@ -12,8 +13,6 @@
 #include <vector>
 
 namespace gc {
-
-inline constexpr std::size_t page_size = 4096;
 
 /// One RAM block of the guest. Its content is in a shared file, or only in QEMU's own memory.
 struct ImageBlock {

@@ -29,6 +29,28 @@ std::uint64_t delivered(const Ledger& ledger) {
            ledger.delivered(Class::guide) + ledger.delivered(Class::background);
 }
 
+TEST(Ledger, KeepsHowEachPageWasDelivered) {
+    Ledger ledger({{"pc.ram", 200}, {"huge", 8, 4}});
+    EXPECT_FALSE(ledger.delivery(0, 1)) << "before it was told to";
+    ledger.keep_deliveries();
+    ASSERT_TRUE(ledger.deliver_precopy(0, 1));
+    ASSERT_TRUE(ledger.deliver_precopy(0, 2));
+    ASSERT_TRUE(ledger.discard(0, 2, 1));
+    EXPECT_FALSE(ledger.delivery(0, 2)) << "it was forgotten";
+    ledger.seal();
+    ASSERT_TRUE(ledger.claim(0, 2, Class::urgent));
+    ledger.sent_as_zero(0, 2);
+    EXPECT_FALSE(ledger.claim(0, 2, Class::guide));
+    ASSERT_TRUE(ledger.claim(1, 6, Class::guide));
+    EXPECT_EQ(ledger.delivery(0, 1), (Delivery{Class::precopy, false}));
+    EXPECT_EQ(ledger.delivery(0, 2), (Delivery{Class::urgent, true}));
+    EXPECT_FALSE(ledger.delivery(1, 3));
+    for (std::uint64_t page = 4; page < 8; ++page)
+        EXPECT_EQ(ledger.delivery(1, page), (Delivery{Class::guide, false})) << page;
+    EXPECT_FALSE(ledger.delivery(1, 8));
+    EXPECT_FALSE(ledger.delivery(2, 0));
+}
+
 TEST(Ledger, BeginsEmpty) {
     const Ledger ledger = small();
     EXPECT_EQ(ledger.total(), 203U);

@@ -43,8 +43,9 @@ TEST(Report, HasTheKeysOfItsSchema) {
     report.pages = {.total = 10, .precopy = 1, .urgent = 2, .guide = 3, .background = 4, .zero = 5};
     const nlohmann::json json = report.to_json();
     EXPECT_EQ(json.at("schema"), "guidecopy.report/1");
-    for (const char* key : {"result", "error", "mode", "capture", "downtime_ms", "total_ms",
-                            "pages", "bytes", "demand", "guide", "qemu", "kernel"})
+    for (const char* key :
+         {"result", "error", "mode", "capture", "downtime_ms", "total_ms", "pages", "bytes",
+          "demand", "guide", "hot", "measured", "qemu", "kernel"})
         EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
     EXPECT_EQ(json.at("pages").at("guide"), 3);
@@ -75,6 +76,22 @@ TEST(Summary, TellsTheClassesAndTheGuidesEnd) {
     const std::string text = report.summary();
     EXPECT_NE(text.find("25.0 %"), std::string::npos) << text;
     EXPECT_NE(text.find("died, killed by signal 9"), std::string::npos) << text;
+}
+
+TEST(Summary, TellsWhatWasMeasured) {
+    Report report;
+    EXPECT_EQ(report.summary().find("measured"), std::string::npos) << "nothing was";
+    report.measured = MeasureReport{.time_ms = 12'300,
+                                    .touched = {.total = 4321},
+                                    .asked = 43,
+                                    .coverage = 0.99,
+                                    .accuracy = {},
+                                    .waste_bytes = 3 << 19};
+    EXPECT_NE(report.summary().find("measured for 12.3 s: 4321 pages touched, coverage 99.0 %, "
+                                    "accuracy -, waste 1.5 MiB"),
+              std::string::npos)
+        << report.summary();
+    EXPECT_TRUE(report.to_json().at("measured").at("accuracy").is_null());
 }
 
 }  // namespace

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/measurement.h"
+
+#include "measure/coverage.h"
+
+namespace gc::migrate {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+/// What the destination may take longer, to put its figures together and to send them.
+constexpr auto patience = 60s;
+constexpr auto tick = 250ms;
+
+}  // namespace
+
+Result<MeasureReport> take_measurement(link::Control& control, Signals& signals,
+                                       const Ledger& ledger, std::chrono::milliseconds time) {
+    measure::Coverage coverage(ledger);
+    for (auto deadline = Clock::now() + time + patience; Clock::now() < deadline;) {
+        if (signals.take())
+            return fail(ErrorKind::cancelled, "interrupted");
+        GC_TRY(const auto message, control.receive(tick));
+        const std::string type = message ? message->value("type", "") : "";
+        if (type == "touched") {
+            GC_TRY(const measure::Touched touched, measure::from_message(*message));
+            GC_CHECK(coverage.add(touched));
+        } else if (type == "measured" && message->contains("problem")) {
+            return fail(ErrorKind::io, "{}", message->value("problem", "no reason given"));
+        } else if (type == "measured") {
+            MeasureReport report = coverage.result();
+            report.time_ms = message->value("time_ms", 0.0);
+            report.unresolved = message->value("unresolved", std::uint64_t{0});
+            return report;
+        }
+    }
+    return fail(ErrorKind::io, "the destination's gcctl does not answer");
+}
+
+}  // namespace gc::migrate
