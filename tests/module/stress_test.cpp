@@ -1,70 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Many sessions at once, in any order of events, and garbage in every argument. For
-// GC_STRESS_SECONDS each (default 4), with the seed that is printed, or that of GC_STRESS_SEED.
+// Many sessions and tracks at once, in any order of events.
 #include "mini_vm.h"
 #include "raw_capture.h"
+#include "seeded.h"
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
+#include <csignal>
 #include <fcntl.h>
-#include <iostream>
-#include <random>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <thread>
 #include <unistd.h>
 
 namespace gc::capture::test {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-using Random = std::mt19937_64;
-
 constexpr std::size_t pages = 512;
 
-unsigned long from_environment(const char* name, unsigned long otherwise) {
-    const char* text = std::getenv(name);
-    return text != nullptr ? std::strtoul(text, nullptr, 10) : otherwise;
+class Stress : public Seeded {};
+
+/// A session over a file, or over this process's memory.
+gc_session_create session_over(Random& random, const UniqueFd& file, const Pages& source) {
+    auto arg = argument<gc_session_create>();
+    arg.ring_entries = small_ring << random() % 4;
+    arg.length = pages * page_size;
+    arg.backing_fd = file.get();
+    if (random() % 2 == 0) {
+        arg.flags = GC_SESSION_PROCESS;
+        arg.backing_fd = -1;
+        arg.pid = ::getpid();
+        arg.backing_offset = reinterpret_cast<std::uintptr_t>(source.data());
+    }
+    return arg;
 }
 
-class Seeded : public testing::Test {
-  protected:
-    Seeded() { std::cout << "GC_STRESS_SEED=" << seed_ << std::endl; }
-
-    [[nodiscard]] bool time_left() const { return Clock::now() < end_; }
-
-    unsigned long seed_ = from_environment("GC_STRESS_SEED", std::random_device{}());
-    Clock::time_point end_ =
-        Clock::now() + std::chrono::seconds(from_environment("GC_STRESS_SECONDS", 4));
-};
-class Stress : public Seeded {};
-class Fuzz : public Seeded {};
+void rearm_some(Random& random, const RawCapture& capture) {
+    const std::uint64_t first = random() % pages;
+    (void)capture.rearm(first, 1 + random() % (pages - first));
+}
 
 /// One life of a session: pages are touched by several threads while it is read, re-armed and
 /// ended. Gives false when a page was not what it should be.
 bool live(Random& random, const UniqueFd& file, const Pages& source) {
-    const bool over_process = random() % 2 == 0;
-    auto arg = argument<gc_session_create>();
-    arg.ring_entries = small_ring << random() % 4;
-    arg.length = pages * page_size;
-    arg.backing_fd = over_process ? -1 : file.get();
-    if (over_process) {
-        arg.flags = GC_SESSION_PROCESS;
-        arg.pid = ::getpid();
-        arg.backing_offset = reinterpret_cast<std::uintptr_t>(source.data());
-    }
+    const gc_session_create arg = session_over(random, file, source);
     RawCapture capture;
     if (capture.create(arg) != 0)
         return false;
     const UniqueFd node(::open(capture.node().c_str(), O_RDWR | O_CLOEXEC));
     const Pages memory(node.get(), pages);
-    std::atomic<unsigned> touching = 3;
+    std::atomic<unsigned> touching = 4;
     std::atomic<bool> right = true;
     std::vector<std::jthread> threads;
-    for (unsigned thread = 0; thread < 3; ++thread)
+    for (unsigned thread = 0; thread < 4; ++thread)
         threads.emplace_back([&, own = Random(random())]() mutable {
             for (int i = 0; i < 1000; ++i) {
                 const std::size_t page = own() % pages;
@@ -74,13 +61,11 @@ bool live(Random& random, const UniqueFd& file, const Pages& source) {
             --touching;
         });
     // A session over a process must not end before its pages are copied: that is a SIGBUS.
-    const bool early = !over_process && random() % 4 == 0;
+    const bool early = arg.flags == 0 && random() % 4 == 0;
     while (touching != 0) {
         (void)capture.take();
-        if (random() % 8 == 0) {
-            const std::uint64_t first = random() % pages;
-            (void)capture.rearm(first, 1 + random() % (pages - first));
-        }
+        if (random() % 8 == 0)
+            rearm_some(random, capture);
         if (early && random() % 64 == 0)
             break;
     }
@@ -121,218 +106,142 @@ TEST_F(Stress, EightSessionsInAnyOrder) {
     EXPECT_GE(lives, 8U);
 }
 
-/// How often something succeeded; shared with a child.
-struct Successes {
-    std::uint64_t sessions;
-    std::uint64_t tracks;
-    std::uint64_t rearms;
-    std::uint64_t scans;
-    std::uint64_t mappings;
-    std::uint64_t tails;  // written to a consumer page
-};
-
-/// Arguments: right ones, of which now and then a word is spoilt.
-class Garbage {
-  public:
-    Garbage(Random& random, const UniqueFd& file, const MiniVm& vm, const Pages& memory)
-        : random_(random), file_(file), vm_(vm), memory_(memory) {}
-
-    std::uint64_t number() {
-        switch (random_() % 5) {
-        case 0:
-            return random_();
-        case 1:
-            return random_() % 64;
-        case 2:
-            return random_() % (2 * pages) * page_size;
-        case 3:
-            return std::uint64_t{1} << random_() % 64;
-        default:
-            return UINT64_MAX - random_() % 4;
-        }
-    }
-
-    /// Bytes for a command, with zeros after them.
-    std::vector<std::uint32_t> argument_of(unsigned long command) {
-        std::vector<std::uint32_t> words(page_size / sizeof(std::uint32_t));
-        const auto put = [&](const auto& value) {
-            std::memcpy(words.data(), &value, sizeof(value));
-            return sizeof(value) / sizeof(std::uint32_t);
-        };
-        std::size_t used = 2;
-        switch (command) {
-        case GC_IOC_SESSION_CREATE:
-            used = put(session());
-            break;
-        case GC_IOC_TRACK_CREATE:
-            used = put(track());
-            break;
-        case GC_IOC_REARM:
-            used = put(of_pages<gc_rearm>());
-            break;
-        case GC_IOC_SCAN:
-            used = put(of_pages<gc_scan>());
-            break;
-        case GC_IOC_STATS:
-            used = put(argument<gc_stats>());
-            break;
-        default:
-            put(argument<gc_kick>());
-        }
-        // Half of them are right.
-        for (std::uint64_t spoilt = random_() % 2 * (1 + random_() % 2); spoilt > 0; --spoilt) {
-            const std::uint64_t value = number();
-            const std::size_t at = random_() % used;
-            std::memcpy(words.data() + at, &value,
-                        at + 1 < used && random_() % 2 == 0 ? sizeof(value) : sizeof(words[0]));
-        }
-        return words;
-    }
-
-  private:
-    gc_session_create session() {
-        auto arg = argument<gc_session_create>();
-        const std::uint64_t first = random_() % pages;
-        arg.ring_entries = small_ring << random_() % 4;
-        arg.backing_fd = file_.get();
-        arg.backing_offset = first * page_size;
-        arg.length = (1 + random_() % (pages - first)) * page_size;
-        if (random_() % 2 == 0) {
-            arg.flags = GC_SESSION_PROCESS;
-            arg.backing_fd = -1;
-            arg.pid = ::getpid();
-            arg.backing_offset += reinterpret_cast<std::uintptr_t>(memory_.data());
-        }
-        return arg;
-    }
-
-    gc_track_create track() {
-        auto arg = argument<gc_track_create>();
-        arg.kvm_fd = vm_.fd();
-        arg.mode = random_() % 2 == 0 ? GC_TRACK_ORDER : GC_TRACK_AGE;
-        arg.range_count = static_cast<std::uint32_t>(1 + random_() % ranges_.size());
-        arg.ranges = reinterpret_cast<std::uintptr_t>(ranges_.data());
-        for (std::size_t i = 0; i < ranges_.size(); ++i)
-            ranges_[i] = {reinterpret_cast<std::uintptr_t>(memory_.word(i * (pages / 2))),
-                          (1 + random_() % (pages / 2)) * page_size};
-        if (random_() % 16 == 0)
-            ranges_[0] = {number(), number() % (std::uint64_t{1} << 24)};
-        return arg;
-    }
-
-    template <typename T> T of_pages() {
-        T arg = argument<T>();
-        arg.first = random_() % 8;
-        arg.count = 1 + random_() % 8;
-        return arg;
-    }
-
-    Random& random_;
-    const UniqueFd& file_;
-    const MiniVm& vm_;
-    const Pages& memory_;
-    std::array<gc_range, 2> ranges_{};
-};
-
-/// One control file after the other, and whatever may be done to it.
-class Abuser {
-  public:
-    Abuser(unsigned long seed, Successes& successes) : random_(seed), successes_(successes) {
-        vm_.set_slot(1, gpa, memory_.data(), memory_.size());
-    }
-
-    void step() {
-        UniqueFd& control = controls_[random_() % controls_.size()];
-        if (!control || random_() % 32 == 0)
-            control = open_control();
-        call(control);
-        if (random_() % 8 == 0)
-            map(control);
-        write_tail();
-        if (random_() % 64 == 0)
-            mappings_.clear();
-        (void)vm_.access(MiniVm::Access::write, gpa + random_() % pages * page_size);
-        (void)poll_events(control.get());
-    }
-
-  private:
+class VmStress : public Seeded {
+  protected:
     static constexpr std::uint64_t gpa = std::uint64_t{16} << 20;
+    static constexpr unsigned vcpus = 4;
+    static constexpr int killed = 128 + SIGKILL;
 
-    void call(const UniqueFd& control) {
-        constexpr std::array commands{GC_IOC_SESSION_CREATE, GC_IOC_TRACK_CREATE, GC_IOC_REARM,
-                                      GC_IOC_KICK,           GC_IOC_STATS,        GC_IOC_SCAN};
-        const unsigned long command =
-            random_() % 32 == 0 ? random_() : commands[random_() % commands.size()];
-        auto words = garbage_.argument_of(command);
-        if (::ioctl(control.get(), command, random_() % 64 == 0 ? nullptr : words.data()) != 0)
-            return;
-        successes_.sessions += command == GC_IOC_SESSION_CREATE ? 1 : 0;
-        successes_.tracks += command == GC_IOC_TRACK_CREATE ? 1 : 0;
-        successes_.rearms += command == GC_IOC_REARM ? 1 : 0;
-        successes_.scans += command == GC_IOC_SCAN ? 1 : 0;
+    /// All vCPUs touch pages of `memory`, until the process is killed or it is time. Gives false
+    /// when one could not.
+    bool run_vm(Random& random, const Pages& memory) const {
+        const MiniVm vm(vcpus);
+        vm.set_slot(1, gpa, memory.data(), memory.size());
+        return run_vcpus(random, vm, [this] { return time_left(); });
     }
 
-    void map(const UniqueFd& control) {
-        const bool consumer = random_() % 2 == 0;
-        const std::size_t length = consumer ? page_size : (1 + random_() % 8) * page_size;
-        const int prot = consumer ? PROT_READ | PROT_WRITE : static_cast<int>(random_() % 8);
-        void* start =
-            ::mmap(nullptr, length, prot, random_() % 8 != 0 ? MAP_SHARED : MAP_PRIVATE,
-                   control.get(), consumer ? 0 : static_cast<off_t>(random_() % 8 * page_size));
-        if (start == MAP_FAILED)
-            return;
-        ++successes_.mappings;
-        mappings_.emplace_back(start, length);
+    static bool run_vcpus(Random& random, const MiniVm& vm, const std::function<bool()>& go_on) {
+        std::atomic<bool> right = true;
+        std::vector<std::jthread> threads;
+        for (unsigned vcpu = 0; vcpu < vcpus; ++vcpu)
+            threads.emplace_back([&, vcpu, own = Random(random())]() mutable {
+                while (right && go_on()) {
+                    const std::size_t first = own() % pages;
+                    const auto kind = own() % 2 == 0 ? MiniVm::Access::read : MiniVm::Access::write;
+                    if (!vm.sweep(kind, gpa + first * page_size, 1 + own() % (pages - first), vcpu))
+                        right = false;
+                }
+            });
+        threads.clear();
+        return right;
     }
 
-    /// To the consumer page, if it is one: a fault in the kernel is none of ours.
-    void write_tail() {
-        if (mappings_.empty())
-            return;
-        std::uint64_t value = random_() % 2 == 0 ? garbage_.number() : random_() % 64;
-        iovec from{&value, sizeof(value)};
-        iovec to{mappings_[random_() % mappings_.size()].data(), sizeof(value)};
-        if (::process_vm_writev(::getpid(), &from, 1, &to, 1, 0) == sizeof(value))
-            ++successes_.tails;
+    /// A guide is killed while its session is read and re-armed, or when that has ended.
+    bool guide_is_killed(Random& random, const UniqueFd& file, const Pages& source) {
+        const gc_session_create arg = session_over(random, file, source);
+        RawCapture capture;
+        if (capture.create(arg) != 0)
+            return false;
+        Child guide([this, own = Random(random()), node = capture.node()]() mutable {
+            return run_vm(own, map_node(node, pages)) ? 0 : 1;
+        });
+        const bool dead = random() % 2 == 0;
+        if (dead && !eventually([&] { return capture.stats().records > 0; }))
+            return false;
+        for (std::uint64_t left = random() % 64; left > 0; --left) {
+            records_ += capture.take().size();
+            if (random() % 4 == 0)
+                rearm_some(random, capture);
+            std::this_thread::sleep_for(1ms);
+        }
+        if (dead)
+            capture.close();
+        guide.signal(SIGKILL);
+        const int status = guide.wait();
+        // What was not copied of a process is lost to the guide of a dead session.
+        const bool lost = dead && arg.flags != 0 && status == 1;
+        return status == killed || lost || (status == 0 && !time_left());
     }
 
-    Random random_;
-    Successes& successes_;
-    UniqueFd file_ = memory_file(pages);
-    Pages memory_{-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS};
-    MiniVm vm_;
-    Garbage garbage_{random_, file_, vm_, memory_};
-    std::array<UniqueFd, 4> controls_;
-    std::vector<Mapping> mappings_;
+    /// A VM is tracked, and its track ends before it does or after it.
+    bool tracked(Random& random) {
+        const Pages memory(-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+        const MiniVm vm(vcpus);
+        vm.set_slot(1, gpa, memory.data(), memory.size());
+        RawCapture capture;
+        auto arg = argument<gc_track_create>();
+        arg.kvm_fd = vm.fd();
+        arg.mode = random() % 2 == 0 ? GC_TRACK_ORDER : GC_TRACK_AGE;
+        if (capture.create(arg, {{.address = reinterpret_cast<std::uintptr_t>(memory.data()),
+                                  .length = memory.size()}}) != 0)
+            return false;
+        std::atomic<bool> go_on = true;
+        std::atomic<bool> right = true;
+        std::jthread running([&, own = Random(random())]() mutable {
+            right = run_vcpus(own, vm, [&] { return go_on && time_left(); });
+        });
+        for (std::uint64_t left = random() % 64; left > 0; --left) {
+            records_ += capture.take().size();
+            auto scan = argument<gc_scan>();
+            scan.count = pages;
+            if (random() % 2 == 0)
+                (void)capture.scan(scan);  // of an age track only
+            else
+                rearm_some(random, capture);
+        }
+        if (random() % 2 == 0)
+            capture.close();
+        go_on = false;
+        running.join();
+        return right;
+    }
+
+    /// A VM that tracks itself, killed at any time.
+    bool tracked_is_killed(Random& random) {
+        Child vm([this, own = Random(random())]() mutable {
+            while (time_left())
+                if (!tracked(own))
+                    return 1;
+            return 0;
+        });
+        std::this_thread::sleep_for(std::chrono::milliseconds(random() % 200));
+        vm.signal(SIGKILL);
+        const int status = vm.wait();
+        return status == killed || (status == 0 && !time_left());
+    }
+
+    std::atomic<std::uint64_t> records_ = 0;
 };
 
-TEST_F(Fuzz, GarbageInEveryArgument) {
-    const Pages shared(-1, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
-    auto& successes = *reinterpret_cast<Successes*>(shared.word(0));
-    Child child([&] {
-        Abuser abuser(seed_, successes);
-        while (time_left())
-            abuser.step();
-        return 0;
-    });
-    EXPECT_EQ(child.wait(std::chrono::ceil<std::chrono::milliseconds>(end_ - Clock::now()) + 60s),
-              0);
-    // Garbage that never gets anywhere shows nothing.
-    EXPECT_GT(successes.sessions, 0U);
-    EXPECT_GT(successes.tracks, 0U);
-    EXPECT_GT(successes.rearms, 0U);
-    EXPECT_GT(successes.scans, 0U);
-    EXPECT_GT(successes.mappings, 0U);
-    EXPECT_GT(successes.tails, 0U);
-    std::cout << successes.sessions << " sessions, " << successes.tracks << " tracks, "
-              << successes.rearms << " re-arms, " << successes.scans << " scans, "
-              << successes.mappings << " mappings, " << successes.tails << " tails" << std::endl;
-    // It works for others as before.
-    const UniqueFd file = memory_file(4);
-    Session session = make_session(file, 4);
-    const Pages memory = map_node(session.node(), 4);
-    EXPECT_EQ(memory.read(2), pattern(2));
-    EXPECT_THAT(pages_of(take_ready(session)), testing::ElementsAre(2));
+TEST_F(VmStress, KilledAndTracked) {
+    const UniqueFd file = memory_file(pages);
+    const Pages source(-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    for (std::size_t page = 0; page < pages; ++page)
+        source.write(page, pattern(page));
+    std::array<std::atomic<unsigned>, 3> lives{};
+    std::atomic<bool> right = true;
+    {
+        std::vector<std::jthread> workers;
+        for (unsigned worker = 0; worker < 3; ++worker)
+            workers.emplace_back([&, worker, random = Random(seed_ + worker)]() mutable {
+                // Each kind of life once at least.
+                for (std::uint64_t kind = worker; lives[worker] == 0 || time_left();
+                     kind = random() % 3) {
+                    const bool well = kind == 0   ? guide_is_killed(random, file, source)
+                                      : kind == 1 ? tracked(random)
+                                                  : tracked_is_killed(random);
+                    EXPECT_TRUE(well) << "life of kind " << kind;
+                    right = right && well;
+                    ++lives[worker];
+                }
+            });
+    }
+    EXPECT_TRUE(right);
+    EXPECT_GT(records_, 0U);
+    for (std::size_t page = 0; page < pages; ++page)
+        EXPECT_EQ(source.read(page), pattern(page)) << page;
+    std::cout << lives[0] + lives[1] + lives[2] << " lives, " << records_ << " records"
+              << std::endl;
 }
 
 }  // namespace
