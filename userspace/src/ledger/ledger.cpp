@@ -163,17 +163,4 @@ std::uint64_t Ledger::next_missing(std::size_t block, std::uint64_t from) const 
     return pages;
 }
 
-std::vector<Ledger::Range> Ledger::missing_ranges(std::size_t block) const {
-    const std::uint64_t pages = blocks_[block].pages;
-    std::vector<Range> ranges;
-    for (std::uint64_t first = next_missing(block, 0); first < pages;) {
-        std::uint64_t end = first + 1;
-        while (end < pages && !has(block, end))
-            ++end;
-        ranges.push_back({first, end - first});
-        first = next_missing(block, end);
-    }
-    return ranges;
-}
-
 }  // namespace gc

@@ -40,11 +40,6 @@ class Ledger {
         /// channel (ram_load_postcopy). `pages` is a multiple of it.
         std::uint64_t granule = 1;
     };
-    struct Range {
-        std::uint64_t first = 0;  ///< page of the block
-        std::uint64_t count = 0;
-        bool operator==(const Range&) const = default;
-    };
     static constexpr std::size_t no_block = SIZE_MAX;
 
     /// All pages undelivered.
@@ -93,9 +88,6 @@ class Ledger {
     [[nodiscard]] bool has(std::size_t block, std::uint64_t page) const;
     /// The first page >= from of a block that is not delivered, or its number of pages.
     [[nodiscard]] std::uint64_t next_missing(std::size_t block, std::uint64_t from) const;
-    /// All pages of a block that are not delivered, ascending: what must be discarded before
-    /// LISTEN.
-    [[nodiscard]] std::vector<Range> missing_ranges(std::size_t block) const;
     [[nodiscard]] std::uint64_t missing() const { return missing_.load(std::memory_order_acquire); }
     [[nodiscard]] std::uint64_t missing(std::size_t block) const {
         return bits_[block].missing.load(std::memory_order_acquire);
