@@ -15,16 +15,16 @@ extern "C" {
 namespace gc::capture {
 namespace {
 
-/// The text of a link of /proc/PID/fd, or empty when it is gone.
-std::string descriptor_name(pid_t pid, int number) {
-    std::array<char, 64> name{};
+/// The text of a link below /proc/PID. When it is empty, errno says why.
+std::string link_of(pid_t pid, const std::string& name) {
+    std::array<char, 64> text{};
     const auto length =
-        ::readlink(fmt::format("/proc/{}/fd/{}", pid, number).c_str(), name.data(), name.size());
-    return length < 0 ? std::string() : std::string(name.data(), static_cast<std::size_t>(length));
+        ::readlink(fmt::format("/proc/{}/{}", pid, name).c_str(), text.data(), text.size());
+    return length < 0 ? std::string() : std::string(text.data(), static_cast<std::size_t>(length));
 }
 
 Unexpected not_taken(pid_t pid, int saved) {
-    if (saved == EPERM)
+    if (saved == EPERM || saved == EACCES)
         return fail(ErrorKind::unsupported,
                     "may not take the KVM descriptor of process {}: {}; run gcctl as root, or with "
                     "CAP_SYS_PTRACE",
@@ -73,9 +73,12 @@ Result<UniqueFd> vm_of_process(pid_t pid) {
     const UniqueFd process(::pidfd_open(pid, 0));
     if (!process)
         return not_taken(pid, errno);
+    // The links of a process can be read by those who may trace it; a zombie has none.
+    if (link_of(pid, "exe").empty())
+        return not_taken(pid, errno == ENOENT ? ESRCH : errno);
     GC_TRY(const auto numbers, process_fds(pid));
     for (const int number : numbers) {
-        if (descriptor_name(pid, number) != "anon_inode:kvm-vm")
+        if (link_of(pid, fmt::format("fd/{}", number)) != "anon_inode:kvm-vm")
             continue;
         UniqueFd vm(::pidfd_getfd(process.get(), number, 0));
         if (!vm)

@@ -89,9 +89,12 @@ Result<Wake> wait_until(Clock::time_point when, const Signals& signals, int trac
     }
 }
 
+/// Whether that is why an epoch could not be ended. The module refuses to scan (ESRCH) as soon as
+/// the process has let its memory go, and hangs up a moment later.
 bool vm_gone(int track) {
+    constexpr milliseconds moment(1000);
     pollfd look{track, 0, 0};
-    return ::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+    return ::poll(&look, 1, static_cast<int>(moment.count())) == 1 && (look.revents & POLLHUP) != 0;
 }
 
 /// Where the epochs go.
