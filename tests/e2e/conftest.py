@@ -5,6 +5,8 @@ In the lab (scripts/lab) they use KVM and guidecopy.ko; elsewhere QEMU's TCG, wi
 are left out. Environment: GCCTL (default build/bin/gcctl), GC_GUEST, GC_MODULE.
 """
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bench import Bench  # noqa: E402
-from harness.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB  # noqa: E402
+from harness.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB, MODULE, SLOW  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,3 +52,11 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def without_module() -> Iterator[None]:
+    subprocess.run(["rmmod", "guidecopy"], check=True, timeout=10 * SLOW)
+    yield
+    subprocess.run(["insmod", str(MODULE), *os.environ.get("GC_MODULE_PARAMETERS", "").split()], check=True,
+                   timeout=10 * SLOW)

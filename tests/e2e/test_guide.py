@@ -3,13 +3,11 @@
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from harness.bench import Bench, Migration
-from harness.environment import MODULE, SLOW
+from harness.environment import SLOW
 from harness.gcctl import CLASSES
 from harness.vm import Spec
 from harness.wait import wait_for
@@ -107,14 +105,6 @@ def test_guide_that_takes_too_much_memory(bench: Bench) -> None:
     assert report["guide"]["ended"] == "memory-limit", report["guide"]
     assert report["guide"]["memory_bytes"] > 48 << 20
     assert "--guide-memory" in report["guide"]["reason"]
-
-
-@pytest.fixture
-def without_module() -> Iterator[None]:
-    subprocess.run(["rmmod", "guidecopy"], check=True, timeout=10 * SLOW)
-    yield
-    subprocess.run(["insmod", str(MODULE), *os.environ.get("GC_MODULE_PARAMETERS", "").split()], check=True,
-                   timeout=10 * SLOW)
 
 
 @pytest.mark.usefixtures("without_module")

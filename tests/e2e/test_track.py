@@ -3,6 +3,7 @@
 
 import json
 import signal
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def touched(events: list[dict[str, Any]]) -> list[set[int]]:
     return epochs
 
 
-def check_hot_set(trace: Path, mode: str) -> None:
+def check_hot_set(trace: Path, mode: str, cpus: int) -> None:
     events = show(trace)
     assert events[0]["mode"] == mode
     assert [(b["name"], b["bytes"]) for b in events[0]["blocks"]] == [("m", CHASE.ram_mib * MIB)]
@@ -63,17 +64,20 @@ def check_hot_set(trace: Path, mode: str) -> None:
     done = events[-1]
     assert done["event"] == "done" and done["pages"] == len(seen)
     assert done["dropped"] == 0 and done["unresolved"] == 0
+    vcpus = {event["vcpu"] for event in events if event["event"] == "touch"}
+    assert vcpus == ({str(cpu) for cpu in range(cpus)} if mode == "order" else {"-"})
 
 
 @pytest.mark.parametrize("mode", ["order", "age"])
 def test_record_finds_the_hot_set(bench: Bench, mode: str) -> None:
-    source = bench.start_source(CHASE)
+    # Each vCPU has a half of the pages.
+    source = bench.start_source(CHASE.but(cpus=2))
     record, trace = start_record(bench, source, "--mode", mode, "--for", "600s", "--interval", "2s")
     # The lap under way, and then a full one.
     source.wait_running(passes=2, timeout=60)
     record.signal(signal.SIGINT)
     assert record.wait() == EXIT_DONE, record.errors()
-    check_hot_set(trace, mode)
+    check_hot_set(trace, mode, cpus=2)
     source.wait_running()
     source.check()
 
@@ -119,21 +123,37 @@ def test_trace_that_was_cut_off_is_refused(bench: Bench) -> None:
     assert f"offset {len(whole) - 1}: expected the number of epochs, but the file ends" in run.stderr
 
 
+def refusal(bench: Bench, vm: Vm, *enter: str) -> str:
+    """Why gcctl record refuses the VM; nothing was written then. `enter`: what it is run by."""
+    trace = bench.directory / "trace"
+    run = subprocess.run([*enter, str(GCCTL), "record", "--qmp", str(vm.qmp_path), "-o", str(trace)],
+                         capture_output=True, text=True, timeout=20 * SLOW)
+    assert run.returncode == EXIT_REFUSED, run.stderr
+    assert run.stdout == "" and not trace.exists()
+    return run.stderr
+
+
 def test_vm_without_kvm_is_refused(bench: Bench) -> None:
     vm = bench.start(CHASE.but(accel="tcg", append="mode=chase size=1M"))
-    record = Gcctl(bench.directory, "record", "--qmp", str(vm.qmp_path), "-o", str(bench.directory / "trace"))
-    bench.running.append(record)
-    assert record.wait() == EXIT_REFUSED
-    assert "runs no KVM VM" in record.errors()
+    assert "runs no KVM VM" in refusal(bench, vm)
+
+
+@pytest.mark.usefixtures("without_module")
+def test_record_says_what_it_lacks(bench: Bench) -> None:
+    vm = bench.start(CHASE)
+    bounds = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
+    assert f"may not take the KVM descriptor of process {vm.pid}" in refusal(bench, vm, *bounds)
+    assert "load it with: modprobe guidecopy" in refusal(bench, vm)
+    vm.wait_running()
 
 
 # Longer than any of this takes; ended with SIGUSR1.
 HOLD = ("--hold-background", "900s")
 
 
-def migrate_hot(bench: Bench, source: Vm, spec: Spec, hot: str) -> dict[str, Any]:
-    """Migrates with nothing sent but what is asked for or hot, until the guest has done a lap."""
-    migration = bench.migrate(source, spec, *HOLD, "--hot", hot)
+def migrate_hot(bench: Bench, source: Vm, spec: Spec, hot: str, guide: str = "off") -> dict[str, Any]:
+    """Migrates with nothing sent but what is asked for, guided to or hot, until the guest has done a lap."""
+    migration = bench.migrate(source, spec, *HOLD, "--hot", hot, guide=guide)
     migration.migrate.wait_event("resumed")
     migration.destination.wait_running(passes=2, timeout=60)
     migration.migrate.signal(signal.SIGUSR1)
@@ -159,6 +179,37 @@ def test_migrate_sends_the_hot_set(bench: Bench, hot: str) -> None:
     print(f"{report['demand']['faults']} demand faults, {report['pages']['warm']} pages sent as hot")
     assert report["demand"]["faults"] <= WORK_PAGES / 2
     assert report["pages"]["warm"] >= WORK_PAGES / 2
+
+
+def varint(number: int) -> bytes:
+    parts = bytearray()
+    while number >= 0x80:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
+
+
+def trace_of(ram_mib: int, first: int, count: int) -> bytes:
+    """As docs/trace-format.md has it: one epoch, in which so many pages were touched, by age."""
+    numbers = lambda *all_of: b"".join(map(varint, all_of))
+    second = 1_000_000
+    return (b"gctrace\n" + struct.pack("<II", 1, 2) + numbers(second, 1, 1) + b"m" + numbers(ram_mib * MIB, 4096)
+            + b"E" + numbers(0, second, 0, 0, 1) + numbers(2 * first, 2 * count, 0) + b"Z" + numbers(1))
+
+
+def test_guide_and_hot_set_share_the_work(bench: Bench) -> None:
+    # The hot set has one half of the pages that the chase needs; the guide finds the other.
+    half = WORK_PAGES // 2
+    trace = bench.directory / "trace"
+    trace.write_bytes(trace_of(CHASE.ram_mib, WORK_START, half))
+    report = migrate_hot(bench, bench.start_source(CHASE), CHASE, str(trace), guide="on")
+    pages = report["pages"]
+    print(f"{report['demand']['faults']} demand faults, {pages['warm']} pages sent as hot, {pages['guide']} for the guide")
+    assert report["mode"] == "guide" and report["hot"]["pages"] == half
+    assert 0 < pages["warm"] <= half
+    assert pages["guide"] > 0
+    # Without the guide the VM would have had to ask for each page of the other half.
+    assert report["demand"]["faults"] < half
 
 
 def test_hot_set_of_another_vm_is_refused(bench: Bench) -> None:
