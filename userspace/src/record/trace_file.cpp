@@ -16,6 +16,8 @@ Result<trace::Trace> read_trace(const std::string& path) {
     struct stat status {};
     if (!fd || ::fstat(fd.get(), &status) != 0)
         return fail_errno(errno, "open " + path);
+    if (!S_ISREG(status.st_mode))
+        return fail(ErrorKind::usage, "{}: expected an access trace in a regular file", path);
     std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
     std::size_t have = 0;
     while (have < bytes.size()) {

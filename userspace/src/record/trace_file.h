@@ -7,7 +7,7 @@
 
 namespace gc::record {
 
-/// Errors: io; those of trace::parse(), with the file's name.
+/// Errors: usage when it is no regular file; io; those of trace::parse(), with the file's name.
 Result<trace::Trace> read_trace(const std::string& path);
 
 /// Writes a trace while it is recorded. What was not finished is recognised by readers.

@@ -25,7 +25,7 @@ class TraceFiles : public testing::Test {
         EXPECT_THAT(trace.error().message, StartsWith(message));
     }
 
-    std::string path_;
+    const std::string path_;
 };
 
 TEST_F(TraceFiles, WhatWasWrittenIsRead) {
@@ -68,12 +68,17 @@ TEST_F(TraceFiles, Absent) {
     expect_refused(ErrorKind::io, "open " + path_ + ": No such file or directory");
 }
 
-TEST_F(TraceFiles, Directory) {
-    path_ = testing::TempDir();
-    expect_refused(ErrorKind::io, path_ + ": read: Is a directory");
+TEST(TraceOf, WhatIsNoFile) {
+    for (const char* path : {"/dev", "/dev/zero"}) {
+        const auto trace = read_trace(path);
+        ASSERT_FALSE(trace);
+        EXPECT_EQ(trace.error().kind, ErrorKind::usage);
+        EXPECT_EQ(trace.error().message,
+                  fmt::format("{}: expected an access trace in a regular file", path));
+    }
 }
 
-TEST_F(TraceFiles, FullDisk) {
+TEST(TraceOf, FullDisk) {
     const auto file = TraceFile::create("/dev/full", header);
     ASSERT_FALSE(file);
     EXPECT_EQ(file.error().kind, ErrorKind::io);
