@@ -76,11 +76,13 @@ kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: se
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
 
-bench-capture: userspace kmod  ## what capture costs a guide's process, and a VM; build/bench/capture.json, track.json
+bench-capture: userspace kmod guests  ## what capture costs a guide's process, and a VM; build/bench/{capture,track,redis}.json
 	@mkdir -p $(BUILD)/bench
+	@scripts/make-demo-guest
 	@kernel=$$(scripts/kernels | head -n 1) && lab="scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko" && \
 	 $$lab --no-nested -- build/bin/capture_bench --out build/bench/capture.json && \
-	 $$lab -- build/bin/track_bench --mib 64 --out build/bench/track.json
+	 $$lab -- build/bin/track_bench --mib 64 --out build/bench/track.json && \
+	 $$lab -- tests/bench/redis_age.py --out build/bench/redis.json
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)
