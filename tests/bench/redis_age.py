@@ -6,7 +6,8 @@ loaded, as root.
 One VM, whose redis is kept busy by a client in the VM, is tracked in turn: not at all, by age at each of the intervals, and
 not at all once more ("again"), which shows what two slices differ by that are the same. The order rotates from round to
 round. What redis has done in a slice is its own count, asked for at both ends of it. A slice begins half an interval after
-a scan, and lasts a multiple of it, so that it has its share of scans; what the start of a track costs is not in it. Beside
+a scan, and lasts a multiple of it, so that it has its share of scans; what the start of a track costs is not in it. "default" is the interval that gcctl takes by
+itself. Beside
 the throughput stands what gcctl took of a CPU: where the host has one idle, the VM need not miss it.
 
 Twice: with the VM's memory in small pages, each of which has an accessed bit, and in transparent huge ones.
@@ -111,6 +112,7 @@ class Slice:
     requests_per_s: float
     tracker_cpu: float = 0  # percent of a CPU
     hot_mib: float = 0  # touched in an interval
+    interval: float = 0  # seconds
 
 
 def cpu_seconds(pid: int) -> float:
@@ -128,15 +130,17 @@ def measure(vm: Vm, redis: Redis, seconds: float, tracker: int | None = None) ->
     return Slice(done / elapsed, 100 * (busy() - busy_before) / elapsed)
 
 
-def measure_tracked(vm: Vm, redis: Redis, seconds: float, interval: float) -> Slice:
+def measure_tracked(vm: Vm, redis: Redis, seconds: float, interval: float | None) -> Slice:
     vm.runs += 1
     directory = vm.directory / f"record-{vm.runs}"
     directory.mkdir()
-    record = Gcctl(directory, "record", "--qmp", str(vm.qmp_path), "--mode", "age", "--for", "600s",
-                   "--interval", f"{round(1000 * interval)}ms", "-o", str(directory / "trace"))
+    options = ["--interval", f"{round(1000 * interval)}ms"] if interval else []
+    record = Gcctl(directory, "record", "--qmp", str(vm.qmp_path), "--mode", "age", "--for", "600s", *options,
+                   "-o", str(directory / "trace"))
     try:
         record.wait_event("recording")
-        time.sleep(interval / 2)
+        # By default the first epoch tells what the others cost, and takes 1 s.
+        time.sleep(interval / 2 if interval else 1.5)
         measured = measure(vm, redis, seconds, record.process.pid)
         record.signal(signal.SIGINT)
         assert record.wait() == EXIT_DONE, record.errors()
@@ -144,8 +148,9 @@ def measure_tracked(vm: Vm, redis: Redis, seconds: float, interval: float) -> Sl
         record.kill()
     epochs = [event for event in record.events() if event["event"] == "epoch"]
     # The one that the signal ended is the last.
-    assert len(epochs) >= seconds / interval, f"{len(epochs)} epochs in a slice of {seconds} s"
+    assert len(epochs) >= (seconds / interval if interval else 2), f"{len(epochs)} epochs in a slice of {seconds} s"
     measured.hot_mib = epochs[-2]["pages"] * 4096 / MIB
+    measured.interval = epochs[-2]["length_us"] / 1e6
     return measured
 
 
@@ -156,11 +161,11 @@ def modes(seconds: float, intervals: list[float]) -> Modes:
     def untracked(vm: Vm, redis: Redis) -> Slice:
         return measure(vm, redis, seconds)
 
-    def tracked(interval: float) -> Callable[[Vm, Redis], Slice]:
+    def tracked(interval: float | None) -> Callable[[Vm, Redis], Slice]:
         return lambda vm, redis: measure_tracked(vm, redis, seconds, interval)
 
     return {"untracked": untracked, **{f"age {interval:g} s": tracked(interval) for interval in intervals},
-            "again": untracked}
+            "age default": tracked(None), "again": untracked}
 
 
 def run(vm: Vm, workload: str, all_modes: Modes, rounds: int) -> dict[str, list[Slice]]:
@@ -200,6 +205,7 @@ def rows(workload: str, slices: dict[str, list[Slice]]) -> list[dict[str, Any]]:
         if mode.startswith("age"):
             made.append(row(workload, mode, "tracker_cpu", "% of a CPU", [s.tracker_cpu for s in measured]))
             made.append(row(workload, mode, "hot_set", "MiB", [s.hot_mib for s in measured]))
+            made.append(row(workload, mode, "interval", "s", [s.interval for s in measured]))
     return made
 
 
@@ -214,9 +220,9 @@ def machine() -> dict[str, Any]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the result as JSON")
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--slice", type=float, default=2, metavar="SECONDS", help="a multiple of each interval (default: 2)")
-    parser.add_argument("--intervals", type=float, nargs="+", default=[1, 2], metavar="SECONDS", help="default: 1 2")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--slice", type=float, default=15, metavar="SECONDS", help="a multiple of each interval (default: 15)")
+    parser.add_argument("--intervals", type=float, nargs="+", default=[1], metavar="SECONDS", help="default: 1")
     parser.add_argument("--memory", choices=MEMORY, nargs="+", default=list(MEMORY))
     options = parser.parse_args()
     if any(options.slice % interval for interval in options.intervals):

@@ -2,6 +2,7 @@
 #include "record/command.h"
 
 #include "cli/arguments.h"
+#include "record/pace.h"
 #include "record/recorder.h"
 #include "record/show.h"
 #include "record/trace_file.h"
@@ -11,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <poll.h>
 
 namespace gc::record {
@@ -24,7 +26,7 @@ struct Options {
     std::string qmp;
     capture::TrackMode mode = capture::TrackMode::age;
     milliseconds duration{0};
-    milliseconds interval{0};
+    std::optional<milliseconds> interval;  ///< none: see Pace
     std::string output;
     bool json = false;
 };
@@ -51,8 +53,9 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
         "VM; age: which pages were touched in each interval, without a fault")(
         "for", po::value(&duration)->default_value("10s")->value_name("TIME"),
         "how long; SIGINT ends it earlier")(
-        "interval", po::value(&interval)->default_value("1s")->value_name("TIME"),
-        "length of an interval, an epoch of the trace")(
+        "interval", po::value(&interval)->value_name("TIME"),
+        "length of an interval, an epoch of the trace (default: 1s, or longer where to look at all "
+        "of the memory would take more than 1 % of a CPU)")(
         "output,o", po::value(&options.output)->required()->value_name("FILE"),
         "where the trace goes; gcctl trace shows it")("json", po::bool_switch(&options.json),
                                                       "print JSON, one object a line");
@@ -62,8 +65,11 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
         return std::nullopt;
     GC_TRY(options.mode, parse_mode(mode));
     GC_TRY(options.duration, parse_duration(duration));
-    GC_TRY(options.interval, parse_duration(interval));
-    if (options.interval < milliseconds(1) || options.duration < milliseconds(1))
+    if (!interval.empty()) {
+        GC_TRY(options.interval, parse_duration(interval));
+    }
+    if (options.interval.value_or(milliseconds(1)) < milliseconds(1) ||
+        options.duration < milliseconds(1))
         return fail(ErrorKind::usage, "--for and --interval take at least 1ms");
     return options;
 }
@@ -97,6 +103,13 @@ bool vm_gone(int track) {
     return ::poll(&look, 1, static_cast<int>(moment.count())) == 1 && (look.revents & POLLHUP) != 0;
 }
 
+/// That this process has used.
+std::chrono::nanoseconds cpu_time() {
+    timespec used{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
 /// Where the epochs go.
 struct Output {
     TraceFile file;
@@ -113,17 +126,21 @@ Result<Wake> record_epochs(TrackedVm& vm, const Options& options, const Signals&
                            Output& output) {
     const int track = vm.track().fd();
     Recorder recorder(vm);
+    Pace pace(options.interval);
     const Clock::time_point end = recorder.epoch_begin() + options.duration;
     Wake wake = Wake::due;
     while (wake == Wake::due && recorder.epoch_begin() < end) {
-        GC_TRY(wake, wait_until(std::min(end, recorder.epoch_begin() + options.interval), signals,
-                                track));
+        GC_TRY(wake,
+               wait_until(std::min<Clock::time_point>(end, recorder.epoch_begin() + pace.length()),
+                          signals, track));
+        const auto before = cpu_time();
         if (auto epoch = recorder.end_epoch())
             GC_CHECK(output.take(*epoch));
         else if (vm_gone(track))
             return Wake::vm_gone;  // and with it the epoch that was under way
         else
             return Unexpected(epoch.error());
+        pace.ended(cpu_time() - before);
     }
     return wake;
 }
@@ -153,9 +170,10 @@ Result<void> record(const Options& options) {
     GC_TRY(const Signals signals, Signals::block());
     GC_TRY(qmp::Client client, qmp::Client::connect(options.qmp));
     GC_TRY(TrackedVm vm, TrackedVm::open(client, options.mode));
-    const trace::Header header{static_cast<trace::Mode>(options.mode),
-                               static_cast<std::uint64_t>(options.interval.count()) * 1000,
-                               vm.blocks()};
+    const trace::Header header{
+        static_cast<trace::Mode>(options.mode),
+        static_cast<std::uint64_t>(options.interval.value_or(milliseconds(0)).count()) * 1000,
+        vm.blocks()};
     GC_TRY(TraceFile file, TraceFile::create(options.output, header));
     Output output{std::move(file), Show(header, options.json)};
     output.show.begin("recording", {{"pid", vm.pid()}},

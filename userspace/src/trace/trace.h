@@ -36,7 +36,7 @@ struct Block {
 
 struct Header {
     Mode mode = Mode::order;
-    std::uint64_t interval_us = 0;  ///< that was asked for, of one epoch
+    std::uint64_t interval_us = 0;  ///< that was asked for, of one epoch; 0: none was
     std::vector<Block> blocks;
 
     [[nodiscard]] std::uint64_t pages() const;
