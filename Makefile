@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace kmod guests install uninstall demo check check-unit check-tcg check-module check-lab \
-        kunit check-debug bench-capture style format clean
+        kunit check-debug check-dkms dkms-deb docs bench-capture style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
@@ -39,6 +39,12 @@ install: userspace  ## install gcctl, the udev rule, and guidecopy.ko for the ru
 	$(MAKE) -C kmod KVER=$(KVER) OUT=$(BUILD)/kmod/$(KVER)
 	install -D -m 644 $(BUILD)/kmod/$(KVER)/guidecopy.ko $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
 	$(if $(DESTDIR),,depmod $(KVER))
+
+dkms-deb:  ## make build/guidecopy-dkms_VERSION_all.deb, which builds the module on the machine that it is installed on
+	@scripts/dkms-deb
+
+docs:  ## make build/docs/uapi.html of the comments in include/uapi/guidecopy.h
+	@scripts/uapi-docs
 
 uninstall:  ## remove what install installed
 	rm -f $(DESTDIR)$(PREFIX)/sbin/gcctl $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules \
@@ -73,6 +79,9 @@ check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
 kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: seconds, once that is built
 	@scripts/check scripts kunit
 
+check-dkms:  ## build the DKMS package, and the module with it, and load that in the lab
+	@scripts/check dkms
+
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
 
@@ -84,7 +93,7 @@ bench-capture: userspace kmod guests  ## what capture costs a guide's process, a
 	 $$lab -- build/bin/track_bench --mib 64 --out build/bench/track.json && \
 	 $$lab -- tests/bench/redis_age.py --out build/bench/redis.json
 
-style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, sparse, W=1, shellcheck
+style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kernel-doc, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)
 
 format:  ## format the C++ sources

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The package of `make dkms-deb`: dkms builds a module of it for each kernel, and that loads in the lab.
+
+dkms runs on this machine, with all that it writes below build/dkms: its trees by its options, and /var/lib/dkms, where its
+signing key goes whatever these say, by a mount that nobody else sees.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).resolve().parents[2]
+BUILD = TREE / "build"
+WORK = BUILD / "dkms"
+MODULES = WORK / "installed" / "lib" / "modules"
+
+
+def run(*command: object, timeout: int = 300) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=TREE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}{build_logs() if 'build' in command else ''}"
+    return done.stdout
+
+
+def build_logs() -> str:
+    return "".join(f"\n{path}:\n{path.read_text()}" for path in WORK.glob("tree/**/make.log"))
+
+
+VERSION = run(TREE / "scripts" / "version").strip()
+KERNELS = run(TREE / "scripts" / "kernels").split()
+
+
+def dkms(action: str, *options: str) -> str:
+    own_state = f'mount --bind "{WORK}/state" /var/lib/dkms && exec "$@"'
+    unshare = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    return run(*unshare, "sh", "-c", own_state, "sh", "/usr/sbin/dkms", action, "-m", "guidecopy", "-v", VERSION,
+               "--dkmstree", WORK / "tree", "--sourcetree", WORK / "root" / "usr" / "src",
+               "--installtree", MODULES, *options)
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    """The package's content, as installed; dkms knows it."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    for directory in (WORK / "state", WORK / "tree", MODULES):
+        directory.mkdir(parents=True)
+    deb = run(TREE / "scripts" / "dkms-deb", WORK).strip()
+    run("dpkg-deb", "-x", deb, WORK / "root")
+    run("dpkg-deb", "-e", deb, WORK / "control")
+    dkms("add")
+    return WORK / "root"
+
+
+def test_kernels() -> None:
+    assert KERNELS, "scripts/kernels found no kernel with its headers; run scripts/deps"
+
+
+def test_files(package: Path) -> None:
+    """The udev rule as it is in the tree, and nothing outside the two directories."""
+    rule = package / "lib" / "udev" / "rules.d" / "60-guidecopy.rules"
+    assert rule.read_bytes() == (TREE / "kmod" / "60-guidecopy.rules").read_bytes()
+    files = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
+    source = f"usr/src/guidecopy-{VERSION}/"
+    assert {name for name in files if not name.startswith(source)} == {str(rule.relative_to(package))}
+    assert f"{source}include/uapi/guidecopy.h" in files
+    assert 'AUTOINSTALL="yes"' in (package / source / "dkms.conf").read_text()
+
+
+def test_scripts() -> None:
+    for name in ("postinst", "prerm"):
+        script = WORK / "control" / name
+        assert os.access(script, os.X_OK)
+        assert f"guidecopy {VERSION}" in script.read_text().replace("-m ", "").replace("-v ", "")
+        run("sh", "-n", script)
+
+
+def root_with(kernel: str) -> Path:
+    """A root whose lib/modules has the kernel's own modules, and updates of its own for dkms."""
+    modules = MODULES / kernel
+    modules.mkdir()
+    for name in ("kernel", "modules.order", "modules.builtin", "modules.builtin.modinfo"):
+        (modules / name).symlink_to(Path("/lib/modules") / kernel / name)
+    return MODULES.parents[1]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_module(package: Path, kernel: str) -> None:
+    root = root_with(kernel)
+    dkms("build", "-k", kernel)
+    dkms("install", "-k", kernel, "--no-depmod")  # its depmod would be for the real root
+    run("depmod", "-b", root, kernel)
+    built = list((MODULES / kernel / "updates" / "dkms").glob("guidecopy.ko*"))
+    assert len(built) == 1, f"dkms installed {built}"
+    about = {field: run("modinfo", "-F", field, built[0]).strip() for field in ("version", "depends", "vermagic", "sig_id")}
+    assert about["version"] == VERSION
+    assert "kvm" in about["depends"].split(",")
+    assert about["vermagic"].split()[0] == kernel
+    assert about["sig_id"] == "PKCS#7", "dkms did not sign the module"
+    in_lab = f"""set -ex
+        modprobe -r kvm_amd kvm_intel kvm
+        test ! -e /sys/module/kvm
+        modprobe -d {shlex.quote(str(root))} guidecopy
+        test -e /sys/module/kvm
+        test "$(cat /sys/module/guidecopy/version)" = {VERSION}
+        test -c /dev/guidecopy
+        rmmod guidecopy
+        test ! -e /dev/guidecopy"""
+    run(TREE / "scripts" / "lab", "--kernel", kernel, "--no-nested", "--timeout", 200, "--log", WORK / f"{kernel}.console",
+        "--", "sh", "-c", in_lab)
