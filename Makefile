@@ -9,8 +9,8 @@ KERNELS = $(shell scripts/kernels)
 KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps userspace kmod guests install uninstall demo check check-unit check-tcg check-module check-lab \
-        kunit check-debug check-dkms dkms-deb docs bench-capture style format clean
+.PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-lab \
+        kunit check-debug check-dkms dkms-deb docs bench-capture bench-track bench-redis style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
@@ -51,10 +51,13 @@ uninstall:  ## remove what install installed
 	      $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
 	$(if $(DESTDIR),,depmod $(KVER))
 
+# The Linux of the demo and of some tests.
+demo-guest: guests
+	@scripts/make-demo-guest
+
 # What everything below needs, packages first: KERNELS is expanded in a make of its own, after they are there.
 prepare: deps
-	@$(MAKE) --no-print-directory userspace kmod guests
-	@scripts/make-demo-guest
+	@$(MAKE) --no-print-directory userspace kmod demo-guest
 
 demo: prepare  ## migrate a real VM with its guide in the lab, and show what happened
 	@kernel=$$(scripts/kernels | head -n 1) && \
@@ -72,8 +75,7 @@ check-tcg: userspace guests  ## run the end-to-end tests that need no lab: secon
 check-module: userspace kmod  ## run the module's tests in the lab
 	@scripts/check module track
 
-check-lab: userspace kmod guests  ## run the end-to-end tests in the lab
-	@scripts/make-demo-guest
+check-lab: userspace kmod demo-guest  ## run the end-to-end tests in the lab
 	@scripts/check lab
 
 kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: seconds, once that is built
@@ -85,13 +87,17 @@ check-dkms:  ## build the DKMS package, and the module with it, and load that in
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
 
-bench-capture: userspace kmod guests  ## what capture costs a guide's process, and a VM; build/bench/{capture,track,redis}.json
+# In the lab, on the first kernel; NAME writes build/bench/NAME.json.
+bench-capture: BENCH = --no-nested -- build/bin/capture_bench
+bench-track: BENCH = -- build/bin/track_bench --mib 64
+bench-redis: BENCH = --timeout 1500 -- tests/bench/redis_age.py
+bench-capture: userspace kmod  ## what capture costs a guide's process
+bench-track: userspace kmod  ## what tracking costs a VM's first touches, and a track's owner
+bench-redis: userspace kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
+bench-capture bench-track bench-redis: bench-%:
 	@mkdir -p $(BUILD)/bench
-	@scripts/make-demo-guest
-	@kernel=$$(scripts/kernels | head -n 1) && lab="scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko" && \
-	 $$lab --no-nested -- build/bin/capture_bench --out build/bench/capture.json && \
-	 $$lab -- build/bin/track_bench --mib 64 --out build/bench/track.json && \
-	 $$lab -- tests/bench/redis_age.py --out build/bench/redis.json
+	@kernel=$$(scripts/kernels | head -n 1) && \
+	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko $(BENCH) --out build/bench/$*.json
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kernel-doc, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)

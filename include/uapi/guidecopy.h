@@ -127,8 +127,9 @@
  *
  * poll(2) on the control file: EPOLLIN when there are unread records, said of many together: the
  * module parameter notify_delay_us after the first that is new since the consumer last read, or at
- * once when the ring is full; EPOLLHUP when the node had been mapped and is no longer mapped by
- * anybody, or when a track's VM is gone; EPOLLERR when there is neither session nor track.
+ * once when an access waits for room; EPOLLHUP when the node had been mapped and is no longer
+ * mapped by anybody, or when a track's VM is gone; EPOLLERR when there is neither session nor
+ * track.
  */
 
 /**

@@ -5,9 +5,8 @@ loaded, as root.
 
 One VM, whose redis is kept busy by a client in the VM, is tracked in turn: not at all, by age at each of the intervals, and
 not at all once more ("again"), which shows what two slices differ by that are the same. The order rotates from round to
-round. What redis has done in a slice is its own count, asked for at both ends of it. A slice begins half an interval after
-a scan, and lasts a multiple of it, so that it has its share of scans; what the start of a track costs is not in it. "default" is the interval that gcctl takes by
-itself. Beside
+round. What redis has done in a slice is its own count, asked for at both ends of it. A slice begins and ends with a scan, so that it has
+its share of them; what the start of a track costs is not in it. "default" is the interval that gcctl takes by itself. Beside
 the throughput stands what gcctl took of a CPU: where the host has one idle, the VM need not miss it.
 
 Twice: with the VM's memory in small pages, each of which has an accessed bit, and in transparent huge ones.
@@ -119,11 +118,11 @@ def cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def measure(vm: Vm, redis: Redis, seconds: float, tracker: int | None = None) -> Slice:
-    """`tracker`: the process that tracks the VM."""
+def measure(vm: Vm, redis: Redis, wait: Callable[[], object], tracker: int | None = None) -> Slice:
+    """One slice, which lasts as long as `wait` does. `tracker`: the process that tracks the VM."""
     busy = lambda: cpu_seconds(tracker) if tracker else 0
     begin, busy_before, before = time.monotonic(), busy(), redis.done()
-    time.sleep(seconds)
+    wait()
     done, elapsed = redis.done() - before, time.monotonic() - begin
     vm.check()
     assert done > 100, f"redis did {done} requests in {elapsed:.1f} s: its client is gone"
@@ -137,20 +136,26 @@ def measure_tracked(vm: Vm, redis: Redis, seconds: float, interval: float | None
     options = ["--interval", f"{round(1000 * interval)}ms"] if interval else []
     record = Gcctl(directory, "record", "--qmp", str(vm.qmp_path), "--mode", "age", "--for", "600s", *options,
                    "-o", str(directory / "trace"))
+    epochs = lambda: [event for event in record.events() if event["event"] == "epoch"]
+
+    def wait_epoch() -> None:
+        before = len(epochs())
+        wait_for("an epoch ends", lambda: len(epochs()) > before, 300, 0.1)
+
+    def wait_slice() -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            wait_epoch()
+
     try:
-        record.wait_event("recording")
-        # By default the first epoch tells what the others cost, and takes 1 s.
-        time.sleep(interval / 2 if interval else 1.5)
-        measured = measure(vm, redis, seconds, record.process.pid)
+        wait_epoch()
+        measured = measure(vm, redis, wait_slice, record.process.pid)
         record.signal(signal.SIGINT)
         assert record.wait() == EXIT_DONE, record.errors()
     finally:
         record.kill()
-    epochs = [event for event in record.events() if event["event"] == "epoch"]
-    # The one that the signal ended is the last.
-    assert len(epochs) >= (seconds / interval if interval else 2), f"{len(epochs)} epochs in a slice of {seconds} s"
-    measured.hot_mib = epochs[-2]["pages"] * 4096 / MIB
-    measured.interval = epochs[-2]["length_us"] / 1e6
+    measured.hot_mib = epochs()[-2]["pages"] * 4096 / MIB
+    measured.interval = epochs()[-2]["length_us"] / 1e6
     return measured
 
 
@@ -159,7 +164,7 @@ Modes = dict[str, Callable[[Vm, Redis], Slice]]
 
 def modes(seconds: float, intervals: list[float]) -> Modes:
     def untracked(vm: Vm, redis: Redis) -> Slice:
-        return measure(vm, redis, seconds)
+        return measure(vm, redis, lambda: time.sleep(seconds))
 
     def tracked(interval: float | None) -> Callable[[Vm, Redis], Slice]:
         return lambda vm, redis: measure_tracked(vm, redis, seconds, interval)
@@ -220,14 +225,11 @@ def machine() -> dict[str, Any]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the result as JSON")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--slice", type=float, default=15, metavar="SECONDS", help="a multiple of each interval (default: 15)")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--slice", type=float, default=2, metavar="SECONDS", help="at least (default: 2)")
     parser.add_argument("--intervals", type=float, nargs="+", default=[1], metavar="SECONDS", help="default: 1")
     parser.add_argument("--memory", choices=MEMORY, nargs="+", default=list(MEMORY))
-    options = parser.parse_args()
-    if any(options.slice % interval for interval in options.intervals):
-        parser.error("--slice takes a multiple of each interval")
-    return options
+    return parser.parse_args()
 
 
 def main() -> None:
