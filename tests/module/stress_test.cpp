@@ -137,17 +137,18 @@ class VmStress : public Seeded {
     }
 
     /// A guide is killed while its session is read and re-armed, or when that has ended.
-    bool guide_is_killed(Random& random, const UniqueFd& file, const Pages& source) {
+    void guide_is_killed(Random& random, const UniqueFd& file, const Pages& source) {
         const gc_session_create arg = session_over(random, file, source);
         RawCapture capture;
-        if (capture.create(arg) != 0)
-            return false;
+        ASSERT_EQ(capture.create(arg), 0);
         Child guide([this, own = Random(random()), node = capture.node()]() mutable {
             return run_vm(own, map_node(node, pages)) ? 0 : 1;
         });
         const bool dead = random() % 2 == 0;
-        if (dead && !eventually([&] { return capture.stats().records > 0; }))
-            return false;
+        if (dead) {
+            ASSERT_TRUE(eventually([&] { return capture.stats().records > 0 || !time_left(); }))
+                << "the guide touches nothing; its status: " << guide.wait(0ms);
+        }
         for (std::uint64_t left = random() % 64; left > 0; --left) {
             records_ += capture.take().size();
             if (random() % 4 == 0)
@@ -160,11 +161,11 @@ class VmStress : public Seeded {
         const int status = guide.wait();
         // What was not copied of a process is lost to the guide of a dead session.
         const bool lost = dead && arg.flags != 0 && status == 1;
-        return status == killed || lost || (status == 0 && !time_left());
+        EXPECT_TRUE(status == killed || lost || (status == 0 && !time_left())) << status;
     }
 
     /// A VM is tracked, and its track ends before it does or after it.
-    bool tracked(Random& random) {
+    void track(Random& random) {
         const Pages memory(-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
         const MiniVm vm(vcpus);
         vm.set_slot(1, gpa, memory.data(), memory.size());
@@ -172,9 +173,9 @@ class VmStress : public Seeded {
         auto arg = argument<gc_track_create>();
         arg.kvm_fd = vm.fd();
         arg.mode = random() % 2 == 0 ? GC_TRACK_ORDER : GC_TRACK_AGE;
-        if (capture.create(arg, {{.address = reinterpret_cast<std::uintptr_t>(memory.data()),
-                                  .length = memory.size()}}) != 0)
-            return false;
+        ASSERT_EQ(capture.create(arg, {{.address = reinterpret_cast<std::uintptr_t>(memory.data()),
+                                        .length = memory.size()}}),
+                  0);
         std::atomic<bool> go_on = true;
         std::atomic<bool> right = true;
         std::jthread running([&, own = Random(random())]() mutable {
@@ -193,21 +194,20 @@ class VmStress : public Seeded {
             capture.close();
         go_on = false;
         running.join();
-        return right;
+        EXPECT_TRUE(right);
     }
 
     /// A VM that tracks itself, killed at any time.
-    bool tracked_is_killed(Random& random) {
+    void tracked_is_killed(Random& random) {
         Child vm([this, own = Random(random())]() mutable {
-            while (time_left())
-                if (!tracked(own))
-                    return 1;
-            return 0;
+            while (time_left() && !HasFailure())
+                track(own);
+            return HasFailure() ? 1 : 0;
         });
         std::this_thread::sleep_for(std::chrono::milliseconds(random() % 200));
         vm.signal(SIGKILL);
         const int status = vm.wait();
-        return status == killed || (status == 0 && !time_left());
+        EXPECT_TRUE(status == killed || (status == 0 && !time_left())) << status;
     }
 
     std::atomic<std::uint64_t> records_ = 0;
@@ -219,7 +219,6 @@ TEST_F(VmStress, KilledAndTracked) {
     for (std::size_t page = 0; page < pages; ++page)
         source.write(page, pattern(page));
     std::array<std::atomic<unsigned>, 3> lives{};
-    std::atomic<bool> right = true;
     {
         std::vector<std::jthread> workers;
         for (unsigned worker = 0; worker < 3; ++worker)
@@ -227,16 +226,16 @@ TEST_F(VmStress, KilledAndTracked) {
                 // Each kind of life once at least.
                 for (std::uint64_t kind = worker; lives[worker] == 0 || time_left();
                      kind = random() % 3) {
-                    const bool well = kind == 0   ? guide_is_killed(random, file, source)
-                                      : kind == 1 ? tracked(random)
-                                                  : tracked_is_killed(random);
-                    EXPECT_TRUE(well) << "life of kind " << kind;
-                    right = right && well;
+                    if (kind == 0)
+                        guide_is_killed(random, file, source);
+                    else if (kind == 1)
+                        track(random);
+                    else
+                        tracked_is_killed(random);
                     ++lives[worker];
                 }
             });
     }
-    EXPECT_TRUE(right);
     EXPECT_GT(records_, 0U);
     for (std::size_t page = 0; page < pages; ++page)
         EXPECT_EQ(source.read(page), pattern(page)) << page;
