@@ -18,8 +18,7 @@ Result<std::optional<po::variables_map>> parse(std::string_view command, std::st
         po::positional_options_description operands;
         if (operand != nullptr)
             operands.add(operand, 1);
-        // No guessing of abbreviated options: scripts outlive
-        // releases.
+        // No guessing of abbreviated options: scripts outlive releases.
         po::store(
             parser.options(options)
                 .positional(operands)

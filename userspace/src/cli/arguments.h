@@ -31,4 +31,19 @@ parse(std::string_view command, std::string_view synopsis, std::span<const std::
 /// Prints "gcctl COMMAND: message" on standard error. @return the exit status of its kind
 int complain(std::string_view command, const Error& error);
 
+/// A whole command: parses its options and does its work, or complains. @return the exit status
+template <typename Options>
+int run(std::string_view command, std::span<const std::string> arguments,
+        Result<std::optional<Options>> (*parse_options)(std::span<const std::string>),
+        Result<void> (*work)(const Options&)) {
+    const auto options = parse_options(arguments);
+    if (!options)
+        return complain(command, options.error());
+    if (!*options)
+        return exit_done;
+    if (const auto done = work(**options); !done)
+        return complain(command, done.error());
+    return exit_done;
+}
+
 }  // namespace gc::cli

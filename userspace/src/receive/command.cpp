@@ -45,14 +45,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 }  // namespace
 
 int command(std::span<const std::string> arguments) {
-    auto options = parse(arguments);
-    if (!options)
-        return cli::complain("receive", options.error());
-    if (!*options)
-        return cli::exit_done;
-    if (auto received = Receiver::run(**options); !received)
-        return cli::complain("receive", received.error());
-    return cli::exit_done;
+    return cli::run("receive", arguments, parse, Receiver::run);
 }
 
 }  // namespace gc::receive

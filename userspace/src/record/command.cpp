@@ -185,14 +185,7 @@ Result<void> record(const Options& options) {
 }  // namespace
 
 int command(std::span<const std::string> arguments) {
-    const auto options = parse(arguments);
-    if (!options)
-        return cli::complain("record", options.error());
-    if (!*options)
-        return cli::exit_done;
-    if (auto recorded = record(**options); !recorded)
-        return cli::complain("record", recorded.error());
-    return cli::exit_done;
+    return cli::run("record", arguments, parse, record);
 }
 
 }  // namespace gc::record

@@ -46,14 +46,7 @@ Result<void> show(const Options& options) {
 }  // namespace
 
 int trace_command(std::span<const std::string> arguments) {
-    const auto options = parse(arguments);
-    if (!options)
-        return cli::complain("trace", options.error());
-    if (!*options)
-        return cli::exit_done;
-    if (auto shown = show(**options); !shown)
-        return cli::complain("trace", shown.error());
-    return cli::exit_done;
+    return cli::run("trace", arguments, parse, show);
 }
 
 }  // namespace gc::record
