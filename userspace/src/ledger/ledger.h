@@ -49,7 +49,8 @@ class Ledger {
     /// Index of a block, or no_block.
     [[nodiscard]] std::size_t find(std::string_view name) const;
 
-    /// Keeps of each page how it is delivered, for delivery(); a byte a page. Before anything is.
+    /// Keeps of each page how it is delivered, for delivery(); two bytes a page. Before anything
+    /// is.
     void keep_deliveries();
 
     // ---- pre-copy: one thread, until seal()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "measure/coverage.h"
 
-#include "util/units.h"
+#include "util/page.h"
 
 #include <algorithm>
 

@@ -23,7 +23,7 @@ WarmPages to_warm(const trace::Trace& trace) {
         warm.blocks.push_back(block.name);
     const auto hot = trace::hot_set(trace);
     warm.pages.reserve(hot.size());
-    for (const trace::HotPage& page : hot)
+    for (const trace::Place& page : hot)
         warm.pages.push_back({page.block, page.page});
     return warm;
 }

@@ -51,7 +51,7 @@ class TouchMeter {
     [[nodiscard]] int fd() { return vm_.track().fd(); }
     /// What was touched until now. Errors: io, protocol.
     Result<TouchedSet> touched();
-    /// Faults of the VM until now that tell nothing of its pages. Errors: io.
+    /// Faults of the VM until now that tell nothing of its pages, or were lost. Errors: io.
     Result<std::uint64_t> unresolved();
 
   private:

@@ -76,15 +76,13 @@ void Show::epoch(const trace::Epoch& epoch) {
 
 void Show::touches(const trace::Epoch& epoch) const {
     for (const trace::Touch& touch : epoch.touches) {
-        std::uint64_t page = touch.page;
-        auto block = header_.blocks.begin();
-        for (; page >= block->pages(); ++block)
-            page -= block->pages();
+        const auto [number, page] = header_.place(touch.page);
+        const std::string& block = header_.blocks[number].name;
         const std::uint64_t time = epoch.begin_us + touch.time_us;
         if (json_)
             fmt::print("{}\n", nlohmann::json{{"event", "touch"},
                                               {"time_us", time},
-                                              {"block", block->name},
+                                              {"block", block},
                                               {"page", page},
                                               {"pages", touch.pages()},
                                               {"order", touch.order},
@@ -93,7 +91,7 @@ void Show::touches(const trace::Epoch& epoch) const {
                                    .dump());
         else
             fmt::print("{:>14.6f} vcpu {:<3} {:<5} {}+0x{:x} {} page{}{}\n", seconds(time),
-                       vcpu_name(touch.vcpu), kind_name(touch.kind), block->name,
+                       vcpu_name(touch.vcpu), kind_name(touch.kind), block,
                        page << trace::page_shift, touch.pages(), touch.pages() == 1 ? "" : "s",
                        touch.order == 0 ? "" : fmt::format(" of order {}", touch.order));
     }

@@ -41,19 +41,13 @@ std::vector<Heat> heats(const Trace& trace) {
 
 }  // namespace
 
-std::vector<HotPage> hot_set(const Trace& trace) {
+std::vector<Place> hot_set(const Trace& trace) {
     std::vector<Heat> all = heats(trace);
     std::ranges::sort(all, {}, &Heat::order);
-    std::vector<std::uint64_t> ends;
-    for (const Block& block : trace.header.blocks)
-        ends.push_back((ends.empty() ? 0 : ends.back()) + block.pages());
-    std::vector<HotPage> hot;
+    std::vector<Place> hot;
     hot.reserve(all.size());
-    for (const Heat& heat : all) {
-        const auto block = std::ranges::upper_bound(ends, heat.page) - ends.begin();
-        hot.push_back({static_cast<std::size_t>(block),
-                       heat.page - (block == 0 ? 0 : ends[static_cast<std::size_t>(block) - 1])});
-    }
+    for (const Heat& heat : all)
+        hot.push_back(trace.header.place(heat.page));
     return hot;
 }
 

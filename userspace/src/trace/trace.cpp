@@ -14,6 +14,13 @@ std::uint64_t Header::pages() const {
     return sum;
 }
 
+Place Header::place(std::uint64_t page) const {
+    std::size_t block = 0;
+    for (; page >= blocks[block].pages(); ++block)
+        page -= blocks[block].pages();
+    return {block, page};
+}
+
 void Epoch::add(const Touch& touch) {
     if (!touches.empty()) {
         Touch& last = touches.back();

@@ -34,12 +34,21 @@ struct Block {
     bool operator==(const Block&) const = default;
 };
 
+/// A page's place in a RAM block.
+struct Place {
+    std::size_t block = 0;  ///< index in the trace's header
+    std::uint64_t page = 0;
+    bool operator==(const Place&) const = default;
+};
+
 struct Header {
     Mode mode = Mode::order;
     std::uint64_t interval_us = 0;  ///< that was asked for, of one epoch; 0: none was
     std::vector<Block> blocks;
 
     [[nodiscard]] std::uint64_t pages() const;
+    /// Of a page of the numbering through all blocks, which must be less than pages().
+    [[nodiscard]] Place place(std::uint64_t page) const;
     bool operator==(const Header&) const = default;
 };
 

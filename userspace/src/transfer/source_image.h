@@ -3,8 +3,8 @@
 #pragma once
 
 #include "util/fd.h"
+#include "util/page.h"
 #include "util/process_memory.h"
-#include "util/units.h"
 
 #include <cstdint>
 #include <optional>

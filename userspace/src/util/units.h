@@ -10,9 +10,6 @@
 
 namespace gc {
 
-/// Of a page of the guest; whatever the host has, memory is told and sent in these.
-inline constexpr std::size_t page_size = 4096;
-
 /// Bytes per second. "800mbit", "10gbit", "100kbit" are bits per second, powers of 1000, as in
 /// tc(8); "64K", "100M", "1G" and a bare number are bytes per second, powers of 1024, as QEMU's own
 /// max-bandwidth takes them. Errors: usage.

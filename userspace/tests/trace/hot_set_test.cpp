@@ -21,7 +21,7 @@ Epoch epoch(std::initializer_list<std::uint64_t> pages) {
 std::vector<std::uint64_t> order(const std::vector<Epoch>& epochs) {
     const Trace trace{{Mode::order, 1, {{"m", 4096 * 1024, 4096}}}, epochs};
     std::vector<std::uint64_t> pages;
-    for (const HotPage& hot : hot_set(trace))
+    for (const Place& hot : hot_set(trace))
         pages.push_back(hot.page);
     return pages;
 }
@@ -59,8 +59,7 @@ TEST(HotSet, PagesOfHugePagesCountOnceAnEpoch) {
 TEST(HotSet, IsToldByBlock) {
     const Trace trace{{Mode::order, 1, {{"a", 4096 * 2, 4096}, {"b", 4096 * 2, 4096}}},
                       {epoch({3, 0, 2, 1})}};
-    EXPECT_THAT(hot_set(trace),
-                ElementsAre(HotPage{1, 1}, HotPage{0, 0}, HotPage{1, 0}, HotPage{0, 1}));
+    EXPECT_THAT(hot_set(trace), ElementsAre(Place{1, 1}, Place{0, 0}, Place{1, 0}, Place{0, 1}));
 }
 
 }  // namespace
