@@ -9,7 +9,7 @@ KERNELS = $(shell scripts/kernels)
 KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-lab \
+.PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-bpf check-lab \
         kunit check-debug check-dkms dkms-deb docs bench-capture bench-track bench-redis style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
@@ -47,7 +47,9 @@ docs:  ## make build/docs/uapi.html of the comments in include/uapi/guidecopy.h
 	@scripts/uapi-docs
 
 uninstall:  ## remove what install installed
-	rm -f $(DESTDIR)$(PREFIX)/sbin/gcctl $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules \
+	rm -f $(DESTDIR)$(PREFIX)/sbin/gcctl $(DESTDIR)$(PREFIX)/include/guidecopy/gc_policy.h \
+	      $(DESTDIR)$(PREFIX)/share/guidecopy/examples/fixed.bpf.c \
+	      $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules \
 	      $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
 	$(if $(DESTDIR),,depmod $(KVER))
 
@@ -74,6 +76,9 @@ check-tcg: userspace guests  ## run the end-to-end tests that need no lab: secon
 
 check-module: userspace kmod  ## run the module's tests in the lab
 	@scripts/check module track
+
+check-bpf: userspace  ## run the BPF programs' tests in the lab
+	@scripts/check bpf
 
 check-lab: userspace kmod demo-guest  ## run the end-to-end tests in the lab
 	@scripts/check lab
@@ -103,7 +108,7 @@ style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kern
 	@scripts/style $(KERNELS)
 
 format:  ## format the C++ sources
-	@git ls-files 'userspace/*.cpp' 'userspace/*.h' 'tests/module/*' 'tests/bench/*' | grep -E '\.(cpp|h)$$' | xargs clang-format -i
+	@git ls-files 'userspace/*.cpp' 'userspace/*.h' 'tests/module/*' 'tests/bpf/*' 'tests/bench/*' | grep -E '\.(cpp|h)$$' | xargs clang-format -i
 
 clean:  ## remove all that was built
 	rm -rf $(BUILD)

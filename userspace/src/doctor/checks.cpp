@@ -15,6 +15,9 @@ std::vector<Check> run_checks(const Host& host, const Options& options) {
         checks.push_back(check_network_namespaces(host));
         checks.push_back(check_tun(host));
         checks.push_back(check_huge_pages(host));
+        checks.push_back(check_policy_privileges(host));
+        checks.push_back(check_bpf_file_system(host));
+        checks.push_back(check_policy_modules(host));
     }
     if (options.role != Role::source)
         checks.push_back(check_userfaultfd(host));

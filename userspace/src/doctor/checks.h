@@ -49,6 +49,11 @@ Check check_tun(const Host& host);
 Check check_huge_pages(const Host& host);
 Check check_descriptors(const Host& host);
 
+// policy_checks.cpp
+Check check_policy_privileges(const Host& host);
+Check check_bpf_file_system(const Host& host);
+Check check_policy_modules(const Host& host);
+
 // qemu_checks.cpp
 Check check_qemu(const Host& host);
 /// QEMU's version, post-copy, and at the source the VM's memory.

@@ -70,4 +70,17 @@ Result<std::size_t> read_some(int fd, std::span<std::byte> into) {
     }
 }
 
+Result<bool> read_whole(int fd, std::span<std::byte> into) {
+    for (std::size_t have = 0; have < into.size();) {
+        GC_TRY(const std::size_t got, read_some(fd, into.subspan(have)));
+        if (got == 0 && have == 0)
+            return false;
+        if (got == 0)
+            return fail(ErrorKind::io, "expected {} bytes, got {} before the end", into.size(),
+                        have);
+        have += got;
+    }
+    return true;
+}
+
 }  // namespace gc

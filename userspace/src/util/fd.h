@@ -71,4 +71,8 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes);
 /// Reads at least one byte (0 at end of file) into the span. Errors: io.
 Result<std::size_t> read_some(int fd, std::span<std::byte> into);
 
+/// Fills the span. @return false at end of file before its first byte
+/// Errors: io, also for an end of file within it.
+Result<bool> read_whole(int fd, std::span<std::byte> into);
+
 }  // namespace gc

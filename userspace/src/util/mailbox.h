@@ -5,10 +5,12 @@
 #include "util/fd.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -28,6 +30,13 @@ class Waker {
     void clear() const {
         eventfd_t value = 0;
         ::eventfd_read(fd_.get(), &value);
+    }
+    /// Until it is signalled, at most so long; then it is clear.
+    void wait(std::chrono::steady_clock::duration longest) const {
+        pollfd wait{fd_.get(), POLLIN, 0};
+        ::poll(&wait, 1,
+               static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(longest).count()));
+        clear();
     }
 
   private:

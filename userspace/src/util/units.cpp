@@ -26,6 +26,10 @@ constexpr std::array<Unit, 5> bit_units{{{"bit", 1.0 / 8},
                                          {"tbit", 1e12 / 8}}};
 constexpr std::array<Unit, 4> time_units{{{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"min", 60e3}}};
 
+constexpr std::array<Unit, 5> short_time_units{
+    {{"", 1e9}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}}};
+constexpr std::array<Unit, 1> percent{{{"%", 0.01}}};
+
 /// number x unit, rounded down; nothing when the text is neither or the product does not fit.
 template <std::size_t N>
 bool parse(std::string_view text, const std::array<Unit, N>& units, double limit, double& value) {
@@ -69,6 +73,21 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
         return fail(ErrorKind::usage, "'{}' is no duration; expected for instance 250ms, 10s, 2min",
                     text);
     return std::chrono::milliseconds(static_cast<std::int64_t>(value));
+}
+
+Result<std::chrono::nanoseconds> parse_short_duration(std::string_view text) {
+    double value = 0;
+    if (!parse(text, short_time_units, 1e18, value))
+        return fail(ErrorKind::usage, "'{}' is no duration; expected for instance 500us, 10ms, 2s",
+                    text);
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(value));
+}
+
+Result<double> parse_percent(std::string_view text) {
+    double value = 0;
+    if (!parse(text, percent, 1e6, value))
+        return fail(ErrorKind::usage, "'{}' is no share; expected for instance 25%", text);
+    return value;
 }
 
 }  // namespace gc

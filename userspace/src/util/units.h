@@ -21,4 +21,10 @@ Result<std::uint64_t> parse_size(std::string_view text);
 /// "250ms", "10s", "2min"; a bare number is seconds. Errors: usage.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 
+/// The same, and "500us". Errors: usage.
+Result<std::chrono::nanoseconds> parse_short_duration(std::string_view text);
+
+/// "95%", "0.5%": 0 to 1. Errors: usage.
+Result<double> parse_percent(std::string_view text);
+
 }  // namespace gc

@@ -89,6 +89,34 @@ TEST_F(DoctorTest, PrivilegesAreThoseThatAreEffective) {
     EXPECT_EQ(check_privileges(host()).verdict, Verdict::ok);
 }
 
+TEST_F(DoctorTest, WhatAPolicyLacksIsAWarning) {
+    put("/proc/self/status", "CapEff:\t0000000000000000\n");
+    EXPECT_EQ(check_policy_privileges(host()).verdict, Verdict::warning);
+    EXPECT_THAT(check_policy_privileges(host()).found, HasSubstr("CAP_BPF, CAP_NET_ADMIN"));
+    put("/proc/self/status", "CapEff:\t0000008000001000\n");
+    EXPECT_EQ(check_policy_privileges(host()).verdict, Verdict::ok);
+
+    put("/proc/mounts", "sysfs /sys sysfs rw 0 0\nbpf /elsewhere bpf rw 0 0\n");
+    EXPECT_EQ(check_bpf_file_system(host()).remedy, "mount -t bpf bpf /sys/fs/bpf");
+    put("/proc/mounts", "bpf /sys/fs/bpf bpf rw 0 0\n");
+    EXPECT_EQ(check_bpf_file_system(host()).verdict, Verdict::ok);
+}
+
+TEST_F(DoctorTest, ModulesOfAPolicy) {
+    auto check = check_policy_modules(host());
+    EXPECT_EQ(check.verdict, Verdict::warning);
+    EXPECT_THAT(check.remedy, HasSubstr("modprobe -a sch_fq sch_ingress cls_bpf"));
+    put("/lib/modules/6.1.0-56-amd64/modules.dep",
+        "kernel/net/sched/sch_fq.ko:\nkernel/net/sched/cls_bpf.ko:\n");
+    put("/sys/module/sch_ingress/refcnt", "0\n");
+    EXPECT_EQ(check_policy_modules(host()).verdict, Verdict::ok);
+    // tcx needs neither clsact nor its filters.
+    put("/proc/sys/kernel/osrelease", "6.12.117+deb12-amd64\n");
+    EXPECT_THAT(check_policy_modules(host()).remedy, HasSubstr("modprobe -a sch_fq ("));
+    put("/lib/modules/6.12.117+deb12-amd64/modules.builtin", "kernel/net/sched/sch_fq.ko\n");
+    EXPECT_EQ(check_policy_modules(host()).verdict, Verdict::ok);
+}
+
 TEST_F(DoctorTest, NetworkNamespacesAndTun) {
     EXPECT_EQ(check_network_namespaces(host()).verdict, Verdict::lacking);
     put("/proc/self/ns/net", "");

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * tc egress on the migration NIC: tells migrations' packets from tenants' by their mark, counts
+ * both, and gives migrations' departure times so that they stay within what the policy leaves them.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+#include "packet.h"
+#include "pace.h"
+#include "rates.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+const volatile __u32 gc_policy_version = GC_POLICY_VERSION;
+
+static __always_inline __u32 packets_of(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+/* Returns false if the packet is to be dropped. */
+static __always_inline bool pace(struct __sk_buff *skb, const struct gc_policy_config *config,
+				 __u32 index, struct gc_class_stats *stats)
+{
+	struct gc_pace *pace = bpf_map_lookup_elem(&gc_paces, &index);
+	__u64 *rate = bpf_map_lookup_elem(&gc_rates, &index);
+	__u64 now = bpf_ktime_get_ns(), wait, begin;
+
+	/* The first packets of all do not wait for the CPU that decides the first rates. */
+	if (!pace || !rate || !gc_update_rates(config, now))
+		return true;
+	if (!gc_reserve(pace, now, skb->wire_len, READ_ONCE(*rate), READ_ONCE(config->horizon_ns),
+			&wait))
+		return false;
+	/* TCP paces too, by times that may be later than ours. */
+	begin = skb->tstamp > now ? skb->tstamp : now;
+	if (now + wait <= begin)
+		return true;
+	skb->tstamp = now + wait;
+	wait -= begin - now;
+	stats->delayed++;
+	stats->delay_ns += wait;
+	if (wait > stats->delay_max_ns)
+		stats->delay_max_ns = wait;
+	return true;
+}
+
+SEC("tc")
+int shape(struct __sk_buff *skb)
+{
+	__u32 zero = 0, index = GC_TENANTS;
+	const struct gc_policy_config *config = bpf_map_lookup_elem(&gc_config, &zero);
+	struct gc_class_stats *stats;
+
+	/* Without a policy yet, all are tenants. */
+	if (config && READ_ONCE(config->version) == GC_POLICY_VERSION) {
+		__u32 class = skb->mark - READ_ONCE(config->mark);
+
+		if (class < GC_CLASSES)
+			index = class;
+	}
+	stats = bpf_map_lookup_elem(&gc_stats, &index);
+	if (!stats)
+		return TC_ACT_UNSPEC;
+	if (index < GC_CLASSES && config) {
+		if (gc_weight(config, index) && !pace(skb, config, index, stats)) {
+			stats->drops += packets_of(skb);
+			return TC_ACT_SHOT;
+		}
+		gc_set_dscp(skb, READ_ONCE(gc_class_config(config, index)->dscp));
+	}
+	stats->packets += packets_of(skb);
+	stats->bytes += skb->wire_len;
+	return TC_ACT_UNSPEC;
+}

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A policy comes, shows what it does, changes, and goes without a trace."""
+
+import json
+import signal
+
+from conftest import GCCTL, TIMEOUT, Namespace, pins
+
+
+def test_attach_show_set_detach(ns: Namespace) -> None:
+    before = ns.qdiscs("nic", egress=False)
+    ns.policy("attach", "--dev", "nic", "--link", "1gbit")
+    assert [(q["kind"], q["options"]["flow_limit"]) for q in ns.qdiscs("nic")] == [("fq", 1000)]
+    ns.ping(3)
+    shown = ns.show("nic")
+    assert shown["policy"] == "silent" and shown["in_place"] and shown["lasting"]
+    assert shown["link"] == 125_000_000
+    assert shown["classes"]["tenants"]["packets"] >= 3
+    assert shown["classes"]["urgent"]["packets"] == 0
+
+    ns.policy("set", "--dev", "nic", "use=50%")
+    changed = ns.show("nic")
+    assert changed["target"] == 62_500_000
+    assert changed["classes"]["tenants"]["packets"] >= shown["classes"]["tenants"]["packets"], "set must not reset"
+    ns.policy("set", "--dev", "nic", "--policy", "fast", "--link", "100mbit")
+    assert ns.show("nic")["policy"] == "fast" and ns.show("nic")["link"] == 12_500_000
+
+    ns.policy("detach", "--dev", "nic")
+    assert ns.qdiscs("nic", egress=False) == before
+    assert ns.filters("nic") == "" and pins() == []
+
+
+def test_marked_packets_are_counted_by_class(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic")
+    ns.ping()  # the neighbour is known: none of what follows is dropped as it waits for that
+    for index in range(4):
+        ns.send(0x67630000 + index, index + 1)
+    classes = ns.show("nic")["classes"]
+    assert [classes[name]["packets"] for name in ("urgent", "guide", "warm", "background")] == [1, 2, 3, 4]
+    ns.policy("detach", "--dev", "nic")
+
+
+def test_all_that_have_one_are_shown(ns: Namespace) -> None:
+    assert "no policy is attached" in ns.policy("show").stdout
+    ns.policy("attach", "--dev", "nic")
+    assert [each["device"] for each in json.loads(ns.policy("show", "--json").stdout)] == ["nic"]
+    assert "tenants" in ns.policy("show").stdout
+    assert "detached nic" in ns.policy("detach", "--all").stdout
+    assert pins() == []
+
+
+def test_watched_it_tells_again_and_again_until_interrupted(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic")
+    watch = ns.start(str(GCCTL), "policy", "show", "--dev", "nic", "--watch=50ms", "--json")
+    try:
+        packets = []
+        for _ in range(3):
+            ns.ping()
+            packets.append(json.loads(watch.stdout.readline())[0]["classes"]["tenants"]["packets"])
+        # Lines may have waited while we pinged; none tells less than the one before.
+        assert packets == sorted(packets)
+        watch.send_signal(signal.SIGINT)
+        _, error = watch.communicate(timeout=TIMEOUT)
+        assert (watch.returncode, error) == (0, "")
+    finally:
+        watch.kill()
+        watch.communicate(timeout=TIMEOUT)
+    ns.policy("detach", "--dev", "nic")
+
+
+def test_attach_twice_is_refused_and_the_first_stays(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic")
+    again = ns.policy("attach", "--dev", "nic", "--policy", "fast", check=False)
+    assert again.returncode == 3 and "has the policy 'silent' already" in again.stderr
+    assert ns.show("nic")["in_place"]
+    ns.policy("detach", "--dev", "nic")
+
+
+def test_what_is_not_there_is_said_by_name(ns: Namespace) -> None:
+    for argv, status, text in [(("detach", "--dev", "nic"), 3, "there is no policy on nic"),
+                               (("show", "--dev", "nic"), 3, "there is no policy on nic"),
+                               (("set", "--dev", "nic", "use=50%"), 3, "there is no policy on nic"),
+                               (("attach", "--dev", "nosuch"), 2, "no network device 'nosuch'"),
+                               (("attach", "--dev", "lo"), 3, "loopback"),
+                               (("attach", "--dev", "nic", "--link", "0"), 2, "'0' is no rate"),
+                               (("attach",), 2, "dev"), (("detach",), 2, "--dev NIC or --all"),
+                               (("set", "--dev", "nic"), 2, "nothing to set"), (("nosuch",), 2, "no command")]:
+        done = ns.policy(*argv, check=False)
+        assert done.returncode == status and text in done.stderr, (argv, done)
+
+
+def test_a_device_that_goes_takes_all_along_but_the_pins(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic")
+    ns.run("ip", "link", "delete", "nic")
+    assert "no policy is attached" in ns.policy("show").stdout
+    assert pins() != []
+    ns.policy("detach", "--all")
+    assert pins() == []
+
+
+def test_a_new_device_of_the_same_name_is_another(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic")
+    ns.run("ip", "link", "delete", "nic")
+    ns.run("ip", "link", "add", "nic", "type", "veth", "peer", "name", "other")
+    ns.run("ip", "link", "set", "nic", "up")
+    ns.policy("attach", "--dev", "nic", "--policy", "fast")
+    assert ns.show("nic")["policy"] == "fast"
+    ns.policy("detach", "--dev", "nic")
+    assert [q["kind"] for q in ns.qdiscs("nic")] == ["noqueue"] and pins() == []
+
+
+def test_a_name_with_a_dot(ns: Namespace) -> None:
+    ns.run("ip", "link", "add", "link", "nic", "name", "nic.5", "type", "vlan", "id", "5")
+    ns.run("ip", "link", "set", "nic.5", "up")
+    ns.policy("attach", "--dev", "nic.5", "--link", "1gbit")
+    assert ns.show("nic.5")["device"] == "nic.5"
+    ns.policy("detach", "--dev", "nic.5")
+    assert pins() == []

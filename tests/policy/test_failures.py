@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is missing or in the way is said, with what to do, and nothing is left on the NIC."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import GCCTL, TIMEOUT, TREE, Namespace, pins
+
+# A policy of somebody's own, with something wrong in it.
+OBJECT = """
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include "gc_policy.h"
+char LICENSE[] SEC("license") = "GPL";
+#define ARRAY(map, kind, entries, what) \\
+    struct { __uint(type, kind); __uint(max_entries, entries); __type(key, __u32); __type(value, what); } map SEC(".maps")
+@VERSION@
+@MAPS@
+SEC("@SECTION@") int mine(struct __sk_buff *skb) { @BODY@ return TC_ACT_UNSPEC; }
+"""
+VERSION = "const volatile __u32 gc_policy_version = GC_POLICY_VERSION;"
+CONFIG = "ARRAY(gc_config, BPF_MAP_TYPE_ARRAY, 1, struct gc_policy_config);"
+STATS = "ARRAY(gc_stats, BPF_MAP_TYPE_PERCPU_ARRAY, GC_COUNTERS, struct gc_class_stats);"
+LOOP = "volatile char *p = (void *)(long)skb->mark; return *p;"
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[..., Path]:
+    def compiled(version: str = VERSION, maps: str = CONFIG + STATS, section: str = "tc", body: str = "") -> Path:
+        source = tmp_path / "mine.bpf.c"
+        text = OBJECT.replace("@VERSION@", version).replace("@MAPS@", maps).replace("@SECTION@", section)
+        source.write_text(text.replace("@BODY@", body))
+        subprocess.run(["clang", "--target=bpf", "-O2", "-g", f"-I{TREE / 'bpf'}", "-I/usr/include/x86_64-linux-gnu",
+                        "-c", source, "-o", source.with_suffix(".o")], check=True, timeout=TIMEOUT)
+        return source.with_suffix(".o")
+    return compiled
+
+
+def refused(ns: Namespace, *argv: str) -> str:
+    before = ns.qdiscs("nic", egress=False)
+    done = ns.policy("attach", "--dev", "nic", *argv, check=False)
+    assert done.returncode == 3, done
+    assert ns.qdiscs("nic", egress=False) == before and pins() == [] and ns.filters("nic") == ""
+    return done.stderr
+
+
+def test_an_object_of_ones_own(ns: Namespace, compiled: Callable[..., Path]) -> None:
+    path = compiled()
+    ns.policy("attach", "--dev", "nic", "--object", str(path))
+    assert ns.show("nic")["object"] == str(path)
+    ns.policy("detach", "--dev", "nic")
+    assert pins() == []
+
+
+@pytest.mark.parametrize("wrong, texts", [
+    ({"version": ""}, ["gc_policy_version"]),
+    ({"version": VERSION.replace("= GC_POLICY_VERSION", "= 7")}, ["gc_policy_version: expected 1, found 7"]),
+    ({"maps": STATS}, ["there is no map gc_config"]),
+    ({"maps": CONFIG + STATS.replace("PERCPU_", "")}, ["map gc_stats: expected type PERCPU_ARRAY, found array"]),
+    ({"maps": CONFIG + STATS.replace("GC_COUNTERS", "3")}, ["map gc_stats: expected max_entries 5, found 3"]),
+    ({"maps": CONFIG.replace("struct gc_policy_config", "__u32") + STATS}, ["map gc_config: expected a value size of", "found 4"]),
+    ({"section": "xdp"}, ['expected one in SEC("tc"), found SEC("xdp")']),
+    ({"body": LOOP}, ["the kernel's verifier refuses it", "invalid mem access"]),
+], ids=["no version", "version", "no map", "type", "entries", "value", "section", "verifier"])
+def test_an_object_that_breaks_the_contract(ns: Namespace, compiled: Callable[..., Path], wrong: dict, texts: list[str]) -> None:
+    said = refused(ns, "--object", str(compiled(**wrong)))
+    assert all(text in said for text in texts), said
+
+
+def test_garbage_is_no_object(ns: Namespace, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.o"
+    for content in (b"", b"garbage" * 100, b"\x7fELF\x02\x01\x01" + bytes(100)):
+        garbage.write_bytes(content)
+        assert "is not a BPF object" in refused(ns, "--object", str(garbage))
+    missing = ns.policy("attach", "--dev", "nic", "--object", str(tmp_path / "nosuch.o"), check=False)
+    assert missing.returncode == 2 and "nosuch.o: No such file" in missing.stderr
+
+
+@pytest.mark.parametrize("capability", ["bpf", "net_admin"])
+def test_without_a_capability(ns: Namespace, capability: str) -> None:
+    before = ns.qdiscs("nic", egress=False)
+    # CAP_SYS_ADMIN has CAP_BPF in it.
+    done = ns.run("setpriv", f"--bounding-set=-{capability},-sys_admin", f"--inh-caps=-{capability},-sys_admin",
+                  str(GCCTL), "policy", "attach", "--dev", "nic", check=False)
+    assert done.returncode == 3 and "run gcctl with sudo" in done.stderr, done
+    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+
+
+def test_without_a_bpf_file_system(ns: Namespace, tmp_path: Path) -> None:
+    done = subprocess.run(ns.command(str(GCCTL), "policy", "attach", "--dev", "nic"), check=False, text=True, timeout=TIMEOUT,
+                          capture_output=True, env={**os.environ, "GC_BPFFS": str(tmp_path)})
+    assert done.returncode == 3 and f"mount -t bpf bpf {tmp_path}" in done.stderr, done
+
+
+def test_without_fq(ns: Namespace) -> None:
+    """The lab's kernel does not load modules by itself, so this one is as good as not there."""
+    subprocess.run(["rmmod", "sch_fq"], check=True, timeout=TIMEOUT)
+    try:
+        assert "modprobe sch_fq" in refused(ns)
+    finally:
+        subprocess.run(["modprobe", "sch_fq"], check=True, timeout=TIMEOUT)
+
+
+def test_others_filters_stay_and_still_see_packets(ns: Namespace) -> None:
+    ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
+    ns.run("tc", "filter", "add", "dev", "nic", "egress", "prio", "2", "protocol", "all", "matchall", "action", "pass")
+    before = ns.filters("nic")
+    ns.policy("attach", "--dev", "nic")
+    seen = lambda: sum(action["stats"]["packets"]
+                       for each in json.loads(ns.run("tc", "-s", "-j", "filter", "show", "dev", "nic", "egress").stdout)
+                       for action in each.get("options", {}).get("actions", []))
+    already = seen()
+    ns.ping()
+    assert ns.show("nic")["classes"]["tenants"]["packets"] >= 1 and seen() > already
+    ns.policy("detach", "--dev", "nic")
+    assert ns.filters("nic") == before
+    assert "clsact" in [q["kind"] for q in ns.qdiscs("nic", egress=False)]

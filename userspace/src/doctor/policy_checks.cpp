@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a traffic policy needs. Without it migrations go all the same, unshaped: these only warn.
+#include "doctor/checks.h"
+
+#include <cstdio>
+#include <linux/capability.h>
+#include <sstream>
+
+namespace gc::doctor {
+
+namespace {
+
+constexpr std::string_view without = "; migrations go unshaped";
+
+/// Loaded, built in, or there to be loaded when it is first asked for.
+bool has_module(const Host& host, const std::string& name) {
+    if (host.exists("/sys/module/" + name))
+        return true;
+    const std::string modules = "/lib/modules/" + host.kernel_release();
+    for (const char* list : {"/modules.dep", "/modules.builtin"})
+        if (host.text(modules + list).value_or("").find("/" + name + ".ko") != std::string::npos)
+            return true;
+    return false;
+}
+
+bool has_tcx(const Host& host) {
+    int major = 0;
+    int minor = 0;
+    return std::sscanf(host.kernel_release().c_str(), "%d.%d", &major, &minor) == 2 &&
+           (major > 6 || (major == 6 && minor >= 6));
+}
+
+}  // namespace
+
+Check check_policy_privileges(const Host& host) {
+    constexpr const char* name = "policy-privileges";
+    std::string missing;
+    // CAP_SYS_ADMIN has CAP_BPF in it.
+    if (!host.has_capability(CAP_BPF) && !host.has_capability(CAP_SYS_ADMIN))
+        missing = "CAP_BPF";
+    if (!host.has_capability(CAP_NET_ADMIN))
+        missing += std::string(missing.empty() ? "" : ", ") + "CAP_NET_ADMIN";
+    if (missing.empty())
+        return {name, Verdict::ok, "BPF programs may be attached", ""};
+    return {name, Verdict::warning, fmt::format("missing: {}{}", missing, without),
+            "run gcctl with sudo"};
+}
+
+Check check_bpf_file_system(const Host& host) {
+    constexpr const char* name = "bpf-file-system";
+    std::istringstream mounts(host.text("/proc/mounts").value_or(""));
+    for (std::string line; std::getline(mounts, line);) {
+        std::istringstream words(line);
+        std::string device;
+        std::string where;
+        std::string type;
+        words >> device >> where >> type;
+        if (where == "/sys/fs/bpf" && type == "bpf")
+            return {name, Verdict::ok, "mounted at /sys/fs/bpf", ""};
+    }
+    return {name, Verdict::warning, fmt::format("not mounted at /sys/fs/bpf{}", without),
+            "mount -t bpf bpf /sys/fs/bpf"};
+}
+
+Check check_policy_modules(const Host& host) {
+    constexpr const char* name = "policy-modules";
+    std::string missing;
+    const auto need = [&](const char* module) {
+        if (!has_module(host, module))
+            missing += std::string(missing.empty() ? "" : " ") + module;
+    };
+    need("sch_fq");
+    if (!has_tcx(host)) {
+        need("sch_ingress");
+        need("cls_bpf");
+    }
+    if (missing.empty())
+        return {name, Verdict::ok,
+                has_tcx(host) ? "sch_fq; programs by tcx" : "sch_fq, sch_ingress, cls_bpf", ""};
+    return {name, Verdict::warning,
+            fmt::format("Linux {} lacks {}{}", host.kernel_release(), missing, without),
+            fmt::format("modprobe -a {} (use a kernel that has them, as Debian's)", missing)};
+}
+
+}  // namespace gc::doctor

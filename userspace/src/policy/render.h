@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A policy's state as text and as JSON.
+#pragma once
+
+#include "shape/attachment.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+namespace gc::policy {
+
+/// Two readings make rates.
+struct Reading {
+    shape::Status now;
+    std::optional<shape::Counters> before;
+    std::chrono::duration<double> between{0};
+
+    /// Bytes per second of a class or GC_TENANTS: measured between the readings, else what the
+    /// program tells; none if it tells nothing.
+    [[nodiscard]] std::optional<double> rate(unsigned index) const;
+};
+
+/// Of the class, or "tenants".
+std::string row_name(unsigned index);
+
+/// A heading, and one line for each class and for tenants.
+std::string render_text(const Reading& reading);
+nlohmann::json render_json(const Reading& reading);
+
+}  // namespace gc::policy

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "policy/command.h"
+#include "policy/render.h"
+
+#include "cli/arguments.h"
+#include "util/signals.h"
+#include "util/units.h"
+
+#include <cerrno>
+#include <map>
+#include <poll.h>
+
+namespace gc::policy {
+namespace {
+
+namespace po = boost::program_options;
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+    std::string device;
+    std::optional<std::chrono::milliseconds> watch;
+    bool json = false;
+};
+
+Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
+    Options options;
+    std::string watch;
+    po::options_description description("Options");
+    description.add_options()("help,h", "show this text")(
+        "dev", po::value(&options.device)->value_name("NIC"),
+        "the NIC (default: all that have a policy)")(
+        "watch", po::value(&watch)->implicit_value("1s")->value_name("INTERVAL"),
+        "again and again, with the rates of each interval, until SIGINT")(
+        "json", po::bool_switch(&options.json), "print JSON, one array a line");
+    GC_TRY(const auto values, cli::parse("policy show", "[options]", arguments, description));
+    if (!values)
+        return std::nullopt;
+    if (!watch.empty()) {
+        GC_TRY(options.watch, parse_duration(watch));
+        if (*options.watch < std::chrono::milliseconds(10))
+            return fail(ErrorKind::usage, "--watch takes at least 10ms");
+    }
+    return options;
+}
+
+struct Last {
+    shape::Counters counters{};
+    Clock::time_point when;
+};
+
+/// Of one device, or of all: which come and go with migrations.
+Result<std::vector<std::string>> devices_of(const Options& options) {
+    if (!options.device.empty())
+        return std::vector{options.device};
+    return shape::Attachment::devices();
+}
+
+Result<void> show_once(const Options& options, std::map<std::string, Last>& last) {
+    GC_TRY(const auto devices, devices_of(options));
+    nlohmann::json rows = nlohmann::json::array();
+    std::string text;
+    for (const std::string& device : devices) {
+        const auto attachment = shape::Attachment::open(device);
+        // It went since it was listed.
+        if (!attachment && options.device.empty())
+            continue;
+        if (!attachment)
+            return Unexpected(attachment.error());
+        Reading reading;
+        GC_TRY(reading.now, attachment->status());
+        const auto when = Clock::now();
+        if (const auto before = last.find(device); before != last.end()) {
+            reading.before = before->second.counters;
+            reading.between = when - before->second.when;
+        }
+        last[device] = {reading.now.counters, when};
+        if (options.json)
+            rows.push_back(render_json(reading));
+        else
+            text += render_text(reading);
+    }
+    if (options.json)
+        text = rows.dump() + "\n";
+    else if (devices.empty())
+        text = "no policy is attached in this network namespace\n";
+    fmt::print("{}", text);
+    std::fflush(stdout);
+    return {};
+}
+
+Result<void> show(const Options& options) {
+    std::map<std::string, Last> last;
+    if (!options.watch)
+        return show_once(options, last);
+    GC_TRY(const Signals signals, Signals::block());
+    for (;;) {
+        GC_CHECK(show_once(options, last));
+        pollfd wait{signals.fd(), POLLIN, 0};
+        if (::poll(&wait, 1, static_cast<int>(options.watch->count())) < 0 && errno != EINTR)
+            return fail_errno(errno, "poll");
+        if (signals.take())
+            return {};
+    }
+}
+
+}  // namespace
+
+int show_command(std::span<const std::string> arguments) {
+    return cli::run("policy show", arguments, parse, show);
+}
+
+}  // namespace gc::policy

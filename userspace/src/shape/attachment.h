@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A policy on a NIC: a tc program, its maps, and the qdisc that holds its packets back. All of it
+// lives in the kernel, pinned below one directory, and outlives the process that attached it.
+#pragma once
+
+#include "gc_policy.h"
+#include "shape/pins.h"
+#include "shape/policy.h"
+#include "shape/state.h"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace gc::shape {
+
+struct AttachOptions {
+    std::string device;
+    Policy policy;
+    std::optional<std::uint64_t> link;  ///< bytes per second, over what the policy and the NIC say
+    std::string object;                 ///< a file; empty: gcctl's own program
+    bool lasting = true;                ///< stays when its last user ends
+};
+
+using Counters = std::array<gc_class_stats, GC_COUNTERS>;  ///< of all CPUs together
+
+struct Status {
+    std::string device;
+    std::string policy;      ///< its name
+    std::string object;      ///< "gcctl's own", or a file
+    std::string hook;        ///< "tcx" or "clsact"
+    bool in_place = true;    ///< the program is still at the NIC: nobody took it away
+    std::uint64_t link = 0;  ///< bytes per second
+    bool lasting = true;
+    gc_policy_config config{};
+    Counters counters{};
+    std::optional<std::array<std::uint64_t, GC_COUNTERS>>
+        rates;  ///< the program's own, if it tells
+};
+
+/// One that exists.
+class Attachment {
+  public:
+    /// Attaches, or changes nothing. What a killed gcctl left on the NIC is removed first.
+    /// Errors: unsupported (no CAP_BPF, no fq, no BPF file system, a qdisc in the way, an object
+    /// that is none or that the verifier refuses; one is attached already), usage, io.
+    static Result<Attachment> attach(const AttachOptions& options);
+    /// Errors: unsupported when there is none on the device.
+    static Result<Attachment> open(const std::string& device);
+    /// Becomes a user of one that is there, as one who attaches is from the start.
+    /// @return none: there is none, or only what a killed gcctl left
+    /// Errors: io, if somebody is about to attach or detach for too long.
+    static Result<std::optional<Attachment>> join(const std::string& device);
+    /// The devices that have one, of this network namespace.
+    static Result<std::vector<std::string>> devices();
+
+    [[nodiscard]] const State& state() const { return state_; }
+    /// Of the program and the NIC: some system calls and netlink requests.
+    [[nodiscard]] Result<Status> status() const;
+    /// One system call a class.
+    [[nodiscard]] Result<Counters> counters() const;
+    /// Changes the running policy. Errors: io, usage.
+    Result<void> set(const Policy& policy, std::optional<std::uint64_t> link);
+
+    /// Ends a use; removes it all if nobody else uses it and it was not attached to stay.
+    Result<void> leave();
+
+  private:
+    Attachment(Pins pins, State state) : pins_(std::move(pins)), state_(std::move(state)) {}
+    static Result<std::optional<Attachment>> try_attach(const AttachOptions& options);
+    Result<void> find_maps();
+
+    Pins pins_;
+    State state_;
+    UniqueFd config_;
+    UniqueFd stats_;
+    UniqueFd rates_;  ///< none if the program does not tell them
+};
+
+/// Removes a device's attachment, and puts back what was there; or what a killed gcctl left of one.
+/// Errors: unsupported: there is none, or it is in use (unless by force); io.
+Result<void> detach(const std::string& device, bool force);
+
+/// Removes every attachment of this namespace, and what is left of devices and namespaces that are
+/// gone. @return the names of the devices. Errors: those of detach(), after the rest.
+Result<std::vector<std::string>> detach_all(bool force);
+
+}  // namespace gc::shape

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A tc program at a NIC's egress, before everybody else's: by tcx where the kernel has it (6.6 on),
+// else by clsact and a filter. The filter comes after those of priority 1 if they are of another
+// kind than ours, and sees no packet that they decide about.
+#pragma once
+
+#include "net/netlink.h"
+#include "util/fd.h"
+
+#include <optional>
+#include <string>
+
+namespace gc::shape {
+
+struct TcxLink {
+    UniqueFd fd;  ///< the program is attached while this, or a pin of it, exists
+};
+
+/// Errors: io. @return none: this kernel has no tcx
+Result<std::optional<TcxLink>> attach_tcx(int program, int link);
+/// Whether a tcx link is still at a device.
+bool tcx_alive(int link_fd);
+
+/// Whether the device has a clsact qdisc.
+Result<bool> has_clsact(net::Netlink& netlink, int link);
+/// Errors: unsupported: no cls_bpf, an ingress qdisc in clsact's place; io.
+Result<void> attach_clsact(int program, int link);
+/// Takes away our filter of this program, if it is there; and clsact too, if that was ours and
+/// nobody else has a filter there.
+Result<void> detach_clsact(net::Netlink& netlink, int program, int link, bool own_clsact);
+/// Whether our filter with this program is there.
+bool clsact_attached(int program, int link);
+
+}  // namespace gc::shape
