@@ -12,6 +12,7 @@ from typing import Any
 
 from . import vm as vms
 from .environment import GUEST, IN_LAB, SLOW
+from .far_host import FarHost
 from .gcctl import CLASSES, EXIT_DONE, Gcctl, read_report
 from .proxy import Proxy
 from .vm import MIB, Spec, Vm
@@ -77,14 +78,15 @@ class Bench:
         return source
 
     def migrate(self, source: Vm, spec: Spec, *options: str, guide: str = "off", receive_options: tuple[str, ...] = (),
-                proxy: dict[str, Any] | None = None) -> Migration:
-        """Starts a destination and both gcctls."""
+                proxy: dict[str, Any] | None = None, far: FarHost | None = None) -> Migration:
+        """Starts a destination and both gcctls: over the loopback, or with `receive` on the far host."""
         self.runs += 1
         directory = self.directory / f"migration-{self.runs}"
         directory.mkdir()
         destination = self.start(spec, "destination", incoming=True)
-        receive = Gcctl(directory, "receive", "--qmp", str(destination.qmp_path), "--listen", "127.0.0.1:0",
-                        *receive_options)
+        address = far.address if far else "127.0.0.1"
+        receive = Gcctl(directory, "receive", "--qmp", str(destination.qmp_path), "--listen", f"{address}:0",
+                        *receive_options, enter=far.enter if far else ())
         self.running.append(receive)
         port = receive.wait_event("listening")["port"]
         carrier = None
@@ -93,7 +95,9 @@ class Bench:
             self.proxies.append(carrier)
             port = carrier.port
         report = directory / "report.json"
-        migrate = Gcctl(directory, "migrate", "--qmp", str(source.qmp_path), "--to", f"127.0.0.1:{port}",
+        if not far:
+            options = ("--policy", "none", *options)  # there is no NIC to shape
+        migrate = Gcctl(directory, "migrate", "--qmp", str(source.qmp_path), "--to", f"{address}:{port}",
                         "--report", str(report), "--guide", guide, *options)
         self.running.append(migrate)
         return Migration(source, destination, receive, migrate, report, carrier)

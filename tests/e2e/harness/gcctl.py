@@ -20,22 +20,25 @@ REPORT_KEYS = {
     "bytes": dict.fromkeys((*CLASSES, "total", "zero"), int),
     "demand": {"faults": int, "stall_ms": float, "p50_us": float, "p99_us": float, "p999_us": float, "histogram_us": list},
     "guide": {"started": bool, "load_ms": float, "records": int, "pushed": int, "dropped": int, "blocked_ms": float,
+              "sent": {**dict.fromkeys(("packets", "bytes", "arp", "ipv4", "ipv6", "other"), int), "dropped_by": str},
               "ended": str, "reason": str},
-    "hot": {"from": str, "pages": int, "reason": str}, "qemu": {"source": str, "destination": str}, "kernel": str,
+    "hot": {"from": str, "pages": int, "reason": str},
+    "policy": {"name": str, "device": str, "joined": bool, "reason": str, "classes": dict, "tenants": dict}, "qemu": {"source": str, "destination": str}, "kernel": str,
 }
 
 
 class Gcctl:
-    """One run of gcctl with --json; `events` are what it has printed so far."""
+    """One run of gcctl with --json; `events` are what it has printed so far. `enter`: what starts it elsewhere, such as
+    nsenter."""
 
-    def __init__(self, directory: Path, command: str, *arguments: str):
+    def __init__(self, directory: Path, command: str, *arguments: str, enter: tuple[str, ...] = ()):
         self.command = command
         self.output_path = directory / f"gcctl-{command}.out"
         self.error_path = directory / f"gcctl-{command}.err"
         temp = directory / "tmp"
         temp.mkdir(exist_ok=True)
         with self.output_path.open("wb") as output, self.error_path.open("wb") as errors:
-            self.process = subprocess.Popen([str(GCCTL), command, *arguments, "--json"], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*enter, str(GCCTL), command, *arguments, "--json"], stdin=subprocess.DEVNULL,
                                             stdout=output, stderr=errors, env=os.environ | {"TMPDIR": str(temp)})
 
     def events(self) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU processes, and the self-checking guest (tests/guests/memory) as its serial console tells of it."""
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ class Spec:
     kernel: Path | None = None  # default: the memory guest
     initrd: Path | None = None
     nice: int = 0  # of the QEMU process
+    enter: tuple[str, ...] = ()  # what starts it elsewhere, such as nsenter
     accel: str = ACCEL
 
     def but(self, **changes: object) -> "Spec":
@@ -67,7 +69,7 @@ class Spec:
         cpu = ["-cpu", "host"] if self.accel == "kvm" else []
         initrd = ["-initrd", str(self.initrd)] if self.initrd else []
         nice = ["nice", "-n", str(self.nice)] if self.nice else []
-        return [*nice, "qemu-system-x86_64", "-accel", self.accel, *cpu, "-machine", machine, "-smp", str(self.cpus),
+        return [*self.enter, *nice, "qemu-system-x86_64", "-accel", self.accel, *cpu, "-machine", machine, "-smp", str(self.cpus),
                 "-m", str(self.ram_mib), *self.memory_args(), "-nodefaults", "-no-user-config", "-no-reboot",
                 "-display", "none", "-kernel", str(kernel), *initrd, "-append", self.append, *self.args]
 
@@ -129,6 +131,12 @@ class Vm:
             return len(now) == self.cpus and all(now[cpu].passes >= first[cpu] + passes for cpu in now)
 
         wait_for(f"{self.name}'s guest does {passes} passes on each of {self.cpus} vCPUs", advanced, timeout * SLOW)
+
+    def make_vcpus_nice(self) -> None:
+        """Lets all else go before the vCPUs, where one CPU plays both hosts: a guest that never rests takes the time that
+        QEMU's migration needs, which elsewhere has a CPU of its own."""
+        for cpu in self.qmp.command("query-cpus-fast"):
+            os.setpriority(os.PRIO_PROCESS, cpu["thread-id"], 19)
 
     def status(self) -> str:
         return self.qmp.command("query-status")["status"]

@@ -122,7 +122,6 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
             options.inherited.push_back({quarantine_->taps()[i].queues[queue].get(),
                                          derived.taps[i].first_fd + static_cast<int>(queue)});
     GC_TRY(process_, guide::Process::spawn(options));
-    quarantine_->release_taps();
     incoming_ = std::move(incoming.ours);
     monitor.theirs.reset();
 
@@ -248,6 +247,7 @@ GuideTotals Guide::stop() {
     if (worker_.joinable())
         worker_.join();
     totals.memory = most_memory_;
+    totals.sent = quarantine_->sent_by_guide().value_or(guide::Sent{});
     for (Captured& captured : captured_) {
         if (const auto stats = captured.session.stats()) {
             totals.records += stats->records;

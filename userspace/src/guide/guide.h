@@ -40,6 +40,7 @@ struct GuideTotals {
     std::uint64_t dropped = 0;
     std::chrono::nanoseconds blocked{0};
     std::uint64_t memory = 0;  ///< bytes, at most: copies of the VM's pages, and the process's own
+    guide::Sent sent;          ///< into its quarantine
 };
 
 class Guide {
@@ -56,6 +57,8 @@ class Guide {
     Guide& operator=(const Guide&) = delete;
 
     [[nodiscard]] pid_t pid() const { return process_.pid(); }
+    /// Why what it sends is dropped by its network namespace alone, and by no program; or empty.
+    [[nodiscard]] const std::string& without_sink() const { return quarantine_->without_sink(); }
 
     /// Where the pages it touches can be read. Valid as long as this object is.
     [[nodiscard]] std::vector<GuideFeed> feeds();

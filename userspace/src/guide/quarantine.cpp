@@ -97,6 +97,18 @@ Result<void> Quarantine::build(std::span<const TapRequest> requests) {
         return fail_netlink(error, "connect to rtnetlink");
     for (const TapRequest& request : requests)
         GC_CHECK(add_tap(request));
+    if (auto added = add_sink(); !added)
+        without_sink_ = added.error().message;
+    return {};
+}
+
+Result<void> Quarantine::add_sink() {
+    if (taps_.empty())
+        return {};
+    GC_TRY(Sink sink, Sink::load());
+    for (const Tap& tap : taps_)
+        GC_CHECK(sink.attach(tap.index));
+    sink_ = std::move(sink);
     return {};
 }
 
@@ -116,20 +128,17 @@ Result<void> Quarantine::add_tap(const TapRequest& request) {
     return {};
 }
 
-void Quarantine::release_taps() {
-    for (Tap& tap : taps_)
-        tap.queues.clear();
-}
-
-Result<Traffic> Quarantine::sent_by_guide() const {
-    Traffic traffic;
+Result<Sent> Quarantine::sent_by_guide() const {
+    if (sink_)
+        return sink_->sent();
+    Sent sent;
     for (const Tap& tap : taps_) {
         GC_TRY(const Link link, get_link(netlink_.get(), tap.index, tap.name));
         // What a program writes to a tap is what its device receives.
-        traffic.packets += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_PACKETS);
-        traffic.bytes += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_BYTES);
+        sent.packets += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_PACKETS);
+        sent.bytes += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_BYTES);
     }
-    return traffic;
+    return sent;
 }
 
 Result<UniqueFd> make_scratch(std::uint64_t max_bytes) {

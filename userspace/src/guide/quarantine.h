@@ -5,11 +5,13 @@
 #pragma once
 
 #include "guide/command_line.h"
+#include "guide/sink.h"
 #include "util/error.h"
 #include "util/fd.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,26 +27,22 @@ struct Tap {
     std::vector<UniqueFd> queues;  ///< one for each queue; the tap goes with the last one
 };
 
-struct Traffic {
-    std::uint64_t packets = 0;
-    std::uint64_t bytes = 0;
-};
-
 class Quarantine {
   public:
     /// Makes the namespace and its taps; the caller's own namespace is not changed. The taps are
-    /// up, have no address, and no IPv6: nothing is ever sent to the guide. Errors: unsupported
-    /// without CAP_SYS_ADMIN and CAP_NET_ADMIN or without /dev/net/tun; io
+    /// up, have no address, and no IPv6: nothing is ever sent to the guide. They live as long as
+    /// this object, or the guide. Errors: unsupported without CAP_SYS_ADMIN and CAP_NET_ADMIN or
+    /// without /dev/net/tun; io
     static Result<Quarantine> create(std::span<const TapRequest> requests);
 
     /// To be handed to setns(2).
     [[nodiscard]] int network_namespace() const { return namespace_.get(); }
     [[nodiscard]] const std::vector<Tap>& taps() const { return taps_; }
-    /// Closes our copies of the taps' descriptors, so that the taps go with the guide.
-    void release_taps();
 
     /// What the guide has sent on all its taps, all of it dropped by the kernel. Errors: io
-    [[nodiscard]] Result<Traffic> sent_by_guide() const;
+    [[nodiscard]] Result<Sent> sent_by_guide() const;
+    /// Why no program drops and counts it, but the namespace alone; empty: a program does.
+    [[nodiscard]] const std::string& without_sink() const { return without_sink_; }
 
   private:
     struct FreeSocket {
@@ -53,9 +51,12 @@ class Quarantine {
     Quarantine() = default;
     Result<void> build(std::span<const TapRequest> requests);
     Result<void> add_tap(const TapRequest& request);
+    Result<void> add_sink();
 
     UniqueFd namespace_;
     std::vector<Tap> taps_;
+    std::optional<Sink> sink_;
+    std::string without_sink_;
     std::unique_ptr<nl_sock, FreeSocket> netlink_;  ///< stays in the namespace it was opened in
 };
 

@@ -11,9 +11,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<Channel, std::string_view>, 3> channel_names{{
+constexpr std::array<std::pair<Channel, std::string_view>, 4> channel_names{{
     {Channel::control, "control"},
     {Channel::main, "main"},
+    {Channel::bulk, "bulk"},
     {Channel::urgent, "urgent"},
 }};
 
@@ -89,9 +90,7 @@ Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout) {
         if (text == wanted)
             return Hello{channel, field<std::string>(object, "token", "")};
     return fail(ErrorKind::protocol,
-                "a hello names the channel '{}'; expected control, main or "
-                "urgent",
-                wanted);
+                "a hello names the channel '{}'; expected control, main, bulk or urgent", wanted);
 }
 
 Result<std::string> make_token() {

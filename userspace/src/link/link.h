@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What `gcctl migrate` and `gcctl receive` say to each other.
 //
-// Three TCP connections to one port. Each begins with one line of JSON, the hello:
-//     {"guidecopy": 1, "channel": "control" | "main" | "urgent", "token": "32 hex digits"}
-// After it "main" and "urgent" carry QEMU's bytes and nothing else. "control" goes on with lines of
-// JSON, each an object with "type":
+// Four TCP connections to one port. Each begins with one line of JSON, the hello:
+//     {"guidecopy": 2, "channel": "control" | "main" | "bulk" | "urgent", "token": "32 hex digits"}
+// After it "urgent" carries QEMU's bytes and nothing else. "main" and "bulk" carry its main channel
+// in frames, see frame.h: bulk the pages that may wait, so that no other has to wait behind them.
+// "control" goes on with lines of JSON, each an object with "type":
 //     receive -> migrate
 //         ready      {"qemu": "7.2.22", "preempt": true, "measure_ms": 0}
 //                    the destination can take a VM; it measures, for so long at least, or it does
@@ -18,7 +19,7 @@
 //     migrate -> receive
 //         commit     {"run": true}      from here on the source never runs again
 //         abandon    {"reason": "..."}  the source runs on; end the destination
-// The token ties the three connections of one migration together; it is no secret.
+// The token ties the connections of one migration together; it is no secret.
 #pragma once
 
 #include "util/socket.h"
@@ -29,10 +30,10 @@
 
 namespace gc::link {
 
-inline constexpr int protocol_version = 1;
+inline constexpr int protocol_version = 2;
 inline constexpr std::size_t max_line = std::size_t{64} * 1024;
 
-enum class Channel { control, main, urgent };
+enum class Channel { control, main, bulk, urgent };
 
 struct Hello {
     Channel channel = Channel::control;

@@ -17,6 +17,8 @@ struct Texts {
     std::string guide;
     std::string guide_memory;
     std::string bandwidth;
+    std::string policy_device;
+    std::string policy_link;
     std::string hold_background;
     std::string report;
     bool json = false;
@@ -46,6 +48,17 @@ po::options_description describe(Options& options, Texts& texts) {
         "record, or (auto) by tracking the VM for two seconds before the migration")(
         "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
         "limit for all but the pages that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
+        "policy",
+        po::value(&options.policy)->default_value(options.policy)->value_name("NAME|FILE"),
+        "how the migration shares the NIC: silent (takes what others leave), fast (fills the "
+        "link), "
+        "none, or a file; see gcctl policy --help")(
+        "policy-dev", po::value(&texts.policy_device)->value_name("NIC"),
+        "the NIC to shape; default: the one towards the destination")(
+        "policy-link", po::value(&texts.policy_link)->value_name("RATE"),
+        "what the NIC's link carries, e.g. 10gbit; default: what the policy or the NIC says")(
+        "policy-required", po::bool_switch(&options.policy_required),
+        "do not migrate where the policy cannot be attached; default: migrate without")(
         "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
         "once the VM runs, send only what is asked for or guided to for this long; SIGUSR1 ends "
         "it")("report", po::value(&texts.report)->value_name("FILE"),
@@ -69,6 +82,13 @@ Result<void> convert(const Texts& texts, Options& options) {
     if (!texts.bandwidth.empty()) {
         GC_TRY(options.bandwidth, parse_rate(texts.bandwidth));
     }
+    if (!texts.policy_device.empty())
+        options.policy_device = texts.policy_device;
+    if (!texts.policy_link.empty()) {
+        GC_TRY(options.policy_link, parse_rate(texts.policy_link));
+    }
+    if (options.policy == "none" && (options.policy_required || options.policy_device))
+        return fail(ErrorKind::usage, "--policy none has neither a NIC nor a need");
     if (!texts.hold_background.empty()) {
         GC_TRY(options.hold_background, parse_duration(texts.hold_background));
     }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "qmp/ram_blocks.h"
-#include "transfer/pusher.h"
+#include "transfer/bulk_pusher.h"
 
 #include <span>
 #include <string>

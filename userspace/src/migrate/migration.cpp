@@ -82,8 +82,29 @@ Result<void> Migration::prepare() {
 
     GC_TRY(Guardian guardian, Guardian::start(options_.qmp, source_->was_running()));
     guardian_.emplace(std::move(guardian));
+    GC_CHECK(prepare_policy());
     GC_CHECK(prepare_hot());
     prepare_guide();
+    return {};
+}
+
+Result<void> Migration::prepare_policy() {
+    if (options_.policy == "none")
+        return {};
+    auto shaping = Shaping::begin(options_, control_->fd());
+    if (shaping) {
+        shaping_.emplace(std::move(*shaping));
+        progress_.detail(
+            "policy", {{"name", options_.policy}, {"device", shaping_->device()}},
+            fmt::format("{} is shaped by the policy {}", shaping_->device(), options_.policy));
+        return {};
+    }
+    if (options_.policy_required || shaping.error().kind == ErrorKind::usage)
+        return Unexpected(shaping.error());
+    report_.policy.reason = shaping.error().message;
+    progress_.warning(fmt::format("no traffic policy: {}; migrating without one (as --policy none "
+                                  "does)",
+                                  shaping.error().message));
     return {};
 }
 
@@ -128,6 +149,10 @@ void Migration::prepare_guide() {
     report_.capture = "kmod";
     progress_.detail("guide-started", {{"pid", guide_->pid()}},
                      fmt::format("the guide is process {}", guide_->pid()));
+    if (!guide_->without_sink().empty())
+        progress_.warning(fmt::format("what the guide sends is dropped by its network namespace "
+                                      "alone, and counted by no protocol: {}",
+                                      guide_->without_sink()));
 }
 
 // ---- pre-copy
@@ -138,10 +163,11 @@ Result<void> Migration::open_channels() {
         GC_CHECK(link::send_hello(fd.get(), {channel, token_}));
         return fd;
     };
-    GC_TRY(main_, open(link::Channel::main));
+    GC_TRY(channels_.main, open(link::Channel::main));
     if (preempt_) {
-        GC_TRY(urgent_, open(link::Channel::urgent));
+        GC_TRY(channels_.urgent, open(link::Channel::urgent));
     }
+    GC_TRY(channels_.bulk, open(link::Channel::bulk));
     return {};
 }
 
@@ -152,13 +178,11 @@ Result<void> Migration::start() {
     GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
     GC_TRY(SourceImage image, SourceImage::open(std::move(blocks)));
     GC_TRY(UniqueFd stream, source_->start());
-    GC_TRY(data_, DataPlane::create({.source = std::move(stream),
-                                     .main = std::move(main_),
-                                     .urgent = std::move(urgent_)},
-                                    std::move(image),
+    GC_TRY(data_, DataPlane::create({std::move(stream), std::move(channels_)}, std::move(image),
                                     {.bandwidth = options_.bandwidth,
                                      .hold_background = options_.hold_background,
-                                     .keep_deliveries = measure_.has_value()},
+                                     .keep_deliveries = measure_.has_value(),
+                                     .marks = shaping_ ? shaping_->marks() : Marks{}},
                                     guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
@@ -371,6 +395,13 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
     report_.guide.dropped = totals.dropped;
     report_.guide.blocked_ms = in_ms(totals.blocked);
     report_.guide.memory_bytes = totals.memory;
+    report_.guide.sent = {.packets = totals.sent.packets,
+                          .bytes = totals.sent.bytes,
+                          .arp = totals.sent.arp,
+                          .ipv4 = totals.sent.ipv4,
+                          .ipv6 = totals.sent.ipv6,
+                          .other = totals.sent.other,
+                          .dropped_by = guide_->without_sink().empty() ? "ebpf" : "namespace"};
     guide_.reset();
     progress_.detail(
         "guide-ended", {{"how", how}, {"reason", reason}},
@@ -430,8 +461,7 @@ Error Migration::roll_back(Error error) {
         (void)control_->send("abandon", {{"reason", error.message}});
     if (data_)
         data_->stop();
-    main_.reset();
-    urgent_.reset();
+    channels_ = {};
     if (phase_ >= Phase::switched_over)
         (void)end_source();  // run_on() has another way, should this one fail
     else if (data_)
@@ -476,6 +506,8 @@ Error Migration::give_up(Error error) {
 }
 
 void Migration::fill_report() {
+    if (shaping_)
+        report_.policy = shaping_->end();
     if (data_) {
         report_.pages = data_->pages();
         report_.bytes = data_->bytes();

@@ -7,6 +7,7 @@
 #include "migrate/guardian.h"
 #include "migrate/options.h"
 #include "migrate/progress.h"
+#include "migrate/shaping.h"
 #include "migrate/source.h"
 #include "report/report.h"
 #include "transfer/data_plane.h"
@@ -35,6 +36,7 @@ class Migration {
 
     // In the order in which they happen.
     Result<void> prepare();
+    Result<void> prepare_policy();
     Result<void> prepare_hot();
     void prepare_guide();
     Result<void> open_channels();
@@ -79,10 +81,11 @@ class Migration {
     std::string token_;
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
+    std::optional<Shaping> shaping_;
     std::unique_ptr<Guide> guide_;
     std::unique_ptr<DataPlane> data_;
-    WarmPages warm_;  ///< until the data plane has it
-    UniqueFd main_, urgent_;
+    WarmPages warm_;         ///< until the data plane has it
+    PageChannels channels_;  ///< until the data plane has them
     std::uint32_t awaited_pong_ = 0;
     bool postcopy_asked_ = false;
     bool converged_ = false;

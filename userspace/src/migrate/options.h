@@ -29,6 +29,10 @@ struct Options {
     std::string hot;                 ///< a trace's file, "auto", or empty: no hot set
     std::uint64_t bandwidth = 0;     ///< bytes per second for all but urgent; 0: no limit
     std::chrono::milliseconds hold_background{0};  ///< once the VM runs; SIGUSR1 ends it
+    std::string policy = "silent";                 ///< a traffic policy's name or file, or "none"
+    std::optional<std::string> policy_device;      ///< none: the NIC towards the destination
+    std::optional<std::uint64_t> policy_link;  ///< its rate, bytes per second; none: what it says
+    bool policy_required = false;              ///< no migration without
     std::chrono::milliseconds connect_timeout{10'000};
     std::optional<std::string> report;  ///< file
     Output output = Output::automatic;

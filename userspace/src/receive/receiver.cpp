@@ -18,6 +18,9 @@ constexpr auto hello_timeout = 10s;
 constexpr auto tick = 250ms;
 constexpr auto last_word_timeout = 5s;
 constexpr std::size_t file_header_size = 8;
+/// What may wait for the destination QEMU on its main channel: each page waits for what went before
+/// it, and zeros take few bytes there and long to place.
+constexpr int qemu_buffer = 32 * 1024;
 
 struct Arrival {
     UniqueFd fd;
@@ -90,7 +93,7 @@ Result<void> Receiver::accept_channels(int listener) {
     const bool preempt = destination_.has_preempt();
     // The source checks itself before it opens these: give it the time that a guide takes to start.
     constexpr auto channels_timeout = 120s;
-    while (!tcp_main_ || (preempt && !tcp_urgent_)) {
+    while (!tcp_main_ || !tcp_bulk_ || (preempt && !tcp_urgent_)) {
         std::array<pollfd, 2> waits{{{listener, POLLIN, 0}, {control_.fd(), POLLIN, 0}}};
         if (::poll(waits.data(), waits.size(),
                    std::chrono::milliseconds(channels_timeout).count()) <= 0)
@@ -106,20 +109,21 @@ Result<void> Receiver::accept_channels(int listener) {
         GC_TRY(Arrival arrival, accept_channel(listener, 1s));
         if (arrival.hello.token != token_)
             continue;  // another migration's: closed here
-        (arrival.hello.channel == link::Channel::main ? tcp_main_ : tcp_urgent_) =
-            std::move(arrival.fd);
+        (arrival.hello.channel == link::Channel::main   ? tcp_main_
+         : arrival.hello.channel == link::Channel::bulk ? tcp_bulk_
+                                                        : tcp_urgent_) = std::move(arrival.fd);
     }
     return start_relays();
 }
 
 Result<void> Receiver::start_relays() {
     GC_TRY(unix_main_, destination_.connect());
-    std::array<std::byte, file_header_size> header;
-    const ssize_t got = ::recv(tcp_main_.get(), header.data(), header.size(), MSG_WAITALL);
-    if (got != static_cast<ssize_t>(header.size()))
-        return fail(ErrorKind::io, "the source closed the main channel before the stream began");
-    GC_CHECK(write_all(unix_main_.get(), header));
-    meter_.saw_main(header);
+    ::setsockopt(unix_main_.get(), SOL_SOCKET, SO_SNDBUF, &qemu_buffer, sizeof qemu_buffer);
+    to_qemu_main_ = std::make_unique<Merger>(tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
+                                             [this](auto bytes) { meter_.saw_main(bytes); });
+    // QEMU knows its main channel by the stream's header, which must be there before the other
+    // channel is.
+    GC_CHECK(to_qemu_main_->begin(file_header_size));
     if (destination_.has_preempt()) {
         GC_TRY(unix_urgent_, destination_.connect());
         to_qemu_urgent_ = std::make_unique<Relay>(tcp_urgent_.get(), unix_urgent_.get(),
@@ -127,8 +131,7 @@ Result<void> Receiver::start_relays() {
     }
     from_qemu_ = std::make_unique<Relay>(unix_main_.get(), tcp_main_.get(),
                                          [this](auto bytes) { meter_.saw_requests(bytes); });
-    to_qemu_main_ = std::make_unique<Relay>(tcp_main_.get(), unix_main_.get(),
-                                            [this](auto bytes) { meter_.saw_main(bytes); });
+    to_qemu_main_->start();
     return {};
 }
 

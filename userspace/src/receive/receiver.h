@@ -5,6 +5,7 @@
 #include "link/link.h"
 #include "receive/demand_meter.h"
 #include "receive/destination.h"
+#include "receive/merger.h"
 #include "receive/options.h"
 #include "receive/relay.h"
 #include "receive/touch_meter.h"
@@ -46,11 +47,12 @@ class Receiver {
     Destination destination_;
     link::Control control_;
     std::string token_;
-    UniqueFd tcp_main_, tcp_urgent_, unix_main_, unix_urgent_;
+    UniqueFd tcp_main_, tcp_bulk_, tcp_urgent_, unix_main_, unix_urgent_;
     DemandMeter meter_;
     std::optional<TouchMeter> touches_;
     std::chrono::steady_clock::time_point resumed_at_;
-    std::unique_ptr<Relay> to_qemu_main_, to_qemu_urgent_, from_qemu_;
+    std::unique_ptr<Merger> to_qemu_main_;
+    std::unique_ptr<Relay> to_qemu_urgent_, from_qemu_;
     bool committed_ = false;
     bool resumed_ = false;      ///< it runs here, or stays paused as it was at the source
     bool completed_ = false;    ///< QEMU has everything

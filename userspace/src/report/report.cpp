@@ -16,6 +16,16 @@ nlohmann::json to_json(const ClassCounts& counts) {
             {"zero", counts.zero}};
 }
 
+nlohmann::json to_json(const SentReport& sent) {
+    return {{"packets", sent.packets},
+            {"bytes", sent.bytes},
+            {"arp", sent.arp},
+            {"ipv4", sent.ipv4},
+            {"ipv6", sent.ipv6},
+            {"other", sent.other},
+            {"dropped_by", sent.dropped_by}};
+}
+
 nlohmann::json to_json(const GuideReport& guide) {
     return {{"started", guide.started},
             {"load_ms", guide.load_ms},
@@ -24,6 +34,7 @@ nlohmann::json to_json(const GuideReport& guide) {
             {"dropped", guide.dropped},
             {"blocked_ms", guide.blocked_ms},
             {"memory_bytes", guide.memory_bytes},
+            {"sent", to_json(guide.sent)},
             {"ended", guide.ended},
             {"reason", guide.reason}};
 }
@@ -39,6 +50,36 @@ nlohmann::json to_json(const MeasureReport& measured) {
             {"accuracy", share(measured.accuracy)},
             {"waste_bytes", measured.waste_bytes},
             {"unresolved", measured.unresolved}};
+}
+
+nlohmann::json to_json(const TrafficCounts& counts) {
+    return {{"packets", counts.packets},   {"bytes", counts.bytes},
+            {"drops", counts.drops},       {"delayed", counts.delayed},
+            {"delay_ms", counts.delay_ms}, {"delay_max_ms", counts.delay_max_ms}};
+}
+
+nlohmann::json to_json(const PolicyReport& policy) {
+    nlohmann::json classes = nlohmann::json::object();
+    for (const auto& [name, counts] : policy.classes)
+        classes[name] = to_json(counts);
+    return {{"name", policy.name},     {"device", policy.device},
+            {"joined", policy.joined}, {"reason", policy.reason},
+            {"classes", classes},      {"tenants", to_json(policy.tenants)}};
+}
+
+std::string policy_line(const PolicyReport& policy) {
+    std::uint64_t delayed = 0, drops = 0;
+    double delay = 0;
+    for (const auto& [name, counts] : policy.classes) {
+        delayed += counts.delayed;
+        drops += counts.drops;
+        delay += counts.delay_ms;
+    }
+    return fmt::format(
+        "  policy: {} on {}; others sent {:.1f} MiB; {} packets held back, {:.1f} ms "
+        "on average, {} dropped\n",
+        policy.name, policy.device, static_cast<double>(policy.tenants.bytes) / (1 << 20), delayed,
+        delayed == 0 ? 0 : delay / static_cast<double>(delayed), drops);
 }
 
 std::string measured_line(const MeasureReport& measured) {
@@ -75,6 +116,7 @@ nlohmann::json Report::to_json() const {
             {"demand", demand.is_null() ? Demand{}.to_json() : demand},
             {"guide", gc::to_json(guide)},
             {"hot", {{"from", hot.from}, {"pages", hot.pages}, {"reason", hot.reason}}},
+            {"policy", gc::to_json(policy)},
             {"measured", measured ? gc::to_json(*measured) : nlohmann::json()},
             {"qemu", {{"source", source_qemu}, {"destination", destination_qemu}}},
             {"kernel", kernel}};
@@ -103,10 +145,12 @@ std::string Report::summary() const {
         fmt::format("  guide: {}{}{}", guide.ended, guide.reason.empty() ? "" : ", ", guide.reason);
     if (guide.started)
         text += fmt::format("; loaded in {:.1f} ms, {} first touches, {} pages pushed, {} lost, "
-                            "{} MiB of memory",
+                            "{} MiB of memory, {} packets into its quarantine",
                             guide.load_ms, guide.records, guide.pushed, guide.dropped,
-                            guide.memory_bytes >> 20);
+                            guide.memory_bytes >> 20, guide.sent.packets);
     text += '\n';
+    if (!policy.device.empty())
+        text += policy_line(policy);
     return measured ? text + measured_line(*measured) : text;
 }
 

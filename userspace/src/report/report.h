@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace gc {
 
@@ -23,6 +25,17 @@ struct ClassCounts {
     std::uint64_t zero = 0;  ///< of these, sent as a zero marker: counted in its class as well
 };
 
+/// What the guide's machine sent on its NICs. Nothing of it left the quarantine.
+struct SentReport {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t arp = 0;  ///< of the packets; these four are all 0 if `dropped_by` is "namespace"
+    std::uint64_t ipv4 = 0;
+    std::uint64_t ipv6 = 0;
+    std::uint64_t other = 0;
+    std::string dropped_by = "none";  ///< ebpf | namespace | none: there was no guide
+};
+
 struct GuideReport {
     bool started = false;
     double load_ms = 0;              ///< switch-over's device state in hand -> guide runs
@@ -31,8 +44,9 @@ struct GuideReport {
     std::uint64_t dropped = 0;       ///< records lost: always 0
     double blocked_ms = 0;           ///< time that the guide waited for room in the ring
     std::uint64_t memory_bytes = 0;  ///< at most: copies of the VM's pages, and its process's own
-    std::string ended = "off";       ///< complete | diverged | died | memory-limit | refused | off
-    std::string reason;              ///< one sentence, empty for complete and off
+    SentReport sent;
+    std::string ended = "off";  ///< complete | diverged | died | memory-limit | refused | off
+    std::string reason;         ///< one sentence, empty for complete and off
 };
 
 /// The hot set of --hot.
@@ -55,6 +69,26 @@ struct MeasureReport {
     std::uint64_t unresolved = 0;    ///< touches that could not be related to a page
 };
 
+/// Packets of one class on the NIC while the migration ran.
+struct TrafficCounts {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t drops = 0;    ///< packets
+    std::uint64_t delayed = 0;  ///< GSO packets
+    double delay_ms = 0;        ///< of these, together
+    double delay_max_ms = 0;    ///< the longest since the policy was attached
+};
+
+/// The traffic policy.
+struct PolicyReport {
+    std::string name = "none";  ///< its name, or its file
+    std::string device;         ///< the NIC; empty: nothing was shaped
+    bool joined = false;        ///< it was there before, and stays
+    std::string reason;         ///< why there is none, or its counts are not known
+    std::vector<std::pair<std::string, TrafficCounts>> classes;
+    TrafficCounts tenants;  ///< all but migrations
+};
+
 struct Report {
     std::string result = "failed";  ///< completed | failed | cancelled
     std::string error;
@@ -67,6 +101,7 @@ struct Report {
     nlohmann::json demand;  ///< Demand::to_json() of the destination
     GuideReport guide;
     HotReport hot;
+    PolicyReport policy;
     std::optional<MeasureReport> measured;
     std::string source_qemu;
     std::string destination_qemu;

@@ -7,41 +7,61 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, S
                                                      DataPlaneOptions options,
                                                      std::vector<GuideFeed> guide) {
     GC_TRY(Waker notices, Waker::create());
-    GC_TRY(Waker wake, Waker::create());
+    GC_TRY(Waker wake_guide, Waker::create());
+    GC_TRY(Waker wake_bulk, Waker::create());
     GC_TRY(Waker stop, Waker::create());
-    return std::unique_ptr<DataPlane>(new DataPlane(std::move(sockets), std::move(image), options,
-                                                    std::move(guide), std::move(notices),
-                                                    std::move(wake), std::move(stop)));
+    return std::unique_ptr<DataPlane>(new DataPlane(
+        std::move(sockets), std::move(image), options, std::move(guide),
+        {std::move(notices), std::move(wake_guide), std::move(wake_bulk), std::move(stop)}));
 }
 
 DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
-                     std::vector<GuideFeed> guide, Waker notices, Waker wake, Waker stop)
+                     std::vector<GuideFeed> guide, std::array<Waker, 4> wakers)
     : keep_deliveries_(options.keep_deliveries), image_(std::move(image)),
-      notices_(std::move(notices)), wake_(std::move(wake)), source_(std::move(sockets.source)),
-      sender_(std::move(sockets.main), std::move(sockets.urgent), options.bandwidth, wake_),
+      notices_(std::move(wakers[0])), wake_guide_(std::move(wakers[1])),
+      wake_bulk_(std::move(wakers[2])), source_(std::move(sockets.source)),
+      sender_(std::move(sockets.channels), options.marks, options.bandwidth, wake_bulk_),
       relay_(
-          source_, sender_, image_, asked_, notices_, wake_, std::move(stop),
+          source_, sender_, image_, asked_, notices_,
+          [this] {
+              wake_guide_.signal();
+              wake_bulk_.signal();
+          },
+          std::move(wakers[3]),
           [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
-      server_(sender_, source_, image_, asked_, notices_, wake_),
-      pusher_(sender_, image_, std::move(guide), options.hold_background, wake_) {}
+      server_(sender_, source_, image_, asked_, notices_, wake_guide_),
+      guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
+      bulk_(sender_, image_, guide_, options.hold_background, wake_bulk_) {}
 
 void DataPlane::start() {
     threads_.emplace_back([this] { ended(relay_.run()); });
     threads_.emplace_back([this] { ended(server_.run(ledger_)); });
-    threads_.emplace_back([this] { push(); });
+    threads_.emplace_back([this] { push_guide(); });
+    threads_.emplace_back([this] { push_bulk(); });
 }
 
-void DataPlane::push() {
-    // The relay wakes us at switch-over, when it has sealed the ledger.
-    for (Ledger* ledger = nullptr; !stopping_; ledger = ledger_.load(std::memory_order_acquire)) {
-        if (ledger != nullptr && ledger->sealed()) {
-            const Result<void> result = pusher_.run(*ledger);
-            if (result && !stopping_)
-                notices_.post(AllSent{});
-            return ended(result);
-        }
-        pusher_.wait(std::chrono::seconds(1));
-    }
+Ledger* DataPlane::await_switch_over(const Waker& wake) {
+    // The relay wakes us when it has sealed the ledger.
+    for (; !stopping_; wake.wait(std::chrono::seconds(1)))
+        if (Ledger* ledger = ledger_.load(std::memory_order_acquire);
+            ledger != nullptr && ledger->sealed())
+            return ledger;
+    return nullptr;
+}
+
+void DataPlane::push_guide() {
+    if (Ledger* ledger = await_switch_over(wake_guide_))
+        ended(guide_.run(*ledger));
+}
+
+void DataPlane::push_bulk() {
+    Ledger* ledger = await_switch_over(wake_bulk_);
+    if (ledger == nullptr)
+        return;
+    const Result<void> result = bulk_.run(*ledger);
+    if (result && !stopping_)
+        notices_.post(AllSent{});
+    ended(result);
 }
 
 void DataPlane::ended(const Result<void>& result) {
@@ -52,7 +72,8 @@ void DataPlane::ended(const Result<void>& result) {
 void DataPlane::stop() {
     if (stopping_.exchange(true))
         return;
-    pusher_.stop();
+    guide_.stop();
+    bulk_.stop();
     relay_.stop();
     sender_.shut_down();
     for (std::thread& thread : threads_)

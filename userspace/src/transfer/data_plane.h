@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Everything that moves pages: three threads around one ledger.
+// Everything that moves pages: four threads around one ledger.
 //
 //   relay    reads the source QEMU's stream (StreamRelay)
 //   serve    reads the destination's return path and answers its page requests (PageServer)
-//   push     after switch-over: guide pages first, then the background (Pusher)
+//   guide    after switch-over: sends what the guide touches (GuidePusher)
+//   bulk     the hot set and the background, while the guide has nothing to send (BulkPusher)
 #pragma once
 
 #include "report/report.h"
-#include "transfer/guide_feed.h"
+#include "transfer/bulk_pusher.h"
+#include "transfer/guide_pusher.h"
 #include "transfer/notice.h"
 #include "transfer/page_server.h"
-#include "transfer/pusher.h"
 #include "transfer/stream_relay.h"
 
 #include <atomic>
@@ -21,14 +22,14 @@ namespace gc {
 
 struct DataPlaneSockets {
     UniqueFd source;  ///< the source QEMU's migration socket
-    UniqueFd main;    ///< to the destination
-    UniqueFd urgent;  ///< QEMU's preempt channel, or none
+    PageChannels channels;
 };
 
 struct DataPlaneOptions {
     std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
     std::chrono::milliseconds hold_background{0};  ///< once the VM runs
     bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
+    Marks marks{};                                 ///< for a traffic policy
 };
 
 class DataPlane {
@@ -41,7 +42,7 @@ class DataPlane {
     DataPlane& operator=(const DataPlane&) = delete;
 
     /// Before start().
-    void set_warm(WarmPages warm) { pusher_.set_warm(std::move(warm)); }
+    void set_warm(WarmPages warm) { bulk_.set_warm(std::move(warm)); }
     void start();
     /// Ends all threads, whatever they wait for, and closes the channels to the destination. May be
     /// called twice.
@@ -57,26 +58,30 @@ class DataPlane {
     [[nodiscard]] Notices& notices() { return notices_; }
 
     /// The guide's feeds are not used any more when this returns.
-    void drop_guide() { pusher_.drop_guide(); }
-    void on_resumed() { pusher_.on_resumed(); }
-    void release_background() { pusher_.release_background(); }
+    void drop_guide() { guide_.drop_guide(); }
+    void on_resumed() { bulk_.on_resumed(); }
+    void release_background() { bulk_.release_background(); }
 
     [[nodiscard]] ClassCounts pages() const;
     [[nodiscard]] ClassCounts bytes() const;
 
   private:
     DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
-              std::vector<GuideFeed> guide, Waker notices, Waker wake, Waker stop);
+              std::vector<GuideFeed> guide, std::array<Waker, 4> wakers);
 
     Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t ram_section);
     /// A thread's end: an error that is not our own doing is for the control loop.
     void ended(const Result<void>& result);
-    void push();
+    /// Waits for switch-over. @return null if it will not come
+    Ledger* await_switch_over(const Waker& wake);
+    void push_guide();
+    void push_bulk();
 
     const bool keep_deliveries_;
     SourceImage image_;
     Notices notices_;
-    Waker wake_;  ///< the pusher's
+    Waker wake_guide_;
+    Waker wake_bulk_;
     SourceSocket source_;
     PageSender sender_;
     AskedPages asked_;
@@ -84,9 +89,10 @@ class DataPlane {
     std::atomic<Ledger*> ledger_ = nullptr;  ///< set once, by the relay thread
     StreamRelay relay_;
     PageServer server_;
-    Pusher pusher_;
+    GuidePusher guide_;
+    BulkPusher bulk_;
     std::atomic<bool> stopping_ = false;
-    std::vector<std::thread> threads_;  ///< relay, serve; push joins them at switch-over
+    std::vector<std::thread> threads_;
 };
 
 }  // namespace gc

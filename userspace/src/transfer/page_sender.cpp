@@ -2,21 +2,22 @@
 #include "transfer/page_sender.h"
 
 #include <algorithm>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 namespace gc {
 namespace {
 
-/// What may wait unsent in main's socket: it is what a page sent on main waits for.
-constexpr int main_lowat = 128 * 1024;
+/// What may wait unsent in a socket: it is what the next page sent there waits for.
+constexpr int unsent_limit = 128 * 1024;
 
 }  // namespace
 
-PageSender::PageSender(UniqueFd main, UniqueFd urgent, std::uint64_t bandwidth, const Waker& full)
-    : main_(std::move(main)), urgent_(std::move(urgent)), full_(full), pacer_(bandwidth) {
-    ::setsockopt(main_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &main_lowat, sizeof main_lowat);
+PageSender::PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
+                       const Waker& full)
+    : main_(std::move(channels.main), marks), bulk_(std::move(channels.bulk), marks),
+      urgent_(std::move(channels.urgent), marks), full_(full), pacer_(bandwidth) {
+    main_.limit_unsent(unsent_limit);
+    bulk_.limit_unsent(unsent_limit);
 }
 
 void PageSender::begin(Ledger& ledger, const SourceImage& image,
@@ -29,7 +30,8 @@ void PageSender::begin(Ledger& ledger, const SourceImage& image,
         if (image_index_[block] != SourceImage::none && image.is_copied(image_index_[block]))
             granule_room_ = std::max(granule_room_, ledger.granule(block) * page_size);
     urgent_batch_.room.resize(granule_room_);
-    main_batch_.room.resize(granule_room_ == 0 ? 0 : section_data + granule_room_);
+    for (Batch* batch : {&main_batch_, &bulk_batch_})
+        batch->room.resize(granule_room_ == 0 ? 0 : section_data + granule_room_);
 }
 
 void PageSender::Batch::clear() {
@@ -48,14 +50,14 @@ void PageSender::Batch::add(PageRef page, Content content) {
 
 Result<void> PageSender::relay(std::span<const std::byte> bytes) {
     const std::lock_guard lock(main_mutex_);
-    pacer_.spend(bytes.size(), Pacer::Clock::now());
-    return write_all(main_.get(), bytes);
+    spend(bytes.size());
+    return main_.write_framed(Class::precopy, link::FrameKind::stream, bytes);
 }
 
 Result<void> PageSender::switch_over(std::span<const std::byte> bytes) {
     const std::lock_guard lock(main_mutex_);
     ledger_->seal();
-    return write_all(main_.get(), bytes);
+    return main_.write_framed(Class::urgent, link::FrameKind::sections, bytes);
 }
 
 Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Batch& batch) const {
@@ -84,16 +86,27 @@ Result<bool> PageSender::send_urgent(PageRef page) {
     Batch& batch = urgent_batch_;
     batch.clear();
     GC_TRY(const auto claimed, claim(page, Class::urgent, batch));
-    if (!claimed)
+    if (!claimed) {
+        hurry(page);
         return false;
-    GC_CHECK(urgent_ ? write_urgent(batch) : write_section(batch, Class::urgent));
+    }
+    GC_CHECK(urgent_ ? write_urgent(batch)
+                     : write_section(main_, main_backlog_, batch, Class::urgent));
     check_full();
     return true;
 }
 
-Result<std::size_t> PageSender::send(std::span<const PageRef> pages, Class as) {
-    const std::lock_guard lock(main_mutex_);
-    Batch& batch = main_batch_;
+void PageSender::hurry(PageRef page) {
+    if (const auto end = main_backlog_.end_of(page))
+        main_.hurry(*end);
+    else if (const auto bulk_end = bulk_backlog_.end_of(page))
+        bulk_.hurry(*bulk_end);
+}
+
+Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class as) {
+    const bool guide = as == Class::guide;
+    const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
+    Batch& batch = guide ? main_batch_ : bulk_batch_;
     batch.clear();
     std::size_t done = 0;
     for (std::size_t data = 0; done < pages.size() && data < section_data; ++done) {
@@ -103,10 +116,11 @@ Result<std::size_t> PageSender::send(std::span<const PageRef> pages, Class as) {
         data += claimed.value_or(0);
     }
     if (batch.pages.empty())
-        return done;
-    GC_CHECK(write_section(batch, as));
+        return Sent{done, 0};
+    GC_CHECK(guide ? write_section(main_, main_backlog_, batch, as)
+                   : write_section(bulk_, bulk_backlog_, batch, as));
     check_full();
-    return done;
+    return Sent{done, batch.pages.size()};
 }
 
 Result<bool> PageSender::forward(PageRef page, Content content, bool asked) {
@@ -118,7 +132,8 @@ Result<bool> PageSender::forward(PageRef page, Content content, bool asked) {
     Batch& batch = urgent_batch_;
     batch.clear();
     batch.add(page, content);
-    GC_CHECK(asked && urgent_ ? write_urgent(batch) : write_section(batch, as));
+    GC_CHECK(asked && urgent_ ? write_urgent(batch)
+                              : write_section(main_, main_backlog_, batch, as));
     check_full();
     return true;
 }
@@ -142,8 +157,7 @@ std::uint64_t PageSender::put_heads(Batch& batch) const {
     return zeros;
 }
 
-/// The heads, in a buffer that moves no more, with page data in between straight from where it is.
-Result<void> PageSender::write(int fd, Batch& batch) {
+void PageSender::put_parts(Batch& batch) {
     std::size_t from = 0;
     for (std::size_t i = 0; i < batch.pages.size(); ++i) {
         const Content& content = batch.contents[i];
@@ -155,29 +169,40 @@ Result<void> PageSender::write(int fd, Batch& batch) {
     }
     if (from < batch.heads.size())
         batch.parts.push_back({batch.heads.data() + from, batch.heads.size() - from});
-    return write_all(fd, batch.parts);
 }
 
 Result<void> PageSender::write_urgent(Batch& batch) {
     const std::uint64_t zeros = put_heads(batch);
     account(Class::urgent, batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
-    return write(urgent_.get(), batch);
+    put_parts(batch);
+    return urgent_.write(Class::urgent, batch.parts);
 }
 
-Result<void> PageSender::write_section(Batch& batch, Class as) {
+Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as) {
     stream::append_section_part(batch.heads, ram_section_);
     const std::uint64_t zeros = put_heads(batch);
     stream::append_end_of_ram(batch.heads);
     stream::append_section_footer(batch.heads, ram_section_);
     const std::uint64_t size = batch.heads.size() + (batch.pages.size() - zeros) * page_size;
     if (as != Class::urgent)
-        pacer_.spend(size, Pacer::Clock::now());
+        spend(size);
     account(as, size, zeros);
-    return write(main_.get(), batch);
+    batch.parts.push_back({});  // the frame's head
+    put_parts(batch);
+    backlog.sent(to.sent());
+    backlog.add(batch.pages, to.written() + link::frame_head_size + size);
+    // What is not for bulk goes before the background, whatever it is.
+    const Class mark = &to == &bulk_ || as == Class::urgent ? as : Class::guide;
+    return to.write_frame(mark, link::FrameKind::sections, batch.parts);
+}
+
+void PageSender::spend(std::size_t bytes) {
+    const std::lock_guard lock(pacer_mutex_);
+    pacer_.spend(bytes, Pacer::Clock::now());
 }
 
 Pacer::Clock::duration PageSender::rest() const {
-    const std::lock_guard lock(main_mutex_);
+    const std::lock_guard lock(pacer_mutex_);
     return pacer_.wait(Pacer::Clock::now());
 }
 
@@ -191,25 +216,34 @@ void PageSender::check_full() const {
         full_.signal();
 }
 
+std::size_t PageSender::take_acknowledged() const {
+    std::array<std::byte, 256> bytes;
+    const ssize_t got = ::recv(bulk_.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    return static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+}
+
 Result<void> PageSender::finish() {
     const std::lock_guard lock(urgent_mutex_);
     const std::lock_guard main_lock(main_mutex_);
+    const std::lock_guard bulk_lock(bulk_mutex_);
     GC_CHECK(ledger_->check_eof());
     stream::Buffer end;
     if (urgent_) {
         stream::append_end_of_ram(end);
+        iovec part{end.data(), end.size()};
         // From 8.0 on the destination closes this channel itself and may have done so already.
-        (void)write_all(urgent_.get(), end);
+        (void)urgent_.write(Class::urgent, std::span(&part, 1));
         end.clear();
     }
+    bulk_.end();
     stream::append_eof(end);
-    return write_all(main_.get(), end);
+    return main_.write_framed(Class::guide, link::FrameKind::last, end);
 }
 
 void PageSender::shut_down() const {
-    ::shutdown(main_.get(), SHUT_RDWR);
-    if (urgent_)
-        ::shutdown(urgent_.get(), SHUT_RDWR);
+    main_.shut_down();
+    bulk_.shut_down();
+    urgent_.shut_down();
 }
 
 }  // namespace gc

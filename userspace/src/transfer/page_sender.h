@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The two channels to the destination, and the one place where pages are claimed and written.
+// The channels to the destination, and the one place where pages are claimed and written.
 #pragma once
 
 #include "ledger/ledger.h"
 #include "stream/writer.h"
+#include "transfer/backlog.h"
+#include "transfer/outlet.h"
 #include "transfer/pacer.h"
+#include "transfer/page_ref.h"
 #include "transfer/source_image.h"
 #include "util/fd.h"
 #include "util/mailbox.h"
@@ -20,27 +23,27 @@
 
 namespace gc {
 
-/// A page of the guest: the ledger's index of its RAM block, and its number in it.
-struct PageRef {
-    std::size_t block;
-    std::uint64_t number;
+struct PageChannels {
+    UniqueFd main;    ///< QEMU's stream; after switch-over the guide's pages
+    UniqueFd bulk;    ///< after switch-over, what may wait: the hot set and the background
+    UniqueFd urgent;  ///< QEMU's preempt channel, or none: urgent pages then go on main
 };
 
 /// Thread-safe. A page is claimed in the ledger under the lock of the channel that it is then
-/// written to, so that "the ledger is full" and both locks held means "all is written": see
+/// written to, so that "the ledger is full" and all locks held means "all is written": see
 /// finish().
 ///
-/// Order of the locks: urgent, then main.
+/// Order of the locks: urgent, main, bulk.
 class PageSender {
   public:
-    /// Page data that one section holds, in bytes: what a guide page waits for behind the
-    /// background, and an urgent page where there is no channel of its own for it.
+    /// Page data that one section holds, in bytes: what a guide page waits for at the destination
+    /// behind the background, and an urgent page where there is no channel of its own for it.
     static constexpr std::size_t section_data = 16 * page_size;
 
     using Content = PageContent;
 
-    /// @param urgent QEMU's preempt channel, or none: urgent pages then go on main
-    PageSender(UniqueFd main, UniqueFd urgent, std::uint64_t bandwidth, const Waker& full);
+    PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
+               const Waker& full);
 
     /// Where the pages are, once the source has said what RAM blocks there are.
     /// @param image_index for each block of the ledger its index in the image, or SourceImage::none
@@ -56,35 +59,43 @@ class PageSender {
     Result<void> switch_over(std::span<const std::byte> bytes);
 
     /// Sends a page that the destination asked for, at once, with all of its granule. @return false
-    /// if it was delivered already
+    /// if it was delivered already; if it still waits in the socket of main or bulk, that hurries
     Result<bool> send_urgent(PageRef page);
 
     /// Sends those of the pages, all in blocks of the image, that are not delivered yet, in one
-    /// section on main, each with all of its granule, as long as that has room for one more page's
-    /// bytes.
-    /// @return how many of the pages, from the first on, are done
-    Result<std::size_t> send(std::span<const PageRef> pages, Class as);
+    /// section, each with all of its granule, as long as that has room for one more page's bytes:
+    /// the guide's on main, others on bulk.
+    struct Sent {
+        std::size_t done = 0;       ///< so many of the pages, from the first on
+        std::size_t delivered = 0;  ///< so many pages were in the section; 0: there was none
+    };
+    Result<Sent> send(std::span<const PageRef> pages, Class as);
 
     /// Sends a page whose content came in the source's stream; on the urgent channel if it was
-    /// asked for.
+    /// asked for, else on main: one that is asked for may come behind it in that stream.
     /// @return false if it was delivered already
     Result<bool> forward(PageRef page, Content content, bool asked);
 
-    /// How long main must rest to keep to the bandwidth.
+    /// How long main and bulk must rest to keep to the bandwidth.
     [[nodiscard]] Pacer::Clock::duration rest() const;
 
-    /// Ends both channels' streams. Errors: protocol when a page is missing (then nothing is sent).
+    /// Ends all channels' streams. Errors: protocol when a page is missing (then nothing is sent).
     Result<void> finish();
 
     /// Makes every blocked write fail, for good.
     void shut_down() const;
     /// When no thread uses it any more.
     void close() {
-        main_.reset();
-        urgent_.reset();
+        main_.close();
+        bulk_.close();
+        urgent_.close();
     }
 
-    [[nodiscard]] int main_fd() const { return main_.get(); }
+    [[nodiscard]] int main_fd() const { return main_.fd(); }
+    /// Readable when the destination has taken frames of bulk, see take_acknowledged().
+    [[nodiscard]] int bulk_fd() const { return bulk_.fd(); }
+    /// How many since the last call.
+    [[nodiscard]] std::size_t take_acknowledged() const;
 
     /// Bytes written for pages of a class after switch-over, framing included.
     [[nodiscard]] std::uint64_t bytes(Class as) const {
@@ -114,25 +125,35 @@ class PageSender {
     /// Puts the pages' heads after what is in `heads`, and notes where each page's data belongs.
     /// @return the number of pages of zeros
     std::uint64_t put_heads(Batch& batch) const;
-    static Result<void> write(int fd, Batch& batch);
-    Result<void> write_section(Batch& batch, Class as);
+    /// The heads, in a buffer that moves no more, with page data in between straight from where it
+    /// is.
+    static void put_parts(Batch& batch);
+    Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as);
+    void hurry(PageRef page);
     Result<void> write_urgent(Batch& batch);
+    void spend(std::size_t bytes);
     void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);
     void check_full() const;
 
-    UniqueFd main_;
-    UniqueFd urgent_;
+    Outlet main_;
+    Outlet bulk_;
+    Outlet urgent_;
+    Backlog main_backlog_;
+    Backlog bulk_backlog_;
     const Waker& full_;  ///< signalled when the ledger has become full
     Ledger* ledger_ = nullptr;
     const SourceImage* image_ = nullptr;
     std::vector<std::size_t> image_index_;
     std::size_t granule_room_ = 0;  ///< the biggest granule that is not mapped, in bytes
     std::uint32_t ram_section_ = 0;
-    mutable std::mutex urgent_mutex_;
-    mutable std::mutex main_mutex_;
-    Batch urgent_batch_;  ///< under urgent_mutex_
-    Batch main_batch_;    ///< under main_mutex_
-    Pacer pacer_;         ///< under main_mutex_
+    std::mutex urgent_mutex_;
+    std::mutex main_mutex_;
+    std::mutex bulk_mutex_;
+    Batch urgent_batch_;              ///< under urgent_mutex_
+    Batch main_batch_;                ///< under main_mutex_
+    Batch bulk_batch_;                ///< under bulk_mutex_
+    mutable std::mutex pacer_mutex_;  ///< taken last
+    Pacer pacer_;
     std::array<std::atomic<std::uint64_t>, class_count> bytes_{};
     std::atomic<std::uint64_t> zero_pages_ = 0;
 };

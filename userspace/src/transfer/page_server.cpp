@@ -74,7 +74,7 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
     if (image) {
         // The destination has caught up with the guide: what that has touched since must go at
         // once, and not only when the ring tells of it.
-        pusher_.signal();
+        guide_.signal();
         return {};
     }
     stream::Buffer onward;

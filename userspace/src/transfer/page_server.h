@@ -12,9 +12,9 @@ namespace gc {
 class PageServer {
   public:
     PageServer(PageSender& sender, SourceSocket& source, const SourceImage& image,
-               AskedPages& asked, Notices& notices, const Waker& pusher)
+               AskedPages& asked, Notices& notices, const Waker& guide)
         : sender_(sender), source_(source), image_(image), asked_(asked), notices_(notices),
-          pusher_(pusher) {}
+          guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks
@@ -30,7 +30,7 @@ class PageServer {
     const SourceImage& image_;
     AskedPages& asked_;
     Notices& notices_;
-    const Waker& pusher_;
+    const Waker& guide_;  ///< of its pusher
 };
 
 }  // namespace gc

@@ -24,10 +24,11 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 }
 
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                         const AskedPages& asked, Notices& notices, const Waker& pusher, Waker stop,
-                         OnBlocks on_blocks)
+                         const AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
+                         Waker stop, OnBlocks on_blocks)
     : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
-      pusher_(pusher), stop_(std::move(stop)), on_blocks_(std::move(on_blocks)) {}
+      on_switch_over_(std::move(on_switch_over)), stop_(std::move(stop)),
+      on_blocks_(std::move(on_blocks)) {}
 
 Result<void> StreamRelay::run() {
     while (mode_ != Mode::done) {
@@ -180,7 +181,7 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     GC_CHECK(sender_.switch_over(pending_));
     pending_.clear();
     mode_ = Mode::picking;
-    pusher_.signal();
+    on_switch_over_();
     return request_what_the_image_lacks();
 }
 

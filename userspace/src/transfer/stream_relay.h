@@ -55,9 +55,11 @@ class StreamRelay {
     /// Told once, before the first page, what RAM blocks there are.
     using OnBlocks = std::function<Result<Ledger*>(const stream::RamBlockList& blocks,
                                                    std::uint32_t ram_section)>;
+    /// Told once, when the ledger is sealed and the package has left.
+    using OnSwitchOver = std::function<void()>;
 
     StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                const AskedPages& asked, Notices& notices, const Waker& pusher, Waker stop,
+                const AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, Waker stop,
                 OnBlocks on_blocks);
 
     /// The thread's body: returns when nothing more is wanted of the source, when stop() was
@@ -101,7 +103,7 @@ class StreamRelay {
     const SourceImage& image_;
     const AskedPages& asked_;
     Notices& notices_;
-    const Waker& pusher_;  ///< signalled at switch-over
+    OnSwitchOver on_switch_over_;
     Waker stop_;
     OnBlocks on_blocks_;
     Ledger* ledger_ = nullptr;

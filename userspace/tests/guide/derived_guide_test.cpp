@@ -78,7 +78,6 @@ Guide start_guide(qmp::Client& source, pid_t pid) {
     auto process = Process::spawn(options);
     EXPECT_TRUE(process) << process.error().message;
     guide.process = std::move(*process);
-    guide.quarantine->release_taps();
     auto client = qmp::Client::from_fd(std::move(ours), std::chrono::seconds(30), "guide");
     EXPECT_TRUE(client) << client.error().message << guide.process.output();
     if (client)

@@ -50,6 +50,7 @@ TEST(Report, HasTheKeysOfItsSchema) {
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
     EXPECT_EQ(json.at("pages").at("guide"), 3);
     EXPECT_EQ(json.at("guide").at("ended"), "off");
+    EXPECT_EQ(json.at("guide").at("sent").at("dropped_by"), "none");
 }
 
 TEST(Report, IsWrittenWhole) {
@@ -71,9 +72,13 @@ TEST(Summary, TellsTheClassesAndTheGuidesEnd) {
     Report report;
     report.mode = "guide";
     report.pages = {.total = 1000, .guide = 250, .background = 750};
-    report.guide = {
-        .started = true, .pushed = 250, .ended = "died", .reason = "killed by signal 9"};
+    report.guide.started = true;
+    report.guide.pushed = 250;
+    report.guide.sent.packets = 17;
+    report.guide.ended = "died";
+    report.guide.reason = "killed by signal 9";
     const std::string text = report.summary();
+    EXPECT_NE(text.find("17 packets into its quarantine"), std::string::npos) << text;
     EXPECT_NE(text.find("25.0 %"), std::string::npos) << text;
     EXPECT_NE(text.find("died, killed by signal 9"), std::string::npos) << text;
 }
@@ -92,6 +97,35 @@ TEST(Summary, TellsWhatWasMeasured) {
               std::string::npos)
         << report.summary();
     EXPECT_TRUE(report.to_json().at("measured").at("accuracy").is_null());
+}
+
+TEST(Report, ThePolicyHasItsClassesByName) {
+    Report report;
+    EXPECT_EQ(report.to_json()["policy"]["name"], "none");
+    EXPECT_EQ(report.summary().find("policy:"), std::string::npos);
+    report.policy = {.name = "silent",
+                     .device = "eth0",
+                     .joined = true,
+                     .reason = "",
+                     .classes = {},
+                     .tenants = {}};
+    report.policy.classes.emplace_back("guide", TrafficCounts{.packets = 3,
+                                                              .bytes = 4500,
+                                                              .drops = 1,
+                                                              .delayed = 2,
+                                                              .delay_ms = 5,
+                                                              .delay_max_ms = 4});
+    report.policy.tenants.bytes = 3 << 20;
+    const nlohmann::json policy = report.to_json()["policy"];
+    EXPECT_EQ(policy["device"], "eth0");
+    EXPECT_EQ(policy["joined"], true);
+    EXPECT_EQ(policy["classes"]["guide"]["bytes"], 4500);
+    EXPECT_EQ(policy["classes"]["guide"]["drops"], 1);
+    EXPECT_EQ(policy["tenants"]["bytes"], 3 << 20);
+    EXPECT_NE(report.summary().find("policy: silent on eth0; others sent 3.0 MiB; 2 packets held "
+                                    "back, 2.5 ms on average, 1 dropped"),
+              std::string::npos)
+        << report.summary();
 }
 
 }  // namespace

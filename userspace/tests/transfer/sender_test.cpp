@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The order in which pages leave, and that each leaves once: PageSender and Pusher over socket
 // pairs and a memfd.
+#include "transfer/bulk_pusher.h"
 #include "transfer/page_sender.h"
-#include "transfer/pusher.h"
 
 #include "stream/reader.h"
 #include "stream/writer.h"
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -35,14 +36,18 @@ class FakeCapture final : public capture::Source {
         std::size_t count = 0;
         while (count < into.size() && next_ < pages_.size())
             into[count++] = {pages_[next_++], 0, 1, capture::Kind::read};
+        read_all_ = count == 0;
         return count;
     }
+    /// Who reads has come back for more in vain: all that it had got before it has sent.
+    [[nodiscard]] bool read_all() const { return read_all_; }
     [[nodiscard]] int fd() const override { return -1; }
     Result<capture::Stats> stats() override { return capture::Stats{}; }
 
   private:
     std::vector<std::uint64_t> pages_;
     std::size_t next_ = 0;
+    std::atomic<bool> read_all_ = false;
 };
 
 struct Arrived {
@@ -51,38 +56,60 @@ struct Arrived {
     bool ended = false;
 };
 
-/// Reads a channel to its end.
-Arrived drain(int fd, stream::Start start) {
+/// What a channel carried, of QEMU's stream.
+Arrived parse(std::span<const std::byte> input, stream::Start start) {
     stream::Reader reader(start);
-    std::vector<std::byte> buffer;
     Arrived arrived;
+    for (;;) {
+        const auto item = reader.next(input);
+        EXPECT_TRUE(item) << item.error().message;
+        if (!item || !*item)
+            break;
+        if (const auto* page = std::get_if<stream::RamPage>(&**item)) {
+            arrived.pages.push_back(page->offset / page_size);
+            EXPECT_EQ(std::to_integer<unsigned>(page->data[0]), page->offset / page_size + 1);
+        } else if (const auto* zero = std::get_if<stream::RamZero>(&**item)) {
+            arrived.pages.push_back(zero->offset / page_size);
+            ++arrived.zeros;
+        } else if (std::holds_alternative<stream::EndOfFile>(**item) ||
+                   (start == stream::Start::records &&
+                    std::holds_alternative<stream::EndOfRam>(**item))) {
+            arrived.ended = true;
+        }
+    }
+    EXPECT_TRUE(input.empty());
+    return arrived;
+}
+
+/// Reads a channel to its end.
+stream::Buffer read_raw(int fd) {
+    stream::Buffer all;
     std::array<std::byte, 65536> chunk;
     for (;;) {
         const auto got = read_some(fd, chunk);
         if (!got || *got == 0)
-            return arrived;
-        buffer.insert(buffer.end(), chunk.begin(),
-                      chunk.begin() + static_cast<std::ptrdiff_t>(*got));
-        std::span<const std::byte> input(buffer);
-        for (;;) {
-            const auto item = reader.next(input);
-            EXPECT_TRUE(item) << item.error().message;
-            if (!item || !*item)
-                break;
-            if (const auto* page = std::get_if<stream::RamPage>(&**item)) {
-                arrived.pages.push_back(page->offset / page_size);
-                EXPECT_EQ(std::to_integer<unsigned>(page->data[0]), page->offset / page_size + 1);
-            } else if (const auto* zero = std::get_if<stream::RamZero>(&**item)) {
-                arrived.pages.push_back(zero->offset / page_size);
-                ++arrived.zeros;
-            } else if (std::holds_alternative<stream::EndOfFile>(**item) ||
-                       (start == stream::Start::records &&
-                        std::holds_alternative<stream::EndOfRam>(**item))) {
-                arrived.ended = true;
-            }
-        }
-        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+            return all;
+        stream::append(all, std::span(chunk).first(*got));
     }
+}
+
+/// The same for one that carries frames. @param last whether it must end with a `last` frame
+stream::Buffer read_frames(int fd, bool last) {
+    stream::Buffer all;
+    link::FrameHead head;
+    for (;;) {
+        std::array<std::byte, link::frame_head_size> bytes;
+        const auto more = read_whole(fd, bytes);
+        if (!more || !*more)
+            break;
+        head = link::decode(bytes).value();
+        stream::Buffer frame(head.size);
+        EXPECT_TRUE(read_whole(fd, frame).value_or(false));
+        stream::append(all, frame);
+        (void)write_all(fd, link::frame_taken);
+    }
+    EXPECT_EQ(head.kind == link::FrameKind::last, last);
+    return all;
 }
 
 class Sender : public testing::Test {
@@ -109,13 +136,12 @@ class Sender : public testing::Test {
     }
 
     void make_sender(bool with_urgent) {
-        UniqueFd main = pair(main_end), urgent;
+        PageChannels channels{.main = pair(main_end), .bulk = pair(bulk_end), .urgent = UniqueFd()};
         if (with_urgent)
-            urgent = pair(urgent_end);
-        sender.emplace(std::move(main), std::move(urgent), 0, wake);
+            channels.urgent = pair(urgent_end);
+        sender.emplace(std::move(channels), Marks{}, 0, wake);
         sender->begin(*ledger, *image, {0}, ram_section);
         // What opens the section on main, as the source's own stream would have.
-        stream::Buffer opening;
         stream::append_header(opening);
         stream::append_section_start(opening, stream::Tag::section_start, ram_section, "ram", 0, 4);
         stream::append_block_list(opening, ram_pages * page_size);
@@ -123,30 +149,69 @@ class Sender : public testing::Test {
         stream::append_end_of_ram(opening);
         stream::append_section_footer(opening, ram_section);
         ASSERT_TRUE(sender->switch_over(opening));
-        main_reader =
-            std::thread([this] { on_main = drain(main_end.get(), stream::Start::header); });
+        readers.emplace_back([this] {
+            while (!read_main)
+                std::this_thread::sleep_for(1ms);
+            main_bytes = read_frames(main_end.get(), !cut_short);
+        });
+        readers.emplace_back([this] { bulk_bytes = read_frames(bulk_end.get(), false); });
         if (with_urgent)
-            urgent_reader = std::thread(
-                [this] { on_urgent = drain(urgent_end.get(), stream::Start::records); });
+            readers.emplace_back([this] { urgent_bytes = read_raw(urgent_end.get()); });
+    }
+
+    /// What the two pushers do side by side, once the guide's touches are all on their way.
+    void push_all(std::vector<std::uint64_t> touched, WarmPages warm = {}) {
+        FakeCapture capture(std::move(touched));
+        GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+        BulkPusher bulk(*sender, *image, guide, 0ms, wake);
+        bulk.set_warm(std::move(warm));
+        push_beside(guide, bulk, [&] {
+            while (!capture.read_all() && !ledger->full())
+                std::this_thread::sleep_for(1ms);
+            bulk.on_resumed();
+        });
+    }
+
+    template <typename Meanwhile>
+    void push_beside(GuidePusher& guide, BulkPusher& bulk, Meanwhile meanwhile) {
+        std::thread guiding([&] { EXPECT_TRUE(guide.run(*ledger)); });
+        std::thread pushing([&] { EXPECT_TRUE(bulk.run(*ledger)); });
+        meanwhile();
+        pushing.join();
+        guide.stop();
+        guiding.join();
+        finish_reading();
     }
 
     void finish_reading() {
         sender->shut_down();
-        for (std::thread* reader : {&main_reader, &urgent_reader})
-            if (reader->joinable())
-                reader->join();
+        for (std::thread& reader : readers)
+            reader.join();
+        on_main = parse(main_bytes, stream::Start::header);
+        // Sections are understood where the stream was opened.
+        stream::append(opening, bulk_bytes);
+        on_bulk = parse(opening, stream::Start::header);
+        on_urgent = parse(urgent_bytes, stream::Start::records);
+    }
+
+    /// Of all channels but urgent.
+    [[nodiscard]] std::vector<std::uint64_t> all_arrived() const {
+        auto pages = on_main.pages;
+        pages.insert(pages.end(), on_bulk.pages.begin(), on_bulk.pages.end());
+        std::ranges::sort(pages);
+        return pages;
     }
 
     /// Whatever the guide touched is sent, and no background until `event`; then all.
-    void expect_background_waits_for(Pusher& pusher, void (Pusher::*event)()) {
-        std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
-        while (ledger->delivered(Class::guide) == 0)
-            std::this_thread::sleep_for(1ms);
-        std::this_thread::sleep_for(20ms);
-        EXPECT_EQ(ledger->delivered(Class::background), 0U);
-        (pusher.*event)();
-        pushing.join();
-        finish_reading();
+    void expect_background_waits_for(BulkPusher& bulk, GuidePusher& guide,
+                                     void (BulkPusher::*event)()) {
+        push_beside(guide, bulk, [&] {
+            while (ledger->delivered(Class::guide) == 0)
+                std::this_thread::sleep_for(1ms);
+            std::this_thread::sleep_for(20ms);
+            EXPECT_EQ(ledger->delivered(Class::background), 0U);
+            (bulk.*event)();
+        });
         EXPECT_TRUE(on_main.ended);
     }
 
@@ -158,135 +223,24 @@ class Sender : public testing::Test {
     }
 
     Waker wake = Waker::create().value();
+    Waker wake_guide = Waker::create().value();
     std::optional<SourceImage> image;
     std::optional<Ledger> ledger;
     std::optional<PageSender> sender;
-    UniqueFd main_end, urgent_end;
-    std::thread main_reader, urgent_reader;
-    Arrived on_main, on_urgent;
+    UniqueFd main_end, bulk_end, urgent_end;
+    stream::Buffer opening;
+    std::atomic<bool> read_main = true;
+    bool cut_short = false;  ///< the stream will not be ended
+    std::vector<std::thread> readers;
+    stream::Buffer main_bytes, bulk_bytes, urgent_bytes;
+    Arrived on_main, on_bulk, on_urgent;
 };
-
-std::vector<std::uint64_t> sorted(std::vector<std::uint64_t> pages) {
-    std::ranges::sort(pages);
-    return pages;
-}
 
 std::vector<std::uint64_t> all_pages() {
     std::vector<std::uint64_t> pages(ram_pages);
     for (std::uint64_t page = 0; page < ram_pages; ++page)
         pages[page] = page;
     return pages;
-}
-
-TEST_F(Sender, GuidePagesComeFirstInTheirOrderThenTheRest) {
-    make_sender(true);
-    FakeCapture guide({40, 7, 33});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
-    ASSERT_GE(on_main.pages.size(), 4U);
-    EXPECT_EQ((std::vector(on_main.pages.begin(), on_main.pages.begin() + 4)),
-              (std::vector<std::uint64_t>{40, 7, 33, 0}));
-    EXPECT_EQ(sorted(on_main.pages), all_pages()) << "each exactly once";
-    EXPECT_EQ(on_main.zeros, 2U);
-    EXPECT_TRUE(on_main.ended);
-    EXPECT_TRUE(on_urgent.ended);
-    EXPECT_EQ(ledger->delivered(Class::guide), 3U);
-    EXPECT_EQ(ledger->delivered(Class::background), ram_pages - 3);
-}
-
-TEST_F(Sender, TheHotSetGoesBetweenTheGuideAndTheBackground) {
-    make_sender(true);
-    FakeCapture guide({40, 7});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    pusher.set_warm({{"gone", "pc.ram"}, {{1, 33}, {0, 1}, {1, 40}, {1, 30}, {1, ram_pages}}});
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
-    ASSERT_GE(on_main.pages.size(), 5U);
-    EXPECT_EQ((std::vector(on_main.pages.begin(), on_main.pages.begin() + 5)),
-              (std::vector<std::uint64_t>{40, 7, 33, 30, 0}));
-    EXPECT_EQ(sorted(on_main.pages), all_pages()) << "each exactly once";
-    EXPECT_EQ(ledger->delivered(Class::guide), 2U);
-    EXPECT_EQ(ledger->delivered(Class::warm), 2U);
-}
-
-TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
-    make_sender(true);
-    Pusher pusher(*sender, *image, {}, 1h, wake);
-    pusher.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
-    std::thread pushing([&] { EXPECT_TRUE(pusher.run(*ledger)); });
-    std::this_thread::sleep_for(20ms);
-    EXPECT_EQ(ledger->delivered(Class::warm), 0U) << "the VM does not run yet";
-    pusher.on_resumed();
-    while (ledger->delivered(Class::warm) < 2)
-        std::this_thread::sleep_for(1ms);
-    EXPECT_EQ(ledger->delivered(Class::background), 0U);
-    pusher.release_background();
-    pushing.join();
-    finish_reading();
-    EXPECT_TRUE(on_main.ended);
-}
-
-TEST_F(Sender, UrgentPagesUseTheirChannelAndAreNotSentAgain) {
-    make_sender(true);
-    EXPECT_TRUE(sender->send_urgent({0, 50}).value());
-    EXPECT_FALSE(sender->send_urgent({0, 50}).value()) << "a request that crossed its page";
-    FakeCapture guide({50, 51});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
-    EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
-    EXPECT_EQ(on_main.pages.size(), ram_pages - 1);
-    EXPECT_EQ(on_main.pages.front(), 51U);
-}
-
-TEST_F(Sender, WithoutAPreemptChannelUrgentPagesGoOnMain) {
-    make_sender(false);
-    EXPECT_TRUE(sender->send_urgent({0, 9}).value());
-    Pusher pusher(*sender, *image, {}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
-    EXPECT_EQ(on_main.pages.front(), 9U);
-    EXPECT_EQ(sorted(on_main.pages), all_pages());
-}
-
-TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
-    make_sender(true);
-    FakeCapture guide({3});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 1h, wake);
-    pusher.on_resumed();
-    expect_background_waits_for(pusher, &Pusher::release_background);
-}
-
-TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
-    make_sender(true);
-    FakeCapture guide({3});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    expect_background_waits_for(pusher, &Pusher::on_resumed);
-}
-
-TEST_F(Sender, TheEndIsRefusedWhileAPageIsMissing) {
-    make_sender(true);
-    const auto ended = sender->finish();
-    ASSERT_FALSE(ended);
-    EXPECT_EQ(ended.error().kind, ErrorKind::protocol);
-    finish_reading();
-    EXPECT_FALSE(on_main.ended);
-}
-
-TEST_F(Sender, AGuideThatTouchesBeyondTheBlockIsNotFollowed) {
-    make_sender(true);
-    FakeCapture guide({ram_pages, ram_pages + 7, 5});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
-    EXPECT_EQ(on_main.pages.front(), 5U);
-    EXPECT_EQ(sorted(on_main.pages), all_pages());
 }
 
 constexpr std::uint64_t granule = 32;
@@ -297,35 +251,145 @@ std::vector<std::uint64_t> from(std::uint64_t first, std::uint64_t count) {
     return pages;
 }
 
+TEST_F(Sender, GuidePagesGoOnMainInTheirOrderAndTheRestOnBulk) {
+    make_sender(true);
+    push_all({40, 7, 33});
+    EXPECT_EQ(on_main.pages, (std::vector<std::uint64_t>{40, 7, 33}));
+    EXPECT_EQ(on_bulk.pages.front(), 0U);
+    EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
+    EXPECT_EQ(on_bulk.zeros, 2U);
+    EXPECT_TRUE(on_main.ended);
+    EXPECT_TRUE(on_urgent.ended);
+    EXPECT_FALSE(on_bulk.ended) << "the stream ends on main";
+    EXPECT_EQ(ledger->delivered(Class::guide), 3U);
+    EXPECT_EQ(ledger->delivered(Class::background), ram_pages - 3);
+}
+
+TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
+    make_sender(true);
+    push_all({40, 7}, {{"gone", "pc.ram"}, {{1, 33}, {0, 1}, {1, 40}, {1, 30}, {1, ram_pages}}});
+    EXPECT_EQ(on_main.pages, (std::vector<std::uint64_t>{40, 7}));
+    ASSERT_GE(on_bulk.pages.size(), 3U);
+    EXPECT_EQ((std::vector(on_bulk.pages.begin(), on_bulk.pages.begin() + 3)),
+              (std::vector<std::uint64_t>{33, 30, 0}));
+    EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
+    EXPECT_EQ(ledger->delivered(Class::guide), 2U);
+    EXPECT_EQ(ledger->delivered(Class::warm), 2U);
+}
+
+TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
+    make_sender(true);
+    GuidePusher guide(*sender, {}, wake_guide, wake);
+    BulkPusher bulk(*sender, *image, guide, 1h, wake);
+    bulk.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
+    push_beside(guide, bulk, [&] {
+        std::this_thread::sleep_for(20ms);
+        EXPECT_EQ(ledger->delivered(Class::warm), 0U) << "the VM does not run yet";
+        bulk.on_resumed();
+        while (ledger->delivered(Class::warm) < 2)
+            std::this_thread::sleep_for(1ms);
+        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        bulk.release_background();
+    });
+    EXPECT_TRUE(on_main.ended);
+}
+
+TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
+    set_granule(granule);
+    read_main = false;
+    make_sender(true);
+    // No granule fits.
+    const int small = 1;
+    ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    FakeCapture capture({40});
+    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+    BulkPusher bulk(*sender, *image, guide, 0ms, wake);
+    push_beside(guide, bulk, [&] {
+        while (!guide.busy())
+            std::this_thread::sleep_for(1ms);
+        bulk.on_resumed();
+        std::this_thread::sleep_for(20ms);
+        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        read_main = true;
+    });
+    EXPECT_EQ(on_main.pages, from(32, 32));
+    EXPECT_EQ(on_bulk.pages, from(0, 32));
+}
+
+TEST_F(Sender, UrgentPagesUseTheirChannelAndAreNotSentAgain) {
+    make_sender(true);
+    EXPECT_TRUE(sender->send_urgent({0, 50}).value());
+    EXPECT_FALSE(sender->send_urgent({0, 50}).value()) << "a request that crossed its page";
+    push_all({50, 51});
+    EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
+    EXPECT_EQ(on_main.pages, std::vector<std::uint64_t>{51});
+    EXPECT_EQ(on_bulk.pages.size(), ram_pages - 2);
+}
+
+TEST_F(Sender, WithoutAPreemptChannelUrgentPagesGoOnMain) {
+    make_sender(false);
+    EXPECT_TRUE(sender->send_urgent({0, 9}).value());
+    push_all({});
+    EXPECT_EQ(on_main.pages, std::vector<std::uint64_t>{9});
+    EXPECT_EQ(all_arrived(), all_pages());
+}
+
+TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
+    make_sender(true);
+    FakeCapture capture({3});
+    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+    BulkPusher bulk(*sender, *image, guide, 1h, wake);
+    bulk.on_resumed();
+    expect_background_waits_for(bulk, guide, &BulkPusher::release_background);
+}
+
+TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
+    make_sender(true);
+    FakeCapture capture({3});
+    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+    BulkPusher bulk(*sender, *image, guide, 0ms, wake);
+    expect_background_waits_for(bulk, guide, &BulkPusher::on_resumed);
+}
+
+TEST_F(Sender, TheEndIsRefusedWhileAPageIsMissing) {
+    cut_short = true;
+    make_sender(true);
+    const auto ended = sender->finish();
+    ASSERT_FALSE(ended);
+    EXPECT_EQ(ended.error().kind, ErrorKind::protocol);
+    finish_reading();
+    EXPECT_FALSE(on_main.ended);
+}
+
+TEST_F(Sender, AGuideThatTouchesBeyondTheBlockIsNotFollowed) {
+    make_sender(true);
+    push_all({ram_pages, ram_pages + 7, 5});
+    EXPECT_EQ(on_main.pages, std::vector<std::uint64_t>{5});
+    EXPECT_EQ(all_arrived(), all_pages());
+}
+
 TEST_F(Sender, ARequestIsAnsweredWithItsWholeGranule) {
     set_granule(granule);
     make_sender(true);
     EXPECT_TRUE(sender->send_urgent({0, 40}).value());
     EXPECT_FALSE(sender->send_urgent({0, 33}).value()) << "it went with page 40";
-    Pusher pusher(*sender, *image, {}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
+    push_all({});
     EXPECT_EQ(on_urgent.pages, from(32, 32));
-    EXPECT_EQ(on_main.pages, from(0, 32));
+    EXPECT_EQ(on_bulk.pages, from(0, 32));
     EXPECT_TRUE(on_main.ended);
 }
 
 TEST_F(Sender, APageThatTheGuideTouchesPushesItsGranule) {
     set_granule(granule);
     make_sender(true);
-    FakeCapture guide({63, 32, 5});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
+    push_all({63, 32, 5});
     auto expected = from(32, 32);
     std::ranges::copy(from(0, 32), std::back_inserter(expected));
     EXPECT_EQ(on_main.pages, expected) << "granule by granule, in the guide's order";
     EXPECT_EQ(ledger->delivered(Class::guide), ram_pages);
 }
 
-TEST_F(Sender, GranulesOfAProcessAreSentWholeOverBothChannels) {
+TEST_F(Sender, GranulesOfAProcessAreSentWholeOverAllChannels) {
     void* at = ::mmap(nullptr, ram_pages * page_size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ASSERT_NE(at, MAP_FAILED);
@@ -341,15 +405,11 @@ TEST_F(Sender, GranulesOfAProcessAreSentWholeOverBothChannels) {
     set_granule(8);
     make_sender(true);
     EXPECT_TRUE(sender->send_urgent({0, 60}).value());
-    FakeCapture guide({17, 3});
-    Pusher pusher(*sender, *image, {{"pc.ram", &guide}}, 0ms, wake);
-    pusher.on_resumed();
-    ASSERT_TRUE(pusher.run(*ledger));
-    finish_reading();
+    push_all({17, 3});
     EXPECT_EQ(on_urgent.pages, from(56, 8));
     EXPECT_EQ(on_urgent.zeros, 2U);
     EXPECT_EQ((std::vector(on_main.pages.begin(), on_main.pages.begin() + 8)), from(16, 8));
-    EXPECT_EQ(sorted(on_main.pages), from(0, 56));
+    EXPECT_EQ(all_arrived(), from(0, 56));
 }
 
 }  // namespace

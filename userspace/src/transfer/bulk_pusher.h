@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// After switch-over: decides which page goes next on the main channel. Guide pages first, in the
-// order of the guide's touches; then the hot set that was recorded before, the hottest first; then
-// the background, all that is left: data, then zeros, each in the order of addresses.
+// After switch-over: sends what may wait, on a channel of its own, whenever no page of the guide
+// waits: the hot set that was recorded before, the hottest first; then the background, all that is
+// left: data, then zeros, each in the order of addresses.
 #pragma once
 
-#include "transfer/guide_feed.h"
-#include "transfer/notice.h"
+#include "transfer/bulk_window.h"
+#include "transfer/guide_pusher.h"
 #include "transfer/page_sender.h"
 
 #include <atomic>
 #include <chrono>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -22,13 +21,14 @@ struct WarmPages {
     std::vector<PageRef> pages;       ///< the hottest first; `block` is an index of `blocks`
 };
 
-class Pusher {
+class BulkPusher {
   public:
     /// @param hold_background how long, once the VM runs, no background is sent
-    /// @param wake readable when the thread should look again: PageSender signals it, and this
-    /// object
-    Pusher(PageSender& sender, const SourceImage& image, std::vector<GuideFeed> feeds,
-           std::chrono::milliseconds hold_background, const Waker& wake);
+    /// @param wake readable when the thread should look again: PageSender and GuidePusher signal
+    /// it, and this object
+    BulkPusher(PageSender& sender, const SourceImage& image, const GuidePusher& guide,
+               std::chrono::milliseconds hold_background, const Waker& wake)
+        : sender_(sender), image_(image), guide_(guide), hold_(hold_background), wake_(wake) {}
 
     /// Sent once the VM runs, whether the background is held or not. Before run().
     void set_warm(WarmPages warm) { warm_ = std::move(warm); }
@@ -36,8 +36,6 @@ class Pusher {
     /// The thread's body: from switch-over until all has been sent and the stream was ended.
     Result<void> run(Ledger& ledger);
 
-    /// Blocks until the thread is no longer looking at the feeds. From any thread.
-    void drop_guide();
     /// The VM runs at the destination. The background waits for that: until then it would only be
     /// in the way of the device state, and of the guide's loading it.
     void on_resumed();
@@ -45,15 +43,9 @@ class Pusher {
     void release_background();
     void stop();
 
-    using Clock = std::chrono::steady_clock;
-    /// Until there may be something to do, at most so long. For the thread that runs run().
-    void wait(Clock::duration longest);
-
   private:
-    /// Sends up to a batch of pages that the guide touched. @return whether there were any
-    Result<bool> push_guide(Ledger& ledger);
-    /// Adds to touched_. @return whether there was a record
-    Result<bool> read_feeds(const Ledger& ledger);
+    using Clock = std::chrono::steady_clock;
+
     /// Makes the blocks of the hot set those of the ledger.
     void resolve_warm(const Ledger& ledger);
     /// Sends up to a batch of the hot set. @return whether there may be more
@@ -63,12 +55,17 @@ class Pusher {
     Result<void> push_background_of(Ledger& ledger, std::size_t block);
     [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
     [[nodiscard]] bool background_held() const;
+    /// Sends some of the pages. @return how many of them, from the first on, are done
+    Result<std::size_t> send(std::span<const PageRef> pages, Class as);
+    /// Whether as much is on its way as may be.
+    bool window_full();
+    /// Until there may be something to do, at most so long.
+    void wait(Clock::duration longest);
 
     PageSender& sender_;
     const SourceImage& image_;
-    std::mutex feeds_mutex_;
-    std::vector<GuideFeed> feeds_;
-    std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
+    const GuidePusher& guide_;
+    BulkWindow window_;
     WarmPages warm_;
     std::size_t warm_next_ = 0;  ///< of warm_.pages
     std::chrono::milliseconds hold_;

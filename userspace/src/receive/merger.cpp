@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "receive/merger.h"
+
+#include <algorithm>
+#include <array>
+#include <sys/socket.h>
+
+namespace gc::receive {
+namespace {
+
+constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+
+}  // namespace
+
+Merger::~Merger() {
+    end_all();
+    for (std::thread* thread : {&main_thread_, &bulk_thread_})
+        if (thread->joinable())
+            thread->join();
+}
+
+Result<void> Merger::begin(std::size_t size) {
+    // Of any kind: at an early switch-over all that the source sends before it is in one frame.
+    do {
+        GC_TRY(const bool any, read_head(main_, first_));
+        if (!any)
+            return fail(ErrorKind::io,
+                        "the source closed the main channel before the stream began");
+        const std::size_t now = std::min(size, first_.size);
+        GC_CHECK(copy(now));
+        first_.size -= now;
+        size -= now;
+    } while (size > 0);
+    return {};
+}
+
+void Merger::start() {
+    const auto run = [this](Result<void> (Merger::*carry)()) {
+        // An error is the end of the stream before its time, which QEMU reports.
+        if (!(this->*carry)())
+            end_all();
+    };
+    main_thread_ = std::thread([=, this] {
+        run(&Merger::carry_main);
+        end_all();
+    });
+    bulk_thread_ = std::thread(run, &Merger::carry_bulk);
+}
+
+Result<void> Merger::carry_main() {
+    link::FrameHead head = first_;
+    do {
+        if (head.kind == link::FrameKind::last)
+            await_bulk_end();
+        take_turn_for_main();
+        const auto copied = copy(head.size);
+        give_turn(head.kind == link::FrameKind::sections);
+        GC_CHECK(copied);
+        if (head.kind == link::FrameKind::last)
+            return {};
+        GC_TRY(const bool more, read_head(main_, head));
+        if (!more)
+            return {};
+    } while (true);
+}
+
+Result<void> Merger::carry_bulk() {
+    std::vector<std::byte> frame;
+    for (;;) {
+        link::FrameHead head;
+        GC_TRY(const bool more, read_head(bulk_, head));
+        if (!more)
+            break;
+        if (head.kind != link::FrameKind::sections || head.size > link::max_bulk_frame)
+            return fail(ErrorKind::protocol,
+                        "expected sections of at most {} bytes on the bulk channel, got a frame of "
+                        "kind {} and {} bytes",
+                        link::max_bulk_frame, static_cast<unsigned>(head.kind), head.size);
+        // Whole before it has its turn: main must not wait for this channel.
+        frame.resize(head.size);
+        GC_TRY(const bool whole, read_whole(bulk_, frame));
+        if (!whole && head.size > 0)
+            return fail(ErrorKind::io, "the bulk channel ended within a frame");
+        if (!take_turn_for_bulk())
+            return {};
+        const auto handed = hand_on(frame);
+        give_turn(true);
+        GC_CHECK(handed);
+        // Nobody may be there any more who wants to know.
+        (void)write_all(bulk_, link::frame_taken);
+    }
+    const std::lock_guard lock(mutex_);
+    bulk_ended_ = true;
+    changed_.notify_all();
+    return {};
+}
+
+Result<bool> Merger::read_head(int fd, link::FrameHead& head) const {
+    std::array<std::byte, link::frame_head_size> bytes;
+    GC_TRY(const bool more, read_whole(fd, bytes));
+    if (!more)
+        return false;
+    GC_TRY(head, link::decode(bytes));
+    return true;
+}
+
+Result<void> Merger::copy(std::size_t size) {
+    buffer_.resize(chunk_size);
+    while (size > 0) {
+        const auto room = std::span(buffer_).first(std::min(size, buffer_.size()));
+        GC_TRY(const std::size_t got, read_some(main_, room));
+        if (got == 0)
+            return fail(ErrorKind::io, "the main channel ended within a frame");
+        GC_CHECK(hand_on(room.first(got)));
+        size -= got;
+    }
+    return {};
+}
+
+Result<void> Merger::hand_on(std::span<const std::byte> bytes) const {
+    GC_CHECK(write_all(to_, bytes));
+    if (tap_)
+        tap_(bytes);
+    return {};
+}
+
+void Merger::await_bulk_end() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return bulk_ended_ || stream_ended_; });
+}
+
+void Merger::take_turn_for_main() {
+    std::unique_lock lock(mutex_);
+    main_waits_ = true;
+    changed_.wait(lock, [this] { return !taken_; });
+    main_waits_ = false;
+    taken_ = true;
+}
+
+bool Merger::take_turn_for_bulk() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stream_ended_ || (boundary_ && !taken_ && !main_waits_); });
+    if (stream_ended_)
+        return false;
+    taken_ = true;
+    return true;
+}
+
+void Merger::give_turn(bool boundary) {
+    const std::lock_guard lock(mutex_);
+    taken_ = false;
+    boundary_ = boundary;
+    changed_.notify_all();
+}
+
+void Merger::end_all() {
+    {
+        const std::lock_guard lock(mutex_);
+        stream_ended_ = true;
+        changed_.notify_all();
+    }
+    ::shutdown(to_, SHUT_WR);
+    // Nobody reads these any more: whoever writes to them must learn that instead of filling a
+    // buffer.
+    ::shutdown(main_, SHUT_RD);
+    ::shutdown(bulk_, SHUT_RD);
+}
+
+}  // namespace gc::receive

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/bulk_pusher.h"
+
+#include <array>
+#include <poll.h>
+
+namespace gc {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Pages looked at before the guide is looked at again. All of them can be zero, and take next to
+/// no room.
+constexpr std::size_t background_batch = 256;
+/// A section full of data; what the guide touches next goes before the next of these.
+constexpr std::size_t section_pages = PageSender::section_data / page_size;
+constexpr auto longest_wait = 100ms;
+
+}  // namespace
+
+Result<void> BulkPusher::run(Ledger& ledger) {
+    resolve_warm(ledger);
+    while (!stopping_ && !ledger.full()) {
+        if (guide_.busy() || window_full()) {
+            wait(longest_wait);
+            continue;
+        }
+        if (const auto rest = sender_.rest(); rest > 0s) {
+            wait(rest);
+            continue;
+        }
+        if (resumed()) {
+            GC_TRY(const bool warmed, push_warm());
+            if (warmed)
+                continue;
+        }
+        if (!background_held()) {
+            GC_TRY(const bool pushed, push_background(ledger));
+            if (pushed)
+                continue;
+        }
+        wait(longest_wait);
+    }
+    return stopping_ ? Result<void>{} : sender_.finish();
+}
+
+void BulkPusher::resolve_warm(const Ledger& ledger) {
+    for (PageRef& page : warm_.pages)
+        page.block = ledger.find(warm_.blocks[page.block]);
+    std::erase_if(warm_.pages, [](const PageRef& page) { return page.block == Ledger::no_block; });
+}
+
+Result<bool> BulkPusher::push_warm() {
+    const auto rest = std::span(warm_.pages).subspan(warm_next_);
+    if (rest.empty())
+        return false;
+    GC_TRY(const std::size_t done,
+           send(rest.first(std::min(rest.size(), section_pages)), Class::warm));
+    warm_next_ += done;
+    return true;
+}
+
+Result<bool> BulkPusher::push_background(Ledger& ledger) {
+    for (; sweep_ != Sweep::done;
+         sweep_ = sweep_ == Sweep::data ? Sweep::zeros : Sweep::done, block_ = 0) {
+        for (; block_ < image_.blocks().size(); ++block_, page_ = 0) {
+            const std::size_t block = ledger.find(image_.blocks()[block_].name);
+            if (page_ >= ledger.blocks()[block].pages)
+                continue;
+            GC_CHECK(push_background_of(ledger, block));
+            return true;
+        }
+    }
+    return false;
+}
+
+Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
+    const std::uint64_t end = ledger.blocks()[block].pages;
+    const std::uint64_t granule = ledger.granule(block);
+    std::array<PageRef, background_batch> pages;
+    std::size_t count = 0;
+    std::uint64_t page = page_;
+    // No more data than goes now: whether a page is data costs as much as sending it.
+    const std::size_t most = sweep_ == Sweep::data ? section_pages : pages.size();
+    for (std::size_t looked_at = 0; looked_at < pages.size() && count * granule < most;
+         looked_at += granule) {
+        page = ledger.next_missing(block, page);
+        if (page >= end)
+            break;
+        bool wanted = sweep_ == Sweep::zeros;
+        if (!wanted) {
+            GC_TRY(wanted, image_.has_data(block_, page, granule));
+        }
+        if (wanted)
+            pages[count++] = {block, page};
+        page += granule;
+        if (!wanted) {
+            GC_TRY(page, image_.next_data(block_, page));
+            page -= page % granule;
+        }
+    }
+    page_ = page;
+    if (count == 0)
+        return {};
+    GC_TRY(const std::size_t done, send(std::span(pages).first(count), Class::background));
+    if (done < count)
+        page_ = pages[done].number;
+    return {};
+}
+
+Result<std::size_t> BulkPusher::send(std::span<const PageRef> pages, Class as) {
+    // Before it is done: the answer may be here first.
+    const auto now = Clock::now();
+    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as));
+    if (sent.delivered > 0)
+        window_.sent(sent.delivered, now);
+    return sent.done;
+}
+
+bool BulkPusher::window_full() {
+    const std::size_t taken = sender_.take_acknowledged();
+    const auto now = Clock::now();
+    for (std::size_t frame = 0; frame < taken; ++frame)
+        window_.acknowledged(now);
+    return !window_.open();
+}
+
+void BulkPusher::wait(Clock::duration longest) {
+    std::array<pollfd, 2> waits{{{wake_.fd(), POLLIN, 0}, {sender_.bulk_fd(), POLLIN, 0}}};
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(
+        std::min<Clock::duration>(longest, longest_wait));
+    ::poll(waits.data(), waits.size(), static_cast<int>(ms.count()));
+    wake_.clear();
+}
+
+bool BulkPusher::background_held() const {
+    const Clock::time_point running = running_;
+    return running == Clock::time_point{} || (!released_ && Clock::now() - running < hold_);
+}
+
+void BulkPusher::on_resumed() {
+    running_ = Clock::now();
+    wake_.signal();
+}
+
+void BulkPusher::release_background() {
+    released_ = true;
+    wake_.signal();
+}
+
+void BulkPusher::stop() {
+    stopping_ = true;
+    wake_.signal();
+}
+
+}  // namespace gc

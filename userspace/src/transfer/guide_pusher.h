@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// After switch-over: sends the pages that the guide touches, in the order of its touches.
+#pragma once
+
+#include "transfer/guide_feed.h"
+#include "transfer/page_sender.h"
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <vector>
+
+namespace gc {
+
+class GuidePusher {
+  public:
+    /// @param wake readable when the thread should look again
+    /// @param idle signalled when no page of the guide waits any more
+    GuidePusher(PageSender& sender, std::vector<GuideFeed> feeds, const Waker& wake,
+                const Waker& idle)
+        : sender_(sender), feeds_(std::move(feeds)), wake_(wake), idle_(idle) {}
+
+    /// The thread's body: until all has been sent, or there is no guide (any more).
+    Result<void> run(Ledger& ledger);
+
+    /// Whether a page of the guide waits to be sent. From any thread.
+    [[nodiscard]] bool busy() const { return busy_; }
+    /// Blocks until the thread is no longer looking at the feeds. From any thread.
+    void drop_guide();
+    /// From any thread.
+    void stop();
+
+  private:
+    /// Sends up to a section of pages that the guide touched. @return whether there were any
+    Result<bool> push(Ledger& ledger);
+    /// Adds to touched_. @return whether there was a record
+    Result<bool> read_feeds(const Ledger& ledger);
+    [[nodiscard]] bool has_guide();
+    void set_idle();
+    void wait(std::chrono::steady_clock::duration longest);
+
+    PageSender& sender_;
+    std::mutex feeds_mutex_;
+    std::vector<GuideFeed> feeds_;
+    std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
+    const Waker& wake_;
+    const Waker& idle_;
+    std::atomic<bool> busy_ = false;
+    std::atomic<bool> stopping_ = false;
+};
+
+}  // namespace gc

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A TCP connection to the destination that pages leave by.
+#pragma once
+
+#include "ledger/ledger.h"
+#include "link/frame.h"
+#include "util/fd.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace gc {
+
+/// What a traffic policy knows the packets of a class by (SO_MARK); 0: nothing.
+using Marks = std::array<std::uint32_t, class_count>;
+
+/// Not thread-safe, but for what says so.
+class Outlet {
+  public:
+    /// @param fd may be none
+    Outlet(UniqueFd fd, const Marks& marks) : fd_(std::move(fd)), marks_(marks) {}
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    explicit operator bool() const { return static_cast<bool>(fd_); }
+
+    /// Lets so many bytes at most wait unsent in the socket, as each that comes later waits for
+    /// them (TCP_NOTSENT_LOWAT).
+    void limit_unsent(int bytes) const;
+
+    /// Writes the bytes as they are. From here on all that waits in the socket is marked as of this
+    /// class, too: the kernel reads the mark when it sends (ip_queue_xmit in net/ipv4/ip_output.c,
+    /// 6.1). Unless what waits there is in a hurry. The vector is consumed. Errors: io.
+    Result<void> write(Class as, std::span<iovec> parts);
+    /// Writes the bytes in frames, the last of them of this kind.
+    Result<void> write_framed(Class as, link::FrameKind kind, std::span<const std::byte> bytes);
+    /// Writes the bytes as one frame.
+    /// @param parts the first of it is free, for the frame's head
+    Result<void> write_frame(Class as, link::FrameKind kind, std::span<iovec> parts);
+
+    /// Until all before this position is sent, all that waits is marked as urgent. From any thread,
+    /// also while another is in write(). What the NIC's qdisc has keeps its departure time.
+    void hurry(std::uint64_t position);
+    /// Bytes that write() has been given. From any thread.
+    [[nodiscard]] std::uint64_t written() const { return written_; }
+    /// Of these, those that TCP has sent. From any thread.
+    [[nodiscard]] std::uint64_t sent() const;
+
+    /// No more bytes will follow.
+    void end() const;
+    /// Makes every blocked write fail, for good. From any thread.
+    void shut_down() const;
+    void close() { fd_.reset(); }
+
+  private:
+    void mark(Class as);
+
+    UniqueFd fd_;
+    Marks marks_;
+    std::atomic<std::uint64_t> written_ = 0;
+    std::mutex mark_mutex_;
+    std::uint32_t mark_ = 0;         ///< the socket's
+    std::uint64_t hurry_until_ = 0;  ///< a position; 0: nothing hurries
+};
+
+}  // namespace gc

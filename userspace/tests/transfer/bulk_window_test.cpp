@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/bulk_window.h"
+
+#include <gtest/gtest.h>
+
+namespace gc {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A path of one queue: each frame is taken so long after the one before, and not before a round
+/// trip is over.
+struct Path {
+    BulkWindow::Clock::duration round_trip;
+    BulkWindow::Clock::duration per_page;
+    BulkWindow::Clock::time_point now{1h};
+    BulkWindow::Clock::time_point last_taken{1h};
+    std::deque<BulkWindow::Clock::time_point> answers;
+
+    void run(BulkWindow& window, std::uint64_t pages_of_frame, int frames) {
+        while (frames > 0) {
+            if (window.open()) {
+                window.sent(pages_of_frame, now);
+                last_taken = std::max(last_taken, now + round_trip) + per_page * pages_of_frame;
+                answers.push_back(last_taken);
+                --frames;
+            } else {
+                ASSERT_FALSE(answers.empty()) << "a window must not close for good";
+                now = std::max(now, answers.front());
+                answers.pop_front();
+                window.acknowledged(now);
+            }
+        }
+    }
+};
+
+/// Pages that the destination takes in the time that a page may wait.
+double share_of_queue_time(const BulkWindow& window, const Path& path) {
+    const auto takes = path.per_page * static_cast<std::int64_t>(window.limit());
+    return static_cast<double>(takes.count()) /
+           static_cast<double>((path.round_trip + BulkWindow::queue_time).count());
+}
+
+TEST(BulkWindow, HoldsAboutAQueueTimeOfPagesWhateverTheirCost) {
+    for (const auto per_page : {2us, 20us, 100us}) {
+        BulkWindow window;
+        Path path{.round_trip = 200us, .per_page = per_page, .answers = {}};
+        path.run(window, 16, 20000);
+        EXPECT_LT(share_of_queue_time(window, path), 2) << per_page.count();
+        EXPECT_GT(share_of_queue_time(window, path), 0.5) << per_page.count();
+    }
+}
+
+TEST(BulkWindow, AFasterDestinationIsFoundOut) {
+    BulkWindow window;
+    Path path{.round_trip = 100us, .per_page = 100us, .answers = {}};
+    path.run(window, 16, 2000);
+    const std::uint64_t before = window.limit();
+    path.per_page = 5us;
+    path.run(window, 16, 20000);
+    EXPECT_GT(window.limit(), 5 * before);
+}
+
+TEST(BulkWindow, ASlowerDestinationClosesIt) {
+    BulkWindow window;
+    Path path{.round_trip = 100us, .per_page = 5us, .answers = {}};
+    path.run(window, 16, 20000);
+    const std::uint64_t before = window.limit();
+    path.per_page = 100us;
+    path.run(window, 16, 2000);
+    EXPECT_LT(window.limit(), before / 4);
+}
+
+TEST(BulkWindow, ALongPathIsKeptFull) {
+    BulkWindow window;
+    Path path{.round_trip = 50ms, .per_page = 10us, .answers = {}};
+    path.run(window, 16, 50000);
+    EXPECT_GT(window.limit(), 5000U) << "a round trip's worth of pages";
+}
+
+TEST(BulkWindow, NeverClosesBelowItsLeast) {
+    BulkWindow window;
+    Path path{.round_trip = 1ms, .per_page = 10ms, .answers = {}};
+    path.run(window, 16, 200);
+    EXPECT_EQ(window.limit(), BulkWindow::least);
+}
+
+TEST(BulkWindow, AnAnswerTooManyDoesNoHarm) {
+    BulkWindow window;
+    window.acknowledged(BulkWindow::Clock::now());
+    EXPECT_TRUE(window.open());
+    EXPECT_EQ(window.limit(), BulkWindow::least);
+}
+
+}  // namespace
+}  // namespace gc

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a policy sees of a connection: the mark of what waits in its socket. Marks need
+// CAP_NET_ADMIN.
+#include "transfer/backlog.h"
+#include "transfer/outlet.h"
+
+#include <array>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace gc {
+namespace {
+
+constexpr Marks marks{103, 100, 101, 102, 103};
+constexpr std::size_t most_taken = std::size_t{1} << 20;  ///< more than the reader's buffer
+
+class Connected : public testing::Test {
+  protected:
+    void SetUp() override {
+        const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        // A small window, so that what is written waits in the writer's socket.
+        const int small = 4096, large = 4 * static_cast<int>(most_taken);
+        ::setsockopt(listener.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t length = sizeof address;
+        auto* generic = reinterpret_cast<sockaddr*>(&address);
+        ASSERT_EQ(::bind(listener.get(), generic, length), 0);
+        ASSERT_EQ(::listen(listener.get(), 1), 0);
+        ASSERT_EQ(::getsockname(listener.get(), generic, &length), 0);
+        UniqueFd writer(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        ::setsockopt(writer.get(), SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+        ASSERT_EQ(::connect(writer.get(), generic, length), 0);
+        reader.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        ASSERT_TRUE(reader);
+        const std::uint32_t any = 1;
+        if (::setsockopt(writer.get(), SOL_SOCKET, SO_MARK, &any, sizeof any) < 0)
+            GTEST_SKIP() << "no CAP_NET_ADMIN";
+        outlet.emplace(std::move(writer), marks);
+    }
+
+    void write(Class as, std::size_t size) {
+        std::vector<std::byte> bytes(size);
+        std::array<iovec, 1> parts{{{bytes.data(), bytes.size()}}};
+        ASSERT_TRUE(outlet->write(as, parts));
+    }
+
+    /// Until all that was written is here.
+    void read_all() {
+        std::vector<std::byte> bytes(most_taken);
+        while (read < outlet->written()) {
+            const auto got = read_some(reader.get(), bytes);
+            ASSERT_TRUE(got && *got > 0);
+            read += *got;
+        }
+    }
+
+    [[nodiscard]] std::uint32_t mark() const {
+        std::uint32_t mark = 0;
+        socklen_t length = sizeof mark;
+        EXPECT_EQ(::getsockopt(outlet->fd(), SOL_SOCKET, SO_MARK, &mark, &length), 0);
+        return mark;
+    }
+
+    std::optional<Outlet> outlet;
+    UniqueFd reader;
+    std::uint64_t read = 0;
+};
+
+TEST_F(Connected, AllThatWaitsHasTheMarkOfWhatWasWrittenLast) {
+    for (const Class as : {Class::background, Class::guide, Class::urgent, Class::warm}) {
+        write(as, 10);
+        EXPECT_EQ(mark(), marks[static_cast<std::size_t>(as)]);
+    }
+}
+
+TEST_F(Connected, SentIsWhatTcpHasSent) {
+    write(Class::guide, most_taken);
+    EXPECT_EQ(outlet->written(), most_taken);
+    EXPECT_LT(outlet->sent(), most_taken);
+    read_all();
+    EXPECT_EQ(outlet->sent(), most_taken);
+}
+
+TEST_F(Connected, WhatHurriesIsUrgentUntilItIsSent) {
+    write(Class::guide, most_taken);
+    outlet->hurry(most_taken);
+    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::urgent)]) << "what waits already";
+    write(Class::guide, 10);
+    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::urgent)]) << "it still waits";
+    read_all();
+    write(Class::guide, 10);
+    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::guide)]);
+}
+
+TEST(Backlog, KnowsWhereAWaitingPageEnds) {
+    Backlog backlog;
+    const std::array<PageRef, 2> first{{{0, 1}, {1, 1}}};
+    const std::array<PageRef, 1> second{{{0, 2}}};
+    backlog.add(first, 100);
+    backlog.add(second, 150);
+    EXPECT_EQ(backlog.end_of({1, 1}), 100U);
+    EXPECT_EQ(backlog.end_of({0, 2}), 150U);
+    EXPECT_EQ(backlog.end_of({1, 2}), std::nullopt);
+    backlog.sent(99);
+    EXPECT_EQ(backlog.end_of({0, 1}), 100U);
+    backlog.sent(100);
+    EXPECT_EQ(backlog.end_of({0, 1}), std::nullopt);
+    EXPECT_EQ(backlog.end_of({0, 2}), 150U);
+}
+
+}  // namespace
+}  // namespace gc
