@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-bpf check-lab \
-        kunit check-debug check-dkms dkms-deb docs bench-capture bench-track bench-redis style format clean
+        kunit check-debug check-dkms dkms-deb docs bench-capture bench-track bench-redis bench-silence bench-path style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
@@ -96,13 +96,19 @@ check-debug: prepare  ## run the module's tests and a migration on a debug kerne
 bench-capture: BENCH = --no-nested -- build/bin/capture_bench
 bench-track: BENCH = -- build/bin/track_bench --mib 64
 bench-redis: BENCH = --timeout 1500 -- tests/bench/redis_age.py
+bench-silence: BENCH = --mem 8G --timeout 3000 -- tests/bench/silence.py
 bench-capture: userspace kmod  ## what capture costs a guide's process
 bench-track: userspace kmod  ## what tracking costs a VM's first touches, and a track's owner
 bench-redis: userspace kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
-bench-capture bench-track bench-redis: bench-%:
+bench-silence: prepare  ## what migrations cost the others on their link, beside unmodified QEMU's: 30 minutes
+bench-capture bench-track bench-redis bench-silence: bench-%:
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko $(BENCH) --out build/bench/$*.json
+
+bench-path: userspace  ## the data path against QEMU's own, without the lab: 10 minutes
+	@mkdir -p $(BUILD)/bench
+	@$(BUILD)/bin/path_bench --mib 1024 --repeats 5 --out $(BUILD)/bench/path.json
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kernel-doc, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)

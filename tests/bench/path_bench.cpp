@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The data path against QEMU's own, on this machine's loopback: how long a page takes that is asked
+// for, with and without other pages on their way; how fast pre-copy is relayed, and the background
+// pushed; what that costs. Real QEMU, real gcctl; only the destination is synthetic.
+#include "bench.h"
+#include "source_vm.h"
+#include "synthetic_destination.h"
+
+#include "qmp/migration.h"
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <thread>
+
+namespace gc::bench {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto phase_timeout = 20s;
+constexpr std::size_t requests = 2000;
+/// QEMU has no way to hold the background, and what it has in its buffer for the main channel it
+/// does not send when it is asked for: a rate that empties that in some milliseconds.
+constexpr std::int64_t qemu_idle_rate = 16 << 20;
+constexpr const char* ram_block = "ram";
+
+enum class Workload {
+    idle,     ///< pages are asked for, and nothing else is sent
+    busy,     ///< the same beside the background at full speed
+    push,     ///< the background alone
+    precopy,  ///< all of it by pre-copy
+};
+
+constexpr std::array<std::pair<Workload, const char*>, 4> workloads{
+    {{Workload::idle, "request-idle"},
+     {Workload::busy, "request-busy"},
+     {Workload::push, "push"},
+     {Workload::precopy, "pre-copy"}}};
+constexpr std::array<std::pair<Sender, const char*>, 2> senders{
+    {{Sender::qemu, "qemu-postcopy-preempt"}, {Sender::gcctl, "gcctl"}}};
+
+/// (workload, mode, metric) -> its unit, and a value for each run.
+struct Series {
+    const char* unit = "";
+    std::vector<double> values;
+};
+using Figures = std::map<std::tuple<std::string, std::string, std::string>, Series>;
+
+double seconds(Clock::duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+/// A temporary directory in memory, removed with all that is in it.
+class ScratchDirectory {
+  public:
+    static Result<ScratchDirectory> make() {
+        std::string path = "/dev/shm/guidecopy-bench-XXXXXX";
+        if (::mkdtemp(path.data()) == nullptr)
+            return fail_errno(errno, "make a directory in /dev/shm");
+        return ScratchDirectory(path);
+    }
+    ScratchDirectory(ScratchDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    ScratchDirectory& operator=(ScratchDirectory&&) = delete;
+    ~ScratchDirectory() {
+        std::error_code ignored;
+        if (!path_.empty())
+            std::filesystem::remove_all(path_, ignored);
+    }
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  private:
+    explicit ScratchDirectory(std::filesystem::path path) : path_(std::move(path)) {}
+    std::filesystem::path path_;
+};
+
+/// What a program has said, for an error's message.
+std::string last_words(const std::filesystem::path& log) {
+    std::ifstream file(log);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+/// Has the source begin, by itself or by gcctl.
+Result<std::optional<Child>> begin(Sender sender, Workload workload, SourceVm& vm,
+                                   std::uint16_t port, const std::filesystem::path& directory) {
+    const std::string to = fmt::format("127.0.0.1:{}", port);
+    const bool precopy = workload == Workload::precopy;
+    if (sender == Sender::gcctl) {
+        std::vector<std::string> argv{GC_GCCTL, "migrate", "--qmp",       vm.qmp_path(),
+                                      "--to",   to,        "--guide=off", "--quiet"};
+        if (precopy)
+            argv.insert(argv.end(), {"--precopy-time", "60min"});
+        if (workload == Workload::idle)
+            argv.insert(argv.end(), {"--hold-background", "60min"});
+        GC_TRY(Child child, Child::spawn(std::move(argv), directory / "gcctl.log"));
+        return child;
+    }
+    if (!precopy)
+        GC_CHECK(
+            qmp::set_capabilities(vm.qmp(), {{"postcopy-ram", true}, {"postcopy-preempt", true}}));
+    GC_CHECK(qmp::set_parameters(
+        vm.qmp(), {{"max-bandwidth", std::int64_t{1} << 40},
+                   {"max-postcopy-bandwidth", workload == Workload::idle ? qemu_idle_rate : 0},
+                   {"downtime-limit", 1}}));
+    GC_CHECK(qmp::migrate(vm.qmp(), "tcp:" + to));
+    if (!precopy)
+        GC_CHECK(qmp::migrate_start_postcopy(vm.qmp()));
+    return std::nullopt;
+}
+
+/// Asks for pages at random, one at a time, until there are enough or nearly all are there.
+Result<std::vector<double>> ask(SyntheticDestination& destination, std::uint64_t pages) {
+    std::vector<double> latencies;
+    std::mt19937_64 random(7);
+    while (latencies.size() < requests && destination.pages() < pages / 10 * 9) {
+        const std::uint64_t page = random() % pages;
+        if (destination.has(page))
+            continue;
+        GC_TRY(const Clock::duration took, destination.fetch(page));
+        if (took > Clock::duration::zero())
+            latencies.push_back(seconds(took) * 1e6);
+    }
+    std::ranges::sort(latencies);
+    return latencies;
+}
+
+Result<void> one_run(Sender sender, const char* mode, Workload workload, const char* name,
+                     std::size_t mib, Figures& figures) {
+    const auto note = [&](const char* metric, const char* unit, double value) {
+        Series& series = figures[{name, mode, metric}];
+        series.unit = unit;
+        series.values.push_back(value);
+    };
+    GC_TRY(const ScratchDirectory scratch, ScratchDirectory::make());
+    GC_TRY(SourceVm vm, SourceVm::start(scratch.path(), mib));
+    const std::uint64_t pages = (std::uint64_t{mib} << 20) / page_size;
+    GC_TRY(const auto destination, SyntheticDestination::listen(sender, ram_block, pages));
+    const double cpu_before = vm.process().cpu_seconds();
+    const auto begun = Clock::now();
+    GC_TRY(auto gcctl, begin(sender, workload, vm, destination->port(), scratch.path()));
+    const auto cpu = [&] {
+        return vm.process().cpu_seconds() - cpu_before + (gcctl ? gcctl->cpu_seconds() : 0);
+    };
+    if (workload == Workload::precopy) {
+        GC_CHECK(destination->accept_precopy(phase_timeout));
+        note("throughput", "MiB/s", static_cast<double>(mib) / seconds(Clock::now() - begun));
+        note("cpu", "s/GiB", cpu() / static_cast<double>(mib) * 1024);
+        return {};
+    }
+    if (auto accepted = destination->accept(phase_timeout); !accepted)
+        return wrap(accepted.error(), last_words(scratch.path() / "gcctl.log"));
+    const auto ready = Clock::now();
+    if (workload == Workload::push) {
+        GC_CHECK(destination->wait_end(phase_timeout));
+        note("throughput", "MiB/s", static_cast<double>(mib) / seconds(Clock::now() - ready));
+        if (gcctl)
+            note("memory", "MiB", static_cast<double>(gcctl->anonymous_bytes()) / (1 << 20));
+        // What the source still does until its migration is over belongs to the price.
+        if (gcctl && !gcctl->wait(phase_timeout))
+            return fail(ErrorKind::io, "gcctl did not end");
+        note("cpu", "s/GiB", cpu() / static_cast<double>(mib) * 1024);
+        return {};
+    }
+    GC_TRY(const std::vector<double> latencies, ask(*destination, pages));
+    if (latencies.size() < requests / 10)
+        return fail(ErrorKind::io, "only {} pages could be asked for before all were there",
+                    latencies.size());
+    note("p50", "us", latencies[latencies.size() / 2]);
+    note("p99", "us", latencies[latencies.size() * 99 / 100]);
+    note("p99.9", "us", latencies[latencies.size() * 999 / 1000]);
+    return {};
+}
+
+json rows(const Figures& figures) {
+    json all = json::array();
+    for (const auto& [key, series] : figures) {
+        const auto& [workload, mode, metric] = key;
+        const auto reference = figures.find({workload, senders[0].second, metric});
+        all.push_back(row(workload, mode, metric.c_str(), series.unit, series.values,
+                          reference == figures.end() ? 0 : median(reference->second.values)));
+    }
+    return all;
+}
+
+Result<json> bench(const Options& options) {
+    Figures figures;
+    for (std::size_t round = 0; round < options.repeats; ++round)
+        for (const auto& [workload, name] : workloads)
+            for (std::size_t i = 0; i < senders.size(); ++i) {
+                // In rotating order, as whoever comes second may find the machine warmer.
+                const auto& [sender, mode] = senders[(i + round) % senders.size()];
+                if (auto ran = one_run(sender, mode, workload, name, options.mib, figures); !ran)
+                    return wrap(ran.error(), fmt::format("{}, {}", name, mode));
+            }
+    return json{{"bench", "path"},
+                {"reference", senders[0].second},
+                {"machine", machine()},
+                {"memory_mib", options.mib},
+                {"rows", rows(figures)}};
+}
+
+}  // namespace
+}  // namespace gc::bench
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    return gc::bench::run(argc, argv, "path_bench", gc::bench::bench);
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "synthetic_destination.h"
+
+#include "link/frame.h"
+#include "stream/package.h"
+#include "stream/return_path.h"
+#include "util/socket.h"
+
+#include <array>
+#include <sys/socket.h>
+
+namespace gc::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t page_size = stream::target_page;
+constexpr auto fetch_timeout = 10s;
+constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+
+std::chrono::milliseconds left(std::chrono::steady_clock::time_point deadline) {
+    return std::max(
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()),
+        0ms);
+}
+
+/// Takes whole items off the front of what has come so far.
+class Parser {
+  public:
+    explicit Parser(stream::Start start) : reader_(start) {}
+
+    template <typename Handle> Result<void> feed(std::span<const std::byte> bytes, Handle handle) {
+        stream::append(buffer_, bytes);
+        std::span<const std::byte> input(buffer_);
+        for (;;) {
+            GC_TRY(const auto item, reader_.next(input));
+            if (!item)
+                break;
+            GC_CHECK(handle(*item));
+        }
+        buffer_.erase(buffer_.begin(), buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
+        return {};
+    }
+
+  private:
+    stream::Reader reader_;
+    stream::Buffer buffer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<SyntheticDestination>>
+SyntheticDestination::listen(Sender sender, std::string block, std::uint64_t pages) {
+    std::unique_ptr<SyntheticDestination> made(
+        new SyntheticDestination(sender, std::move(block), pages));
+    GC_TRY(made->listener_, tcp_listen({"127.0.0.1", "0"}));
+    GC_TRY(made->port_, local_port(made->listener_.get()));
+    return made;
+}
+
+SyntheticDestination::~SyntheticDestination() {
+    stopping_ = true;
+    for (const UniqueFd* fd : {&main_, &urgent_, &bulk_})
+        if (*fd)
+            ::shutdown(fd->get(), SHUT_RDWR);
+    if (control_)
+        ::shutdown(control_->fd(), SHUT_RDWR);
+    for (std::thread& thread : threads_)
+        thread.join();
+}
+
+Result<void> SyntheticDestination::accept(std::chrono::milliseconds timeout) {
+    const auto deadline = Clock::now() + timeout;
+    GC_CHECK(start(true, deadline));
+    return wait_for(ready_, "the device state", deadline);
+}
+
+Result<void> SyntheticDestination::accept_precopy(std::chrono::milliseconds timeout) {
+    const auto deadline = Clock::now() + timeout;
+    GC_CHECK(start(sender_ == Sender::gcctl, deadline));
+    return wait_for(all_here_, "its last page", deadline);
+}
+
+Result<void> SyntheticDestination::start(bool urgent, Clock::time_point deadline) {
+    GC_CHECK(take_channels(urgent, deadline));
+    const auto run = [this](Result<void> (SyntheticDestination::*body)()) {
+        threads_.emplace_back([this, body] {
+            if (auto done = (this->*body)(); !done && !stopping_) {
+                const std::lock_guard lock(problem_mutex_);
+                if (!problem_)
+                    problem_ = done.error();
+            }
+        });
+    };
+    run(&SyntheticDestination::read_main);
+    if (urgent)
+        run(&SyntheticDestination::read_urgent);
+    if (sender_ == Sender::gcctl) {
+        run(&SyntheticDestination::read_bulk);
+        run(&SyntheticDestination::read_control);
+    }
+    return {};
+}
+
+Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point deadline) {
+    if (sender_ == Sender::gcctl)
+        return greet_gcctl(deadline);
+    // Both come at once; the main channel begins with the stream's header, the other with nothing.
+    for (int i = 0; i < (urgent ? 2 : 1); ++i) {
+        GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
+        GC_TRY(const bool talks, wait_readable(fd.get(), 200ms));
+        (talks && !main_ ? main_ : urgent_) = std::move(fd);
+    }
+    if (!main_)
+        return fail(ErrorKind::protocol, "none of the source's channels begins a stream");
+    return {};
+}
+
+Result<void> SyntheticDestination::greet_gcctl(Clock::time_point deadline) {
+    while (!control_ || !main_ || !bulk_ || !urgent_) {
+        GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
+        GC_TRY(const link::Hello hello, link::receive_hello(fd.get(), left(deadline)));
+        switch (hello.channel) {
+        case link::Channel::control:
+            control_ = std::make_unique<link::Control>(std::move(fd));
+            GC_CHECK(control_->send("ready", {{"qemu", "synthetic"}, {"preempt", true}}));
+            break;
+        case link::Channel::main:
+            main_ = std::move(fd);
+            break;
+        case link::Channel::bulk:
+            bulk_ = std::move(fd);
+            break;
+        case link::Channel::urgent:
+            urgent_ = std::move(fd);
+            break;
+        }
+    }
+    return {};
+}
+
+Result<void> SyntheticDestination::wait_for(const std::atomic<bool>& what, std::string_view name,
+                                            Clock::time_point deadline) {
+    while (!what) {
+        {
+            const std::lock_guard lock(problem_mutex_);
+            if (problem_)
+                return Unexpected(*problem_);
+        }
+        if (Clock::now() > deadline)
+            return fail(ErrorKind::io, "the source did not come to {} in time", name);
+        std::this_thread::sleep_for(1ms);
+    }
+    return {};
+}
+
+template <typename Take>
+Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) {
+    std::vector<std::byte> buffer(chunk_size);
+    std::size_t in_frame = framed ? 0 : SIZE_MAX;
+    for (;;) {
+        if (in_frame == 0) {
+            std::array<std::byte, link::frame_head_size> bytes;
+            GC_TRY(const bool more, read_whole(fd, bytes));
+            if (!more)
+                return {};
+            GC_TRY(const link::FrameHead head, link::decode(bytes));
+            in_frame = head.size;
+            continue;
+        }
+        const auto room = std::span(buffer).first(std::min(buffer.size(), in_frame));
+        GC_TRY(const std::size_t got, read_some(fd, room));
+        if (got == 0)
+            return {};
+        bytes_ += got;
+        GC_CHECK(take(room.first(got)));
+        if (framed)
+            in_frame -= got;
+        if (in_frame == 0 && fd == bulk_.get())
+            GC_CHECK(write_all(fd, link::frame_taken));
+    }
+}
+
+Result<void> SyntheticDestination::read_main() {
+    Parser parser(stream::Start::header);
+    return read_channel(main_.get(), sender_ == Sender::gcctl, [&](auto bytes) {
+        const auto at = Clock::now();
+        return parser.feed(bytes, [&](const stream::Item& item) {
+            on_page(item, at);
+            return on_main_item(item);
+        });
+    });
+}
+
+Result<void> SyntheticDestination::read_urgent() {
+    Parser parser(stream::Start::records);
+    return read_channel(urgent_.get(), false, [&](auto bytes) {
+        const auto at = Clock::now();
+        return parser.feed(bytes, [&](const stream::Item& item) -> Result<void> {
+            on_page(item, at);
+            return {};
+        });
+    });
+}
+
+Result<void> SyntheticDestination::read_bulk() {
+    Parser parser(stream::Start::header);
+    bool opened = false;
+    return read_channel(bulk_.get(), true, [&](auto bytes) -> Result<void> {
+        const auto at = Clock::now();
+        const auto handle = [&](const stream::Item& item) -> Result<void> {
+            on_page(item, at);
+            return {};
+        };
+        // It carries nothing before switch-over, and so not before the opening is there.
+        if (!std::exchange(opened, true))
+            GC_CHECK(parser.feed(opening_, handle));
+        return parser.feed(bytes, handle);
+    });
+}
+
+Result<void> SyntheticDestination::read_control() {
+    while (!stopping_) {
+        GC_TRY(const auto message, control_->receive(100ms));
+        if (!message)
+            continue;
+        if (message->at("type") == "commit") {
+            GC_CHECK(control_->send("resumed"));
+            ready_ = true;
+        } else if (message->at("type") == "abandon") {
+            return fail(ErrorKind::io, "gcctl gave up: {}", message->value("reason", ""));
+        }
+    }
+    return {};
+}
+
+Result<void> SyntheticDestination::on_main_item(const stream::Item& item) {
+    stream::Buffer answer;
+    if (const auto* section = std::get_if<stream::SectionHeader>(&item)) {
+        if (section->name == stream::ram_section_name)
+            ram_section_ = section->id;
+    } else if (const auto* list = std::get_if<stream::RamBlockList>(&item)) {
+        stream::append_header(opening_);
+        stream::append_section_start(opening_, stream::Tag::section_start, ram_section_, "ram", 0,
+                                     stream::ram_version);
+        stream::append_block_list(opening_, list->total);
+        for (const auto& block : list->blocks)
+            stream::append_block(opening_, block.name, block.length, {}, {});
+        stream::append_end_of_ram(opening_);
+        stream::append_section_footer(opening_, ram_section_);
+    } else if (const auto* command = std::get_if<stream::Command>(&item)) {
+        if (command->code == stream::CommandCode::ping) {
+            GC_TRY(const std::uint32_t value, stream::parse_ping(command->payload));
+            stream::append_pong(answer, value);
+            return say(answer);
+        }
+    } else if (const auto* package = std::get_if<stream::Package>(&item)) {
+        GC_TRY(const auto parts, stream::split_package(package->body));
+        stream::append_pong(answer, parts.last_ping);
+        GC_CHECK(say(answer));
+        if (sender_ == Sender::qemu)
+            ready_ = true;
+    } else if (std::holds_alternative<stream::EndOfFile>(item)) {
+        stream::append_shut(answer, 0);
+        GC_CHECK(say(answer));
+        ended_ = true;
+        if (control_)
+            return control_->send("completed");
+    }
+    return {};
+}
+
+void SyntheticDestination::on_page(const stream::Item& item, Clock::time_point at) {
+    std::string_view block;
+    std::uint64_t offset = 0;
+    if (const auto* page = std::get_if<stream::RamPage>(&item)) {
+        block = page->block;
+        offset = page->offset;
+    } else if (const auto* zero = std::get_if<stream::RamZero>(&item)) {
+        block = zero->block;
+        offset = zero->offset;
+    } else {
+        return;
+    }
+    if (block != block_)
+        return;
+    const std::uint64_t number = offset / page_size;
+    if (++received_ == have_.size())
+        all_here_ = true;
+    have_[number].store(true, std::memory_order_release);
+    if (awaited_.load() == number) {
+        awaited_at_ = at;
+        awaited_ = UINT64_MAX;
+        arrived_.release();
+    }
+}
+
+Result<void> SyntheticDestination::say(const stream::Buffer& bytes) {
+    const std::lock_guard lock(say_mutex_);
+    return write_all(main_.get(), bytes);
+}
+
+Result<SyntheticDestination::Clock::duration> SyntheticDestination::fetch(std::uint64_t page) {
+    stream::Buffer request;
+    stream::append_page_request(request, block_, page * page_size, page_size);
+    awaited_ = page;
+    const auto begin = Clock::now();
+    GC_CHECK(say(request));
+    // It may have come by itself, before it was awaited: then nobody tells.
+    while (!arrived_.try_acquire_for(100ms))
+        if (Clock::now() - begin > fetch_timeout || has(page))
+            return awaited_.exchange(UINT64_MAX) == page && has(page)
+                       ? Result<Clock::duration>(Clock::duration::zero())
+                       : fail(ErrorKind::io, "page {} was asked for, and did not come", page);
+    return awaited_at_ - begin;
+}
+
+Result<void> SyntheticDestination::wait_end(std::chrono::milliseconds timeout) {
+    return wait_for(ended_, "the end of its stream", Clock::now() + timeout);
+}
+
+}  // namespace gc::bench

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A destination without a VM: it takes a source's stream and asks for pages, as the QEMU of a VM
+// that touches them would. In front of it is a source QEMU, or `gcctl migrate`.
+#pragma once
+
+#include "link/link.h"
+#include "stream/reader.h"
+#include "stream/writer.h"
+#include "util/error.h"
+#include "util/fd.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace gc::bench {
+
+/// Who sends.
+enum class Sender {
+    qemu,   ///< unmodified, with postcopy-preempt
+    gcctl,  ///< in front of the same
+};
+
+class SyntheticDestination {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    /// Listens on a free port of the loopback.
+    /// @param pages of the RAM block that will be asked for
+    static Result<std::unique_ptr<SyntheticDestination>> listen(Sender sender, std::string block,
+                                                                std::uint64_t pages);
+    ~SyntheticDestination();
+    SyntheticDestination(const SyntheticDestination&) = delete;
+    SyntheticDestination& operator=(const SyntheticDestination&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const { return port_; }
+
+    /// Takes the source's connections, and its stream up to the moment from which pages may be
+    /// asked for. Errors: io, protocol; within the timeout.
+    Result<void> accept(std::chrono::milliseconds timeout);
+
+    /// The same for a source that stays with pre-copy: up to its last page.
+    Result<void> accept_precopy(std::chrono::milliseconds timeout);
+
+    [[nodiscard]] bool has(std::uint64_t page) const {
+        return have_[page].load(std::memory_order_acquire);
+    }
+    /// Asks for a page that it does not have. @return from the request until all of it was here;
+    /// zero if it had come by itself meanwhile
+    Result<Clock::duration> fetch(std::uint64_t page);
+
+    /// Until the source has ended its stream, which it is then told was well. Errors: io.
+    Result<void> wait_end(std::chrono::milliseconds timeout);
+
+    /// Bytes that came on all channels, and pages of the block.
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+    [[nodiscard]] std::uint64_t pages() const { return received_; }
+
+  private:
+    SyntheticDestination(Sender sender, std::string block, std::uint64_t pages)
+        : sender_(sender), block_(std::move(block)), have_(pages) {}
+
+    /// @param urgent whether the source opens a channel for urgent pages
+    Result<void> start(bool urgent, Clock::time_point deadline);
+    Result<void> take_channels(bool urgent, Clock::time_point deadline);
+    Result<void> greet_gcctl(Clock::time_point deadline);
+    Result<void> wait_for(const std::atomic<bool>& what, std::string_view name,
+                          Clock::time_point deadline);
+    /// The bodies of the threads.
+    Result<void> read_main();
+    Result<void> read_urgent();
+    Result<void> read_bulk();
+    Result<void> read_control();
+    /// Reads a channel's bytes, frames taken off, until its end.
+    template <typename Take> Result<void> read_channel(int fd, bool framed, Take take);
+    Result<void> on_main_item(const stream::Item& item);
+    void on_page(const stream::Item& item, Clock::time_point at);
+    Result<void> say(const stream::Buffer& bytes);
+
+    Sender sender_;
+    std::string block_;
+    std::vector<std::atomic<bool>> have_;
+    std::uint16_t port_ = 0;
+    UniqueFd listener_, main_, urgent_, bulk_;
+    std::unique_ptr<link::Control> control_;
+    std::mutex say_mutex_;
+    stream::Buffer opening_;  ///< of the section "ram", for who reads bulk
+    std::uint32_t ram_section_ = 0;
+    std::atomic<std::uint64_t> awaited_ = UINT64_MAX;
+    Clock::time_point awaited_at_{};
+    std::binary_semaphore arrived_{0};
+    std::atomic<std::uint64_t> bytes_ = 0;
+    std::atomic<std::uint64_t> received_ = 0;
+    std::atomic<bool> all_here_ = false;  ///< all pages of the block
+    std::atomic<bool> ready_ = false;     ///< pages may be asked for
+    std::atomic<bool> ended_ = false;     ///< the stream
+    std::atomic<bool> stopping_ = false;
+    std::mutex problem_mutex_;
+    std::optional<Error> problem_;  ///< the first of a thread
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace gc::bench
