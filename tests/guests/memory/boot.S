@@ -19,7 +19,6 @@
 
 #define CODE32 0x08
 #define DATA   0x10
-#define CODE64 0x18
 
 	.section .note.xen, "a", @note
 	.long	4, 8, 18	/* name size, value size, XEN_ELFNOTE_PHYS32_ENTRY */
@@ -119,6 +118,16 @@ ap_protected:
 	mov	%eax, %ss
 	mov	$ap_main, %esi
 	jmp	long_mode
+
+	.code64
+	/* The timer's interrupt has done its work when it has ended a hlt. */
+	.globl	timer_entry
+timer_entry:
+	push	%rax
+	mov	$APIC_EOI, %eax
+	movl	$0, (%rax)
+	pop	%rax
+	iretq
 
 	.data
 	.balign	8

@@ -9,4 +9,8 @@
 #define AP_TRAMPOLINE 0x8000	/* below 1 MiB, page aligned: a SIPI names a page */
 #define WORK_START    0x1000000	/* memory from here on is the workload's; the program lies below */
 
+#define CODE64	 0x18 /* segment */
+#define APIC	 0xfee00000
+#define APIC_EOI (APIC + 0xb0)
+
 #endif

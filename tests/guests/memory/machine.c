@@ -6,14 +6,17 @@
 #include <stdarg.h>
 
 #define COM1 0x3f8
+#define COM2 0x2f8
 #define LINE_STATUS 5
 #define TRANSMIT_EMPTY 0x20
+
+#define PIC1_MASK 0x21
+#define PIC2_MASK 0xa1
 
 #define FW_CFG_SELECT 0x510
 #define FW_CFG_DATA 0x511
 #define FW_CFG_NB_CPUS 5
 
-#define APIC 0xfee00000ul
 #define APIC_SPURIOUS 0xf0
 #define APIC_SOFTWARE_ENABLE 0x1ff
 #define APIC_ICR_LOW 0x300
@@ -21,6 +24,16 @@
 #define ICR_ASSERT 0x4000
 #define ICR_INIT 0x500
 #define ICR_STARTUP 0x600
+#define APIC_TIMER 0x320
+#define APIC_TIMER_COUNT 0x380
+#define APIC_TIMER_DIVIDE 0x3e0
+#define DIVIDE_BY_1 0xb
+/* Of the timer: 1 GHz in KVM (arch/x86/kvm/lapic.h, APIC_BUS_CYCLE_NS) as in QEMU (hw/intc/apic.c). */
+#define COUNTS_PER_US 1000
+
+#define TIMER_VECTOR 0x20
+#define TIMER_PERIODIC 0x20000
+#define GATE_PRESENT 0x8e00 /* an interrupt gate */
 
 /* xen/include/public/arch-x86/hvm/start_info.h, version 1. */
 struct hvm_start_info {
@@ -46,7 +59,16 @@ static char command_line[1024];
 /* A ticket lock: a CPU that prints all the time must not shut the others out. */
 static u32 console_next, console_serving;
 
+struct gate {
+	u16 offset_low, segment, type, offset_middle;
+	u32 offset_high, reserved;
+};
+
+/* Of all CPUs. Up to the timer's: nothing else interrupts. */
+static struct gate gates[TIMER_VECTOR + 1];
+
 extern u32 cpus_arrived;
+extern void timer_entry(void);
 extern const u8 ap_trampoline[], ap_trampoline_end[];
 
 static void outb(u16 port, u8 value)
@@ -123,7 +145,38 @@ u64 *ram_page(u64 number)
 
 static volatile u32 *apic(u32 reg)
 {
-	return (volatile u32 *)(APIC + reg);
+	return (volatile u32 *)((u64)APIC + reg);
+}
+
+void machine_start_clock(u64 microseconds)
+{
+	u64 entry = (u64)timer_entry;
+	struct {
+		u16 limit;
+		const struct gate *base;
+	} __attribute__((packed)) table = { sizeof(gates) - 1, gates };
+
+	gates[TIMER_VECTOR] = (struct gate){ (u16)entry, CODE64, GATE_PRESENT, (u16)(entry >> 16), (u32)(entry >> 32), 0 };
+	__asm__ volatile("lidt %0" ::"m"(table));
+	/* The firmware's timer still ticks. */
+	outb(PIC1_MASK, 0xff);
+	outb(PIC2_MASK, 0xff);
+	*apic(APIC_SPURIOUS) = APIC_SOFTWARE_ENABLE;
+	*apic(APIC_TIMER_DIVIDE) = DIVIDE_BY_1;
+	/* Each tick anew: KVM forgets one that comes between a VM's stop and the saving of its state. */
+	*apic(APIC_TIMER) = TIMER_VECTOR | TIMER_PERIODIC;
+	*apic(APIC_TIMER_COUNT) = (u32)(microseconds * COUNTS_PER_US);
+}
+
+void rest(void)
+{
+	/* An interrupt that comes before the hlt is taken behind it. */
+	__asm__ volatile("sti; hlt; cli" ::: "memory");
+}
+
+void tick(void)
+{
+	outb(COM2, '.');
 }
 
 /* About a microsecond each, as port 0x80 traditionally is; real delays are not needed, only order. */

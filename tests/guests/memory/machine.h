@@ -18,6 +18,13 @@ void machine_init(const struct hvm_start_info *info);
 /* Starts all other CPUs, each in ap_main(), and returns how many CPUs there are now. */
 u32 machine_start_cpus(void);
 
+/* Starts this CPU's clock, which ticks each so many microseconds, for rest(). */
+void machine_start_clock(u64 microseconds);
+/* Halts the CPU to the clock's next tick, or not at all if one has passed since the last rest. */
+void rest(void);
+/* One character on COM2, where a host that counts bytes sees how much was done. */
+void tick(void);
+
 /* RAM pages from WORK_START on, as one range of page numbers without holes. */
 u64 ram_pages(void);
 u64 *ram_page(u64 number);

@@ -6,15 +6,19 @@
  *   mode=check    (default) each CPU verifies and rewrites every word of its pages, in a pseudo-random order
  *   mode=seq      the same in rising order
  *   mode=chase    each CPU follows pointers, one a page, on one random cycle over its pages, and verifies them
+ *   mode=fresh    each CPU takes its pages as they come, never touched and zero, and fills them; then as seq
  *   size=64M      memory worked on, shared out evenly among the CPUs
+ *   cold=0        as much memory more, behind it, is filled at the start and not touched again
  *   spread=1      take the pages at even distances from all of RAM, instead of the first ones from 16 MiB on
  *   work=0        spin that many times after each page, as a program that also computes
+ *   rest=0        use a page each so many microseconds at most, and halt in between, as a program that also waits
+ *   tick=0        a character on COM2 for each so many pages
  *   every=1       print only every that many passes
  *   passes=0      stop after that many passes (0: never)
  *
  * Lines on COM1, numbers decimal unless they begin with 0x:
  *   START cpus N ram MIB work PAGES
- *   READY cpu C                        memory is filled, checking begins
+ *   READY cpu C                        memory is filled, checking begins (fresh: the first page is taken)
  *   G PASS cpu C errs E                pass number PASS (from 1) is done; E errors so far (check, seq)
  *   LAP PASS cpu C errs E              the same for chase
  *   ERR cpu C page P word W got 0xX want 0xX          each of the first errors of a CPU
@@ -29,9 +33,10 @@ struct worker {
 	u64 cpu;
 	u64 first, pages; /* its share of the working set */
 	u64 errors;
+	u64 done; /* pages */
 };
 
-static u64 work_pages, page_stride, spin, print_every, pass_limit;
+static u64 work_pages, cold_pages, page_stride, spin, rest_us, tick_pages, print_every, pass_limit;
 static u32 cpus;
 static volatile int go;
 
@@ -61,10 +66,15 @@ static void compare(struct worker *w, u64 page, u64 word, u64 got, u64 want)
 		print("ERR cpu %d page %d word %d got 0x%x want 0x%x", w->cpu, page, word, got, want);
 }
 
-static void compute(void)
+/* What a program does beside using a page. */
+static void page_done(struct worker *w)
 {
 	for (u64 i = 0; i < spin; i++)
 		__asm__ volatile("");
+	if (rest_us)
+		rest();
+	if (tick_pages && ++w->done % tick_pages == 0)
+		tick();
 }
 
 /* Prints pass number `pass`; false if it was the last. */
@@ -89,22 +99,42 @@ static u64 next_in_order(u64 at, u64 pages)
 	return at;
 }
 
+static void fill_page(u64 *words, u64 page)
+{
+	u64 value = stamp(page, 0);
+
+	for (u64 k = 0; k < PAGE_WORDS; k++)
+		words[k] = value + k;
+}
+
 static void fill(struct worker *w)
 {
+	for (u64 page = 0; page < w->pages; page++)
+		fill_page(work_page(w, page), w->first + page);
+	print("READY cpu %d", w->cpu);
+}
+
+static void fill_fresh(struct worker *w)
+{
+	print("READY cpu %d", w->cpu);
 	for (u64 page = 0; page < w->pages; page++) {
-		u64 *words = work_page(w, page), value = stamp(w->first + page, 0);
+		u64 *words = work_page(w, page);
 
 		for (u64 k = 0; k < PAGE_WORDS; k++)
-			words[k] = value + k;
+			compare(w, w->first + page, k, words[k], 0);
+		fill_page(words, w->first + page);
+		page_done(w);
 	}
-	print("READY cpu %d", w->cpu);
 }
 
 static void run_check(struct worker *w, int random)
 {
 	u64 page = 0, pass = 0;
 
-	fill(w);
+	if (option_is("mode", "fresh"))
+		fill_fresh(w);
+	else
+		fill(w);
 	do {
 		for (u64 i = 0; i < w->pages; i++) {
 			page = random ? next_in_order(page, w->pages) : i;
@@ -115,7 +145,7 @@ static void run_check(struct worker *w, int random)
 				compare(w, w->first + page, k, words[k], old + k);
 				words[k] = new + k;
 			}
-			compute();
+			page_done(w);
 		}
 	} while (pass_done(w, "G", ++pass));
 }
@@ -172,7 +202,7 @@ static void run_chase(struct worker *w)
 			index = at->next_index;
 			compare(w, w->first + index, 0, (u64)next, (u64)work_page(w, index));
 			at = next;
-			compute();
+			page_done(w);
 		}
 		compare(w, w->first, 1, index, 0);
 	} while (pass_done(w, "LAP", ++pass));
@@ -183,10 +213,12 @@ static void run(u32 cpu)
 	u64 share = work_pages / cpus;
 	struct worker w = { .cpu = cpu, .first = cpu * share, .pages = share };
 
+	if (rest_us)
+		machine_start_clock(rest_us);
 	if (option_is("mode", "chase"))
 		run_chase(&w);
 	else
-		run_check(&w, !option_is("mode", "seq"));
+		run_check(&w, !option_is("mode", "seq") && !option_is("mode", "fresh"));
 }
 
 void ap_main(u32 cpu)
@@ -203,15 +235,21 @@ void boot_main(u32 cpu, const struct hvm_start_info *info)
 	machine_init(info);
 	available = ram_pages();
 	work_pages = option_number("size", 64ul << 20) / PAGE_SIZE;
+	cold_pages = option_number("cold", 0) / PAGE_SIZE;
 	spin = option_number("work", 0);
+	rest_us = option_number("rest", 0);
+	tick_pages = option_number("tick", 0);
 	print_every = option_number("every", 1);
 	pass_limit = option_number("passes", 0);
 	cpus = machine_start_cpus();
-	if (work_pages > available || work_pages < cpus || !print_every) {
-		print("PANIC size=%d pages do not fit: %d CPUs, %d pages of RAM", work_pages, (u64)cpus, available);
+	if (work_pages + cold_pages > available || work_pages < cpus || !print_every) {
+		print("PANIC size and cold, %d pages, do not fit: %d CPUs, %d pages of RAM", work_pages + cold_pages, (u64)cpus,
+		      available);
 		return;
 	}
-	page_stride = option_number("spread", 0) ? available / work_pages : 1;
+	page_stride = option_number("spread", 0) ? available / (work_pages + cold_pages) : 1;
+	for (u64 page = work_pages; page < work_pages + cold_pages; page++)
+		fill_page(ram_page(page * page_stride), page);
 	print("START cpus %d ram %d work %d", (u64)cpus, available * PAGE_SIZE >> 20, work_pages);
 	go = 1;
 	run(cpu);
