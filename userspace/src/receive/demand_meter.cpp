@@ -9,8 +9,12 @@ void DemandMeter::follow(Reader& reader, std::vector<std::byte>& buffer,
     const std::lock_guard lock(mutex_);
     if (!problem_.empty())
         return;
-    buffer.insert(buffer.end(), bytes.begin(), bytes.end());
-    std::span<const std::byte> input(buffer);
+    // Mostly whole items come, which need no copy.
+    std::span<const std::byte> input = bytes;
+    if (!buffer.empty()) {
+        buffer.insert(buffer.end(), bytes.begin(), bytes.end());
+        input = buffer;
+    }
     for (;;) {
         const auto item = reader.next(input);
         if (!item) {
@@ -22,7 +26,10 @@ void DemandMeter::follow(Reader& reader, std::vector<std::byte>& buffer,
             break;
         handle(**item);
     }
-    buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+    if (buffer.empty())
+        buffer.assign(input.begin(), input.end());
+    else
+        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
 }
 
 void DemandMeter::saw_requests(std::span<const std::byte> bytes) {
@@ -35,8 +42,10 @@ void DemandMeter::saw_requests(std::span<const std::byte> bytes) {
         const Page last{request->block, request->start + request->length - stream::target_page};
         if (!asked_.insert(last).second)
             return;
+        const auto now = Clock::now();
         ++demand_.faults;
-        waiting_.emplace(last, Clock::now());
+        demand_.timeline.add(now - begin_.value_or(now));
+        waiting_.emplace(last, now);
     });
 }
 
@@ -49,14 +58,16 @@ void DemandMeter::saw_urgent(std::span<const std::byte> bytes) {
 }
 
 void DemandMeter::arrived(const stream::Item& item) {
+    if (std::holds_alternative<stream::Package>(item))
+        begin_ = Clock::now();
+    if (waiting_.empty())
+        return;
     Page page;
     if (const auto* data = std::get_if<stream::RamPage>(&item))
         page = {std::string(data->block), data->offset};
     else if (const auto* zero = std::get_if<stream::RamZero>(&item))
         page = {std::string(zero->block), zero->offset};
     else
-        return;
-    if (waiting_.empty())
         return;
     if (const auto found = waiting_.find(page); found != waiting_.end()) {
         demand_.stall.add(Clock::now() - found->second);

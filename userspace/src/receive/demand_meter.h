@@ -10,6 +10,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -54,6 +55,7 @@ class DemandMeter {
     stream::Reader main_;
     stream::Reader urgent_{stream::Start::records};
     std::vector<std::byte> requests_buffer_, main_buffer_, urgent_buffer_;
+    std::optional<Clock::time_point> begin_;  ///< the device state is there
     std::map<Page, Clock::time_point> waiting_;
     std::set<Page> asked_;  ///< a second request is no second fault
     Demand demand_;

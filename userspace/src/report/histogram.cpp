@@ -29,13 +29,22 @@ std::uint64_t Histogram::quantile_us(double q) const {
     return std::uint64_t{2} << (buckets - 1);
 }
 
+void Timeline::add(std::chrono::nanoseconds at) {
+    const std::size_t step_of =
+        std::min(static_cast<std::size_t>(std::max<std::int64_t>(at / step, 0)), steps - 1);
+    if (counts_.size() <= step_of)
+        counts_.resize(step_of + 1);
+    ++counts_[step_of];
+}
+
 nlohmann::json Demand::to_json() const {
     return {{"faults", faults},
             {"stall_ms", std::chrono::duration<double, std::milli>(stall.sum()).count()},
             {"p50_us", stall.quantile_us(0.5)},
             {"p99_us", stall.quantile_us(0.99)},
             {"p999_us", stall.quantile_us(0.999)},
-            {"histogram_us", stall.counts()}};
+            {"histogram_us", stall.counts()},
+            {"timeline", {{"step_ms", Timeline::step.count()}, {"counts", timeline.counts()}}}};
 }
 
 }  // namespace gc

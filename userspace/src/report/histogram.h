@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Durations in 24 power-of-two microsecond buckets, as QEMU's own postcopy-latency-dist has them
-// (QEMU 10.1, qapi/migration.json).
+// What the VM waited for. Durations are in 24 power-of-two microsecond buckets, as QEMU's own
+// postcopy-latency-dist has them (QEMU 10.1, qapi/migration.json).
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace gc {
 
@@ -30,10 +31,27 @@ class Histogram {
     std::chrono::nanoseconds sum_{0};
 };
 
+/// How many things happened in each step of time.
+class Timeline {
+  public:
+    static constexpr std::chrono::milliseconds step{100};
+    static constexpr std::size_t steps = 36'000;  ///< an hour; what comes later is in the last
+
+    /// One happened so long after the beginning.
+    void add(std::chrono::nanoseconds at);
+
+    /// Up to the last step in which something happened.
+    [[nodiscard]] const std::vector<std::uint64_t>& counts() const { return counts_; }
+
+  private:
+    std::vector<std::uint64_t> counts_;
+};
+
 /// What the destination had to ask for. A demand fault is a distinct page that it requested.
 struct Demand {
     std::uint64_t faults = 0;
-    Histogram stall;  ///< request seen at the destination host -> page handed to its QEMU
+    Histogram stall;    ///< request seen at the destination host -> page handed to its QEMU
+    Timeline timeline;  ///< of the faults, from the arrival of the device state on
 
     /// The report's "demand" object.
     [[nodiscard]] nlohmann::json to_json() const;

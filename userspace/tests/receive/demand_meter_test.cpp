@@ -4,6 +4,8 @@
 #include "stream/writer.h"
 
 #include <gtest/gtest.h>
+#include <numeric>
+#include <thread>
 
 namespace gc::receive {
 namespace {
@@ -45,6 +47,22 @@ TEST(DemandMeter, AHugePageIsOneFaultThatEndsWithItsLastPage) {
     meter.saw_urgent(zero_page(2 * huge - 0x1000));
     EXPECT_EQ(meter.result().stall.count(), 1U);
     EXPECT_EQ(meter.problem(), "");
+}
+
+TEST(DemandMeter, TimeBeginsWithTheDeviceState) {
+    DemandMeter meter;
+    stream::Buffer bytes;
+    stream::append_header(bytes);
+    stream::append_package(bytes, {});
+    meter.saw_main(bytes);
+    std::this_thread::sleep_for(Timeline::step);
+    meter.saw_requests(request(0x3000, 0x1000));
+    EXPECT_EQ(meter.problem(), "");
+    const Demand demand = meter.result();
+    const auto& counts = demand.timeline.counts();
+    ASSERT_GE(counts.size(), 2U);
+    EXPECT_EQ(counts.back(), 1U);
+    EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0U), 1U);
 }
 
 TEST(DemandMeter, WhatWasNotAskedForIsNoFault) {

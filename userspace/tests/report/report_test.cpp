@@ -38,6 +38,20 @@ TEST(Histogram, QuantilesAreUpperBounds) {
     EXPECT_EQ(histogram.quantile_us(0.999), 8192U);
 }
 
+TEST(Timeline, CountsByStep) {
+    Timeline timeline;
+    EXPECT_TRUE(timeline.counts().empty());
+    timeline.add(99ms);
+    timeline.add(100ms);
+    timeline.add(350ms);
+    timeline.add(-1ms);
+    EXPECT_EQ(timeline.counts(), (std::vector<std::uint64_t>{2, 1, 0, 1}));
+    timeline.add(24h);
+    timeline.add(48h);
+    ASSERT_EQ(timeline.counts().size(), Timeline::steps);
+    EXPECT_EQ(timeline.counts().back(), 2U) << "the last step takes what is later";
+}
+
 TEST(Report, HasTheKeysOfItsSchema) {
     Report report;
     report.pages = {.total = 10, .precopy = 1, .urgent = 2, .guide = 3, .background = 4, .zero = 5};
@@ -48,6 +62,7 @@ TEST(Report, HasTheKeysOfItsSchema) {
           "demand", "guide", "hot", "measured", "qemu", "kernel"})
         EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
+    EXPECT_EQ(json.at("demand").at("timeline").at("step_ms"), 100);
     EXPECT_EQ(json.at("pages").at("guide"), 3);
     EXPECT_EQ(json.at("guide").at("ended"), "off");
     EXPECT_EQ(json.at("guide").at("sent").at("dropped_by"), "none");
