@@ -2,10 +2,7 @@
 #include "report/report.h"
 
 #include "report/histogram.h"
-
-#include <cerrno>
-#include <cstdio>
-#include <fstream>
+#include "util/whole_file.h"
 
 namespace gc {
 namespace {
@@ -155,17 +152,7 @@ std::string Report::summary() const {
 }
 
 Result<void> write_report(const Report& report, const std::string& path) {
-    const std::string temporary = path + ".new";
-    {
-        std::ofstream file(temporary, std::ios::trunc);
-        file << report.to_json().dump(2) << '\n';
-        file.close();
-        if (!file)
-            return fail_errno(errno, fmt::format("write the report to {}", temporary));
-    }
-    if (std::rename(temporary.c_str(), path.c_str()) != 0)
-        return fail_errno(errno, fmt::format("rename {} to {}", temporary, path));
-    return {};
+    return write_whole_file(path, report.to_json().dump(2) + "\n");
 }
 
 }  // namespace gc

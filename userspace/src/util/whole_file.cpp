@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "util/whole_file.h"
+
+#include "util/fd.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <span>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace gc {
+namespace {
+
+Result<void> write_new(const std::string& path, std::string_view text) {
+    UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (!fd)
+        return fail_errno(errno, "create " + path);
+    if (auto written = write_all(fd.get(), std::as_bytes(std::span(text))); !written)
+        return wrap(std::move(written).error(), path);
+    // A full disk of a network file system is told here.
+    if (::close(fd.release()) != 0)
+        return fail_errno(errno, "write " + path);
+    return {};
+}
+
+}  // namespace
+
+Result<std::string> read_whole_file(const std::string& path, std::size_t limit) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        return fail_errno(errno, "open " + path);
+    std::string text;
+    std::array<char, 65536> buffer{};
+    for (;;) {
+        auto got = read_some(fd.get(), std::as_writable_bytes(std::span(buffer)));
+        if (!got)
+            return wrap(std::move(got).error(), path);
+        if (*got == 0)
+            return text;
+        if (text.size() + *got > limit)
+            return fail(ErrorKind::io, "{}: expected at most {} MiB, and there is more", path,
+                        limit >> 20);
+        text.append(buffer.data(), *got);
+    }
+}
+
+Result<void> write_whole_file(const std::string& path, std::string_view text) {
+    // To rename over /dev/stdout would take it from everybody.
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+        return fail(ErrorKind::io,
+                    "{}: expected a regular file or a new name, as it is replaced whole", path);
+    const std::string temporary = path + ".new";
+    if (auto written = write_new(temporary, text); !written) {
+        ::unlink(temporary.c_str());
+        return written;
+    }
+    if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+        const int saved_errno = errno;
+        ::unlink(temporary.c_str());
+        return fail_errno(saved_errno, fmt::format("rename {} to {}", temporary, path));
+    }
+    return {};
+}
+
+}  // namespace gc

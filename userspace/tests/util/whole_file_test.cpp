@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "util/whole_file.h"
+
+#include <filesystem>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+namespace gc {
+namespace {
+
+using testing::HasSubstr;
+
+class WholeFile : public testing::Test {
+  protected:
+    void SetUp() override { std::filesystem::create_directory(folder_); }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    std::string folder_ = testing::TempDir() + "/whole_file_test";
+    std::string path_ = folder_ + "/file";
+};
+
+TEST_F(WholeFile, IsReadAsItWasWritten) {
+    const std::string text = std::string(100000, 'x') + '\0' + "end";
+    ASSERT_TRUE(write_whole_file(path_, text));
+    EXPECT_EQ(read_whole_file(path_, text.size()), text);
+}
+
+TEST_F(WholeFile, ReplacesAnother) {
+    ASSERT_TRUE(write_whole_file(path_, "a long text"));
+    ASSERT_TRUE(write_whole_file(path_, ""));
+    EXPECT_EQ(read_whole_file(path_, 0), "");
+    EXPECT_FALSE(std::filesystem::exists(path_ + ".new"));
+}
+
+TEST_F(WholeFile, IsLongerThanTheLimit) {
+    ASSERT_TRUE(write_whole_file(path_, std::string((1 << 20) + 1, 'x')));
+    const auto read = read_whole_file(path_, 1 << 20);
+    ASSERT_FALSE(read);
+    EXPECT_THAT(read.error().message, HasSubstr(path_ + ": expected at most 1 MiB"));
+}
+
+TEST_F(WholeFile, OnlyARegularOneIsReplaced) {
+    ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+    const auto written = write_whole_file(path_, "x");
+    ASSERT_FALSE(written);
+    EXPECT_THAT(written.error().message, HasSubstr(path_ + ": expected a regular file"));
+    EXPECT_TRUE(std::filesystem::is_fifo(path_));
+    EXPECT_FALSE(std::filesystem::exists(path_ + ".new"));
+}
+
+TEST_F(WholeFile, NothingIsLeftOfOneThatCannotBeWritten) {
+    // The temporary name is taken by what cannot be opened for writing.
+    std::filesystem::create_directory(path_ + ".new");
+    EXPECT_FALSE(write_whole_file(path_, "x"));
+    EXPECT_FALSE(std::filesystem::exists(path_));
+    EXPECT_FALSE(write_whole_file(folder_ + "/none/file", "x"));
+}
+
+}  // namespace
+}  // namespace gc
