@@ -4,6 +4,7 @@
 #include "cli/arguments.h"
 #include "doctor/command.h"
 #include "migrate/command.h"
+#include "page/command.h"
 #include "policy/command.h"
 #include "receive/command.h"
 #include "record/command.h"
@@ -20,12 +21,14 @@ struct Command {
     int (*run)(std::span<const std::string>);
 };
 
-constexpr std::array<Command, 6> commands{{
+constexpr std::array<Command, 7> commands{{
     {"migrate", "move a running VM to another host (run at the source)", gc::migrate::command},
     {"receive", "take a VM (run at the destination)", gc::receive::command},
     {"policy", "shape what migrations send, on the NIC that they leave by", gc::policy::command},
     {"record", "record which memory of a running VM is in use", gc::record::command},
     {"trace", "show what was recorded", gc::record::trace_command},
+    {"report", "make a page with pictures of a migration's or a benchmark's results",
+     gc::page::command},
     {"doctor", "say what this host lacks for it, and how to mend that", gc::doctor::command},
 }};
 

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Makes the page of the data.
+
+try {
+    const data = JSON.parse(document.getElementById("data").textContent);
+    const made = data.schema === "guidecopy.report/1" ? migrationPage(data) : benchmarkPage(data);
+    document.getElementById("page").replaceChildren(...made.filter((each) => each !== null));
+    document.title = made[0].textContent;
+    keepDrawn();
+} catch (error) {
+    document.getElementById("page").prepend(element("p", {class: "bad"}, `This page could not be made: ${error}`));
+    throw error;
+}
