@@ -8,6 +8,7 @@ namespace gc {
 namespace {
 
 using namespace std::chrono_literals;
+using Known = SourceImage::Known;
 
 /// Pages looked at before the guide is looked at again. All of them can be zero, and take next to
 /// no room.
@@ -55,7 +56,7 @@ Result<bool> BulkPusher::push_warm() {
     if (rest.empty())
         return false;
     GC_TRY(const std::size_t done,
-           send(rest.first(std::min(rest.size(), section_pages)), Class::warm));
+           send(rest.first(std::min(rest.size(), section_pages)), Class::warm, Known::nothing));
     warm_next_ += done;
     return true;
 }
@@ -80,7 +81,6 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
     std::array<PageRef, background_batch> pages;
     std::size_t count = 0;
     std::uint64_t page = page_;
-    // No more data than goes now: whether a page is data costs as much as sending it.
     const std::size_t most = sweep_ == Sweep::data ? section_pages : pages.size();
     for (std::size_t looked_at = 0; looked_at < pages.size() && count * granule < most;
          looked_at += granule) {
@@ -89,12 +89,12 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
             break;
         bool wanted = sweep_ == Sweep::zeros;
         if (!wanted) {
-            GC_TRY(wanted, image_.has_data(block_, page, granule));
+            GC_TRY(wanted, has_data(page, granule));
         }
         if (wanted)
             pages[count++] = {block, page};
         page += granule;
-        if (!wanted) {
+        if (!wanted && page % SourceImage::window == 0) {
             GC_TRY(page, image_.next_data(block_, page));
             page -= page % granule;
         }
@@ -102,16 +102,38 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
     page_ = page;
     if (count == 0)
         return {};
-    GC_TRY(const std::size_t done, send(std::span(pages).first(count), Class::background));
+    // What was data stays data, and what is missing after its sweep is zeros: nobody writes there.
+    const Known known = granule > 1             ? Known::nothing
+                        : sweep_ == Sweep::data ? Known::data
+                                                : Known::zeros;
+    GC_TRY(const std::size_t done, send(std::span(pages).first(count), Class::background, known));
     if (done < count)
         page_ = pages[done].number;
     return {};
 }
 
-Result<std::size_t> BulkPusher::send(std::span<const PageRef> pages, Class as) {
+Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
+    constexpr std::uint64_t window = SourceImage::window;
+    const std::uint64_t end = image_.blocks()[block_].length / page_size;
+    for (std::uint64_t page = first; page < first + count;) {
+        const std::uint64_t begin = page - page % window;
+        if (looked_.block != block_ || looked_.first != begin) {
+            GC_TRY(const std::uint64_t data,
+                   image_.find_data(block_, begin, std::min(window, end - begin)));
+            looked_ = {block_, begin, data};
+        }
+        const std::uint64_t next = std::min(begin + window, first + count);
+        for (; page < next; ++page)
+            if ((looked_.data >> (page - begin) & 1U) != 0)
+                return true;
+    }
+    return false;
+}
+
+Result<std::size_t> BulkPusher::send(std::span<const PageRef> pages, Class as, Known known) {
     // Before it is done: the answer may be here first.
     const auto now = Clock::now();
-    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as));
+    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known));
     if (sent.delivered > 0)
         window_.sent(sent.delivered, now);
     return sent.done;

@@ -53,10 +53,12 @@ class BulkPusher {
     /// Sends up to a batch of what is left. @return whether there may be more
     Result<bool> push_background(Ledger& ledger);
     Result<void> push_background_of(Ledger& ledger, std::size_t block);
+    /// Whether one of these pages of block_ is other than zero.
+    Result<bool> has_data(std::uint64_t first, std::uint64_t count);
     [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
     [[nodiscard]] bool background_held() const;
     /// Sends some of the pages. @return how many of them, from the first on, are done
-    Result<std::size_t> send(std::span<const PageRef> pages, Class as);
+    Result<std::size_t> send(std::span<const PageRef> pages, Class as, SourceImage::Known known);
     /// Whether as much is on its way as may be.
     bool window_full();
     /// Until there may be something to do, at most so long.
@@ -78,6 +80,12 @@ class BulkPusher {
     enum class Sweep { data, zeros, done } sweep_ = Sweep::data;
     std::size_t block_ = 0;  ///< of the image
     std::uint64_t page_ = 0;
+    /// The pages of the image that were looked at last.
+    struct Looked {
+        std::size_t block = SourceImage::none;
+        std::uint64_t first = 0;
+        std::uint64_t data = 0;  ///< of SourceImage::find_data()
+    } looked_;
 };
 
 }  // namespace gc

@@ -60,7 +60,8 @@ Result<void> PageSender::switch_over(std::span<const std::byte> bytes) {
     return main_.write_framed(Class::urgent, link::FrameKind::sections, bytes);
 }
 
-Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Batch& batch) const {
+Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Batch& batch,
+                                                     SourceImage::Known known) const {
     if (!ledger_->claim(page.block, page.number, as))
         return std::nullopt;
     const std::uint64_t granule = ledger_->granule(page.block);
@@ -70,7 +71,7 @@ Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Bat
         batch.add({page.block, number}, std::nullopt);
     const auto contents = std::span(batch.contents).subspan(before);
     GC_CHECK(image_->read(image_index_[page.block], first, contents,
-                          std::span(batch.room).subspan(batch.used)));
+                          std::span(batch.room).subspan(batch.used), known));
     const auto data = static_cast<std::size_t>(std::ranges::count_if(
         contents, [](const Content& content) { return content.has_value(); }));
     if (data > 0 && image_->is_copied(image_index_[page.block]))
@@ -85,7 +86,7 @@ Result<bool> PageSender::send_urgent(PageRef page) {
         main_lock.lock();
     Batch& batch = urgent_batch_;
     batch.clear();
-    GC_TRY(const auto claimed, claim(page, Class::urgent, batch));
+    GC_TRY(const auto claimed, claim(page, Class::urgent, batch, SourceImage::Known::nothing));
     if (!claimed) {
         hurry(page);
         return false;
@@ -103,7 +104,8 @@ void PageSender::hurry(PageRef page) {
         bulk_.hurry(*bulk_end);
 }
 
-Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class as) {
+Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class as,
+                                          SourceImage::Known known) {
     const bool guide = as == Class::guide;
     const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
     Batch& batch = guide ? main_batch_ : bulk_batch_;
@@ -112,7 +114,7 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
     for (std::size_t data = 0; done < pages.size() && data < section_data; ++done) {
         if (batch.room.size() - batch.used < granule_room_)
             break;
-        GC_TRY(const auto claimed, claim(pages[done], as, batch));
+        GC_TRY(const auto claimed, claim(pages[done], as, batch, known));
         data += claimed.value_or(0);
     }
     if (batch.pages.empty())

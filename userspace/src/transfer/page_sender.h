@@ -69,7 +69,9 @@ class PageSender {
         std::size_t done = 0;       ///< so many of the pages, from the first on
         std::size_t delivered = 0;  ///< so many pages were in the section; 0: there was none
     };
-    Result<Sent> send(std::span<const PageRef> pages, Class as);
+    /// @param known of each of the pages
+    Result<Sent> send(std::span<const PageRef> pages, Class as,
+                      SourceImage::Known known = SourceImage::Known::nothing);
 
     /// Sends a page whose content came in the source's stream; on the urgent channel if it was
     /// asked for, else on main: one that is asked for may come behind it in that stream.
@@ -121,7 +123,8 @@ class PageSender {
 
     /// Claims the page's granule and reads it. @return bytes of its data; nothing if it was
     /// delivered already
-    Result<std::optional<std::size_t>> claim(PageRef page, Class as, Batch& batch) const;
+    Result<std::optional<std::size_t>> claim(PageRef page, Class as, Batch& batch,
+                                             SourceImage::Known known) const;
     /// Puts the pages' heads after what is in `heads`, and notes where each page's data belongs.
     /// @return the number of pages of zeros
     std::uint64_t put_heads(Batch& batch) const;

@@ -10,12 +10,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t read_chunk = std::size_t{64} * 1024;
-
 /// @return whether the stream's end was among what the buffer has
-Result<bool> take_items(stream::Reader& reader, std::vector<std::byte>& buffer,
+Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
                         const std::function<Result<void>(const stream::Item&)>& on_item) {
-    std::span<const std::byte> input(buffer);
+    std::span<const std::byte> input = buffer.bytes();
     for (;;) {
         GC_TRY(const auto item, reader.next(input));
         if (!item)
@@ -24,13 +22,13 @@ Result<bool> take_items(stream::Reader& reader, std::vector<std::byte>& buffer,
             return true;
         GC_CHECK(on_item(*item));
     }
-    buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+    buffer.keep(input.size());
     return false;
 }
 
 }  // namespace
 
-Result<void> read_to_end(int fd, stream::Reader& reader, std::vector<std::byte>& buffer,
+Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
                          std::chrono::steady_clock::time_point deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item) {
     for (;;) {
@@ -42,10 +40,7 @@ Result<void> read_to_end(int fd, stream::Reader& reader, std::vector<std::byte>&
         GC_TRY(const bool ready, wait_readable(fd, std::max(left, milliseconds(0))));
         if (!ready)
             return fail(ErrorKind::io, "the source QEMU did not end its stream in time");
-        const std::size_t kept = buffer.size();
-        buffer.resize(kept + read_chunk);
-        GC_TRY(const std::size_t got, read_some(fd, std::span(buffer).subspan(kept)));
-        buffer.resize(kept + got);
+        GC_TRY(const std::size_t got, buffer.fill(fd));
         if (got == 0)
             return fail(ErrorKind::io, "the source QEMU broke its stream off");
     }

@@ -3,11 +3,11 @@
 #pragma once
 
 #include "stream/reader.h"
+#include "transfer/read_buffer.h"
 #include "util/error.h"
 
 #include <chrono>
 #include <functional>
-#include <vector>
 
 namespace gc {
 
@@ -15,7 +15,7 @@ namespace gc {
 /// it are good for that call.
 /// @param buffer what was read from fd and not yet taken by the reader
 /// Errors: io (no end by the deadline, or the connection broke), the reader's, on_item's.
-Result<void> read_to_end(int fd, stream::Reader& reader, std::vector<std::byte>& buffer,
+Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
                          std::chrono::steady_clock::time_point deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item);
 

@@ -11,7 +11,7 @@
 namespace gc {
 namespace {
 
-/// Pages of has_data() that are read together.
+/// Pages of find_data() that are copied together.
 constexpr std::uint64_t look_ahead = 16;
 
 PageContent content_of(std::span<const std::byte> bytes) {
@@ -43,39 +43,72 @@ std::size_t SourceImage::find(std::string_view name) const {
     return found == blocks_.end() ? none : static_cast<std::size_t>(found - blocks_.begin());
 }
 
+std::span<const std::byte> SourceImage::bytes_of(std::size_t block, std::uint64_t number) const {
+    return maps_[block].bytes().subspan(number * page_size, page_size);
+}
+
 Result<PageContent> SourceImage::mapped(std::size_t block, std::uint64_t number) const {
     GC_TRY(const std::uint64_t data, next_data(block, number));
     if (data > number)
         return std::nullopt;
-    return content_of(maps_[block].bytes().subspan(number * page_size, page_size));
+    return content_of(bytes_of(block, number));
 }
 
 Result<void> SourceImage::read(std::size_t block, std::uint64_t first, std::span<PageContent> into,
-                               std::span<std::byte> room) const {
+                               std::span<std::byte> room, Known known) const {
+    if (known == Known::zeros) {
+        std::ranges::fill(into, std::nullopt);
+        return {};
+    }
     if (!is_copied(block)) {
         for (std::size_t i = 0; i < into.size(); ++i) {
-            GC_TRY(into[i], mapped(block, first + i));
+            if (known == Known::data)
+                into[i] = bytes_of(block, first + i);
+            else {
+                GC_TRY(into[i], mapped(block, first + i));
+            }
         }
         return {};
     }
     room = room.first(into.size() * page_size);
     GC_CHECK(blocks_[block].memory->read(first * page_size, room));
-    for (std::size_t i = 0; i < into.size(); ++i)
-        into[i] = content_of(room.subspan(i * page_size, page_size));
+    for (std::size_t i = 0; i < into.size(); ++i) {
+        const auto page = room.subspan(i * page_size, page_size);
+        into[i] = known == Known::data ? PageContent(page) : content_of(page);
+    }
     return {};
 }
 
-Result<bool> SourceImage::has_data(std::size_t block, std::uint64_t first,
-                                   std::uint64_t count) const {
+Result<std::uint64_t> SourceImage::find_data(std::size_t block, std::uint64_t first,
+                                             std::uint64_t count) const {
     std::array<PageContent, look_ahead> contents;
     std::array<std::byte, look_ahead * page_size> room;
+    std::uint64_t found = 0;
+    if (!is_copied(block)) {
+        // What is in memory is no hole; of the rest the file system knows. All at once, and without
+        // the inode's lock, which lseek takes (shmem_file_llseek in mm/shmem.c, 6.1).
+        std::array<unsigned char, window> resident{};
+        const auto pages = maps_[block].bytes().subspan(first * page_size, count * page_size);
+        if (::mincore(const_cast<std::byte*>(pages.data()), pages.size(), resident.data()) != 0)
+            resident.fill(0);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            PageContent content;
+            if ((resident[i] & 1U) != 0)
+                content = content_of(bytes_of(block, first + i));
+            else {
+                GC_TRY(content, mapped(block, first + i));
+            }
+            found |= std::uint64_t{content.has_value()} << i;
+        }
+        return found;
+    }
     for (std::uint64_t done = 0; done < count; done += look_ahead) {
         const auto some = std::span(contents).first(std::min(look_ahead, count - done));
         GC_CHECK(read(block, first + done, some, room));
-        if (std::ranges::any_of(some, [](const PageContent& page) { return page.has_value(); }))
-            return true;
+        for (std::size_t i = 0; i < some.size(); ++i)
+            found |= std::uint64_t{some[i].has_value()} << (done + i);
     }
-    return false;
+    return found;
 }
 
 Result<std::uint64_t> SourceImage::next_data(std::size_t block, std::uint64_t number) const {

@@ -30,6 +30,11 @@ using PageContent = std::optional<std::span<const std::byte>>;
 class SourceImage {
   public:
     static constexpr std::size_t none = SIZE_MAX;
+    /// What find_data() looks at together, in pages.
+    static constexpr std::uint64_t window = 64;
+
+    /// What is known of pages before they are read.
+    enum class Known { nothing, data, zeros };
 
     /// Maps every block that has a file. Errors: io.
     static Result<SourceImage> open(std::vector<ImageBlock> blocks);
@@ -48,16 +53,19 @@ class SourceImage {
     /// or memory that QEMU has not touched, is not touched: to read it would allocate it. Errors:
     /// io, for a block without a file.
     Result<void> read(std::size_t block, std::uint64_t first, std::span<PageContent> into,
-                      std::span<std::byte> room) const;
-    /// Whether one of these pages is other than zero. Errors: as of read().
-    [[nodiscard]] Result<bool> has_data(std::size_t block, std::uint64_t first,
-                                        std::uint64_t count) const;
+                      std::span<std::byte> room, Known known = Known::nothing) const;
+    /// Which of these pages, at most `window`, are other than zero: bit i of page first + i.
+    /// Errors: as of read().
+    [[nodiscard]] Result<std::uint64_t> find_data(std::size_t block, std::uint64_t first,
+                                                  std::uint64_t count) const;
 
     /// The first page from `number` on that may be other than zero, without reading it; the block's
     /// end if there is none. Errors: io, for a block without a file.
     Result<std::uint64_t> next_data(std::size_t block, std::uint64_t number) const;
 
   private:
+    [[nodiscard]] std::span<const std::byte> bytes_of(std::size_t block,
+                                                      std::uint64_t number) const;
     [[nodiscard]] Result<PageContent> mapped(std::size_t block, std::uint64_t number) const;
 
     std::vector<ImageBlock> blocks_;

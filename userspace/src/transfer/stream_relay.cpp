@@ -11,13 +11,6 @@
 #include <thread>
 
 namespace gc {
-namespace {
-
-/// Small enough that a bandwidth limit is kept evenly, big enough for few system calls.
-constexpr std::size_t read_chunk = std::size_t{64} * 1024;
-
-}  // namespace
-
 Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
     const std::lock_guard lock(mutex_);
     return write_all(fd_.get(), bytes);
@@ -36,19 +29,15 @@ Result<void> StreamRelay::run() {
         ::poll(waits.data(), waits.size(), -1);
         if (waits[1].revents != 0)
             return {};
-        const std::size_t kept = buffer_.size();
-        buffer_.resize(kept + read_chunk);
-        const auto got = read_some(source_.fd(), std::span(buffer_).subspan(kept));
-        buffer_.resize(kept + (got ? *got : 0));
-        GC_CHECK(got);
-        if (*got == 0 && mode_ == Mode::verbatim)
+        GC_TRY(const std::size_t got, buffer_.fill(source_.fd()));
+        if (got == 0 && mode_ == Mode::verbatim)
             return {};
-        if (*got == 0)
+        if (got == 0)
             return fail(ErrorKind::io, "the source QEMU closed its migration stream");
-        std::span<const std::byte> input(buffer_);
+        std::span<const std::byte> input = buffer_.bytes();
         const Result<void> consumed = consume(input);
         // Also after an error: what was taken is taken, and drain() goes on from here.
-        buffer_.erase(buffer_.begin(), buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
+        buffer_.keep(input.size());
         GC_CHECK(consumed);
         GC_CHECK(flush());
     }

@@ -7,6 +7,7 @@
 #include "stream/reader.h"
 #include "transfer/notice.h"
 #include "transfer/page_sender.h"
+#include "transfer/read_buffer.h"
 
 #include <atomic>
 #include <chrono>
@@ -108,8 +109,8 @@ class StreamRelay {
     OnBlocks on_blocks_;
     Ledger* ledger_ = nullptr;
     stream::Reader reader_;
-    std::vector<std::byte> buffer_;  ///< read, and not yet taken by the reader
-    bool ended_ = false;             ///< the source's end of file was read
+    ReadBuffer buffer_;   ///< read, and not yet taken by the reader
+    bool ended_ = false;  ///< the source's end of file was read
     Mode mode_ = Mode::relaying;
     std::uint32_t ram_section_ = 0;
     bool discarded_ = false;
