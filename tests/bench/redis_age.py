@@ -14,11 +14,8 @@ Twice: with the VM's memory in small pages, each of which has an accessed bit, a
 
 import argparse
 import json
-import os
-import platform
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,6 +33,8 @@ from harness.environment import DEMO  # noqa: E402
 from harness.gcctl import EXIT_DONE, Gcctl  # noqa: E402
 from harness.vm import MIB  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
+
+import figures  # noqa: E402
 
 RAM_MIB, KEYS = 256, 100_000
 WARM_UP = 5  # seconds
@@ -191,35 +190,20 @@ def run(vm: Vm, workload: str, all_modes: Modes, rounds: int) -> dict[str, list[
     return slices
 
 
-def row(workload: str, mode: str, metric: str, unit: str, values: list[float], reference: float = 0) -> dict[str, Any]:
-    median = statistics.median(values)
-    return {"workload": workload, "mode": mode, "metric": metric, "unit": unit, "median": median, "min": min(values),
-            "max": max(values), "n": len(values), "ratio": median / reference if reference else None}
-
-
-def rows(workload: str, slices: dict[str, list[Slice]]) -> list[dict[str, Any]]:
-    reference = statistics.median(s.requests_per_s for s in slices["untracked"])
-    made = []
+def values(workload: str, slices: dict[str, list[Slice]]) -> figures.Values:
+    found: figures.Values = {}
     for mode, measured in slices.items():
-        made.append(row(workload, mode, "throughput", "requests/s", [s.requests_per_s for s in measured], reference))
+        found[workload, mode, "throughput"] = ("requests/s", [s.requests_per_s for s in measured])
         if mode == "untracked":
             continue
         # The two of one round had the most in common.
         shares = [s.requests_per_s / u.requests_per_s for s, u in zip(measured, slices["untracked"], strict=True)]
-        made.append(row(workload, mode, "of_untracked", "of one round", shares))
+        found[workload, mode, "of_untracked"] = ("of one round", shares)
         if mode.startswith("age"):
-            made.append(row(workload, mode, "tracker_cpu", "% of a CPU", [s.tracker_cpu for s in measured]))
-            made.append(row(workload, mode, "hot_set", "MiB", [s.hot_mib for s in measured]))
-            made.append(row(workload, mode, "interval", "s", [s.interval for s in measured]))
-    return made
-
-
-def machine() -> dict[str, Any]:
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ")[1] for line in cpuinfo if line.startswith("model name")), "unknown")
-    vendor = Path("/sys/class/dmi/id/sys_vendor")
-    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
-            "virtual": "QEMU" in model or (vendor.exists() and vendor.read_text().startswith("QEMU"))}
+            found[workload, mode, "tracker_cpu"] = ("% of a CPU", [s.tracker_cpu for s in measured])
+            found[workload, mode, "hot_set"] = ("MiB", [s.hot_mib for s in measured])
+            found[workload, mode, "interval"] = ("s", [s.interval for s in measured])
+    return found
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -237,12 +221,13 @@ def main() -> None:
     assert "[never]" not in HUGE_PAGES.read_text(), f"{HUGE_PAGES} is never: no huge pages to measure with"
     for line in LINK.strip().splitlines():
         subprocess.run(line.split(), check=True, timeout=30)
-    result: dict[str, Any] = {"bench": "redis", "reference": "untracked", "machine": machine(), "rows": []}
+    result: dict[str, Any] = {"bench": "redis", "reference": "untracked", "machine": figures.machine(), "rows": []}
     for workload in options.memory:
         with tempfile.TemporaryDirectory(prefix="gc-redis-", dir="/tmp") as directory:
             vm = Vm(Path(directory), MEMORY[workload])
             try:
-                result["rows"] += rows(workload, run(vm, workload, modes(options.slice, options.intervals), options.rounds))
+                slices = run(vm, workload, modes(options.slice, options.intervals), options.rounds)
+                result["rows"] += figures.rows(values(workload, slices), "untracked")
             finally:
                 vm.end()
     for made in result["rows"]:

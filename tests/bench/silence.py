@@ -15,11 +15,9 @@ Writes --out, and beside it the table (.md) and a picture of each mode's last ru
 import argparse
 import json
 import math
-import platform
 import statistics
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +30,12 @@ from harness.bench import Bench  # noqa: E402
 from harness.environment import SLOW  # noqa: E402
 from harness.far_host import FarHost  # noqa: E402
 from harness.link_load import Classes, Requests, Stream, Transmitted  # noqa: E402
-from harness.vm import Spec, Vm  # noqa: E402
+from harness.vm import Spec  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
+
+import figures  # noqa: E402
+import movers  # noqa: E402
+from movers import Mover, Moving, qemu_postcopy  # noqa: E402
 from silence_timeline import draw  # noqa: E402
 
 MBIT = 1e6
@@ -85,7 +87,7 @@ class Tenants:
         self.stream = Stream(far) if stream else None
         self.requests, self.sent, self.classes = Requests(far), Transmitted(far.nic), Classes()
 
-    def run(self, migrate: Callable[[], "Moving"] | None) -> Run:
+    def run(self, migrate: Callable[[], Moving] | None) -> Run:
         self.requests.start()
         self.sent.start()
         if self.stream:
@@ -93,6 +95,8 @@ class Tenants:
         time.sleep(ALONE)
         begin = time.monotonic()
         moving = migrate() if migrate else NOTHING
+        if moving.destination:
+            moving.destination.make_vcpus_nice()
         wait_for("switch-over", moving.switched, START * SLOW, 0.02)
         switch_over, stream_end, rates = time.monotonic(), None, []
         if self.stream or not migrate:
@@ -103,81 +107,39 @@ class Tenants:
         wait_for("the migration is over", moving.over, AFTER + 60 * SLOW, 0.1)
         end = time.monotonic()
         run = Run(begin, switch_over, stream_end or end, end, rates, self.requests.stop(), self.sent.stop(), self.classes.stop())
-        moving.check(run)
+        run.report = moving.check()
+        if moving.destination:
+            moving.destination.wait_running()
         return run
 
 
-@dataclass
-class Moving:
-    """A migration under way."""
-
-    switched: Callable[[], bool]  # whether the VM has been stopped at the source
-    over: Callable[[], bool]
-    check: Callable[[Run], None]  # when it is over
+NOTHING = Moving(None, lambda: True, lambda: True, dict)
 
 
-NOTHING = Moving(lambda: True, lambda: True, lambda _: None)
-Mode = Callable[[Bench, FarHost, Vm], Moving]
-
-
-def gcctl(policy: str, guide: str = "on") -> Mode:
+def gcctl(policy: str, guide: str = "on") -> Mover:
     link = () if policy == "none" else ("--policy-link", f"{LINK_MBIT}mbit")
-
-    def mode(bench: Bench, far: FarHost, source: Vm) -> Moving:
-        migration = bench.migrate(source, SPEC, "--policy", policy, *link, guide=guide, far=far)
-        migration.destination.make_vcpus_nice()
-
-        def check(run: Run) -> None:
-            run.report = migration.wait_completed(SPEC)
-            migration.destination.wait_running()
-
-        return Moving(lambda: migration.migrate.event("switch-over") is not None,
-                      lambda: migration.migrate.process.poll() is not None, check)
-
-    return mode
-
-
-def qemu(postcopy_bandwidth: int) -> Mode:
-    """Unmodified QEMU to QEMU."""
-    def mode(bench: Bench, far: FarHost, source: Vm) -> Moving:
-        destination = bench.start(SPEC.but(enter=far.enter), "destination", incoming=True)
-        destination.make_vcpus_nice()
-        for vm in (source, destination):
-            vm.qmp.command("migrate-set-capabilities", capabilities=[
-                {"capability": name, "state": True} for name in ("postcopy-ram", "postcopy-preempt")])
-        source.qmp.command("migrate-set-parameters", max_postcopy_bandwidth=postcopy_bandwidth)
-        destination.qmp.command("migrate-incoming", uri=f"tcp:{far.address}:4444")
-        source.qmp.command("migrate", uri=f"tcp:{far.address}:4444")
-        source.qmp.command("migrate-start-postcopy")
-
-        def check(_: Run) -> None:
-            assert source.migration_status() == "completed", source.errors()
-            destination.wait_running()
-
-        return Moving(lambda: source.migration_status() not in ("setup", "active"),
-                      lambda: source.migration_status() in ("completed", "failed"), check)
-
-    return mode
+    return movers.gcctl("--policy", policy, *link, guide=guide)
 
 
 POLICIES = ("none", "fast", "silent")
 # In the second nobody is there but who asks, and the VM waits for its pages behind those that are only sent ahead.
-WORKLOADS: dict[str, dict[str, Mode | None]] = {
-    "beside a stream": {REFERENCE: None, "QEMU post-copy": qemu(0),
-                        "QEMU at half the link": qemu(round(LINK_MBIT * MBIT / 8 / 2))}
+WORKLOADS: dict[str, dict[str, Mover | None]] = {
+    "beside a stream": {REFERENCE: None, "QEMU post-copy": qemu_postcopy("postcopy-preempt"),
+                        "QEMU at half the link": qemu_postcopy("postcopy-preempt",
+                                                               max_postcopy_bandwidth=round(LINK_MBIT * MBIT / 8 / 2))}
                        | {f"gcctl {policy}": gcctl(policy) for policy in POLICIES},
     "behind the background": {REFERENCE: None} | {f"gcctl {policy}": gcctl(policy, "off") for policy in POLICIES},
 }
 Runs = dict[str, dict[str, list[Run]]]  # by workload and mode
 
 
-def run(mode: Mode | None, stream: bool) -> Run:
+def run(mover: Mover | None, stream: bool) -> Run:
     far = FarHost(f"{LINK_MBIT}mbit")
     bench = Bench()
     try:
         source = bench.start_source(SPEC)
         source.make_vcpus_nice()
-        done = Tenants(far, stream).run((lambda: mode(bench, far, source)) if mode else None)
+        done = Tenants(far, stream).run((lambda: mover(bench, far, source, SPEC)) if mover else None)
         source.check()
         return done
     finally:
@@ -199,37 +161,14 @@ def metrics(one: Run) -> dict[str, tuple[str, float]]:
     return found
 
 
-def rows(runs: Runs) -> list[dict[str, Any]]:
-    values: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+def values(runs: Runs) -> figures.Values:
+    found: figures.Values = {}
     for workload, modes in runs.items():
         for mode, all_runs in modes.items():
             for one in all_runs:
                 for metric, (unit, value) in metrics(one).items():
-                    values[workload, mode, metric, unit].append(value)
-    made = []
-    for (workload, mode, metric, unit), found in values.items():
-        median, reference = statistics.median(found), values.get((workload, REFERENCE, metric, unit))
-        made.append({"workload": workload, "mode": mode, "metric": metric, "unit": unit, "median": median,
-                     "min": min(found), "max": max(found), "n": len(found),
-                     "ratio": median / statistics.median(reference) if reference else None})
-    return made
-
-
-def table(made: list[dict[str, Any]], workload: str) -> str:
-    """Medians, and their ratios to the reference."""
-    mine = [row for row in made if row["workload"] == workload]
-    names = list(dict.fromkeys((row["metric"], row["unit"]) for row in mine))
-    cells = {(row["mode"], row["metric"]): row for row in mine}
-    lines = [f"| {workload} | " + " | ".join(f"{metric}{f', {unit}' if unit else ''}" for metric, unit in names) + " |",
-             "|---" * (len(names) + 1) + "|"]
-    for mode in dict.fromkeys(row["mode"] for row in mine):
-        line = [mode]
-        for metric, _ in names:
-            row = cells.get((mode, metric))
-            ratio = f" ({row['ratio']:.2f})" if row and row["ratio"] is not None and mode != REFERENCE else ""
-            line.append(f"{row['median']:.1f}{ratio}" if row else "")
-        lines.append("| " + " | ".join(line) + " |")
-    return "\n".join(lines) + "\n"
+                    found.setdefault((workload, mode, metric), (unit, []))[1].append(value)
+    return found
 
 
 def main() -> int:
@@ -249,12 +188,11 @@ def main() -> int:
             runs[workload][mode].append(one)
             told = ", ".join(f"{metric} {value:.1f} {unit}" for metric, (unit, value) in metrics(one).items())
             print(f"round {number + 1}, {workload}, {mode}: {told}", file=sys.stderr, flush=True)
-    made = rows(runs)
-    cpu = next((line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    made = figures.rows(values(runs), REFERENCE)
     result = {"bench": "silence", "reference": REFERENCE, "link_mbit": LINK_MBIT,
-              "machine": {"cpu": cpu, "kernel": platform.release(), "virtual": "QEMU" in cpu}, "rows": made}
+              "machine": figures.machine(), "rows": made}
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    tables = "\n".join(table(made, workload) for workload in WORKLOADS)
+    tables = "\n".join(figures.table(made, workload, REFERENCE) for workload in WORKLOADS)
     arguments.out.with_suffix(".md").write_text(tables)
     draw({mode: all_runs[-1] for mode, all_runs in runs["beside a stream"].items()}, LINK_MBIT, arguments.out.with_suffix(".svg"))
     print(tables)

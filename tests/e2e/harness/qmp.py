@@ -14,6 +14,7 @@ class QmpError(Exception):
 
 class Qmp:
     def __init__(self, path: Path, timeout: float):
+        self.events: list[dict[str, Any]] = []  # that came before the last command's answer
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self._connect(path, timeout)
@@ -49,6 +50,14 @@ class Qmp:
                 raise QmpError(f"{name}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
+            if "event" in answer:
+                self.events.append(answer)
+
+    def event_time(self, name: str) -> float | None:
+        """When the last event of that name was, as time.time() says it."""
+        self.command("query-name")
+        stamps = [event["timestamp"] for event in self.events if event["event"] == name]
+        return stamps[-1]["seconds"] + stamps[-1]["microseconds"] / 1e6 if stamps else None
 
     def close(self) -> None:
         self.lines.close()

@@ -46,6 +46,7 @@ class Spec:
     nice: int = 0  # of the QEMU process
     enter: tuple[str, ...] = ()  # what starts it elsewhere, such as nsenter
     accel: str = ACCEL
+    meter: bool = False  # a second serial port, where the guest tells how much it has done
 
     def but(self, **changes: object) -> "Spec":
         return replace(self, **changes)
@@ -93,6 +94,7 @@ class Vm:
     serial_path: Path
     error_path: Path
     cpus: int
+    meter_path: Path | None = None
 
     @property
     def pid(self) -> int:
@@ -110,6 +112,10 @@ class Vm:
                 passes, cpu, errors = map(int, match.groups())
                 seen[cpu] = Progress(passes, errors)
         return seen
+
+    def metered(self) -> int:
+        """Characters that the guest has written to its second serial port."""
+        return self.meter_path.stat().st_size if self.meter_path and self.meter_path.exists() else 0
 
     def check(self) -> None:
         """No memory error so far, and no surprise."""
@@ -160,7 +166,10 @@ class Vm:
 def start(directory: Path, name: str, spec: Spec, kernel: Path, incoming: bool) -> Vm:
     gcctl_qmp, test_qmp = directory / f"{name}.qmp", directory / f"{name}.test-qmp"
     serial, errors = directory / f"{name}.serial", directory / f"{name}.stderr"
+    meter = directory / f"{name}.meter" if spec.meter else None
     command = spec.command(kernel) + ["-serial", f"file:{serial}"]
+    if meter:
+        command += ["-serial", f"file:{meter}"]
     for path in (gcctl_qmp, test_qmp):
         command += ["-qmp", f"unix:{path},server=on,wait=off"]
     if incoming:
@@ -173,4 +182,4 @@ def start(directory: Path, name: str, spec: Spec, kernel: Path, incoming: bool) 
         process.kill()
         process.wait()
         raise AssertionError(f"{name} did not start: {errors.read_text()}\n{' '.join(command)}") from error
-    return Vm(name, process, gcctl_qmp, qmp, serial, errors, spec.cpus)
+    return Vm(name, process, gcctl_qmp, qmp, serial, errors, spec.cpus, meter)

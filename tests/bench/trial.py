@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One migration of one workload in one way, over a slow link: what it was like for the workload, the VM and the link."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from harness.bench import Bench  # noqa: E402
+from harness.environment import SLOW  # noqa: E402
+from harness.far_host import FarHost  # noqa: E402
+from harness.link_load import Transmitted  # noqa: E402
+from harness.wait import wait_for  # noqa: E402
+from movers import Mover, Moving  # noqa: E402
+from workloads import Workload  # noqa: E402
+
+# Seconds: the workload alone, before; at least, from the end of the migration on; at most, to the end of the migration.
+BEFORE, AFTER, LONGEST = 3.0, 2.0, 60.0
+SAMPLE = 0.02
+STEP = 0.1  # of what is drawn
+# The workload has recovered when it has done, for RECOVERED_FOR seconds, RECOVERED of what it did before.
+RECOVERED, RECOVERED_FOR = 0.9, 0.5
+
+
+class Meter(threading.Thread):
+    """Samples how much the workload has done. It goes before all else: one CPU may play both hosts."""
+
+    def __init__(self, done: Callable[[], float]) -> None:
+        super().__init__(daemon=True)
+        self.done = done
+        self.seen: list[tuple[float, float]] = []  # (time.time(), done so far)
+        self.stopping = False
+
+    def run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
+        while not self.stopping:
+            self.seen.append((time.time(), self.done()))
+            time.sleep(SAMPLE)
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.join()
+
+    def at(self, when: float) -> float:
+        """Done by then, between two samples in proportion."""
+        seen = self.seen
+        low, high = 0, len(seen) - 1
+        if when <= seen[0][0]:
+            return seen[0][1]
+        if when >= seen[-1][0]:
+            return seen[-1][1]
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if seen[middle][0] <= when else (low, middle)
+        (before, was), (after, now) = seen[low], seen[high]
+        return was + (now - was) * (when - before) / max(after - before, 1e-9)
+
+    def rate(self, begin: float, end: float) -> float:
+        return (self.at(end) - self.at(begin)) / (end - begin)
+
+
+@dataclass
+class Trial:
+    """What one was like. Times are of time.time()."""
+
+    begin: float  # the migration's
+    stop: float  # of the VM at the source
+    resume: float  # at the destination
+    over: float
+    end: float
+    meter: Meter
+    sent: int  # bytes that the source's NIC sent, up to `over`
+    report: dict[str, Any]  # gcctl's, if it was it
+    demand: list[tuple[float, int]]  # (when, pages requested so far), if QEMU told
+    blocktime_ms: float | None  # that vCPUs waited for pages, by the destination's QEMU
+    unit: str = ""
+    values: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def recovery(self) -> float:
+        """Seconds from the VM's stop at the source until the workload is as fast as before; to the end, if it is not."""
+        wanted = RECOVERED * self.meter.rate(self.begin - BEFORE, self.begin)
+        at = self.stop
+        while at + RECOVERED_FOR < self.end:
+            if self.meter.rate(at, at + RECOVERED_FOR) >= wanted:
+                return at - self.stop
+            at += SAMPLE
+        return self.end - self.stop
+
+    def lost(self) -> float:
+        """Seconds' worth of work that was not done from the begin of the migration to its end, against before."""
+        return self.over - self.begin - (self.meter.at(self.over) - self.meter.at(self.begin)) / \
+            self.meter.rate(self.begin - BEFORE, self.begin)
+
+    def faults(self) -> int | None:
+        if self.report:
+            return self.report["demand"]["faults"]
+        return self.demand[-1][1] if self.demand else None
+
+    def metrics(self) -> dict[str, tuple[str, float]]:
+        """(unit, value) of each."""
+        found = {"downtime": ("ms", 1000 * (self.resume - self.stop)), "recovery": ("s", self.recovery()),
+                 "work lost": ("s", self.lost()), "migration": ("s", self.over - self.begin),
+                 "sent": ("MiB", self.sent / (1 << 20))}
+        if (faults := self.faults()) is not None:
+            found["demand faults"] = ("", float(faults))
+        if self.blocktime_ms is not None:
+            found["vCPUs blocked"] = ("ms", self.blocktime_ms)
+        if self.report:
+            demand = self.report["demand"]
+            found |= {"stall": ("ms", demand["stall_ms"]), "stall p50": ("us", demand["p50_us"]),
+                      "stall p99": ("us", demand["p99_us"]), "stall p99.9": ("us", demand["p999_us"])}
+            if measured := self.report["measured"]:
+                found |= {name: ("%", 100 * measured[name]) for name in ("coverage", "accuracy") if measured[name] is not None}
+                found["waste"] = ("MiB", measured["waste_bytes"] / (1 << 20))
+        return found
+
+    def series(self) -> dict[str, Any]:
+        """What is drawn: of `runs` in the benchmark's file. Time 0 is the VM's stop at the source."""
+        first, steps = -BEFORE, round((self.end - self.stop + BEFORE) / STEP) - 1
+        per_s = [round(self.meter.rate(self.stop + first + i * STEP, self.stop + first + (i + 1) * STEP), 1) for i in range(steps)]
+        return {"throughput": {"step_ms": round(1000 * STEP), "from_ms": round(1000 * first), "per_s": per_s, "unit": self.unit},
+                "faults": self._fault_series(),
+                "stall_us": self.report["demand"]["histogram_us"] if self.report else None,
+                "bytes": {name: count for name, count in self.report["bytes"].items() if name not in ("total", "zero")}
+                if self.report else None}
+
+    def _fault_series(self) -> dict[str, Any] | None:
+        if self.report:
+            return self.report["demand"]["timeline"]
+        if not self.demand:
+            return None
+        counts = [0] * (max(0, int((self.demand[-1][0] - self.stop) / STEP)) + 1)
+        for (_, was), (when, now) in zip(self.demand, self.demand[1:], strict=False):
+            counts[max(0, int((when - self.stop) / STEP))] += now - was
+        return {"step_ms": round(1000 * STEP), "counts": counts}
+
+
+def blocktime(moving: Moving) -> float | None:
+    state = moving.destination.qmp.command("query-migrate")
+    blocked = state.get("postcopy-vcpu-blocktime")
+    return float(sum(blocked)) if blocked is not None else None
+
+
+def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:
+    """Raises AssertionError for a migration that does not complete or a guest that finds an error in its memory."""
+    far = FarHost(f"{link_mbit}mbit")
+    bench = Bench()
+    load = workload.load()
+    try:
+        source = load.start(bench, far)
+        meter = Meter(load.done)
+        meter.start()
+        time.sleep(BEFORE)
+        transmitted = Transmitted(far.nic)
+        transmitted.start()
+        begin = time.time()
+        moving = mover(bench, far, source, load.spec)
+        load.moves_to(moving.destination)
+        moving.destination.qmp.command("migrate-set-capabilities", capabilities=[
+            {"capability": "postcopy-blocktime", "state": True}])
+        wait_for("switch-over", moving.switched, LONGEST * SLOW, SAMPLE)
+        wait_for("the migration is over", moving.over, LONGEST * SLOW, STEP)
+        over, sent = time.time(), transmitted.stop()
+        report = moving.check()
+        load.verify(AFTER)
+        end = time.time()
+        meter.stop()
+        stop, resume = source.qmp.event_time("STOP"), moving.destination.qmp.event_time("RESUME")
+        assert stop and resume, "QEMU did not tell when the VM was stopped and went on"
+        trial = Trial(begin, stop, resume, over, end, meter, sent[-1][1] - sent[0][1], report, moving.demand, blocktime(moving),
+                      load.unit)
+        trial.values = trial.metrics()
+        return trial
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{bench.describe()}") from error
+    finally:
+        load.end()
+        bench.close()
+        far.close()

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What runs in the VM while it moves."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from harness.bench import Bench  # noqa: E402
+from harness.environment import SLOW  # noqa: E402
+from harness.far_host import FarHost  # noqa: E402
+from harness.vm import Spec, Vm  # noqa: E402
+from harness.wait import wait_for  # noqa: E402
+from linux_workloads import Build, Redis  # noqa: E402
+
+PAGES_A_TICK = 4
+
+
+class Load(Protocol):
+    """A workload's run in one VM."""
+
+    spec: Spec
+    unit: str  # of done()
+
+    def start(self, bench: Bench, far: FarHost) -> Vm:
+        """The source; it works already when this returns."""
+
+    def moves_to(self, destination: Vm) -> None: ...
+
+    def done(self) -> float:
+        """How much it has done so far. Called from another thread, often."""
+
+    def verify(self, seconds: float) -> None:
+        """Goes on at the destination for so long at least. Asserts that nothing went wrong."""
+
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    load: Callable[[], Load]
+
+
+class Memory:
+    """tests/guests/memory, which checks every word that it owns."""
+
+    unit = "pages/s"
+
+    def __init__(self, spec: Spec, passes: int) -> None:
+        self.spec = spec.but(meter=True, append=f"{spec.append} tick={PAGES_A_TICK}")
+        self.passes = passes
+        self.vms: list[Vm] = []
+
+    def start(self, bench: Bench, _: FarHost) -> Vm:
+        source = bench.start(self.spec)
+        self.vms.append(source)
+        wait_for("the guest works", lambda: source.serial().count("READY") == self.spec.cpus and self.done() > 0, 40 * SLOW)
+        return source
+
+    def moves_to(self, destination: Vm) -> None:
+        self.vms.append(destination)
+
+    def done(self) -> float:
+        return PAGES_A_TICK * sum(vm.metered() for vm in self.vms)
+
+    def verify(self, seconds: float) -> None:
+        """With `passes`: until the guest has checked all of its memory at the destination as often."""
+        before, begin = self.done(), time.monotonic()
+        if self.passes:
+            self.vms[-1].wait_running(self.passes, 30)
+        time.sleep(max(0, begin + seconds - time.monotonic()))
+        assert self.done() > before, "the guest does nothing at the destination"
+        for vm in self.vms:
+            vm.check()
+
+    def end(self) -> None: ...
+
+
+def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
+    spec = Spec(ram_mib=64, cpus=cpus, append=append)
+    return Workload(name if cpus == 1 else f"{name}, {cpus} vCPUs", lambda: Memory(spec, passes))
+
+
+# What rests uses pages at four fifths of the rate at which the benchmark's link can bring them, more than it brings in a second.
+# Write-heavy ones dirty memory three times as fast.
+WORKLOADS = [
+    memory("pointer chase", "mode=chase size=8M rest=4000"),
+    memory("sequential", "mode=seq size=8M rest=4000"),
+    memory("write-heavy", "mode=check size=8M rest=1000"),
+    memory("fresh allocation", "mode=fresh size=30M cold=8M rest=4000", passes=0),
+    memory("idle", "mode=check size=8M rest=100000", passes=0),
+    memory("pointer chase", "mode=chase size=8M rest=16000", cpus=4),
+    memory("write-heavy", "mode=check size=8M rest=4000", cpus=4),
+    Workload("redis", Redis),
+    Workload("build", Build),
+]
