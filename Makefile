@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-bpf check-lab \
-        kunit check-debug check-dkms dkms-deb docs bench-capture bench-track bench-redis bench-silence bench-path style format clean
+        kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-capture bench-track bench-redis bench-silence bench-path style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
@@ -101,6 +101,16 @@ bench-capture: userspace kmod  ## what capture costs a guide's process
 bench-track: userspace kmod  ## what tracking costs a VM's first touches, and a track's owner
 bench-redis: userspace kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
 bench-silence: prepare  ## what migrations cost the others on their link, beside unmodified QEMU's: 30 minutes
+bench: prepare  ## migrations in every mode, of every workload, beside unmodified QEMU's: results, tables, a page with pictures
+bench-quick: prepare  ## some of that: 10 minutes
+bench bench-quick:
+	@mkdir -p $(BUILD)/bench
+	@kernel=$$(scripts/kernels | head -n 1) && \
+	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko --mem 8G --timeout 7200 -- \
+	     tests/bench/migration.py $(if $(filter bench-quick,$@),--quick) --out build/bench/results.json; \
+	 status=$$?; [ ! -e build/bench/results.json ] || build/bin/gcctl report build/bench/results.json -o build/bench/report.html; \
+	 exit $$status
+
 bench-capture bench-track bench-redis bench-silence: bench-%:
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 from harness.bench import Bench  # noqa: E402
 from harness.environment import SLOW  # noqa: E402
 from harness.far_host import FarHost  # noqa: E402
+from harness.link_load import Stream  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
 from linux_workloads import Build, Redis  # noqa: E402
@@ -59,26 +60,55 @@ class Memory:
     def start(self, bench: Bench, _: FarHost) -> Vm:
         source = bench.start(self.spec)
         self.vms.append(source)
-        wait_for("the guest works", lambda: source.serial().count("READY") == self.spec.cpus and self.done() > 0, 40 * SLOW)
+        wait_for("the guest works", lambda: source.serial().count("READY") == self.spec.cpus and self.pages() > 0, 40 * SLOW)
         return source
 
     def moves_to(self, destination: Vm) -> None:
         self.vms.append(destination)
 
-    def done(self) -> float:
+    def pages(self) -> float:
         return PAGES_A_TICK * sum(vm.metered() for vm in self.vms)
+
+    def done(self) -> float:
+        return self.pages()
 
     def verify(self, seconds: float) -> None:
         """With `passes`: until the guest has checked all of its memory at the destination as often."""
-        before, begin = self.done(), time.monotonic()
+        before, begin = self.pages(), time.monotonic()
         if self.passes:
             self.vms[-1].wait_running(self.passes, 30)
         time.sleep(max(0, begin + seconds - time.monotonic()))
-        assert self.done() > before, "the guest does nothing at the destination"
+        assert self.pages() > before, "the guest does nothing at the destination"
         for vm in self.vms:
             vm.check()
 
     def end(self) -> None: ...
+
+
+class Tenant(Memory):
+    """Somebody else's stream on the link that a VM at work moves over: what it does is what arrives of that."""
+
+    unit = "kB/s"
+    FULL = 1.0  # seconds, until it has found what the link carries
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec, passes=0)
+        self.stream: Stream | None = None
+
+    def start(self, bench: Bench, far: FarHost) -> Vm:
+        source = super().start(bench, far)
+        self.stream = Stream(far)
+        self.stream.start()
+        wait_for("the stream flows", lambda: self.done() > 0, 20 * SLOW)
+        time.sleep(self.FULL)
+        return source
+
+    def done(self) -> float:
+        return self.stream.arrived() / 1000 if self.stream else 0
+
+    def end(self) -> None:
+        if self.stream:
+            self.stream.stop()
 
 
 def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
@@ -98,4 +128,5 @@ WORKLOADS = [
     memory("write-heavy", "mode=check size=8M rest=4000", cpus=4),
     Workload("redis", Redis),
     Workload("build", Build),
+    Workload("a tenant's stream", lambda: Tenant(Spec(ram_mib=64, append="mode=check size=8M rest=4000"))),
 ]

@@ -56,6 +56,10 @@ class Stream:
         self.client = subprocess.Popen([*FIRST, "iperf3", "--client", self.far.address, "--time", "3600"],
                                        stdout=subprocess.DEVNULL)
 
+    def arrived(self) -> float:
+        """Bytes so far."""
+        return sum(rate for _, rate in list(self.rates)) * INTERVAL
+
     def stop(self) -> list[tuple[float, float]]:
         """(when, bytes per second) of each interval."""
         assert self.client
