@@ -22,7 +22,9 @@ constexpr auto longest_wait = 100ms;
 Result<void> BulkPusher::run(Ledger& ledger) {
     resolve_warm(ledger);
     while (!stopping_ && !ledger.full()) {
-        if (guide_.busy() || window_full()) {
+        // First, or what was acknowledged would end each wait at once.
+        GC_TRY(const bool full, window_full());
+        if (full || guide_.busy()) {
             wait(longest_wait);
             continue;
         }
@@ -139,8 +141,8 @@ Result<std::size_t> BulkPusher::send(std::span<const PageRef> pages, Class as, K
     return sent.done;
 }
 
-bool BulkPusher::window_full() {
-    const std::size_t taken = sender_.take_acknowledged();
+Result<bool> BulkPusher::window_full() {
+    GC_TRY(const std::size_t taken, sender_.take_acknowledged());
     const auto now = Clock::now();
     for (std::size_t frame = 0; frame < taken; ++frame)
         window_.acknowledged(now);

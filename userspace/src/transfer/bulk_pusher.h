@@ -60,7 +60,7 @@ class BulkPusher {
     /// Sends some of the pages. @return how many of them, from the first on, are done
     Result<std::size_t> send(std::span<const PageRef> pages, Class as, SourceImage::Known known);
     /// Whether as much is on its way as may be.
-    bool window_full();
+    Result<bool> window_full();
     /// Until there may be something to do, at most so long.
     void wait(Clock::duration longest);
 

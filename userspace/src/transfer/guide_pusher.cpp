@@ -18,7 +18,7 @@ constexpr auto longest_wait = 100ms;
 Result<void> GuidePusher::run(Ledger& ledger) {
     while (!stopping_ && !ledger.full()) {
         if (const auto rest = sender_.rest(); rest > 0s) {
-            wait(rest);
+            wait(rest, Until::rested);
             continue;
         }
         GC_TRY(const bool pushed, push(ledger));
@@ -27,7 +27,7 @@ Result<void> GuidePusher::run(Ledger& ledger) {
         set_idle();
         if (!has_guide())
             break;
-        wait(longest_wait);
+        wait(longest_wait, Until::touched);
     }
     set_idle();
     return {};
@@ -72,9 +72,9 @@ void GuidePusher::set_idle() {
         idle_.signal();
 }
 
-void GuidePusher::wait(std::chrono::steady_clock::duration longest) {
+void GuidePusher::wait(std::chrono::steady_clock::duration longest, Until until) {
     std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}};
-    {
+    if (until == Until::touched) {
         const std::lock_guard lock(feeds_mutex_);
         for (const GuideFeed& feed : feeds_)
             waits.push_back({feed.source->fd(), POLLIN, 0});

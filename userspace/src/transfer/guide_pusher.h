@@ -37,7 +37,9 @@ class GuidePusher {
     Result<bool> read_feeds(const Ledger& ledger);
     [[nodiscard]] bool has_guide();
     void set_idle();
-    void wait(std::chrono::steady_clock::duration longest);
+    enum class Until { rested, touched };
+    /// At most so long; with `touched`, only until the guide has touched a page.
+    void wait(std::chrono::steady_clock::duration longest, Until until);
 
     PageSender& sender_;
     std::mutex feeds_mutex_;

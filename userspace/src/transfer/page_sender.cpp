@@ -82,8 +82,11 @@ Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Bat
 Result<bool> PageSender::send_urgent(PageRef page) {
     const std::lock_guard lock(urgent_mutex_);
     std::unique_lock main_lock(main_mutex_, std::defer_lock);
-    if (!urgent_)
+    if (!urgent_) {
+        // Whoever has the lock may be writing what is not urgent.
+        main_.hurry(main_.written());
         main_lock.lock();
+    }
     Batch& batch = urgent_batch_;
     batch.clear();
     GC_TRY(const auto claimed, claim(page, Class::urgent, batch, SourceImage::Known::nothing));
@@ -98,10 +101,13 @@ Result<bool> PageSender::send_urgent(PageRef page) {
 }
 
 void PageSender::hurry(PageRef page) {
-    if (const auto end = main_backlog_.end_of(page))
+    if (const auto end = main_backlog_.want(page)) {
         main_.hurry(*end);
-    else if (const auto bulk_end = bulk_backlog_.end_of(page))
+    } else if (const auto bulk_end = bulk_backlog_.want(page)) {
         bulk_.hurry(*bulk_end);
+        // The two become one stream: a section of main that has begun to arrive goes before.
+        main_.hurry(main_.written());
+    }
 }
 
 Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class as,
@@ -125,17 +131,18 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
     return Sent{done, batch.pages.size()};
 }
 
-Result<bool> PageSender::forward(PageRef page, Content content, bool asked) {
-    const std::lock_guard lock(urgent_mutex_);
-    const std::lock_guard main_lock(main_mutex_);
+Result<bool> PageSender::forward(PageRef page, Content content, bool asked, bool hurried) {
+    const bool urgent = asked && urgent_;
+    const std::lock_guard lock(urgent ? urgent_mutex_ : main_mutex_);
     const Class as = asked ? Class::urgent : Class::background;
     if (!ledger_->claim(page.block, page.number, as))
         return false;
-    Batch& batch = urgent_batch_;
+    Batch& batch = urgent ? urgent_batch_ : main_batch_;
     batch.clear();
     batch.add(page, content);
-    GC_CHECK(asked && urgent_ ? write_urgent(batch)
-                              : write_section(main_, main_backlog_, batch, as));
+    if (hurried && !urgent)
+        main_.hurry(main_.written() + 1);
+    GC_CHECK(urgent ? write_urgent(batch) : write_section(main_, main_backlog_, batch, as));
     check_full();
     return true;
 }
@@ -192,7 +199,9 @@ Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batc
     batch.parts.push_back({});  // the frame's head
     put_parts(batch);
     backlog.sent(to.sent());
-    backlog.add(batch.pages, to.written() + link::frame_head_size + size);
+    const std::uint64_t end = to.written() + link::frame_head_size + size;
+    if (backlog.add(batch.pages, end))
+        to.hurry(end);
     // What is not for bulk goes before the background, whatever it is.
     const Class mark = &to == &bulk_ || as == Class::urgent ? as : Class::guide;
     return to.write_frame(mark, link::FrameKind::sections, batch.parts);
@@ -218,10 +227,14 @@ void PageSender::check_full() const {
         full_.signal();
 }
 
-std::size_t PageSender::take_acknowledged() const {
+Result<std::size_t> PageSender::take_acknowledged() const {
     std::array<std::byte, 256> bytes;
     const ssize_t got = ::recv(bulk_.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT);
-    return static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+    if (got > 0)
+        return static_cast<std::size_t>(got);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return std::size_t{0};
+    return fail(ErrorKind::io, "the destination closed the bulk channel");
 }
 
 Result<void> PageSender::finish() {

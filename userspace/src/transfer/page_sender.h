@@ -74,9 +74,12 @@ class PageSender {
                       SourceImage::Known known = SourceImage::Known::nothing);
 
     /// Sends a page whose content came in the source's stream; on the urgent channel if it was
-    /// asked for, else on main: one that is asked for may come behind it in that stream.
+    /// asked for, else on main.
+    /// @param hurried whether one is asked for that comes behind it in that stream
     /// @return false if it was delivered already
-    Result<bool> forward(PageRef page, Content content, bool asked);
+    Result<bool> forward(PageRef page, Content content, bool asked, bool hurried);
+    /// The VM waits for a page that was claimed already: all that is before it hurries.
+    void hurry(PageRef page);
 
     /// How long main and bulk must rest to keep to the bandwidth.
     [[nodiscard]] Pacer::Clock::duration rest() const;
@@ -96,8 +99,8 @@ class PageSender {
     [[nodiscard]] int main_fd() const { return main_.fd(); }
     /// Readable when the destination has taken frames of bulk, see take_acknowledged().
     [[nodiscard]] int bulk_fd() const { return bulk_.fd(); }
-    /// How many since the last call.
-    [[nodiscard]] std::size_t take_acknowledged() const;
+    /// How many since the last call. Errors: io when the channel has ended.
+    [[nodiscard]] Result<std::size_t> take_acknowledged() const;
 
     /// Bytes written for pages of a class after switch-over, framing included.
     [[nodiscard]] std::uint64_t bytes(Class as) const {
@@ -132,7 +135,6 @@ class PageSender {
     /// is.
     static void put_parts(Batch& batch);
     Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as);
-    void hurry(PageRef page);
     Result<void> write_urgent(Batch& batch);
     void spend(std::size_t bytes);
     void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);

@@ -66,10 +66,13 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
             request.length, request.start, request.block);
     const bool image = image_.find(request.block) != SourceImage::none;
     for (std::uint64_t page = first; page < first + count; page += ledger.granule(block)) {
-        if (image)
+        if (image) {
             GC_CHECK(sender_.send_urgent({block, page}));
-        else
+            continue;
+        }
+        if (!ledger.has(block, page))
             asked_.add({block, page});
+        sender_.hurry({block, page});
     }
     if (image) {
         // The destination has caught up with the guide: what that has touched since must go at

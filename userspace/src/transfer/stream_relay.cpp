@@ -17,7 +17,7 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 }
 
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                         const AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
+                         AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
                          Waker stop, OnBlocks on_blocks)
     : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
       on_switch_over_(std::move(on_switch_over)), stop_(std::move(stop)),
@@ -215,7 +215,8 @@ Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset,
     if (image_.find(block) != SourceImage::none)
         return {};
     const PageRef page{ledger_->find(block), offset / page_size};
-    GC_CHECK(sender_.forward(page, content, asked_.contains(page)));
+    const bool asked = asked_.take(page);
+    GC_CHECK(sender_.forward(page, content, asked, asked_.any()));
     if (lacks_nothing())
         mode_ = Mode::done;
     return {};

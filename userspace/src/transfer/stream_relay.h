@@ -34,16 +34,21 @@ class SourceSocket {
     std::mutex mutex_;
 };
 
-/// Pages in blocks without an image that the destination has asked for. Thread-safe.
+/// Pages in blocks without an image that the destination waits for. Thread-safe.
 class AskedPages {
   public:
     void add(PageRef page) {
         const std::lock_guard lock(mutex_);
         pages_.emplace(page.block, page.number);
     }
-    [[nodiscard]] bool contains(PageRef page) const {
+    /// @return whether it was among them
+    bool take(PageRef page) {
         const std::lock_guard lock(mutex_);
-        return pages_.contains({page.block, page.number});
+        return pages_.erase({page.block, page.number}) > 0;
+    }
+    [[nodiscard]] bool any() const {
+        const std::lock_guard lock(mutex_);
+        return !pages_.empty();
     }
 
   private:
@@ -60,7 +65,7 @@ class StreamRelay {
     using OnSwitchOver = std::function<void()>;
 
     StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                const AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, Waker stop,
+                AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, Waker stop,
                 OnBlocks on_blocks);
 
     /// The thread's body: returns when nothing more is wanted of the source, when stop() was
@@ -102,7 +107,7 @@ class StreamRelay {
     SourceSocket& source_;
     PageSender& sender_;
     const SourceImage& image_;
-    const AskedPages& asked_;
+    AskedPages& asked_;
     Notices& notices_;
     OnSwitchOver on_switch_over_;
     Waker stop_;

@@ -63,6 +63,17 @@ int connect_within(int fd, const sockaddr* address, socklen_t length, millisecon
     return 0;
 }
 
+/// No effect on a unix socket.
+void set_up_connection(int fd) {
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    // A host that is gone must be noticed also by who only waits for its word. Two minutes: a
+    // network that comes back before must not cost the VM that is on its way.
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
+}
+
 Result<sockaddr_un> unix_address(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -104,7 +115,7 @@ Result<UniqueFd> tcp_connect(const Endpoint& to, milliseconds timeout) {
         }
         error = connect_within(fd.get(), a->ai_addr, a->ai_addrlen, until(deadline));
         if (error == 0) {
-            set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+            set_up_connection(fd.get());
             return fd;
         }
     }
@@ -175,7 +186,7 @@ Result<UniqueFd> accept_one(int listener, milliseconds timeout) {
     UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!fd)
         return fail_errno(errno, "accept");
-    set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // no effect on a unix socket
+    set_up_connection(fd.get());
     return fd;
 }
 

@@ -22,6 +22,8 @@ struct Endpoint {
 };
 
 /// Connects within the timeout. TCP_NODELAY is on: a page request must not wait for a full segment.
+/// A peer that is gone without a word is an error (ETIMEDOUT) within two minutes, if only its word
+/// is waited for.
 Result<UniqueFd> tcp_connect(const Endpoint& to, std::chrono::milliseconds timeout);
 /// Listens on the endpoint (SO_REUSEADDR).
 Result<UniqueFd> tcp_listen(const Endpoint& at);

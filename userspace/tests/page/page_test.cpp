@@ -9,6 +9,7 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <sstream>
 
 namespace gc::page {
@@ -75,7 +76,8 @@ class ReportCommand : public testing::Test {
             std::distance(std::filesystem::directory_iterator(folder_), {}));
     }
 
-    std::string folder_ = testing::TempDir() + "/page_test";
+    // Of this process: tests run side by side.
+    std::string folder_ = testing::TempDir() + "/page_test-" + std::to_string(::getpid());
     std::string input_ = folder_ + "/report.json";
     std::string page_ = folder_ + "/page.html";
     std::string said_;

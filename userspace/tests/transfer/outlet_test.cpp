@@ -99,16 +99,26 @@ TEST(Backlog, KnowsWhereAWaitingPageEnds) {
     Backlog backlog;
     const std::array<PageRef, 2> first{{{0, 1}, {1, 1}}};
     const std::array<PageRef, 1> second{{{0, 2}}};
-    backlog.add(first, 100);
-    backlog.add(second, 150);
-    EXPECT_EQ(backlog.end_of({1, 1}), 100U);
-    EXPECT_EQ(backlog.end_of({0, 2}), 150U);
-    EXPECT_EQ(backlog.end_of({1, 2}), std::nullopt);
+    EXPECT_FALSE(backlog.add(first, 100));
+    EXPECT_FALSE(backlog.add(second, 150));
+    EXPECT_EQ(backlog.want({1, 1}), 100U);
+    EXPECT_EQ(backlog.want({0, 2}), 150U);
+    EXPECT_EQ(backlog.want({1, 2}), std::nullopt);
     backlog.sent(99);
-    EXPECT_EQ(backlog.end_of({0, 1}), 100U);
+    EXPECT_EQ(backlog.want({0, 1}), 100U);
     backlog.sent(100);
-    EXPECT_EQ(backlog.end_of({0, 1}), std::nullopt);
-    EXPECT_EQ(backlog.end_of({0, 2}), 150U);
+    EXPECT_EQ(backlog.want({0, 1}), std::nullopt);
+    EXPECT_EQ(backlog.want({0, 2}), 150U);
+}
+
+TEST(Backlog, SaysWhenAPageComesThatWasWantedBefore) {
+    Backlog backlog;
+    EXPECT_EQ(backlog.want({0, 2}), std::nullopt);
+    const std::array<PageRef, 1> other{{{0, 1}}};
+    const std::array<PageRef, 2> wanted{{{0, 3}, {0, 2}}};
+    EXPECT_FALSE(backlog.add(other, 10));
+    EXPECT_TRUE(backlog.add(wanted, 20));
+    EXPECT_FALSE(backlog.add(wanted, 30)) << "once";
 }
 
 }  // namespace

@@ -326,6 +326,30 @@ TEST_F(Sender, UrgentPagesUseTheirChannelAndAreNotSentAgain) {
     EXPECT_EQ(on_bulk.pages.size(), ram_pages - 2);
 }
 
+TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
+    read_main = false;
+    make_sender(true);
+    const int small = 1;
+    ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    constexpr std::uint64_t relayed = 40;
+    std::thread relay([&] {
+        for (std::uint64_t page = 0; page < relayed; ++page) {
+            PageContent content;
+            EXPECT_TRUE(image->read(0, page, std::span(&content, 1), {}));
+            EXPECT_TRUE(sender->forward({0, page}, content, false, false).value_or(false));
+        }
+    });
+    while (ledger->delivered(Class::background) == 0)
+        std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(sender->send_urgent({0, 50}).value());
+    EXPECT_LT(ledger->delivered(Class::background), relayed) << "nobody reads main";
+    read_main = true;
+    relay.join();
+    push_all({});
+    EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
+    EXPECT_EQ(on_main.pages, from(0, relayed));
+}
+
 TEST_F(Sender, WithoutAPreemptChannelUrgentPagesGoOnMain) {
     make_sender(false);
     EXPECT_TRUE(sender->send_urgent({0, 9}).value());

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace gc {
 namespace {
@@ -16,7 +17,8 @@ class WholeFile : public testing::Test {
     void SetUp() override { std::filesystem::create_directory(folder_); }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
-    std::string folder_ = testing::TempDir() + "/whole_file_test";
+    // Of this process: tests run side by side.
+    std::string folder_ = testing::TempDir() + "/whole_file_test-" + std::to_string(::getpid());
     std::string path_ = folder_ + "/file";
 };
 
