@@ -33,6 +33,9 @@ Result<void> BulkPusher::run(Ledger& ledger) {
             continue;
         }
         if (resumed()) {
+            GC_TRY(const bool followed, push_next(ledger));
+            if (followed)
+                continue;
             GC_TRY(const bool warmed, push_warm());
             if (warmed)
                 continue;
@@ -53,13 +56,25 @@ void BulkPusher::resolve_warm(const Ledger& ledger) {
     std::erase_if(warm_.pages, [](const PageRef& page) { return page.block == Ledger::no_block; });
 }
 
+Result<bool> BulkPusher::push_next(const Ledger& ledger) {
+    std::array<PageRef, section_pages> pages;
+    const std::size_t count = next_.take(ledger, pages);
+    if (count == 0)
+        return false;
+    // They fit into the section. If they did not, the background would have them.
+    GC_TRY(const PageSender::Sent sent,
+           send(std::span(pages).first(count), Class::warm, Known::nothing));
+    next_sent_ += sent.delivered;
+    return true;
+}
+
 Result<bool> BulkPusher::push_warm() {
     const auto rest = std::span(warm_.pages).subspan(warm_next_);
     if (rest.empty())
         return false;
-    GC_TRY(const std::size_t done,
+    GC_TRY(const PageSender::Sent sent,
            send(rest.first(std::min(rest.size(), section_pages)), Class::warm, Known::nothing));
-    warm_next_ += done;
+    warm_next_ += sent.done;
     return true;
 }
 
@@ -108,9 +123,10 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
     const Known known = granule > 1             ? Known::nothing
                         : sweep_ == Sweep::data ? Known::data
                                                 : Known::zeros;
-    GC_TRY(const std::size_t done, send(std::span(pages).first(count), Class::background, known));
-    if (done < count)
-        page_ = pages[done].number;
+    GC_TRY(const PageSender::Sent sent,
+           send(std::span(pages).first(count), Class::background, known));
+    if (sent.done < count)
+        page_ = pages[sent.done].number;
     return {};
 }
 
@@ -132,13 +148,13 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
     return false;
 }
 
-Result<std::size_t> BulkPusher::send(std::span<const PageRef> pages, Class as, Known known) {
+Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, Class as, Known known) {
     // Before it is done: the answer may be here first.
     const auto now = Clock::now();
     GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known));
     if (sent.delivered > 0)
         window_.sent(sent.delivered, now);
-    return sent.done;
+    return sent;
 }
 
 Result<bool> BulkPusher::window_full() {

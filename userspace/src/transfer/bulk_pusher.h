@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // After switch-over: sends what may wait, on a channel of its own, whenever no page of the guide
-// waits: the hot set that was recorded before, the hottest first; then the background, all that is
-// left: data, then zeros, each in the order of addresses.
+// waits: what follows the pages that the VM asked for; then the hot set that was recorded before,
+// the hottest first; then the background, all that is left: data, then zeros, each in the order of
+// addresses. It does not go on where the VM asked last: with several vCPUs that is now here, now
+// there, and what is missing behind its place must be zeros.
 #pragma once
 
 #include "transfer/bulk_window.h"
 #include "transfer/guide_pusher.h"
+#include "transfer/next_pages.h"
 #include "transfer/page_sender.h"
 
 #include <atomic>
@@ -24,11 +27,12 @@ struct WarmPages {
 class BulkPusher {
   public:
     /// @param hold_background how long, once the VM runs, no background is sent
-    /// @param wake readable when the thread should look again: PageSender and GuidePusher signal
-    /// it, and this object
+    /// @param wake readable when the thread should look again: PageSender, GuidePusher and
+    /// NextPages signal it, and this object
     BulkPusher(PageSender& sender, const SourceImage& image, const GuidePusher& guide,
-               std::chrono::milliseconds hold_background, const Waker& wake)
-        : sender_(sender), image_(image), guide_(guide), hold_(hold_background), wake_(wake) {}
+               NextPages& next, std::chrono::milliseconds hold_background, const Waker& wake)
+        : sender_(sender), image_(image), guide_(guide), next_(next), hold_(hold_background),
+          wake_(wake) {}
 
     /// Sent once the VM runs, whether the background is held or not. Before run().
     void set_warm(WarmPages warm) { warm_ = std::move(warm); }
@@ -43,11 +47,17 @@ class BulkPusher {
     void release_background();
     void stop();
 
+    /// Pages that were sent because they follow one that was asked for. From any thread.
+    [[nodiscard]] std::uint64_t next_sent() const { return next_sent_; }
+
   private:
     using Clock = std::chrono::steady_clock;
 
     /// Makes the blocks of the hot set those of the ledger.
     void resolve_warm(const Ledger& ledger);
+    /// Sends up to a section of what follows a page that the VM asked for. @return whether there
+    /// may be more
+    Result<bool> push_next(const Ledger& ledger);
     /// Sends up to a batch of the hot set. @return whether there may be more
     Result<bool> push_warm();
     /// Sends up to a batch of what is left. @return whether there may be more
@@ -57,8 +67,9 @@ class BulkPusher {
     Result<bool> has_data(std::uint64_t first, std::uint64_t count);
     [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
     [[nodiscard]] bool background_held() const;
-    /// Sends some of the pages. @return how many of them, from the first on, are done
-    Result<std::size_t> send(std::span<const PageRef> pages, Class as, SourceImage::Known known);
+    /// Sends some of the pages, from the first on.
+    Result<PageSender::Sent> send(std::span<const PageRef> pages, Class as,
+                                  SourceImage::Known known);
     /// Whether as much is on its way as may be.
     Result<bool> window_full();
     /// Until there may be something to do, at most so long.
@@ -67,6 +78,8 @@ class BulkPusher {
     PageSender& sender_;
     const SourceImage& image_;
     const GuidePusher& guide_;
+    NextPages& next_;
+    std::atomic<std::uint64_t> next_sent_ = 0;
     BulkWindow window_;
     WarmPages warm_;
     std::size_t warm_next_ = 0;  ///< of warm_.pages

@@ -21,6 +21,7 @@ DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptio
       notices_(std::move(wakers[0])), wake_guide_(std::move(wakers[1])),
       wake_bulk_(std::move(wakers[2])), source_(std::move(sockets.source)),
       sender_(std::move(sockets.channels), options.marks, options.bandwidth, wake_bulk_),
+      next_(options.next_pages, wake_bulk_),
       relay_(
           source_, sender_, image_, asked_, notices_,
           [this] {
@@ -29,9 +30,9 @@ DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptio
           },
           std::move(wakers[3]),
           [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
-      server_(sender_, source_, image_, asked_, notices_, wake_guide_),
+      server_(sender_, source_, image_, asked_, next_, notices_, wake_guide_),
       guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
-      bulk_(sender_, image_, guide_, options.hold_background, wake_bulk_) {}
+      bulk_(sender_, image_, guide_, next_, options.hold_background, wake_bulk_) {}
 
 void DataPlane::start() {
     threads_.emplace_back([this] { ended(relay_.run()); });

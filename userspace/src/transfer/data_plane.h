@@ -4,7 +4,8 @@
 //   relay    reads the source QEMU's stream (StreamRelay)
 //   serve    reads the destination's return path and answers its page requests (PageServer)
 //   guide    after switch-over: sends what the guide touches (GuidePusher)
-//   bulk     the hot set and the background, while the guide has nothing to send (BulkPusher)
+//   bulk     while the guide has nothing to send: what follows the pages that were asked for, the
+//            hot set and the background (BulkPusher)
 #pragma once
 
 #include "report/report.h"
@@ -27,6 +28,7 @@ struct DataPlaneSockets {
 
 struct DataPlaneOptions {
     std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
+    std::uint64_t next_pages = 0;                  ///< sent ahead after each that is asked for
     std::chrono::milliseconds hold_background{0};  ///< once the VM runs
     bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
     Marks marks{};                                 ///< for a traffic policy
@@ -64,6 +66,8 @@ class DataPlane {
 
     [[nodiscard]] ClassCounts pages() const;
     [[nodiscard]] ClassCounts bytes() const;
+    /// Pages that were sent because they follow one that was asked for.
+    [[nodiscard]] std::uint64_t next_sent() const { return bulk_.next_sent(); }
 
   private:
     DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
@@ -85,6 +89,7 @@ class DataPlane {
     SourceSocket source_;
     PageSender sender_;
     AskedPages asked_;
+    NextPages next_;
     std::unique_ptr<Ledger> ledger_storage_;
     std::atomic<Ledger*> ledger_ = nullptr;  ///< set once, by the relay thread
     StreamRelay relay_;

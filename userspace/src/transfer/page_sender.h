@@ -25,7 +25,7 @@ namespace gc {
 
 struct PageChannels {
     UniqueFd main;    ///< QEMU's stream; after switch-over the guide's pages
-    UniqueFd bulk;    ///< after switch-over, what may wait: the hot set and the background
+    UniqueFd bulk;    ///< after switch-over, what may wait: warm pages and the background
     UniqueFd urgent;  ///< QEMU's preempt channel, or none: urgent pages then go on main
 };
 

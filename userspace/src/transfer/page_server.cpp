@@ -78,6 +78,7 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
         // The destination has caught up with the guide: what that has touched since must go at
         // once, and not only when the ring tells of it.
         guide_.signal();
+        next_.asked_before({block, first + count}, ledger);
         return {};
     }
     stream::Buffer onward;

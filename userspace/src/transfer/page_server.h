@@ -3,6 +3,7 @@
 #pragma once
 
 #include "stream/return_path.h"
+#include "transfer/next_pages.h"
 #include "transfer/stream_relay.h"
 
 #include <atomic>
@@ -12,9 +13,9 @@ namespace gc {
 class PageServer {
   public:
     PageServer(PageSender& sender, SourceSocket& source, const SourceImage& image,
-               AskedPages& asked, Notices& notices, const Waker& guide)
-        : sender_(sender), source_(source), image_(image), asked_(asked), notices_(notices),
-          guide_(guide) {}
+               AskedPages& asked, NextPages& next, Notices& notices, const Waker& guide)
+        : sender_(sender), source_(source), image_(image), asked_(asked), next_(next),
+          notices_(notices), guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks
@@ -29,6 +30,7 @@ class PageServer {
     SourceSocket& source_;
     const SourceImage& image_;
     AskedPages& asked_;
+    NextPages& next_;
     Notices& notices_;
     const Waker& guide_;  ///< of its pusher
 };

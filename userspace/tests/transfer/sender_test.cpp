@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t ram_pages = 64;
 constexpr std::uint32_t ram_section = 2;
+constexpr std::uint64_t next_pages = 4;
 
 /// What the guide "touched", given by the test.
 class FakeCapture final : public capture::Source {
@@ -163,7 +164,7 @@ class Sender : public testing::Test {
     void push_all(std::vector<std::uint64_t> touched, WarmPages warm = {}) {
         FakeCapture capture(std::move(touched));
         GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-        BulkPusher bulk(*sender, *image, guide, 0ms, wake);
+        BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
         bulk.set_warm(std::move(warm));
         push_beside(guide, bulk, [&] {
             while (!capture.read_all() && !ledger->full())
@@ -224,6 +225,7 @@ class Sender : public testing::Test {
 
     Waker wake = Waker::create().value();
     Waker wake_guide = Waker::create().value();
+    NextPages next{next_pages, wake};
     std::optional<SourceImage> image;
     std::optional<Ledger> ledger;
     std::optional<PageSender> sender;
@@ -280,7 +282,7 @@ TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
 TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
     make_sender(true);
     GuidePusher guide(*sender, {}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, 1h, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 1h, wake);
     bulk.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
     push_beside(guide, bulk, [&] {
         std::this_thread::sleep_for(20ms);
@@ -294,6 +296,58 @@ TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
     EXPECT_TRUE(on_main.ended);
 }
 
+TEST_F(Sender, WhatFollowsAFaultGoesBeforeTheHotSet) {
+    make_sender(true);
+    EXPECT_TRUE(sender->send_urgent({0, 20}).value());
+    next.asked_before({0, 21}, *ledger);
+    EXPECT_TRUE(sender->send_urgent({0, 58}).value());
+    next.asked_before({0, 59}, *ledger);
+    push_all({60}, {{"pc.ram"}, {{0, 33}, {0, 22}}});
+    EXPECT_EQ(on_urgent.pages, (std::vector<std::uint64_t>{20, 58}));
+    EXPECT_EQ(on_main.pages, std::vector<std::uint64_t>{60}) << "the guide goes first";
+    ASSERT_GE(on_bulk.pages.size(), 9U);
+    EXPECT_EQ((std::vector(on_bulk.pages.begin(), on_bulk.pages.begin() + 9)),
+              (std::vector<std::uint64_t>{59, 61, 62, 21, 22, 23, 24, 33, 0}))
+        << "the newest fault first, zeros too; then the hot set; then the background";
+    EXPECT_EQ(all_arrived().size(), ram_pages - 2) << "each exactly once";
+    EXPECT_EQ(ledger->delivered(Class::warm), 8U);
+    EXPECT_TRUE(on_main.ended);
+}
+
+TEST_F(Sender, WhatFollowsAFaultDoesNotWaitForTheBackground) {
+    make_sender(true);
+    GuidePusher guide(*sender, {}, wake_guide, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 1h, wake);
+    push_beside(guide, bulk, [&] {
+        next.asked_before({0, 10}, *ledger);
+        std::this_thread::sleep_for(20ms);
+        EXPECT_EQ(ledger->delivered(Class::warm), 0U) << "the VM does not run yet";
+        bulk.on_resumed();
+        while (bulk.next_sent() < next_pages)
+            std::this_thread::sleep_for(1ms);
+        // It walks on: of what it asks for now two are there already.
+        next.asked_before({0, 12}, *ledger);
+        while (bulk.next_sent() < next_pages + 2)
+            std::this_thread::sleep_for(1ms);
+        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        bulk.release_background();
+    });
+    EXPECT_EQ((std::vector(on_bulk.pages.begin(), on_bulk.pages.begin() + 6)), from(10, 6));
+    EXPECT_EQ(bulk.next_sent(), ledger->delivered(Class::warm));
+    EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
+    EXPECT_TRUE(on_main.ended);
+}
+
+TEST_F(Sender, AHugePageFollowsWhole) {
+    set_granule(granule);
+    make_sender(true);
+    EXPECT_TRUE(sender->send_urgent({0, 7}).value());
+    next.asked_before({0, granule}, *ledger);
+    push_all({});
+    EXPECT_EQ(on_bulk.pages, from(granule, granule));
+    EXPECT_EQ(ledger->delivered(Class::warm), granule);
+}
+
 TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     set_granule(granule);
     read_main = false;
@@ -303,7 +357,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     FakeCapture capture({40});
     GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, 0ms, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
     push_beside(guide, bulk, [&] {
         while (!guide.busy())
             std::this_thread::sleep_for(1ms);
@@ -362,7 +416,7 @@ TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
     make_sender(true);
     FakeCapture capture({3});
     GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, 1h, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 1h, wake);
     bulk.on_resumed();
     expect_background_waits_for(bulk, guide, &BulkPusher::release_background);
 }
@@ -371,7 +425,7 @@ TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
     make_sender(true);
     FakeCapture capture({3});
     GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, 0ms, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
     expect_background_waits_for(bulk, guide, &BulkPusher::on_resumed);
 }
 

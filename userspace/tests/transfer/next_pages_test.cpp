@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "transfer/next_pages.h"
+
+#include <array>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <vector>
+
+namespace gc {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr std::uint64_t block_pages = 1024;
+
+class Next : public testing::Test {
+  protected:
+    void SetUp() override { use_granule(1); }
+
+    void use_granule(std::uint64_t pages) {
+        ledger.emplace(
+            std::vector<Ledger::Block>{{"a", block_pages, pages}, {"b", block_pages, pages}});
+        ledger->seal();
+    }
+
+    void deliver(std::uint64_t page) { ASSERT_TRUE(ledger->claim(0, page, Class::urgent)); }
+
+    /// What a section with room for so many pages would have; all of block 0.
+    std::vector<std::uint64_t> take(NextPages& next, std::size_t room = 16) {
+        std::vector<PageRef> into(room);
+        into.resize(next.take(*ledger, into));
+        std::vector<std::uint64_t> pages;
+        for (const PageRef& page : into) {
+            EXPECT_EQ(page.block, 0U);
+            pages.push_back(page.number);
+        }
+        return pages;
+    }
+
+    [[nodiscard]] bool woken() const {
+        pollfd wait{wake.fd(), POLLIN, 0};
+        const bool is = ::poll(&wait, 1, 0) == 1;
+        wake.clear();
+        return is;
+    }
+
+    Waker wake = Waker::create().value();
+    std::optional<Ledger> ledger;
+};
+
+TEST_F(Next, PagesFollowARequest) {
+    NextPages next(4, wake);
+    EXPECT_THAT(take(next), IsEmpty());
+    EXPECT_FALSE(woken());
+    next.asked_before({0, 11}, *ledger);
+    EXPECT_TRUE(woken());
+    EXPECT_THAT(take(next), ElementsAre(11, 12, 13, 14));
+    EXPECT_THAT(take(next), IsEmpty());
+}
+
+TEST_F(Next, NoneFollowWhereNoneShall) {
+    NextPages next(0, wake);
+    next.asked_before({0, 11}, *ledger);
+    EXPECT_FALSE(woken());
+    EXPECT_THAT(take(next), IsEmpty());
+}
+
+TEST_F(Next, TheBlockEnds) {
+    NextPages next(4, wake);
+    next.asked_before({0, block_pages - 2}, *ledger);
+    next.asked_before({0, block_pages}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(block_pages - 2, block_pages - 1));
+}
+
+TEST_F(Next, WhatIsDeliveredIsLeftOut) {
+    NextPages next(4, wake);
+    deliver(12);
+    next.asked_before({0, 11}, *ledger);
+    deliver(14);
+    EXPECT_THAT(take(next), ElementsAre(11, 13));
+}
+
+TEST_F(Next, TheNewestRequestIsFirst) {
+    NextPages next(2, wake);
+    next.asked_before({0, 11}, *ledger);
+    next.asked_before({0, 31}, *ledger);
+    next.asked_before({0, 21}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(21, 22));
+    EXPECT_THAT(take(next), ElementsAre(31, 32));
+    EXPECT_THAT(take(next), ElementsAre(11, 12));
+}
+
+TEST_F(Next, ASectionTakesAPart) {
+    NextPages next(5, wake);
+    next.asked_before({0, 11}, *ledger);
+    EXPECT_THAT(take(next, 2), ElementsAre(11, 12));
+    // A newer one goes before the rest.
+    next.asked_before({0, 41}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(41, 42, 43, 44, 45));
+    EXPECT_THAT(take(next), ElementsAre(13, 14, 15));
+}
+
+TEST_F(Next, AWalkerQueuesNothingTwice) {
+    NextPages next(4, wake);
+    next.asked_before({0, 11}, *ledger);
+    next.asked_before({0, 12}, *ledger);
+    next.asked_before({0, 14}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(14, 15, 16, 17));
+    EXPECT_THAT(take(next), ElementsAre(12, 13));
+    EXPECT_THAT(take(next), ElementsAre(11));
+    EXPECT_THAT(take(next), IsEmpty());
+}
+
+TEST_F(Next, AWalkerBackwardsQueuesNothingTwice) {
+    NextPages next(4, wake);
+    next.asked_before({0, 14}, *ledger);
+    next.asked_before({0, 13}, *ledger);
+    next.asked_before({0, 13}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(13, 14, 15, 16));
+    EXPECT_THAT(take(next), ElementsAre(17));
+    EXPECT_THAT(take(next), IsEmpty());
+}
+
+TEST_F(Next, BlocksAreApart) {
+    NextPages next(1, wake);
+    next.asked_before({0, 11}, *ledger);
+    next.asked_before({1, 11}, *ledger);
+    std::array<PageRef, 4> into;
+    ASSERT_EQ(next.take(*ledger, into), 1U);
+    EXPECT_EQ(into[0], (PageRef{1, 11}));
+    EXPECT_THAT(take(next), ElementsAre(11));
+}
+
+TEST_F(Next, TheOldestRequestsAreForgotten) {
+    NextPages next(1, wake);
+    for (std::uint64_t i = 0; i <= NextPages::most_ranges; ++i)
+        next.asked_before({0, 2 * i}, *ledger);
+    for (std::uint64_t i = NextPages::most_ranges; i > 0; --i)
+        EXPECT_THAT(take(next), ElementsAre(2 * i));
+    EXPECT_THAT(take(next), IsEmpty());
+}
+
+TEST_F(Next, HugePagesFollowWhole) {
+    use_granule(8);
+    NextPages few(1, wake), more(9, wake);
+    few.asked_before({0, 16}, *ledger);
+    EXPECT_THAT(take(few), ElementsAre(16)) << "at least one";
+    more.asked_before({0, 16}, *ledger);
+    EXPECT_THAT(take(more), ElementsAre(16, 24)) << "rounded up";
+    more.asked_before({0, 17}, *ledger);
+    EXPECT_THAT(take(more, 4), ElementsAre(24)) << "it is bigger than the section";
+    deliver(35);
+    EXPECT_THAT(take(more, 4), IsEmpty()) << "went with the huge page that it is in";
+}
+
+}  // namespace
+}  // namespace gc
