@@ -30,7 +30,7 @@
 enum gc_class {
 	GC_URGENT,	/* pages that the VM waits for, device state, gcctl's own messages */
 	GC_GUIDE,	/* pages that the guide touched */
-	GC_WARM,	/* pages of the recorded hot set */
+	GC_WARM,	/* pages next to those that the VM waited for, or of the recorded hot set */
 	GC_BACKGROUND,	/* all other pages, pre-copy among them */
 	GC_CLASSES,
 };

@@ -23,11 +23,13 @@ CHASE_PAGES = 16384
 
 
 def migrate_chase(bench: Bench, guide: str) -> dict[str, Any]:
-    """Measures a migration of the chase, where nothing is sent but what is asked for or guided to until it did a lap."""
+    """Measures a migration of the chase, where nothing is sent but what is asked for or guided to until it did a lap.
+    What is next to that would all be of the chase."""
     spec = Spec(ram_mib=192, append="mode=chase size=64M")
     # On a host of its own the destination could not take the guide's time. Here they may share one CPU (scripts/lab says
     # when), and whoever wakes up for a page goes first.
-    migration = bench.migrate(bench.start_source(spec), spec.but(nice=5), *HOLD, guide=guide, receive_options=("--measure",))
+    migration = bench.migrate(bench.start_source(spec), spec.but(nice=5), *HOLD, "--next-pages", "0", guide=guide,
+                              receive_options=("--measure",))
     migration.migrate.wait_event("resumed")
     # The lap under way, and then a full one.
     migration.destination.wait_running(passes=2, timeout=60)

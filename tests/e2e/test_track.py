@@ -147,8 +147,8 @@ def test_record_says_what_it_lacks(bench: Bench) -> None:
     vm.wait_running()
 
 
-# Longer than any of this takes; ended with SIGUSR1.
-HOLD = ("--hold-background", "900s")
+# Longer than any of this takes; ended with SIGUSR1. What is next to a demand fault would all be of the chase.
+HOLD = ("--hold-background", "900s", "--next-pages", "0")
 
 
 def migrate_hot(bench: Bench, source: Vm, spec: Spec, hot: str, guide: str = "off") -> dict[str, Any]:

@@ -38,6 +38,7 @@ def migration() -> Json:
         "guide": {"started": True, "load_ms": 3.4, "records": 20200, "pushed": 20113, "dropped": 0, "blocked_ms": 12.5,
                   "memory_bytes": 96 * MIB, "ended": "complete", "reason": "",
                   "sent": {"packets": 17, "bytes": 1822, "arp": 2, "ipv4": 15, "ipv6": 0, "other": 0, "dropped_by": "ebpf"}},
+        "next": {"pages": 16, "sent": 321},
         "hot": {"from": "vm.trace", "pages": 4000, "reason": ""},
         "policy": {"name": "silent", "device": "eth0", "joined": False, "reason": "",
                    "classes": {name: traffic(count) for name, count in

@@ -82,13 +82,13 @@ def test_migration(see: Callable[..., Seen]) -> None:
     assert set(drawn(seen.chart(SENT)).values()) == CLASS_COLORS
     assert all(seen.pixels(seen.chart(SENT), color) > 20 for color in CLASS_COLORS)
     for told in ("completed", "guide-copy", "41.7 ms", "18.4 s", "1,044", "912 ms", "1.02 ms", "8.19 ms", "32.8 ms", "677 MiB",
-                 "96.2 %", "20,113", "silent", "tenants", "17 (1.78 KiB, 2 arp, 15 ipv4)"):
+                 "96.2 %", "20,113", "321", "silent", "tenants", "17 (1.78 KiB, 2 arp, 15 ipv4)"):
         assert told in seen.text, told
 
 
 def test_older_report(see: Callable[..., Seen]) -> None:
     data = samples.migration()
-    for later in ("hot", "policy", "measured"):
+    for later in ("next", "hot", "policy", "measured"):
         del data[later]
     for part, later in (("demand", "timeline"), ("guide", "sent"), ("guide", "load_ms"), ("guide", "memory_bytes"),
                         ("pages", "warm"), ("bytes", "warm")):

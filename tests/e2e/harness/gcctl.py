@@ -23,6 +23,7 @@ REPORT_KEYS = {
     "guide": {"started": bool, "load_ms": float, "records": int, "pushed": int, "dropped": int, "blocked_ms": float,
               "sent": {**dict.fromkeys(("packets", "bytes", "arp", "ipv4", "ipv6", "other"), int), "dropped_by": str},
               "ended": str, "reason": str},
+    "next": {"pages": int, "sent": int},
     "hot": {"from": str, "pages": int, "reason": str},
     "policy": {"name": str, "device": str, "joined": bool, "reason": str, "classes": dict, "tenants": dict}, "qemu": {"source": str, "destination": str}, "kernel": str,
 }

@@ -43,6 +43,10 @@ po::options_description describe(Options& options, Texts& texts) {
         "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
         "end the guide when it costs more memory than this, e.g. 512M; what it costs is in the "
         "report")(
+        "next-pages",
+        po::value(&options.next_pages)->default_value(options.next_pages)->value_name("N"),
+        "send so many pages ahead after each that the VM asks for, before hot set and background; "
+        "0: none")(
         "hot", po::value(&options.hot)->value_name("FILE|auto"),
         "send the hot set ahead of the background, the hottest page first: of a trace of gcctl "
         "record, or (auto) by tracking the VM for two seconds before the migration")(
@@ -60,10 +64,10 @@ po::options_description describe(Options& options, Texts& texts) {
         "policy-required", po::bool_switch(&options.policy_required),
         "do not migrate where the policy cannot be attached; default: migrate without")(
         "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
-        "once the VM runs, send only what is asked for or guided to for this long; SIGUSR1 ends "
-        "it")("report", po::value(&texts.report)->value_name("FILE"),
-              "write the report there, as JSON")("json", po::bool_switch(&texts.json),
-                                                 "print events as JSON, one object a line")(
+        "once the VM runs, send only what is asked for, next to that, guided to or hot for this "
+        "long; SIGUSR1 ends it")("report", po::value(&texts.report)->value_name("FILE"),
+                                 "write the report there, as JSON")(
+        "json", po::bool_switch(&texts.json), "print events as JSON, one object a line")(
         "quiet,q", po::bool_switch(&texts.quiet), "print nothing but errors")(
         "verbose,v", po::bool_switch(&options.verbose), "also print what happens to the guide");
     return description;

@@ -60,6 +60,7 @@ Report Migration::run(const Options& options, Progress& progress, ErrorKind& fai
 
 Result<void> Migration::prepare() {
     report_.kernel = kernel_release();
+    report_.next.pages = options_.next_pages;
     GC_TRY(signals_, Signals::block());
     GC_TRY(source_, Source::open(options_.qmp));
     report_.source_qemu = source_->version();
@@ -180,6 +181,7 @@ Result<void> Migration::start() {
     GC_TRY(UniqueFd stream, source_->start());
     GC_TRY(data_, DataPlane::create({std::move(stream), std::move(channels_)}, std::move(image),
                                     {.bandwidth = options_.bandwidth,
+                                     .next_pages = options_.next_pages,
                                      .hold_background = options_.hold_background,
                                      .keep_deliveries = measure_.has_value(),
                                      .marks = shaping_ ? shaping_->marks() : Marks{}},
@@ -512,6 +514,7 @@ void Migration::fill_report() {
         report_.pages = data_->pages();
         report_.bytes = data_->bytes();
         report_.guide.pushed = report_.pages.guide;
+        report_.next.sent = data_->next_sent();
     }
     if (report_.total_ms == 0 && begun_ != Clock::time_point{})
         report_.total_ms = in_ms(Clock::now() - begun_);

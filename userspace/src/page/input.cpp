@@ -88,7 +88,8 @@ Form migration() {
                    {"guide", guide()},
                    {"qemu", object({{"source", text()}, {"destination", text()}})},
                    {"kernel", text()}},
-                  {{"hot", object({{"from", text()}, {"pages", count()}, {"reason", text()}})},
+                  {{"next", object({{"pages", count()}, {"sent", count()}})},
+                   {"hot", object({{"from", text()}, {"pages", count()}, {"reason", text()}})},
                    {"policy", policy()},
                    {"measured", maybe(measured())}});
 }

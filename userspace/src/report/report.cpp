@@ -112,6 +112,7 @@ nlohmann::json Report::to_json() const {
             {"bytes", gc::to_json(bytes)},
             {"demand", demand.is_null() ? Demand{}.to_json() : demand},
             {"guide", gc::to_json(guide)},
+            {"next", {{"pages", next.pages}, {"sent", next.sent}}},
             {"hot", {{"from", hot.from}, {"pages", hot.pages}, {"reason", hot.reason}}},
             {"policy", gc::to_json(policy)},
             {"measured", measured ? gc::to_json(*measured) : nlohmann::json()},
@@ -134,6 +135,9 @@ std::string Report::summary() const {
     text += class_row("background", pages.background, bytes.background, pages.total);
     text += class_row("total", pages.total, bytes.total, pages.total);
     text += fmt::format("  of these {} were zero pages\n", pages.zero);
+    if (next.pages > 0)
+        text += fmt::format("  of the warm {} were sent ahead after demand faults, {} after each\n",
+                            next.sent, next.pages);
     text += fmt::format(
         "  demand faults {}, stalled {:.1f} ms (p50 {} us, p99 {} us, p99.9 {} us)\n",
         asked.value("faults", 0ULL), asked.value("stall_ms", 0.0), asked.value("p50_us", 0ULL),

@@ -20,7 +20,7 @@ struct ClassCounts {
     std::uint64_t precopy = 0;
     std::uint64_t urgent = 0;
     std::uint64_t guide = 0;
-    std::uint64_t warm = 0;  ///< of the hot set (--hot)
+    std::uint64_t warm = 0;  ///< next to demand faults (NextReport), or of the hot set (--hot)
     std::uint64_t background = 0;
     std::uint64_t zero = 0;  ///< of these, sent as a zero marker: counted in its class as well
 };
@@ -49,11 +49,17 @@ struct GuideReport {
     std::string reason;         ///< one sentence, empty for complete and off
 };
 
+/// What --next-pages did.
+struct NextReport {
+    std::uint64_t pages = 0;  ///< to be sent ahead after each demand fault; 0: off
+    std::uint64_t sent = 0;   ///< that were: a part of pages.warm
+};
+
 /// The hot set of --hot.
 struct HotReport {
     std::string from = "off";  ///< off | auto | the trace's file
-    std::uint64_t pages = 0;   ///< in it; those that were sent for it are pages.warm, the others
-                               ///< went before in another class
+    std::uint64_t pages = 0;   ///< in it; sent for it were pages.warm less next.sent, the others
+                               ///< went before
     std::string reason;        ///< why there is none, though it was asked for
 };
 
@@ -100,6 +106,7 @@ struct Report {
     ClassCounts bytes;
     nlohmann::json demand;  ///< Demand::to_json() of the destination
     GuideReport guide;
+    NextReport next;
     HotReport hot;
     PolicyReport policy;
     std::optional<MeasureReport> measured;

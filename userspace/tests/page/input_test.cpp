@@ -60,18 +60,33 @@ TEST(Input, IsTheReportOfAMigration) {
 
 TEST(Input, IsAnOlderReport) {
     Json older = migration();
-    for (const char* later : {"/hot", "/policy", "/measured", "/guide/load_ms", "/guide/sent",
-                              "/guide/memory_bytes", "/pages/warm", "/bytes/warm"})
+    for (const char* later : {"/next", "/hot", "/policy", "/measured", "/guide/load_ms",
+                              "/guide/sent", "/guide/memory_bytes", "/pages/warm", "/bytes/warm"})
         older = without(older, later);
     EXPECT_EQ(complaint(older), "");
 }
 
 TEST(Input, MembersOfAReportAreMissing) {
-    for (const char* member :
-         {"/result", "/error", "/mode", "/downtime_ms", "/total_ms", "/pages", "/pages/guide",
-          "/bytes", "/bytes/total", "/demand", "/demand/stall_ms", "/demand/histogram_us",
-          "/guide/ended", "/hot/from", "/policy/tenants/bytes", "/policy/classes/guide/packets",
-          "/measured/coverage", "/qemu/source", "/kernel"})
+    for (const char* member : {"/result",
+                               "/error",
+                               "/mode",
+                               "/downtime_ms",
+                               "/total_ms",
+                               "/pages",
+                               "/pages/guide",
+                               "/bytes",
+                               "/bytes/total",
+                               "/demand",
+                               "/demand/stall_ms",
+                               "/demand/histogram_us",
+                               "/guide/ended",
+                               "/next/sent",
+                               "/hot/from",
+                               "/policy/tenants/bytes",
+                               "/policy/classes/guide/packets",
+                               "/measured/coverage",
+                               "/qemu/source",
+                               "/kernel"})
         EXPECT_THAT(complaint(without(migration(), member)), HasSubstr(": expected, and missing"))
             << member;
 }

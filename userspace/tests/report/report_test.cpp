@@ -55,16 +55,18 @@ TEST(Timeline, CountsByStep) {
 TEST(Report, HasTheKeysOfItsSchema) {
     Report report;
     report.pages = {.total = 10, .precopy = 1, .urgent = 2, .guide = 3, .background = 4, .zero = 5};
+    report.next = {16, 7};
     const nlohmann::json json = report.to_json();
     EXPECT_EQ(json.at("schema"), "guidecopy.report/1");
     for (const char* key :
          {"result", "error", "mode", "capture", "downtime_ms", "total_ms", "pages", "bytes",
-          "demand", "guide", "hot", "measured", "qemu", "kernel"})
+          "demand", "guide", "next", "hot", "measured", "qemu", "kernel"})
         EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
     EXPECT_EQ(json.at("demand").at("timeline").at("step_ms"), 100);
     EXPECT_EQ(json.at("pages").at("guide"), 3);
     EXPECT_EQ(json.at("guide").at("ended"), "off");
+    EXPECT_EQ(json.at("next"), (nlohmann::json{{"pages", 16}, {"sent", 7}}));
     EXPECT_EQ(json.at("guide").at("sent").at("dropped_by"), "none");
 }
 
@@ -96,6 +98,16 @@ TEST(Summary, TellsTheClassesAndTheGuidesEnd) {
     EXPECT_NE(text.find("17 packets into its quarantine"), std::string::npos) << text;
     EXPECT_NE(text.find("25.0 %"), std::string::npos) << text;
     EXPECT_NE(text.find("died, killed by signal 9"), std::string::npos) << text;
+}
+
+TEST(Summary, TellsWhatWasSentAfterDemandFaults) {
+    Report report;
+    EXPECT_EQ(report.summary().find("after demand faults"), std::string::npos) << "it was off";
+    report.next = {16, 7};
+    EXPECT_NE(report.summary().find("of the warm 7 were sent ahead after demand faults, 16 after "
+                                    "each"),
+              std::string::npos)
+        << report.summary();
 }
 
 TEST(Summary, TellsWhatWasMeasured) {

@@ -70,6 +70,10 @@ function hotTable({hot}) {
     return hot && facts([["taken from", hot.from], ["pages", number(hot.pages)], ["none, as", hot.reason]]);
 }
 
+function nextTable({next}) {
+    return next && facts([["pages after each", next.pages === 0 ? "none" : number(next.pages)], ["sent ahead", number(next.sent)]]);
+}
+
 function policyTables({policy}) {
     const named = facts([["policy", policy.name], ["NIC", policy.device],
                          ["there before", policy.device && (policy.joined ? "yes" : "no")], ["note", policy.reason]]);
@@ -98,12 +102,13 @@ function measuredTable({measured}) {
 function migrationPage(data) {
     const classes = sent(data);
     const [histogram, faults] = waits(data);
-    const hot = hotTable(data), measured = measuredTable(data);
+    const next = nextTable(data), hot = hotTable(data), measured = measuredTable(data);
     const sections = [
         section("sent", "Pages and bytes", classes.numbers, element("div", {class: "pictures one"}, classes.picture)),
         section("waits", "What the VM waited for", element("div", {class: "pictures"}, histogram, faults)),
         section("guide", measured ? "Guide, and how good it was" : "Guide",
                 element("div", {class: "tables"}, guideTable(data), measured)),
+        next ? section("next", "Next to demand faults", next) : null,
         hot ? section("hot", "Hot set", hot) : null,
         data.policy ? section("policy", "Traffic policy", policyTables(data)) : null,
         section("hosts", "Hosts", facts([["source's QEMU", data.qemu.source], ["destination's QEMU", data.qemu.destination],
