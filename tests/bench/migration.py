@@ -27,7 +27,9 @@ MODES: dict[str, Mover] = {
     "qemu-postcopy": qemu_postcopy(),
     REFERENCE: qemu_postcopy("postcopy-preempt"),
     "gc-off": gcctl("--policy", "none", guide="off"),
+    "gc-off-no-next": gcctl("--policy", "none", "--next-pages", "0", guide="off"),
     "gc-guide": gcctl("--policy", "none"),
+    "gc-guide-no-next": gcctl("--policy", "none", "--next-pages", "0"),
     "gc-guide-hot": gcctl("--policy", "none", "--hot", "auto"),
     "gc-guide-silent": gcctl("--policy", "silent", "--policy-link", f"{LINK_MBIT}mbit"),
     # With the destination's touches tracked, which costs it page faults.

@@ -97,7 +97,7 @@ Result<std::optional<Child>> begin(Sender sender, Workload workload, SourceVm& v
         if (precopy)
             argv.insert(argv.end(), {"--precopy-time", "60min"});
         if (workload == Workload::idle)
-            argv.insert(argv.end(), {"--hold-background", "60min"});
+            argv.insert(argv.end(), {"--hold-background", "60min", "--next-pages", "0"});
         GC_TRY(Child child, Child::spawn(std::move(argv), directory / "gcctl.log"));
         return child;
     }
