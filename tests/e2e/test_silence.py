@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from harness.bench import Bench
 from harness.environment import GCCTL, SLOW
-from harness.far_host import FarHost
+from harness.far_host import FarHost, ip
 from harness.gcctl import EXIT_REFUSED, EXIT_USAGE
 from harness.tenant import Tenant
 from harness.vm import Spec
@@ -94,11 +94,31 @@ def test_what_cannot_be_shaped_goes_unshaped_unless_it_must_be(bench: Bench, far
     assert far.qdiscs() == before and pins() == []
 
 
+def test_a_nic_that_does_not_say_its_speed_is_not_shaped(bench: Bench, far: FarHost) -> None:
+    """As virtio-net's does not. Neither does a bridge without ports."""
+    ip("link", "add", "gc-mute", "type", "bridge")
+    try:
+        ip("link", "set", "gc-mute", "up")
+        source = bench.start_source(SPEC)
+        must = bench.migrate(source, SPEC, "--policy-dev", "gc-mute", "--policy-required", far=far)
+        assert must.migrate.wait() == EXIT_REFUSED
+        assert "gc-mute does not say how fast it is" in must.migrate.errors() and "--policy-link" in must.migrate.errors()
+        source.check()
+        report = bench.migrate(source, SPEC, "--policy-dev", "gc-mute", far=far).wait_completed(SPEC)
+        assert report["policy"]["device"] == "" and "--policy-link" in report["policy"]["reason"]
+        assert pins() == []
+    finally:
+        ip("link", "del", "gc-mute")
+
+
 def test_a_policy_that_is_none_is_refused_before_anything_is_touched(bench: Bench, far: FarHost, tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text('use = "95%"\nlinks = 5\n')
     source = bench.start_source(SPEC)
     migration = bench.migrate(source, SPEC, "--policy", str(tmp_path / "my.toml"), far=far)
     assert migration.migrate.wait() == EXIT_USAGE
     assert "my.toml:2: there is no key links" in migration.migrate.errors()
+    missing = bench.migrate(source, SPEC, "--policy", str(tmp_path / "missing.toml"), far=far)
+    assert missing.migrate.wait() == EXIT_USAGE
+    assert "missing.toml: No such file" in missing.migrate.errors()
     source.check()
     assert pins() == []

@@ -106,6 +106,19 @@ def test_without_fq(ns: Namespace) -> None:
         subprocess.run(["modprobe", "sch_fq"], check=True, timeout=TIMEOUT)
 
 
+def test_a_nic_that_does_not_say_its_speed(ns: Namespace) -> None:
+    """As virtio-net's does not. Neither does a bridge without ports."""
+    ns.run("ip", "link", "add", "mute", "type", "bridge")
+    ns.run("ip", "link", "set", "mute", "up")
+    done = ns.policy("attach", "--dev", "mute", check=False)
+    assert done.returncode == 3 and "mute does not say how fast it is" in done.stderr and "give --link RATE" in done.stderr
+    migration = ns.run(str(TREE / "build" / "bin" / "policy_user"), "mute", "silent", check=False)
+    assert migration.returncode == 1 and "give --policy-link RATE" in migration.stderr
+    assert pins() == []
+    ns.policy("attach", "--dev", "mute", "--link", "1gbit")
+    ns.policy("detach", "--dev", "mute")
+
+
 def test_others_filters_stay_and_still_see_packets(ns: Namespace) -> None:
     ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
     ns.run("tc", "filter", "add", "dev", "nic", "egress", "prio", "2", "protocol", "all", "matchall", "action", "pass")

@@ -39,18 +39,18 @@ Result<T> wait_for(const std::string& device, const Try& attempt) {
     return too_long(device);
 }
 
+/// @param option the one that says it
 Result<std::uint64_t> link_rate(const std::string& device, const Policy& policy,
-                                std::optional<std::uint64_t> said) {
+                                std::optional<std::uint64_t> said, std::string_view option) {
     if (said)
         return *said;
     if (policy.link)
         return *policy.link;
     if (const auto speed = net::speed_of(device))
         return *speed;
-    return fail(ErrorKind::usage,
-                "{} does not say how fast it is (ethtool {}); give --link RATE, such as --link "
-                "10gbit",
-                device, device);
+    return fail(ErrorKind::unsupported,
+                "{0} does not say how fast it is (ethtool {0}); give {1} RATE, such as {1} 10gbit",
+                device, option);
 }
 
 Unexpected none_on(const std::string& device) {
@@ -162,7 +162,7 @@ Result<std::optional<Attachment>> Attachment::try_attach(const AttachOptions& op
     state.lasting = options.lasting;
     state.said_link = options.link;
     state.policy = options.policy;
-    GC_TRY(state.link, link_rate(link.name, options.policy, options.link));
+    GC_TRY(state.link, link_rate(link.name, options.policy, options.link, options.link_option));
     GC_CHECK(options.policy.config(state.link));
     GC_TRY(Object object, Object::open(options.object));
     GC_TRY(auto pins, claim(link.name));
@@ -269,7 +269,7 @@ Result<void> Attachment::set(const Policy& policy, std::optional<std::uint64_t> 
     state.policy = policy;
     if (link)
         state.said_link = link;
-    GC_TRY(state.link, link_rate(state.device, policy, state.said_link));
+    GC_TRY(state.link, link_rate(state.device, policy, state.said_link, "--link"));
     GC_TRY(const gc_policy_config config, policy.config(state.link));
     const std::uint32_t zero = 0;
     if (::bpf_map_update_elem(config_.get(), &zero, &config, BPF_ANY) < 0)

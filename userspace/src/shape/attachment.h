@@ -19,9 +19,10 @@ namespace gc::shape {
 struct AttachOptions {
     std::string device;
     Policy policy;
-    std::optional<std::uint64_t> link;  ///< bytes per second, over what the policy and the NIC say
-    std::string object;                 ///< a file; empty: gcctl's own program
-    bool lasting = true;                ///< stays when its last user ends
+    std::optional<std::uint64_t> link;   ///< bytes per second, over what the policy and the NIC say
+    std::string object;                  ///< a file; empty: gcctl's own program
+    bool lasting = true;                 ///< stays when its last user ends
+    std::string link_option = "--link";  ///< what sets `link`, for who must be told to
 };
 
 using Counters = std::array<gc_class_stats, GC_COUNTERS>;  ///< of all CPUs together

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 namespace gc::shape {
@@ -24,6 +25,12 @@ constexpr std::uint64_t ns_per_second = 1'000'000'000;
 constexpr std::uint32_t headroom_unit = 1024;  // gc_policy_config::headroom
 /// Less would be a packet a minute.
 constexpr std::uint64_t least_rate = 1024;
+
+/// Whoever named a file that is none can name another, as with a policy that is none.
+Unexpected cannot(std::string_view what, const std::string& path) {
+    const int error = errno;
+    return fail(ErrorKind::usage, "{} the policy {}: {}", what, path, std::strerror(error));
+}
 
 }  // namespace
 
@@ -45,11 +52,11 @@ Result<Policy> Policy::named(std::string_view name) {
 Result<Policy> Policy::load(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file)
-        return fail_errno(errno, "open the policy " + path);
+        return cannot("open", path);
     std::string text(max_file + 1, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     if (file.bad())
-        return fail_errno(errno, "read the policy " + path);
+        return cannot("read", path);
     text.resize(static_cast<std::size_t>(file.gcount()));
     if (text.size() > max_file)
         return fail(ErrorKind::usage, "{} is no policy: it has more than {} bytes", path, max_file);

@@ -48,7 +48,7 @@ struct Policy {
 
     /// One that comes with gcctl. Errors: usage, naming those that there are.
     static Result<Policy> named(std::string_view name);
-    /// Errors: usage, "FILE:LINE: ..."; io.
+    /// Errors: usage, "FILE:LINE: ...", also if it cannot be read.
     static Result<Policy> load(const std::string& path);
     /// A name if it is one, else a file. Errors: of both.
     static Result<Policy> find(const std::string& name_or_path);

@@ -38,8 +38,12 @@ Use::~Use() {
 
 Result<Use> Use::begin(const Request& request) {
     GC_TRY(const std::string device, choose_device(request));
-    AttachOptions options{
-        .device = device, .policy = {}, .link = request.link, .object = {}, .lasting = false};
+    AttachOptions options{.device = device,
+                          .policy = {},
+                          .link = request.link,
+                          .object = {},
+                          .lasting = false,
+                          .link_option = "--policy-link"};
     GC_TRY(options.policy, Policy::find(request.policy));
     // Another migration may attach one between the look and our own attempt.
     for (int attempt = 0;; ++attempt) {

@@ -185,8 +185,8 @@ TEST(PolicyFile, AFloorAboveItsCap) {
 
 TEST(PolicyFile, Files) {
     const std::string directory = testing::TempDir();
-    EXPECT_EQ(Policy::load(directory + "/none.toml").error().kind, ErrorKind::io);
-    EXPECT_EQ(Policy::load(directory).error().kind, ErrorKind::io);
+    EXPECT_EQ(Policy::load(directory + "/none.toml").error().kind, ErrorKind::usage);
+    EXPECT_EQ(Policy::load(directory).error().kind, ErrorKind::usage);
     const std::string path = directory + "/policy_test.toml";
     std::ofstream(path) << "use = \"80%\"";
     EXPECT_DOUBLE_EQ(Policy::find(path).value().use.share, 0.8);
