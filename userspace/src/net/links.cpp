@@ -4,6 +4,7 @@
 #include "util/fd.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <linux/ethtool.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
@@ -87,6 +88,17 @@ Result<Link> find_link(const Links& all, std::string_view name) {
 const Link* find_link(const Links& all, int index) {
     const auto found = std::ranges::find(all, index, &Link::index);
     return found == all.end() ? nullptr : &*found;
+}
+
+Result<bool> link_exists(int index) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    request.ifr_ifindex = index;
+    if (::ioctl(socket.get(), SIOCGIFNAME, &request) == 0)
+        return true;
+    if (errno == ENODEV)
+        return false;
+    return fail_errno(errno, fmt::format("look for the network device of index {}", index));
 }
 
 Result<void> check_wire(const Link& link) {

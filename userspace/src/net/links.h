@@ -33,6 +33,9 @@ const Link* find_link(const Links& all, int index);
 /// ports, a link without Ethernet headers.
 Result<Link> wire_of(const Links& all, const Link& by);
 
+/// Whether there is one of this index in this thread's namespace.
+Result<bool> link_exists(int index);
+
 /// A link that a tc program of ours can work on. Errors: unsupported.
 Result<void> check_wire(const Link& link);
 

@@ -8,18 +8,29 @@
 #include <netlink/netlink.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <vector>
 
 namespace gc::net {
 namespace {
 
+/// A list that changed while the kernel told it has holes, and is asked for again.
+constexpr int attempts = 20;
+
 struct Exchange {
-    const std::function<void(nlmsghdr*)>& each;
+    std::vector<Message> messages;
     Answer answer;
     bool ended = false;
+    bool torn = false;  ///< what was listed changed meanwhile
 };
 
 int on_message(nl_msg* message, void* argument) {
-    static_cast<Exchange*>(argument)->each(::nlmsg_hdr(message));
+    ::nlmsg_get(message);
+    static_cast<Exchange*>(argument)->messages.emplace_back(message);
+    return NL_OK;
+}
+
+int on_torn(nl_msg*, void* argument) {
+    static_cast<Exchange*>(argument)->torn = true;
     return NL_OK;
 }
 
@@ -48,6 +59,27 @@ int on_error(sockaddr_nl*, nlmsgerr* error, void* argument) {
     return NL_STOP;
 }
 
+/// Sends a message, and takes in what is answered.
+Result<void> run(nl_sock* socket, const Message& message, Exchange& exchange) {
+    // Else a message that is sent again keeps the number of the first, whose answer has come.
+    ::nlmsg_hdr(message.get())->nlmsg_seq = NL_AUTO_SEQ;
+    if (const int sent = ::nl_send_auto(socket, message.get()); sent < 0)
+        return fail(ErrorKind::io, "rtnetlink: {}", ::nl_geterror(sent));
+    const std::unique_ptr<nl_cb, void (*)(nl_cb*)> callbacks(::nl_cb_alloc(NL_CB_DEFAULT),
+                                                             ::nl_cb_put);
+    if (!callbacks)
+        return fail(ErrorKind::io, "rtnetlink: no memory for callbacks");
+    ::nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, &exchange);
+    ::nl_cb_set(callbacks.get(), NL_CB_DUMP_INTR, NL_CB_CUSTOM, on_torn, &exchange);
+    ::nl_cb_set(callbacks.get(), NL_CB_FINISH, NL_CB_CUSTOM, on_end, &exchange);
+    ::nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, on_end, &exchange);
+    ::nl_cb_err(callbacks.get(), NL_CB_CUSTOM, on_error, &exchange);
+    while (!exchange.ended)
+        if (const int got = ::nl_recvmsgs(socket, callbacks.get()); got < 0 && !exchange.ended)
+            return fail(ErrorKind::io, "rtnetlink: {}", ::nl_geterror(got));
+    return {};
+}
+
 }  // namespace
 
 Result<void> Answer::done(std::string_view what) const {
@@ -74,22 +106,17 @@ Result<Netlink> Netlink::open() {
 
 Result<Answer> Netlink::request(const Message& message,
                                 const std::function<void(nlmsghdr*)>& each) {
-    if (const int sent = ::nl_send_auto(socket_.get(), message.get()); sent < 0)
-        return fail(ErrorKind::io, "rtnetlink: {}", ::nl_geterror(sent));
-    Exchange exchange{each, {}};
-    const std::unique_ptr<nl_cb, void (*)(nl_cb*)> callbacks(::nl_cb_alloc(NL_CB_DEFAULT),
-                                                             ::nl_cb_put);
-    if (!callbacks)
-        return fail(ErrorKind::io, "rtnetlink: no memory for callbacks");
-    ::nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, &exchange);
-    ::nl_cb_set(callbacks.get(), NL_CB_FINISH, NL_CB_CUSTOM, on_end, &exchange);
-    ::nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, on_end, &exchange);
-    ::nl_cb_err(callbacks.get(), NL_CB_CUSTOM, on_error, &exchange);
-    while (!exchange.ended)
-        if (const int got = ::nl_recvmsgs(socket_.get(), callbacks.get());
-            got < 0 && !exchange.ended)
-            return fail(ErrorKind::io, "rtnetlink: {}", ::nl_geterror(got));
-    return exchange.answer;
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+        Exchange exchange;
+        GC_CHECK(run(socket_.get(), message, exchange));
+        if (exchange.torn)
+            continue;
+        for (const Message& got : exchange.messages)
+            each(::nlmsg_hdr(got.get()));
+        return exchange.answer;
+    }
+    return fail(ErrorKind::io, "rtnetlink: what was to be listed changed {} times meanwhile",
+                attempts);
 }
 
 }  // namespace gc::net

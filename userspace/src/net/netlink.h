@@ -37,7 +37,8 @@ class Netlink {
         return made;
     }
 
-    /// Sends it and waits for its end, at most some seconds. Errors: io, if no answer came at all.
+    /// Sends it and waits for its end, at most some seconds. A list that changed meanwhile is asked
+    /// for again; `each` sees one that did not. Errors: io, if no answer came at all.
     Result<Answer> request(
         const Message& message, const std::function<void(nlmsghdr*)>& each = [](nlmsghdr*) {});
 

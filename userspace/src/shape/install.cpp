@@ -58,10 +58,10 @@ Result<void> uninstall(Pins& pins, const std::optional<State>& state) {
         GC_CHECK(pins.unpin(link_pin));
     }
     if (state) {
-        GC_TRY(net::Netlink netlink, net::Netlink::open());
-        GC_TRY(const net::Links links, net::links(netlink));
         // A device that is gone took its qdiscs along; a new one may have its name.
-        if (net::find_link(links, state->ifindex) != nullptr) {
+        GC_TRY(const bool there, net::link_exists(state->ifindex));
+        if (there) {
+            GC_TRY(net::Netlink netlink, net::Netlink::open());
             const UniqueFd program = pins.get(program_pin);
             if (state->hook == "clsact")
                 GC_CHECK(detach_clsact(netlink, program.get(), state->ifindex, state->own_clsact));
