@@ -8,6 +8,7 @@
  *   gcctl policy attach --dev eth0 --object fixed.bpf.o
  *   gcctl policy set --dev eth0 class.guide.cap=200mbit class.background.cap=50mbit
  */
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
@@ -52,24 +53,33 @@ struct {
 	__type(value, __u64);
 } next_departures SEC(".maps");
 
-/* The packet leaves when those of its class before it have, at `rate`; fq waits for that. */
-static void pace(struct __sk_buff *skb, __u32 class, __u64 rate, struct gc_class_stats *stats)
+/*
+ * The packet leaves when those of its class before it have, at `rate`; fq waits for that. Returns
+ * false if that is beyond the horizon: the packet is to be dropped then.
+ */
+static bool pace(struct __sk_buff *skb, const struct gc_policy_config *config, __u32 class,
+		 __u64 rate, struct gc_class_stats *stats)
 {
 	__u64 *next = bpf_map_lookup_elem(&next_departures, &class);
-	__u64 now = bpf_ktime_get_ns(), departure;
+	__u64 now = bpf_ktime_get_ns(), departure, begin;
 
 	if (!next || !rate)
-		return;
+		return true;
 	if (*next < now)
 		*next = now;	/* where CPUs race for this, a packet may leave too early */
+	if (*next - now > config->horizon_ns)
+		return false;
 	departure = __sync_fetch_and_add(next, skb->wire_len * NSEC_PER_SEC / rate);
-	if (departure <= now)
-		return;
+	/* TCP paces too, by times that may be later than ours. */
+	begin = skb->tstamp > now ? skb->tstamp : now;
+	if (departure <= begin)
+		return true;
 	skb->tstamp = departure;
 	stats->delayed++;
-	stats->delay_ns += departure - now;
-	if (departure - now > stats->delay_max_ns)
-		stats->delay_max_ns = departure - now;
+	stats->delay_ns += departure - begin;
+	if (departure - begin > stats->delay_max_ns)
+		stats->delay_max_ns = departure - begin;
+	return true;
 }
 
 SEC("tc")
@@ -78,6 +88,7 @@ int fixed(struct __sk_buff *skb)
 	__u32 zero = 0, class = GC_TENANTS;
 	struct gc_policy_config *config = bpf_map_lookup_elem(&gc_config, &zero);
 	struct gc_class_stats *stats;
+	__u32 packets = skb->gso_segs ? skb->gso_segs : 1;
 	__u64 *rate;
 
 	if (config && skb->mark - config->mark < GC_CLASSES)
@@ -86,11 +97,14 @@ int fixed(struct __sk_buff *skb)
 	rate = bpf_map_lookup_elem(&gc_rates, &class);
 	if (!stats || !rate)
 		return TC_ACT_UNSPEC;
-	stats->packets += skb->gso_segs ? skb->gso_segs : 1;
-	stats->bytes += skb->wire_len;
 	if (config && class < GC_CLASSES && config->classes[class].weight) {
 		*rate = config->classes[class].cap;
-		pace(skb, class, *rate, stats);
+		if (!pace(skb, config, class, *rate, stats)) {
+			stats->drops += packets;
+			return TC_ACT_SHOT;
+		}
 	}
+	stats->packets += packets;
+	stats->bytes += skb->wire_len;
 	return TC_ACT_UNSPEC;
 }

@@ -24,3 +24,38 @@ def test_fixed_gives_each_class_its_cap(ns: Namespace) -> None:
     assert classes["tenants"]["packets"] >= 1 and classes["tenants"]["delayed"] == 0
     ns.policy("detach", "--dev", "nic")
     assert ns.qdiscs("nic", egress=False) == before and pins() == []
+
+
+def test_fixed_drops_what_is_beyond_the_horizon(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic", "--object", str(FIXED))
+    # 142 bytes take 11 ms: so many that were not sent yet are before the horizon, however slowly they come.
+    ns.policy("set", "--dev", "nic", "class.guide.floor=50kbit", "class.guide.cap=100kbit", "horizon=50ms")
+    ns.ping()
+    ns.send(MARK + GUIDE, 200)
+    guide = ns.show("nic")["classes"]["guide"]
+    assert guide["packets"] >= 5 and guide["drops"] > 0 and guide["packets"] + guide["drops"] == 200
+    assert guide["delay_max_us"] <= 50_000
+    ns.policy("detach", "--dev", "nic")
+
+
+# What TCP's own pacing does: a packet that has a later departure time already.
+SEND_LATER = """
+import socket, struct, sys, time
+SO_TXTIME, NS = 61, 10**9
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, int(sys.argv[1]))
+s.setsockopt(socket.SOL_SOCKET, SO_TXTIME, struct.pack("iI", time.CLOCK_MONOTONIC, 0))
+later = struct.pack("Q", time.monotonic_ns() + 5 * NS)
+for _ in range(10):
+    s.sendmsg([b"x" * 100], [(socket.SOL_SOCKET, SO_TXTIME, later)], 0, ("10.9.0.2", 9))
+"""
+
+
+def test_fixed_makes_no_packet_earlier(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic", "--object", str(FIXED))
+    ns.policy("set", "--dev", "nic", "class.guide.floor=50kbit", "class.guide.cap=100kbit")
+    ns.ping()
+    ns.run("/usr/bin/python3", "-c", SEND_LATER, str(MARK + GUIDE))
+    guide = ns.show("nic")["classes"]["guide"]
+    assert (guide["packets"], guide["delayed"]) == (10, 0)
+    ns.policy("detach", "--dev", "nic")
