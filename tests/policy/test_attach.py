@@ -68,6 +68,18 @@ def test_watched_it_tells_again_and_again_until_interrupted(ns: Namespace) -> No
     ns.policy("detach", "--dev", "nic")
 
 
+def test_who_sets_beside_a_detach_leaves_nothing(ns: Namespace) -> None:
+    before = ns.qdiscs("nic", egress=False)
+    for attempt in range(8):
+        ns.policy("attach", "--dev", "nic", "--link", "1gbit")
+        setting = [ns.start(str(GCCTL), "policy", "set", "--dev", "nic", f"use={50 + attempt}%") for _ in range(3)]
+        ns.policy("detach", "--dev", "nic")
+        for each in setting:
+            _, error = each.communicate(timeout=TIMEOUT)
+            assert each.returncode == 0 or "there is no policy on nic" in error, error
+        assert pins() == [] and ns.qdiscs("nic", egress=False) == before
+
+
 def test_attach_twice_is_refused_and_the_first_stays(ns: Namespace) -> None:
     ns.policy("attach", "--dev", "nic")
     again = ns.policy("attach", "--dev", "nic", "--policy", "fast", check=False)

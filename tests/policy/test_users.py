@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import GCCTL, TIMEOUT, TREE, Namespace, pins
+from conftest import GCCTL, PINS, TIMEOUT, TREE, Namespace, pins
 
 USER = TREE / "build" / "bin" / "policy_user"
 
@@ -80,6 +80,62 @@ def test_the_device_goes_under_a_user(ns: Namespace) -> None:
     ns.run("ip", "link", "delete", "nic")
     user.end()
     assert pins() == []
+
+
+def take_program(ns: Namespace) -> None:
+    if ns.show("nic")["hook"] == "clsact":
+        ns.run("tc", "qdisc", "del", "dev", "nic", "clsact")
+    else:
+        (pin,) = PINS.glob("*-nic/link")
+        subprocess.run(["/usr/sbin/bpftool", "link", "detach", "pinned", pin], check=True, timeout=TIMEOUT)
+
+
+def take_fq(ns: Namespace) -> None:
+    ns.run("tc", "qdisc", "replace", "dev", "nic", "root", "handle", "8:", "pfifo", "limit", "55")
+
+
+@pytest.mark.parametrize("take, what", [(take_program, "the tc program"), (take_fq, "fq")], ids=["program", "fq"])
+def test_what_somebody_took_away_is_put_back(ns: Namespace, take: Callable[[Namespace], None], what: str) -> None:
+    ns.policy("attach", "--dev", "nic", "--policy", "fast", "--link", "1gbit")
+    ns.policy("set", "--dev", "nic", "use=50%")
+    take(ns)
+    before = ns.qdiscs("nic")
+    broken = ns.show("nic")
+    assert (broken["in_place"], broken["missing"]) == (False, what)
+    assert f"somebody took {what} away" in ns.policy("show").stdout
+    user = User(ns, "nic", "silent")
+    assert user.said == "nic fast joined"
+    whole = ns.show("nic")
+    assert whole["in_place"] and whole["lasting"] and (whole["policy"], whole["target"]) == ("fast", 62_500_000)
+    assert [q["kind"] for q in ns.qdiscs("nic")] == ["fq"]
+    user.end()
+    take(ns)
+    ns.policy("attach", "--dev", "nic")
+    assert ns.show("nic")["in_place"] and ns.show("nic")["policy"] == "silent"
+    ns.policy("detach", "--dev", "nic")
+    if take is take_fq:
+        assert ns.qdiscs("nic") == before
+    assert pins() == []
+
+
+@pytest.mark.parametrize("take, what", [(take_program, "the tc program"), (take_fq, "fq")], ids=["program", "fq"])
+def test_what_somebody_took_away_under_a_user_is_refused(ns: Namespace, take: Callable[[Namespace], None], what: str) -> None:
+    first = User(ns, "nic", "silent")
+    take(ns)
+    second = User(ns, "nic", "silent")
+    assert f"somebody took {what} off nic" in second.process.communicate("", timeout=TIMEOUT)[1]
+    assert second.process.returncode == 1
+    first.end()
+    assert pins() == []
+
+
+def test_what_cannot_be_put_back_is_said(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic")
+    ns.run("tc", "qdisc", "replace", "dev", "nic", "root", "handle", "7:", "tbf", "rate", "1gbit", "burst", "128k", "latency", "50ms")
+    user = User(ns, "nic", "silent")
+    error = user.process.communicate("", timeout=TIMEOUT)[1]
+    assert "could not be put back" in error and "'tbf 7:'" in error
+    assert pins() == [] and [q["kind"] for q in ns.qdiscs("nic", egress=False)] == ["tbf"]
 
 
 def over_ipv4(ns: Namespace, far: Namespace) -> str:

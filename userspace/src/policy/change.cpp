@@ -87,14 +87,17 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
 }
 
 Result<void> set(const SetOptions& options) {
-    GC_TRY(auto attachment, shape::Attachment::open(options.device));
-    shape::Policy policy = attachment.state().policy;
-    if (!options.policy.empty()) {
-        GC_TRY(policy, shape::Policy::find(options.policy));
-    }
-    for (const std::string& assignment : options.assignments)
-        GC_CHECK(policy.set(assignment));
-    return attachment.set(policy, options.link);
+    return shape::Attachment::set(
+        options.device,
+        [&](shape::Policy& policy) -> Result<void> {
+            if (!options.policy.empty()) {
+                GC_TRY(policy, shape::Policy::find(options.policy));
+            }
+            for (const std::string& assignment : options.assignments)
+                GC_CHECK(policy.set(assignment));
+            return {};
+        },
+        options.link);
 }
 
 struct DetachOptions {

@@ -40,9 +40,12 @@ std::string row_name(unsigned index) {
 std::string render_text(const Reading& reading) {
     const shape::Status& now = reading.now;
     std::string text = fmt::format(
-        "{}: policy '{}' ({}), program {}, by {}{}, link {}, target {}\n", now.device, now.policy,
-        now.lasting ? "stays" : "goes with its last migration", now.object, now.hook,
-        now.in_place ? "" : " (somebody took the program away: detach and attach again)",
+        "{}: policy '{}' ({}), program {}, by {}{}, link {}, target {}\n", now.device,
+        now.policy.name, now.lasting ? "stays" : "goes with its last migration", now.object,
+        now.hook,
+        now.missing.empty()
+            ? ""
+            : fmt::format(" (somebody took {} away: detach and attach again)", now.missing),
         rate_text(static_cast<double>(now.link)),
         rate_text(static_cast<double>(now.config.target)));
     text += fmt::format("  {:<11}{:>12}{:>16}{:>13}{:>9}{:>12}{:>14}{:>14}\n", "", "rate", "bytes",
@@ -73,9 +76,16 @@ nlohmann::json render_json(const Reading& reading) {
             {"delay_mean_us", mean_delay_us(stats)},
             {"delay_max_us", static_cast<double>(stats.delay_max_ns) / ns_per_us}};
     }
-    return {{"device", now.device}, {"policy", now.policy},        {"object", now.object},
-            {"hook", now.hook},     {"in_place", now.in_place},    {"lasting", now.lasting},
-            {"link", now.link},     {"target", now.config.target}, {"mark", now.config.mark},
+    return {{"device", now.device},
+            {"policy", now.policy.name},
+            {"object", now.object},
+            {"hook", now.hook},
+            {"in_place", now.missing.empty()},
+            {"lasting", now.lasting},
+            {"link", now.link},
+            {"target", now.config.target},
+            {"mark", now.config.mark},
+            {"missing", now.missing},
             {"classes", classes}};
 }
 

@@ -2,42 +2,14 @@
 #include "shape/attachment.h"
 
 #include "shape/install.h"
+#include "shape/turn.h"
 
-#include <algorithm>
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <cerrno>
-#include <chrono>
 #include <net/if.h>
-#include <thread>
 
 namespace gc::shape {
 namespace {
-
-using std::chrono::milliseconds;
-
-/// For somebody else's attach or detach, which takes a small part of it.
-constexpr milliseconds patience(10'000);
-constexpr milliseconds look_again(20);
-
-Unexpected too_long(const std::string& device) {
-    return fail(ErrorKind::io,
-                "{}: another gcctl has been attaching or detaching a policy for {} s", device,
-                patience.count() / 1000);
-}
-
-/// Tries until it gives something that is not none.
-template <typename T, typename Try>
-Result<T> wait_for(const std::string& device, const Try& attempt) {
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    do {
-        GC_TRY(auto got, attempt());
-        if (got)
-            return std::move(*got);
-        std::this_thread::sleep_for(look_again);
-    } while (std::chrono::steady_clock::now() < deadline);
-    return too_long(device);
-}
 
 /// @param option the one that says it
 Result<std::uint64_t> link_rate(const std::string& device, const Policy& policy,
@@ -53,46 +25,29 @@ Result<std::uint64_t> link_rate(const std::string& device, const Policy& policy,
                 device, option);
 }
 
-Unexpected none_on(const std::string& device) {
-    return fail(ErrorKind::unsupported,
-                "there is no policy on {}; gcctl policy attach --dev {} attaches one", device,
-                device);
-}
-
 bool device_gone(const State& state) {
     std::array<char, IF_NAMESIZE> name{};
     return ::if_indextoname(static_cast<unsigned>(state.ifindex), name.data()) == nullptr ||
            state.device != name.data();
 }
 
-/// What nobody uses and nobody asked to stay.
-bool is_remains(const State& state) {
-    return !state.complete || !state.lasting || device_gone(state);
+/// What nobody asked to stay, or does not work any more; if nobody uses it either.
+Result<bool> is_remains(const Pins& pins, const State& state) {
+    if (!state.complete || !state.lasting || device_gone(state))
+        return true;
+    GC_TRY(const std::string missing, find_missing(pins, state));
+    return !missing.empty();
 }
 
-template <typename T> Result<T> read_map(const UniqueFd& map, std::uint32_t key) {
-    T value{};
-    if (::bpf_map_lookup_elem(map.get(), &key, &value) < 0)
-        return fail_errno(errno, "read a map of the policy");
-    return value;
-}
-
-Result<Counters> read_counters(const UniqueFd& map) {
-    Counters sum{};
-    std::vector<gc_class_stats> cpus(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
-    for (std::uint32_t index = 0; index < GC_COUNTERS; ++index) {
-        if (::bpf_map_lookup_elem(map.get(), &index, cpus.data()) < 0)
-            return fail_errno(errno, "read gc_stats");
-        for (const gc_class_stats& cpu : cpus) {
-            sum[index].packets += cpu.packets;
-            sum[index].bytes += cpu.bytes;
-            sum[index].drops += cpu.drops;
-            sum[index].delayed += cpu.delayed;
-            sum[index].delay_ns += cpu.delay_ns;
-            sum[index].delay_max_ns = std::max(sum[index].delay_max_ns, cpu.delay_max_ns);
-        }
-    }
-    return sum;
+/// Errors: unsupported, unless the policy that others use works.
+Result<void> check_used(const Pins& pins, const State& state) {
+    GC_TRY(const std::string missing, find_missing(pins, state));
+    if (missing.empty())
+        return {};
+    return fail(ErrorKind::unsupported,
+                "somebody took {} off {}, whose policy '{}' other migrations use; wait for their "
+                "end, or gcctl policy detach --dev {} --force (they go on unshaped)",
+                missing, state.device, state.policy.name, state.device);
 }
 
 }  // namespace
@@ -117,9 +72,17 @@ Result<std::optional<Pins>> claim(const std::string& device) {
     if (locked && !pins.current())
         return std::nullopt;
     GC_TRY(const auto there, load_state(pins));
-    if (!locked && (!there || !there->complete))
-        return std::nullopt;
-    if (there && (!locked || !is_remains(*there)))
+    if (!locked) {
+        // Who looks whether it is in use locks it for a moment; users share their lock.
+        GC_TRY(const bool in_use, pins.try_lock(Pins::Lock::shared));
+        if (!in_use || !there || !there->complete)
+            return std::nullopt;
+    }
+    bool remains = !there;
+    if (locked && there) {
+        GC_TRY(remains, is_remains(pins, *there));
+    }
+    if (!remains)
         return fail(ErrorKind::unsupported,
                     "{} has the policy '{}' already; gcctl policy set changes it, gcctl policy "
                     "detach removes it",
@@ -165,6 +128,9 @@ Result<std::optional<Attachment>> Attachment::try_attach(const AttachOptions& op
     GC_TRY(state.link, link_rate(link.name, options.policy, options.link, options.link_option));
     GC_CHECK(options.policy.config(state.link));
     GC_TRY(Object object, Object::open(options.object));
+    GC_TRY(const auto turn, Pins::try_turn());
+    if (!turn)
+        return std::nullopt;
     GC_TRY(auto pins, claim(link.name));
     if (!pins)
         return std::nullopt;
@@ -196,33 +162,55 @@ Result<Attachment> Attachment::open(const std::string& device) {
     return found;
 }
 
-Result<std::optional<Attachment>> Attachment::join(const std::string& device) {
-    // The inner none: there is nothing to join. The outer: not yet.
-    using Joined = std::optional<Attachment>;
-    return wait_for<Joined>(device, [&]() -> Result<std::optional<Joined>> {
-        GC_TRY(auto pins, Pins::find(device));
-        if (!pins)
-            return Joined();
-        GC_TRY(const bool alone, pins->try_lock(Pins::Lock::exclusive));
-        if (!alone) {
-            GC_TRY(const bool shared, pins->try_lock(Pins::Lock::shared));
-            if (!shared)
-                return std::nullopt;
-        }
-        GC_TRY(auto state, load_state(*pins));
-        if (!state || (alone && is_remains(*state)))
-            return alone ? std::optional(Joined()) : std::nullopt;
-        if (alone) {
-            GC_TRY(const bool shared, pins->try_lock(Pins::Lock::shared));
-            if (!shared)
-                return std::nullopt;
-        }
-        if (!pins->current() || !state->complete)
+Result<std::optional<Attachment::Joined>> Attachment::try_join(const std::string& device) {
+    GC_TRY(auto pins, Pins::find(device));
+    if (!pins)
+        return Joined();
+    GC_TRY(const bool alone, pins->try_lock(Pins::Lock::exclusive));
+    if (!alone) {
+        GC_TRY(const bool shared, pins->try_lock(Pins::Lock::shared));
+        if (!shared)
             return std::nullopt;
-        Attachment joined(std::move(*pins), std::move(*state));
-        GC_CHECK(joined.find_maps());
-        return Joined(std::move(joined));
-    });
+    }
+    GC_TRY(auto state, load_state(*pins));
+    if (!state)
+        return alone ? std::optional(Joined()) : std::nullopt;
+    if (alone) {
+        GC_TRY(const bool remains, is_remains(*pins, *state));
+        if (remains)
+            return Joined();
+        GC_TRY(const bool shared, pins->try_lock(Pins::Lock::shared));
+        if (!shared)
+            return std::nullopt;
+    }
+    if (!pins->current() || !state->complete)
+        return std::nullopt;
+    if (!alone)
+        GC_CHECK(check_used(*pins, *state));
+    Attachment joined(std::move(*pins), std::move(*state));
+    GC_CHECK(joined.find_maps());
+    return Joined(std::move(joined));
+}
+
+Result<std::optional<Attachment>> Attachment::join(const std::string& device) {
+    return wait_for<Joined>(device, [&] { return try_join(device); });
+}
+
+Result<std::optional<AttachOptions>> Attachment::broken(const std::string& device) {
+    GC_TRY(const auto pins, Pins::find(device));
+    if (!pins)
+        return std::nullopt;
+    GC_TRY(const auto state, load_state(*pins));
+    if (!state || !state->complete || !state->lasting || device_gone(*state))
+        return std::nullopt;
+    GC_TRY(const std::string missing, find_missing(*pins, *state));
+    if (missing.empty())
+        return std::nullopt;
+    return AttachOptions{.device = state->device,
+                         .policy = state->policy,
+                         .link = state->said_link,
+                         .object = state->object,
+                         .lasting = true};
 }
 
 Result<std::vector<std::string>> Attachment::devices() {
@@ -235,109 +223,35 @@ Result<std::vector<std::string>> Attachment::devices() {
     return found;
 }
 
-Result<Counters> Attachment::counters() const {
-    return read_counters(stats_);
-}
-
-Result<Status> Attachment::status() const {
-    Status status;
-    status.device = state_.device;
-    status.policy = state_.policy.name;
-    status.object = state_.object.empty() ? "gcctl's own" : state_.object;
-    status.hook = state_.hook;
-    status.in_place = in_place(pins_, state_);
-    status.link = state_.link;
-    status.lasting = state_.lasting;
-    GC_TRY(status.config, read_map<gc_policy_config>(config_, 0));
-    GC_TRY(status.counters, counters());
-    if (rates_) {
-        status.rates.emplace();
-        for (std::uint32_t index = 0; index < GC_COUNTERS; ++index) {
-            GC_TRY((*status.rates)[index], read_map<std::uint64_t>(rates_, index));
-        }
-    }
-    return status;
-}
-
-Result<void> Attachment::set(const Policy& policy, std::optional<std::uint64_t> link) {
-    if (policy.mark != state_.policy.mark)
+Result<void> Attachment::set(const std::string& device, const Change& change,
+                             std::optional<std::uint64_t> link) {
+    GC_TRY(const UniqueFd turn, take_turn(device));
+    GC_TRY(Attachment attachment, open(device));
+    State state = attachment.state_;
+    GC_CHECK(change(state.policy));
+    if (const std::uint32_t mark = attachment.state_.policy.mark; state.policy.mark != mark)
         return fail(ErrorKind::usage,
                     "mark: {:#x} is in use by the connections of running migrations; it cannot "
                     "become {:#x} while the policy is attached",
-                    state_.policy.mark, policy.mark);
-    State state = state_;
-    state.policy = policy;
+                    mark, state.policy.mark);
     if (link)
         state.said_link = link;
-    GC_TRY(state.link, link_rate(state.device, policy, state.said_link, "--link"));
-    GC_TRY(const gc_policy_config config, policy.config(state.link));
+    GC_TRY(state.link, link_rate(state.device, state.policy, state.said_link, "--link"));
+    GC_TRY(const gc_policy_config config, state.policy.config(state.link));
     const std::uint32_t zero = 0;
-    if (::bpf_map_update_elem(config_.get(), &zero, &config, BPF_ANY) < 0)
+    if (::bpf_map_update_elem(attachment.config_.get(), &zero, &config, BPF_ANY) < 0)
         return fail_errno(errno, "write gc_config");
-    GC_CHECK(save(pins_, state));
-    state_ = std::move(state);
-    return {};
+    return save(attachment.pins_, state);
 }
 
 Result<void> Attachment::leave() {
-    if (state_.lasting)
+    if (state_.lasting || !pins_.current())
         return {};
+    GC_TRY(const UniqueFd turn, take_turn(state_.device));
     GC_TRY(const bool last, pins_.try_lock(Pins::Lock::exclusive));
     if (!last || !pins_.current())
         return {};
     return uninstall(pins_, state_);
-}
-
-namespace {
-
-/// @return false: it is of another namespace, which lives
-Result<bool> remove_entry(const Pins::Entry& entry, bool own, bool force) {
-    if (!own && netns_exists(entry.netns))
-        return false;
-    GC_TRY(auto pins, Pins::open(entry));
-    if (!pins)
-        return true;
-    GC_TRY(const bool alone, pins->try_lock(Pins::Lock::exclusive));
-    if (!alone && !force)
-        return fail(ErrorKind::unsupported,
-                    "a migration uses the policy on {}; wait for its end, or detach with --force "
-                    "(it goes on unshaped)",
-                    entry.device);
-    GC_TRY(const auto state, load_state(*pins));
-    // A namespace can live without a process or a mount that we see; its devices tell.
-    if (!own && state && state->hook == "tcx" && in_place(*pins, *state))
-        return false;
-    // The index of a device of another namespace is some other device's in this one.
-    GC_CHECK(uninstall(*pins, own ? state : std::nullopt));
-    return true;
-}
-
-}  // namespace
-
-Result<void> detach(const std::string& device, bool force) {
-    GC_TRY(const std::uint64_t netns, own_netns());
-    GC_TRY(const auto entries, Pins::all());
-    for (const Pins::Entry& entry : entries)
-        if (entry.netns == netns && entry.device == device)
-            return remove_entry(entry, true, force).map([](bool) {});
-    return none_on(device);
-}
-
-Result<std::vector<std::string>> detach_all(bool force) {
-    GC_TRY(const std::uint64_t netns, own_netns());
-    GC_TRY(const auto entries, Pins::all());
-    std::vector<std::string> removed;
-    std::optional<Error> failed;
-    for (const Pins::Entry& entry : entries) {
-        const auto done = remove_entry(entry, entry.netns == netns, force);
-        if (done && *done)
-            removed.push_back(entry.device);
-        else if (!done && !failed)
-            failed = done.error();
-    }
-    if (failed)
-        return Unexpected(*failed);
-    return removed;
 }
 
 }  // namespace gc::shape

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,10 +30,10 @@ using Counters = std::array<gc_class_stats, GC_COUNTERS>;  ///< of all CPUs toge
 
 struct Status {
     std::string device;
-    std::string policy;      ///< its name
+    Policy policy;
     std::string object;      ///< "gcctl's own", or a file
     std::string hook;        ///< "tcx" or "clsact"
-    bool in_place = true;    ///< the program is still at the NIC: nobody took it away
+    std::string missing;     ///< what somebody took away: "fq"; empty: nothing
     std::uint64_t link = 0;  ///< bytes per second
     bool lasting = true;
     gc_policy_config config{};
@@ -51,9 +52,18 @@ class Attachment {
     /// Errors: unsupported when there is none on the device.
     static Result<Attachment> open(const std::string& device);
     /// Becomes a user of one that is there, as one who attaches is from the start.
-    /// @return none: there is none, or only what a killed gcctl left
-    /// Errors: io, if somebody is about to attach or detach for too long.
+    /// @return none: there is none, or only what a killed gcctl left, or one that is broken()
+    /// Errors: io, if somebody is about to attach or detach for too long; unsupported, if somebody
+    /// took away a part of it and others use it.
     static Result<std::optional<Attachment>> join(const std::string& device);
+    /// @return what attaches again, in place of its remains, one that was attached to stay, and of
+    /// which somebody has taken away a part; none: there is none such
+    static Result<std::optional<AttachOptions>> broken(const std::string& device);
+    using Change = std::function<Result<void>(Policy&)>;
+    /// Changes the policy that runs on a device. Errors: those of open() and of `change`; io,
+    /// usage.
+    static Result<void> set(const std::string& device, const Change& change,
+                            std::optional<std::uint64_t> link);
     /// The devices that have one, of this network namespace.
     static Result<std::vector<std::string>> devices();
 
@@ -62,15 +72,15 @@ class Attachment {
     [[nodiscard]] Result<Status> status() const;
     /// One system call a class.
     [[nodiscard]] Result<Counters> counters() const;
-    /// Changes the running policy. Errors: io, usage.
-    Result<void> set(const Policy& policy, std::optional<std::uint64_t> link);
-
     /// Ends a use; removes it all if nobody else uses it and it was not attached to stay.
     Result<void> leave();
 
   private:
     Attachment(Pins pins, State state) : pins_(std::move(pins)), state_(std::move(state)) {}
     static Result<std::optional<Attachment>> try_attach(const AttachOptions& options);
+    using Joined = std::optional<Attachment>;  ///< none: there is nothing to join
+    /// @return none: not yet
+    static Result<std::optional<Joined>> try_join(const std::string& device);
     Result<void> find_maps();
 
     Pins pins_;

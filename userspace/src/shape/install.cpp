@@ -80,4 +80,13 @@ bool in_place(const Pins& pins, const State& state) {
     return program && clsact_attached(program.get(), state.ifindex);
 }
 
+Result<std::string> find_missing(const Pins& pins, const State& state) {
+    GC_TRY(net::Netlink netlink, net::Netlink::open());
+    GC_TRY(const auto qdiscs, net::qdiscs(netlink, state.ifindex));
+    std::string missing = in_place(pins, state) ? "" : "the tc program";
+    if (!has_fq(qdiscs))
+        missing += missing.empty() ? "fq" : " and fq";
+    return missing;
+}
+
 }  // namespace gc::shape

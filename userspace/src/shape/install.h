@@ -19,4 +19,8 @@ Result<void> uninstall(Pins& pins, const std::optional<State>& state);
 /// Whether the program is still at the NIC.
 bool in_place(const Pins& pins, const State& state);
 
+/// What somebody took off the NIC, or replaced, since it was put there: "the tc program", "fq", or
+/// both; empty: nothing.
+Result<std::string> find_missing(const Pins& pins, const State& state);
+
 }  // namespace gc::shape

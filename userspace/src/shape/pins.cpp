@@ -103,6 +103,17 @@ Result<Pins> Pins::make(const std::string& device) {
     return Pins(path, std::move(fd));
 }
 
+Result<std::optional<UniqueFd>> Pins::try_turn() {
+    GC_CHECK(check_file_system());
+    GC_CHECK(make_directory(directory()));
+    GC_TRY(UniqueFd fd, open_directory(directory()));
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    if (errno == EWOULDBLOCK)
+        return std::nullopt;
+    return fail_errno(errno, "lock " + directory());
+}
+
 Result<std::optional<Pins>> Pins::find(const std::string& device) {
     GC_TRY(const std::string path, path_of(device));
     return open({0, device, path});
@@ -186,6 +197,12 @@ Result<void> Pins::remove(const std::string& last) {
     if (::rmdir(path_.c_str()) < 0 && errno != ENOENT)
         return fail_errno(errno, "remove " + path_);
     return {};
+}
+
+Unexpected none_on(const std::string& device) {
+    return fail(ErrorKind::unsupported,
+                "there is no policy on {}; gcctl policy attach --dev {} attaches one", device,
+                device);
 }
 
 Result<std::uint64_t> own_netns() {

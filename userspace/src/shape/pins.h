@@ -7,7 +7,8 @@
 // says GC_BPFFS. It outlives the process that made it, and goes with the boot, as qdiscs do.
 //
 // The directory is locked (flock): shared by each user of the attachment, exclusively by who makes
-// or removes it. So what a killed gcctl left is known by its free lock.
+// or removes it. So what a killed gcctl left is known by its free lock. BPFFS/guidecopy itself is
+// locked by who attaches, changes or removes anything, before that.
 #pragma once
 
 #include "util/error.h"
@@ -35,6 +36,10 @@ class Pins {
     static Result<std::vector<Entry>> all();
     static Result<std::optional<Pins>> open(const Entry& entry);
 
+    /// The turn to change what there is, of whatever device. It ends with the descriptor. Does not
+    /// wait. @return none: somebody else has it. Errors: those of make().
+    static Result<std::optional<UniqueFd>> try_turn();
+
     enum class Lock { shared, exclusive };
     /// Does not wait. @return false: somebody else holds it
     Result<bool> try_lock(Lock kind);
@@ -58,6 +63,9 @@ class Pins {
     std::string path_;
     UniqueFd fd_;
 };
+
+/// Errors: unsupported, always.
+Unexpected none_on(const std::string& device);
 
 /// Inode number of this thread's network namespace.
 Result<std::uint64_t> own_netns();

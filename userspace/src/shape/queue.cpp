@@ -165,12 +165,20 @@ Left look_at(const std::vector<Qdisc>& now, const QueuePlan& plan) {
 
 }  // namespace
 
+bool has_fq(const std::vector<Qdisc>& qdiscs) {
+    const Qdisc* root = root_of(qdiscs);
+    if (root == nullptr || root->kind != "mq")
+        return root != nullptr && root->kind == "fq";
+    return std::ranges::all_of(children_of(qdiscs, *root),
+                               [](const Qdisc& child) { return child.kind == "fq"; });
+}
+
 Result<QueuePlan> plan_queue(const std::string& device, const std::vector<Qdisc>& qdiscs) {
     const Qdisc* root = root_of(qdiscs);
     if (root == nullptr)
         return fail(ErrorKind::unsupported,
                     "{} has no qdisc: it is not up; ip link set {} up first", device, device);
-    if (root->kind == "fq")
+    if (has_fq(qdiscs))
         return QueuePlan{};
     if (root->kind != "mq") {
         GC_CHECK(check_restorable(device, *root));
@@ -179,8 +187,6 @@ Result<QueuePlan> plan_queue(const std::string& device, const std::vector<Qdisc>
     if (root->has_extras)
         return refuse(device, *root, "whose filter block gcctl cannot put back exactly as it was");
     auto children = children_of(qdiscs, *root);
-    if (std::ranges::all_of(children, [](const Qdisc& child) { return child.kind == "fq"; }))
-        return QueuePlan{};
     for (const Qdisc& child : children)
         // mq is made again, so an fq below it that is somebody's must survive that, too.
         if (child.kind != "fq")

@@ -24,6 +24,9 @@ struct QueuePlan {
     bool operator==(const QueuePlan&) const = default;
 };
 
+/// Whether fq holds back what leaves by a device. @param qdiscs all of the device
+bool has_fq(const std::vector<net::Qdisc>& qdiscs);
+
 /// @param qdiscs all of the device
 /// Errors: unsupported, if one of them cannot be put back.
 Result<QueuePlan> plan_queue(const std::string& device, const std::vector<net::Qdisc>& qdiscs);

@@ -50,11 +50,18 @@ Result<Use> Use::begin(const Request& request) {
         GC_TRY(auto there, Attachment::join(device));
         if (there)
             return Use(std::move(*there), true);
-        auto made = Attachment::attach(options);
+        GC_TRY(const auto broken, Attachment::broken(device));
+        auto made = Attachment::attach(broken.value_or(options));
         if (made)
-            return Use(std::move(*made), false);
-        if (attempt == 1 || !Attachment::open(device))
+            return Use(std::move(*made), broken.has_value());
+        if (attempt < 1 && Attachment::open(device))
+            continue;
+        if (!broken)
             return Unexpected(made.error());
+        return fail(ErrorKind::unsupported,
+                    "somebody took away a part of the policy '{}' of {}, and it could not be put "
+                    "back: {}",
+                    broken->policy.name, device, made.error().message);
     }
 }
 

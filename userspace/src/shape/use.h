@@ -30,7 +30,8 @@ class Use {
 
     [[nodiscard]] const std::string& device() const { return device_; }
     [[nodiscard]] const std::string& policy_name() const { return policy_name_; }
-    [[nodiscard]] bool joined() const { return joined_; }  ///< it was there before
+    /// It was there before, or was put back.
+    [[nodiscard]] bool joined() const { return joined_; }
     /// To be set as SO_MARK on the sockets of a class.
     [[nodiscard]] std::uint32_t mark(gc_class of) const { return mark_ + of; }
     /// Errors: io; unsupported after end().
