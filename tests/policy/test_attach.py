@@ -40,6 +40,31 @@ def test_marked_packets_are_counted_by_class(ns: Namespace) -> None:
     ns.policy("detach", "--dev", "nic")
 
 
+def test_a_rate_is_what_a_class_sends_not_what_it_may(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic", "--link", "1gbit")
+    ns.ping()
+    for _ in range(3):  # the first packets of all are not paced
+        ns.send(0x67630000 + 3, 5)
+    shown = ns.show("nic")
+    background, guide = shown["classes"]["background"], shown["classes"]["guide"]
+    assert background["bytes"] > 0 and background["bytes_per_second"] == 0 and guide["bytes_per_second"] == 0
+    assert 0.0025 * shown["link"] <= background["allowance"] <= shown["target"]
+    assert shown["classes"]["urgent"]["allowance"] is None and shown["classes"]["tenants"]["allowance"] is None
+    ns.policy("detach", "--dev", "nic")
+
+
+def test_what_was_set_is_shown(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic", "--link", "1gbit")
+    ns.policy("set", "--dev", "nic", "class.warm.cap=50mbit", "class.guide.paced=false", "tenants.decay=250ms")
+    values = ns.show("nic")["values"]
+    assert (values["class.warm.cap"], values["class.guide.paced"], values["tenants.decay"]) == ("50mbit", "false", "250ms")
+    text = ns.policy("show", "--dev", "nic").stdout
+    assert "tenants.decay=250ms" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "50mbit" in lines["warm"] and "at once" in lines["guide"] and "AF21" in lines["guide"]
+    ns.policy("detach", "--dev", "nic")
+
+
 def test_all_that_have_one_are_shown(ns: Namespace) -> None:
     assert "no policy is attached" in ns.policy("show").stdout
     ns.policy("attach", "--dev", "nic")
@@ -65,6 +90,19 @@ def test_watched_it_tells_again_and_again_until_interrupted(ns: Namespace) -> No
     finally:
         watch.kill()
         watch.communicate(timeout=TIMEOUT)
+    ns.policy("detach", "--dev", "nic")
+
+
+def test_who_sets_at_the_same_time_loses_nothing(ns: Namespace) -> None:
+    ns.policy("attach", "--dev", "nic", "--link", "1gbit")
+    for weight in range(2, 6):
+        started = [ns.start(str(GCCTL), "policy", "set", "--dev", "nic", f"class.{name}.weight={weight}")
+                   for name in ("guide", "warm", "background")]
+        for each in started:
+            _, error = each.communicate(timeout=TIMEOUT)
+            assert each.returncode == 0, error
+        values = ns.show("nic")["values"]
+        assert [values[f"class.{name}.weight"] for name in ("guide", "warm", "background")] == [str(weight)] * 3
     ns.policy("detach", "--dev", "nic")
 
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "policy/render.h"
 
+#include "shape/policy_text.h"
+
+#include <map>
+
 namespace gc::policy {
 namespace {
 
@@ -22,15 +26,63 @@ double mean_delay_us(const gc_class_stats& stats) {
                                     static_cast<double>(stats.delayed) / ns_per_us;
 }
 
+bool is_paced(const gc_policy_config& config, unsigned index) {
+    return index < GC_CLASSES && config.classes[index].weight != 0;
+}
+
+using Values = std::map<std::string, std::string>;
+
+Values value_map(const shape::Policy& policy) {
+    const auto values = shape::values_of(policy);
+    return {values.begin(), values.end()};
+}
+
+/// What the policy has for all classes, in the words of `gcctl policy set`.
+std::string common_text(const shape::Policy& policy) {
+    std::string text = " ";
+    for (const auto& [key, value] : shape::values_of(policy))
+        if (!key.starts_with("class."))
+            text += fmt::format(" {}={}", key, value);
+    return text + "\n";
+}
+
+std::string row_text(const Reading& reading, unsigned index, const Values& values) {
+    const gc_class_stats& stats = reading.now.counters[index];
+    const bool paced = is_paced(reading.now.config, index);
+    const auto rate = reading.rate(index);
+    const auto allowance = reading.allowance(index);
+    const auto value = [&](const char* key, bool known) {
+        return known ? values.at(fmt::format("class.{}.{}", row_name(index), key)) : "-";
+    };
+    return fmt::format(
+        "  {:<11}{:>11}{:>11}{:>8}{:>9}{:>9}{:>6}{:>15}{:>12}{:>8}{:>10}{:>10.0f}us{:>9.0f}us\n",
+        row_name(index), rate ? rate_text(*rate) : "-",
+        allowance            ? rate_text(*allowance)
+        : index < GC_CLASSES ? (paced ? "-" : "at once")
+                             : "",
+        value("weight", paced), value("floor", paced), value("cap", paced),
+        value("dscp", index < GC_CLASSES), stats.bytes, stats.packets, stats.drops, stats.delayed,
+        mean_delay_us(stats), static_cast<double>(stats.delay_max_ns) / ns_per_us);
+}
+
+nlohmann::json or_null(const std::optional<double>& value) {
+    return value ? nlohmann::json(*value) : nlohmann::json();
+}
+
 }  // namespace
 
 std::optional<double> Reading::rate(unsigned index) const {
-    if (before && between.count() > 0)
-        return static_cast<double>(now.counters[index].bytes - (*before)[index].bytes) /
-               between.count();
-    if (now.rates)
-        return static_cast<double>((*now.rates)[index]);
-    return std::nullopt;
+    if (!before || between.count() <= 0)
+        return std::nullopt;
+    return static_cast<double>(now.counters[index].bytes - (*before)[index].bytes) /
+           between.count();
+}
+
+std::optional<double> Reading::allowance(unsigned index) const {
+    // Of those that are not paced the program tells what they do send.
+    if (!is_paced(now.config, index) || !now.rates || (*now.rates)[index] == 0)
+        return std::nullopt;
+    return static_cast<double>((*now.rates)[index]);
 }
 
 std::string row_name(unsigned index) {
@@ -48,16 +100,14 @@ std::string render_text(const Reading& reading) {
             : fmt::format(" (somebody took {} away: detach and attach again)", now.missing),
         rate_text(static_cast<double>(now.link)),
         rate_text(static_cast<double>(now.config.target)));
-    text += fmt::format("  {:<11}{:>12}{:>16}{:>13}{:>9}{:>12}{:>14}{:>14}\n", "", "rate", "bytes",
-                        "packets", "drops", "delayed", "mean delay", "max delay");
-    for (unsigned index = 0; index < GC_COUNTERS; ++index) {
-        const gc_class_stats& stats = now.counters[index];
-        const auto rate = reading.rate(index);
-        text += fmt::format("  {:<11}{:>12}{:>16}{:>13}{:>9}{:>12}{:>12.0f}us{:>12.0f}us\n",
-                            row_name(index), rate ? rate_text(*rate) : "-", stats.bytes,
-                            stats.packets, stats.drops, stats.delayed, mean_delay_us(stats),
-                            static_cast<double>(stats.delay_max_ns) / ns_per_us);
-    }
+    text += common_text(now.policy);
+    text +=
+        fmt::format("  {:<11}{:>11}{:>11}{:>8}{:>9}{:>9}{:>6}{:>15}{:>12}{:>8}{:>10}{:>12}{:>11}\n",
+                    "", "rate", "may send", "weight", "floor", "cap", "dscp", "bytes", "packets",
+                    "drops", "delayed", "mean delay", "max delay");
+    const Values values = value_map(now.policy);
+    for (unsigned index = 0; index < GC_COUNTERS; ++index)
+        text += row_text(reading, index, values);
     return text;
 }
 
@@ -66,9 +116,9 @@ nlohmann::json render_json(const Reading& reading) {
     nlohmann::json classes = nlohmann::json::object();
     for (unsigned index = 0; index < GC_COUNTERS; ++index) {
         const gc_class_stats& stats = now.counters[index];
-        const auto rate = reading.rate(index);
         classes[row_name(index)] = {
-            {"bytes_per_second", rate ? nlohmann::json(*rate) : nlohmann::json()},
+            {"bytes_per_second", or_null(reading.rate(index))},
+            {"allowance", or_null(reading.allowance(index))},
             {"bytes", stats.bytes},
             {"packets", stats.packets},
             {"drops", stats.drops},
@@ -82,10 +132,11 @@ nlohmann::json render_json(const Reading& reading) {
             {"hook", now.hook},
             {"in_place", now.missing.empty()},
             {"lasting", now.lasting},
+            {"missing", now.missing},
             {"link", now.link},
             {"target", now.config.target},
             {"mark", now.config.mark},
-            {"missing", now.missing},
+            {"values", value_map(now.policy)},
             {"classes", classes}};
 }
 

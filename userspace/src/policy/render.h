@@ -15,9 +15,11 @@ struct Reading {
     std::optional<shape::Counters> before;
     std::chrono::duration<double> between{0};
 
-    /// Bytes per second of a class or GC_TENANTS: measured between the readings, else what the
-    /// program tells; none if it tells nothing.
+    /// Bytes per second of a class or GC_TENANTS between the readings; none if there is only one.
     [[nodiscard]] std::optional<double> rate(unsigned index) const;
+    /// What a paced class may send, as the program decided when a packet of one came last; none if
+    /// none has come yet, or the program does not tell.
+    [[nodiscard]] std::optional<double> allowance(unsigned index) const;
 };
 
 /// Of the class, or "tenants".

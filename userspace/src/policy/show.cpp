@@ -6,6 +6,7 @@
 #include "util/signals.h"
 #include "util/units.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <poll.h>
@@ -43,10 +44,14 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     return options;
 }
 
+/// Rates are measured over this long before anything is shown.
+constexpr std::chrono::milliseconds first_look(200);
+
 struct Last {
     shape::Counters counters{};
     Clock::time_point when;
 };
+using Readings = std::vector<Reading>;
 
 /// Of one device, or of all: which come and go with migrations.
 Result<std::vector<std::string>> devices_of(const Options& options) {
@@ -55,10 +60,9 @@ Result<std::vector<std::string>> devices_of(const Options& options) {
     return shape::Attachment::devices();
 }
 
-Result<void> show_once(const Options& options, std::map<std::string, Last>& last) {
+Result<Readings> look(const Options& options, std::map<std::string, Last>& last) {
     GC_TRY(const auto devices, devices_of(options));
-    nlohmann::json rows = nlohmann::json::array();
-    std::string text;
+    Readings readings;
     for (const std::string& device : devices) {
         const auto attachment = shape::Attachment::open(device);
         // It went since it was listed.
@@ -74,32 +78,50 @@ Result<void> show_once(const Options& options, std::map<std::string, Last>& last
             reading.between = when - before->second.when;
         }
         last[device] = {reading.now.counters, when};
+        readings.push_back(std::move(reading));
+    }
+    return readings;
+}
+
+void print(const Options& options, const Readings& readings) {
+    nlohmann::json rows = nlohmann::json::array();
+    std::string text;
+    for (const Reading& reading : readings)
         if (options.json)
             rows.push_back(render_json(reading));
         else
             text += render_text(reading);
-    }
     if (options.json)
         text = rows.dump() + "\n";
-    else if (devices.empty())
+    else if (readings.empty())
         text = "no policy is attached in this network namespace\n";
     fmt::print("{}", text);
     std::fflush(stdout);
-    return {};
+}
+
+/// @return false: a signal came meanwhile
+Result<bool> pause(const Signals& signals, std::chrono::milliseconds time) {
+    pollfd wait{signals.fd(), POLLIN, 0};
+    if (::poll(&wait, 1, static_cast<int>(time.count())) < 0 && errno != EINTR)
+        return fail_errno(errno, "poll");
+    return !signals.take();
 }
 
 Result<void> show(const Options& options) {
     std::map<std::string, Last> last;
-    if (!options.watch)
-        return show_once(options, last);
     GC_TRY(const Signals signals, Signals::block());
+    GC_TRY(Readings readings, look(options, last));
+    auto wait = readings.empty() ? std::chrono::milliseconds(0)
+                                 : std::min(first_look, options.watch.value_or(first_look));
     for (;;) {
-        GC_CHECK(show_once(options, last));
-        pollfd wait{signals.fd(), POLLIN, 0};
-        if (::poll(&wait, 1, static_cast<int>(options.watch->count())) < 0 && errno != EINTR)
-            return fail_errno(errno, "poll");
-        if (signals.take())
+        GC_TRY(const bool on, pause(signals, wait));
+        if (!on)
             return {};
+        GC_TRY(readings, look(options, last));
+        print(options, readings);
+        if (!options.watch)
+            return {};
+        wait = *options.watch;
     }
 }
 

@@ -173,6 +173,14 @@ Result<void> set_of_class(Policy& policy, Text name, Text text) {
 
 }  // namespace
 
+std::string dscp_text(std::optional<std::uint8_t> dscp) {
+    if (!dscp)
+        return "keep";
+    const auto* named =
+        std::ranges::find(code_points, *dscp, &decltype(code_points)::value_type::second);
+    return named != code_points.end() ? std::string(named->first) : std::to_string(*dscp);
+}
+
 Result<void> set_key(Policy& policy, Text key, Text text) {
     constexpr Text tenants = "tenants.";
     constexpr Text classes = "class.";

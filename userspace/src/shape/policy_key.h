@@ -12,4 +12,7 @@ namespace gc::shape {
 /// Errors: usage: there is no such key (which ones are, there), or the text is no value for it.
 Result<void> set_key(Policy& policy, std::string_view key, std::string_view text);
 
+/// As the key `dscp` takes it; by its name, if it has one.
+std::string dscp_text(std::optional<std::uint8_t> dscp);
+
 }  // namespace gc::shape

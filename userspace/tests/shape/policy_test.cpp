@@ -3,6 +3,7 @@
 // kernel is told.
 #include "shape/policy.h"
 #include "shape/policy_file.h"
+#include "shape/policy_text.h"
 
 #include <cmath>
 #include <filesystem>
@@ -181,6 +182,26 @@ TEST(PolicyFile, AFloorAboveItsCap) {
                 StartsWith("my.toml:3: class.warm: its floor"));
     EXPECT_THAT(refusal("\nclass.warm.cap = \"10%\"\nclass.warm.floor = \"20%\""),
                 StartsWith("my.toml:2: class.warm: its floor"));
+}
+
+TEST(PolicyText, WhatIsToldMakesTheSamePolicyAgain) {
+    Policy odd = Policy::named("silent").value();
+    for (const char* assignment :
+         {"use=123456789", "mark=0x100", "horizon=1234567us", "tenants.yield=false",
+          "tenants.window=1234us", "tenants.decay=2s", "tenants.headroom=12.5%",
+          "class.urgent.dscp=7", "class.guide.dscp=keep", "class.guide.floor=64kbit",
+          "class.warm.paced=false", "class.warm.cap=1gbit", "class.background.weight=65535"})
+        EXPECT_TRUE(odd.set(assignment)) << assignment;
+    for (const Policy& policy :
+         {Policy::named("silent").value(), Policy::named("fast").value(), odd}) {
+        Policy again;
+        for (const auto& [key, value] : values_of(policy))
+            EXPECT_TRUE(again.set(key + "=" + value)) << key << "=" << value;
+        EXPECT_EQ(values_of(again), values_of(policy));
+        EXPECT_EQ(again.classes, policy.classes);
+        EXPECT_EQ(again.use, policy.use);
+        EXPECT_EQ(again.window, policy.window);
+    }
 }
 
 TEST(PolicyFile, Files) {
