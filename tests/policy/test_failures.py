@@ -133,3 +133,58 @@ def test_others_filters_stay_and_still_see_packets(ns: Namespace) -> None:
     ns.policy("detach", "--dev", "nic")
     assert ns.filters("nic") == before
     assert "clsact" in [q["kind"] for q in ns.qdiscs("nic", egress=False)]
+
+
+def add_filter(ns: Namespace, priority: int, *what: str) -> None:
+    ns.run("tc", "filter", "add", "dev", "nic", "egress", "prio", str(priority), "protocol", "all", *what)
+
+
+@pytest.mark.parametrize("verdict, goes_on", [("TC_ACT_OK", False), ("TC_ACT_PIPE", True)], ids=["ok", "pipe"])
+def test_a_program_of_somebody_at_clsact(ns: Namespace, tmp_path: Path, verdict: str, goes_on: bool) -> None:
+    """Ours goes before one of the first priority, too; one that comes later goes before ours, but for tcx, and is named."""
+    source = tmp_path / "first.bpf.c"
+    source.write_text("#include <linux/bpf.h>\n#include <linux/pkt_cls.h>\n#include <bpf/bpf_helpers.h>\n"
+                      'char LICENSE[] SEC("license") = "GPL";\n'
+                      f'SEC("tc") int first(struct __sk_buff *skb) {{ return {verdict}; }}\n')
+    program = source.with_suffix(".o")
+    subprocess.run(["clang", "--target=bpf", "-O2", "-g", "-I/usr/include/x86_64-linux-gnu", "-c", source, "-o", program],
+                   check=True, timeout=TIMEOUT)
+    theirs = ("bpf", "direct-action", "object-file", str(program), "section", "tc")
+    ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
+    add_filter(ns, 1, *theirs)
+    assert "warning" not in ns.policy("attach", "--dev", "nic").stderr
+    ns.ping()
+    shown = ns.show("nic")
+    assert shown["before"] == "" and shown["classes"]["tenants"]["packets"] > 0
+    add_filter(ns, 1, *theirs)
+    already = ns.show("nic")["classes"]["tenants"]["packets"]
+    ns.ping()
+    tcx, shown = shown["hook"] == "tcx", ns.show("nic")
+    assert shown["in_place"] and shown["before"] == ("" if tcx else "bpf of priority 1")
+    assert (shown["classes"]["tenants"]["packets"] > already) == (tcx or goes_on)
+    ns.policy("detach", "--dev", "nic")
+    assert ns.filters("nic").count("direct-action") == 2
+
+
+def test_a_filter_of_another_kind_of_the_first_priority(ns: Namespace) -> None:
+    """None of ours can be put before it. Where there is tcx, its programs come first all the same."""
+    ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
+    add_filter(ns, 1, "matchall", "action", "pass")
+    before = ns.filters("nic")
+    attached = ns.policy("attach", "--dev", "nic")
+    ns.ping()
+    shown = ns.show("nic")
+    tcx = shown["hook"] == "tcx"
+    assert shown["in_place"] and shown["before"] == ("" if tcx else "matchall of priority 1")
+    assert ("warning: nic: others' filters see packets before" in attached.stderr) == (not tcx)
+    assert (shown["classes"]["tenants"]["packets"] > 0) == tcx
+    ns.policy("detach", "--dev", "nic")
+    assert ns.filters("nic") == before
+
+
+def test_a_filter_of_somebody_of_a_later_priority_comes_later(ns: Namespace) -> None:
+    ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
+    add_filter(ns, 2, "matchall", "action", "pass")
+    assert "warning" not in ns.policy("attach", "--dev", "nic").stderr
+    assert ns.show("nic")["before"] == ""
+    ns.policy("detach", "--dev", "nic")

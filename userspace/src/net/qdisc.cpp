@@ -37,6 +37,19 @@ Qdisc parse(nlmsghdr* message, const tcmsg& header) {
     return qdisc;
 }
 
+Filter parse_filter(nlmsghdr* message, const tcmsg& header) {
+    Filter filter;
+    filter.priority = header.tcm_info >> 16;
+    filter.handle = header.tcm_handle;
+    nlattr* attributes[TCA_MAX + 1];
+    ::nlmsg_parse(message, sizeof header, attributes, TCA_MAX, nullptr);
+    if (attributes[TCA_KIND] != nullptr)
+        filter.kind = ::nla_get_string(attributes[TCA_KIND]);
+    if (attributes[TCA_CHAIN] != nullptr)
+        filter.chain = ::nla_get_u32(attributes[TCA_CHAIN]);
+    return filter;
+}
+
 }  // namespace
 
 std::string name_of(const Qdisc& qdisc) {
@@ -80,19 +93,21 @@ Result<void> remove_clsact(Netlink& netlink, int link) {
     return answer.done("remove the clsact qdisc");
 }
 
-Result<unsigned> count_filters(Netlink& netlink, int link, std::uint32_t parent) {
-    unsigned count = 0;
+Result<std::vector<Filter>> filters(Netlink& netlink, int link, std::uint32_t parent) {
+    std::vector<Filter> found;
     GC_TRY(const Answer answer,
            netlink.request(Netlink::message(RTM_GETTFILTER, NLM_F_DUMP, header_of(link, parent, 0)),
                            [&](nlmsghdr* message) {
+                               const auto* header = static_cast<tcmsg*>(::nlmsg_data(message));
                                // A chain's head, of handle 0, is no filter.
-                               count += static_cast<tcmsg*>(::nlmsg_data(message))->tcm_handle != 0;
+                               if (header->tcm_handle != 0)
+                                   found.push_back(parse_filter(message, *header));
                            }));
     // A qdisc that takes no filters.
     if (answer.error == EOPNOTSUPP || answer.error == EINVAL || answer.error == ENOENT)
-        return 0U;
+        return std::vector<Filter>();
     GC_CHECK(answer.done("list the filters"));
-    return count;
+    return found;
 }
 
 }  // namespace gc::net

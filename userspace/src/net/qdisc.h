@@ -33,7 +33,15 @@ Result<Answer> remove_root_qdisc(Netlink& netlink, int link);
 
 Result<void> remove_clsact(Netlink& netlink, int link);
 
-/// How many filters there are at a qdisc, or at clsact's ingress or egress.
-Result<unsigned> count_filters(Netlink& netlink, int link, std::uint32_t parent);
+struct Filter {
+    std::uint32_t priority = 0;
+    std::uint32_t handle = 0;
+    std::uint32_t chain = 0;
+    std::string kind;
+};
+
+/// The filters at a qdisc, or at clsact's ingress or egress; within a chain in the order in which
+/// they see packets.
+Result<std::vector<Filter>> filters(Netlink& netlink, int link, std::uint32_t parent);
 
 }  // namespace gc::net

@@ -47,6 +47,9 @@ Result<void> attach(const shape::AttachOptions& options) {
     GC_TRY(const auto attached, shape::Attachment::attach(options));
     const shape::State& state = attached.state();
     fmt::print("attached policy '{}' to {} ({})\n", state.policy.name, state.device, state.hook);
+    GC_TRY(const shape::Status status, attached.status());
+    if (const std::string warning = status.warning(); !warning.empty())
+        fmt::print(stderr, "gcctl policy attach: warning: {}\n", warning);
     return {};
 }
 

@@ -101,6 +101,8 @@ std::string render_text(const Reading& reading) {
         rate_text(static_cast<double>(now.link)),
         rate_text(static_cast<double>(now.config.target)));
     text += common_text(now.policy);
+    if (!now.before.empty())
+        text += fmt::format("  after other filters: {}\n", now.before);
     text +=
         fmt::format("  {:<11}{:>11}{:>11}{:>8}{:>9}{:>9}{:>6}{:>15}{:>12}{:>8}{:>10}{:>12}{:>11}\n",
                     "", "rate", "may send", "weight", "floor", "cap", "dscp", "bytes", "packets",
@@ -133,6 +135,7 @@ nlohmann::json render_json(const Reading& reading) {
             {"in_place", now.missing.empty()},
             {"lasting", now.lasting},
             {"missing", now.missing},
+            {"before", now.before},
             {"link", now.link},
             {"target", now.config.target},
             {"mark", now.config.mark},

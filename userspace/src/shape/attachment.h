@@ -34,12 +34,16 @@ struct Status {
     std::string object;      ///< "gcctl's own", or a file
     std::string hook;        ///< "tcx" or "clsact"
     std::string missing;     ///< what somebody took away: "fq"; empty: nothing
+    std::string before;      ///< others' filters that see packets first: "bpf of priority 1"
     std::uint64_t link = 0;  ///< bytes per second
     bool lasting = true;
     gc_policy_config config{};
     Counters counters{};
     std::optional<std::array<std::uint64_t, GC_COUNTERS>>
         rates;  ///< the program's own, if it tells
+
+    /// What whoever attaches or joins it should know; empty: nothing.
+    [[nodiscard]] std::string warning() const;
 };
 
 /// One that exists.

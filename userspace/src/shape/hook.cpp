@@ -104,6 +104,22 @@ bool clsact_attached(int program, int link) {
     return find_filter(program, link).has_value();
 }
 
+Result<std::string> filters_before(net::Netlink& netlink, int program, int link) {
+    const auto own = find_filter(program, link);
+    GC_TRY(const auto filters,
+           net::filters(netlink, link, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)));
+    std::string before;
+    for (const net::Filter& filter : filters) {
+        if (filter.chain != 0)
+            continue;
+        if (filter.priority == own && filter.handle == own_handle)
+            break;
+        before += fmt::format("{}{} of priority {}", before.empty() ? "" : ", ", filter.kind,
+                              filter.priority);
+    }
+    return own ? before : "";
+}
+
 Result<void> detach_clsact(net::Netlink& netlink, int program, int link, bool own_clsact) {
     if (const auto priority = program < 0 ? std::nullopt : find_filter(program, link)) {
         LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = link, .attach_point = BPF_TC_EGRESS);
@@ -115,9 +131,8 @@ Result<void> detach_clsact(net::Netlink& netlink, int program, int link, bool ow
     if (!own_clsact || !present)
         return {};
     for (const std::uint32_t side : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
-        GC_TRY(const unsigned others,
-               net::count_filters(netlink, link, TC_H_MAKE(TC_H_CLSACT, side)));
-        if (others != 0)
+        GC_TRY(const auto others, net::filters(netlink, link, TC_H_MAKE(TC_H_CLSACT, side)));
+        if (!others.empty())
             return {};
     }
     return net::remove_clsact(netlink, link);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A tc program at a NIC's egress, before everybody else's: by tcx where the kernel has it (6.6 on),
-// else by clsact and a filter. The filter comes after those of priority 1 if they are of another
-// kind than ours, and sees no packet that they decide about.
+// A tc program at a NIC's egress: by tcx where the kernel has it (6.6 on), before everybody else's;
+// else by clsact and a filter of the lowest priority that takes it. Within a priority cls_bpf puts
+// what is new first (cls_bpf_change(), 6.1), so the filter comes after those of priority 1 that are
+// of another kind, or that come later, and sees no packet that they decide about.
 #pragma once
 
 #include "net/netlink.h"
@@ -30,5 +31,7 @@ Result<void> attach_clsact(int program, int link);
 Result<void> detach_clsact(net::Netlink& netlink, int program, int link, bool own_clsact);
 /// Whether our filter with this program is there.
 bool clsact_attached(int program, int link);
+/// Others' filters that see packets before ours: "bpf of priority 1"; empty: none.
+Result<std::string> filters_before(net::Netlink& netlink, int program, int link);
 
 }  // namespace gc::shape

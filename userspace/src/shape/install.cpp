@@ -89,4 +89,12 @@ Result<std::string> find_missing(const Pins& pins, const State& state) {
     return missing;
 }
 
+Result<std::string> find_before(const Pins& pins, const State& state) {
+    const UniqueFd program = pins.get(program_pin);
+    if (state.hook != "clsact" || !program)
+        return "";
+    GC_TRY(net::Netlink netlink, net::Netlink::open());
+    return filters_before(netlink, program.get(), state.ifindex);
+}
+
 }  // namespace gc::shape

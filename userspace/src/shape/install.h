@@ -23,4 +23,7 @@ bool in_place(const Pins& pins, const State& state);
 /// both; empty: nothing.
 Result<std::string> find_missing(const Pins& pins, const State& state);
 
+/// Others' filters that may keep packets from the program: "bpf of priority 1"; empty: none.
+Result<std::string> find_before(const Pins& pins, const State& state);
+
 }  // namespace gc::shape

@@ -205,8 +205,8 @@ Result<QueuePlan> plan_queue(net::Netlink& netlink, const std::string& device, i
     for (const Qdisc& qdisc : replaced) {
         if (is_default(qdisc))
             continue;
-        GC_TRY(const unsigned filters, net::count_filters(netlink, link, qdisc.handle));
-        if (filters != 0)
+        GC_TRY(const auto filters, net::filters(netlink, link, qdisc.handle));
+        if (!filters.empty())
             return refuse(device, qdisc, "whose filters gcctl cannot put back");
     }
     return plan;

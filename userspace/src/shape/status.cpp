@@ -19,6 +19,15 @@ template <typename T> Result<T> read_map(const UniqueFd& map, std::uint32_t key)
 
 }  // namespace
 
+std::string Status::warning() const {
+    if (before.empty())
+        return "";
+    return fmt::format("{}: others' filters see packets before the policy does ({}): what "
+                       "they decide about, even to let it pass, is neither counted nor paced; give "
+                       "them a priority above 1, and attach again",
+                       device, before);
+}
+
 Result<Counters> Attachment::counters() const {
     Counters sum{};
     std::vector<gc_class_stats> cpus(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
@@ -44,6 +53,7 @@ Result<Status> Attachment::status() const {
     status.object = state_.object.empty() ? "gcctl's own" : state_.object;
     status.hook = state_.hook;
     GC_TRY(status.missing, find_missing(pins_, state_));
+    GC_TRY(status.before, find_before(pins_, state_));
     status.link = state_.link;
     status.lasting = state_.lasting;
     GC_TRY(status.config, read_map<gc_policy_config>(config_, 0));
