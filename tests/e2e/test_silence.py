@@ -71,8 +71,12 @@ def test_a_migration_joins_the_policy_that_is_there(bench: Bench, far: FarHost) 
     policy("attach", "--dev", far.nic, "--policy", "fast", "--link", "1gbit")
     try:
         source = bench.start_source(SPEC)
-        report = bench.migrate(source, SPEC, far=far).wait_completed(SPEC)
+        migration = bench.migrate(source, SPEC, *LINK, far=far)
+        report = migration.wait_completed(SPEC)
         assert (report["policy"]["name"], report["policy"]["joined"]) == ("fast", True)
+        warnings = [event["message"] for event in migration.migrate.events() if event["event"] == "warning"]
+        assert any(f"{far.nic} has the policy 'fast' already" in warning for warning in warnings)
+        assert any("--policy-link is not heeded" in warning for warning in warnings)
         assert report["policy"]["classes"]["background"]["bytes"] > 0
         assert [each["device"] for each in attached()] == [far.nic]
     finally:

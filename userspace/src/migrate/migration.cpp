@@ -95,9 +95,12 @@ Result<void> Migration::prepare_policy() {
     auto shaping = Shaping::begin(options_, control_->fd());
     if (shaping) {
         shaping_.emplace(std::move(*shaping));
-        progress_.detail(
-            "policy", {{"name", options_.policy}, {"device", shaping_->device()}},
-            fmt::format("{} is shaped by the policy {}", shaping_->device(), options_.policy));
+        progress_.detail("policy",
+                         {{"name", shaping_->policy_name()}, {"device", shaping_->device()}},
+                         fmt::format("{} is shaped by the policy {}", shaping_->device(),
+                                     shaping_->policy_name()));
+        for (const std::string& warning : shaping_->warnings())
+            progress_.warning(warning);
         return {};
     }
     if (options_.policy_required || shaping.error().kind == ErrorKind::usage)

@@ -30,7 +30,21 @@ Result<Shaping> Shaping::begin(const Options& options, int control) {
     const std::uint32_t mark = use.mark(GC_URGENT);
     if (::setsockopt(control, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0)
         return fail_errno(errno, "mark a socket (SO_MARK)");
-    return Shaping(std::move(use), status.counters);
+    return Shaping(std::move(use), status, options);
+}
+
+Shaping::Shaping(shape::Use use, const shape::Status& status, const Options& options)
+    : use_(std::move(use)), before_(status.counters) {
+    if (policy_name() != options.policy)
+        warnings_.push_back(fmt::format("{} has the policy '{}' already: it holds, not '{}'",
+                                        device(), policy_name(), options.policy));
+    if (options.policy_link && *options.policy_link != status.link)
+        warnings_.push_back(fmt::format("--policy-link is not heeded: {} has the policy '{}' "
+                                        "already, for a link of {} bytes/s; gcctl policy set "
+                                        "--dev {} --link changes that",
+                                        device(), policy_name(), status.link, device()));
+    if (const std::string warning = status.warning(); !warning.empty())
+        warnings_.push_back(warning);
 }
 
 Marks Shaping::marks() const {
@@ -54,6 +68,9 @@ PolicyReport Shaping::end() {
                         .classes = {},
                         .tenants = {}};
     if (const auto status = use_.status()) {
+        if (!status->missing.empty())
+            report.reason =
+                fmt::format("somebody took {} away while the migration ran", status->missing);
         for (unsigned index = 0; index < GC_CLASSES; ++index)
             report.classes.emplace_back(shape::class_name(index),
                                         difference(status->counters[index], before_[index]));

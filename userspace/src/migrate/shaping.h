@@ -7,7 +7,8 @@
 #include "shape/use.h"
 #include "transfer/outlet.h"
 
-#include <optional>
+#include <string>
+#include <vector>
 
 namespace gc::migrate {
 
@@ -18,6 +19,9 @@ class Shaping {
     static Result<Shaping> begin(const Options& options, int control);
 
     [[nodiscard]] const std::string& device() const { return use_.device(); }
+    [[nodiscard]] const std::string& policy_name() const { return use_.policy_name(); }
+    /// What the user should know of it.
+    [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
     /// Of what the data plane sends.
     [[nodiscard]] Marks marks() const;
 
@@ -25,11 +29,11 @@ class Shaping {
     PolicyReport end();
 
   private:
-    Shaping(shape::Use use, const shape::Counters& before)
-        : use_(std::move(use)), before_(before) {}
+    Shaping(shape::Use use, const shape::Status& status, const Options& options);
 
     shape::Use use_;
     shape::Counters before_;
+    std::vector<std::string> warnings_;
 };
 
 }  // namespace gc::migrate

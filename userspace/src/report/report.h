@@ -90,7 +90,7 @@ struct PolicyReport {
     std::string name = "none";  ///< its name, or its file
     std::string device;         ///< the NIC; empty: nothing was shaped
     bool joined = false;        ///< it was there before, and stays
-    std::string reason;         ///< why there is none, or its counts are not known
+    std::string reason;         ///< why there is none, its counts are not known, or it broke
     std::vector<std::pair<std::string, TrafficCounts>> classes;
     TrafficCounts tenants;  ///< all but migrations
 };
