@@ -50,6 +50,13 @@ def migration() -> Json:
     }
 
 
+def simulated() -> Json:
+    """A migration that gcctl simulate made up."""
+    return migration() | {"measured": None, "simulated": {
+        "trace": "vm.trace", "trace_ms": 2500.0, "link": 1_250_000_000, "rtt_us": 50.0, "vms": 3, "vcpus": 6,
+        "memory_bytes": 8192 * MIB, "touched": 1234, "waited_ms": 12.5}}
+
+
 MODES = ["QEMU post-copy", "QEMU pre-copy", "QEMU post-copy preempt", "gcctl post-copy", "gcctl guide", "gcctl hybrid"]
 REFERENCE = MODES[0]
 

@@ -101,6 +101,13 @@ def test_older_report(see: Callable[..., Seen]) -> None:
     assert "NaN" not in seen.text
 
 
+def test_simulated_migration(see: Callable[..., Seen]) -> None:
+    seen = see(samples.simulated())
+    assert "Simulated migration by guide-copy" in seen.text
+    for told in ("no VM was moved", "vm.trace", "10 Gbit/s, round trip 50 µs", "1,234", "12.5 ms"):
+        assert told in seen.text, told
+
+
 def test_failed_migration(see: Callable[..., Seen]) -> None:
     """As a Report that says no more than why."""
     none = samples.classes()

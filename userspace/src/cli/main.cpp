@@ -8,6 +8,7 @@
 #include "policy/command.h"
 #include "receive/command.h"
 #include "record/command.h"
+#include "simulate/command.h"
 
 #include <array>
 #include <csignal>
@@ -21,12 +22,14 @@ struct Command {
     int (*run)(std::span<const std::string>);
 };
 
-constexpr std::array<Command, 7> commands{{
+constexpr std::array<Command, 8> commands{{
     {"migrate", "move a running VM to another host (run at the source)", gc::migrate::command},
     {"receive", "take a VM (run at the destination)", gc::receive::command},
     {"policy", "shape what migrations send, on the NIC that they leave by", gc::policy::command},
     {"record", "record which memory of a running VM is in use", gc::record::command},
     {"trace", "show what was recorded", gc::record::trace_command},
+    {"simulate", "replay a trace: what its VM's migration would be over a given link",
+     gc::simulate::command},
     {"report", "make a page with pictures of a migration's or a benchmark's results",
      gc::page::command},
     {"doctor", "say what this host lacks for it, and how to mend that", gc::doctor::command},

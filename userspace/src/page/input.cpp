@@ -73,6 +73,18 @@ Form measured() {
                    {"unresolved", count()}});
 }
 
+Form simulated() {
+    return object({{"trace", text()},
+                   {"trace_ms", number()},
+                   {"link", count()},
+                   {"rtt_us", number()},
+                   {"vms", count()},
+                   {"vcpus", count()},
+                   {"memory_bytes", count()},
+                   {"touched", count()},
+                   {"waited_ms", number()}});
+}
+
 /// report/report.cpp writes it; the optional ones came after the first gcctl that did.
 Form migration() {
     return object({{"schema", text()},
@@ -91,7 +103,8 @@ Form migration() {
                   {{"next", object({{"pages", count()}, {"sent", count()}})},
                    {"hot", object({{"from", text()}, {"pages", count()}, {"reason", text()}})},
                    {"policy", policy()},
-                   {"measured", maybe(measured())}});
+                   {"measured", maybe(measured())},
+                   {"simulated", maybe(simulated())}});
 }
 
 Form row() {

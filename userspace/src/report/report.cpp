@@ -64,6 +64,29 @@ nlohmann::json to_json(const PolicyReport& policy) {
             {"classes", classes},      {"tenants", to_json(policy.tenants)}};
 }
 
+nlohmann::json to_json(const SimulatedReport& simulated) {
+    return {{"trace", simulated.trace},
+            {"trace_ms", simulated.trace_ms},
+            {"link", simulated.link},
+            {"rtt_us", simulated.rtt_us},
+            {"vms", simulated.vms},
+            {"vcpus", simulated.vcpus},
+            {"memory_bytes", simulated.memory_bytes},
+            {"touched", simulated.touched},
+            {"waited_ms", simulated.waited_ms}};
+}
+
+std::string simulated_lines(const SimulatedReport& simulated) {
+    return fmt::format("  simulated: nothing was moved; {} VM(s) of {:.1f} GiB, {} vCPUs together, "
+                       "each touches {} pages in {:.1f} s of {}\n"
+                       "  link {:.2f} Gbit/s, round trip {:.0f} us; vCPUs waited {:.1f} ms "
+                       "together\n",
+                       simulated.vms, static_cast<double>(simulated.memory_bytes) / (1 << 30),
+                       simulated.vcpus, simulated.touched, simulated.trace_ms / 1000,
+                       simulated.trace, static_cast<double>(simulated.link) * 8e-9,
+                       simulated.rtt_us, simulated.waited_ms);
+}
+
 std::string policy_line(const PolicyReport& policy) {
     std::uint64_t delayed = 0, drops = 0;
     double delay = 0;
@@ -116,15 +139,18 @@ nlohmann::json Report::to_json() const {
             {"hot", {{"from", hot.from}, {"pages", hot.pages}, {"reason", hot.reason}}},
             {"policy", gc::to_json(policy)},
             {"measured", measured ? gc::to_json(*measured) : nlohmann::json()},
+            {"simulated", simulated ? gc::to_json(*simulated) : nlohmann::json()},
             {"qemu", {{"source", source_qemu}, {"destination", destination_qemu}}},
             {"kernel", kernel}};
 }
 
 std::string Report::summary() const {
     const nlohmann::json asked = demand.is_null() ? Demand{}.to_json() : demand;
-    std::string text =
-        fmt::format("{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n",
-                    mode == "guide" ? "guide-copy" : "post-copy", result, total_ms, downtime_ms);
+    std::string text = fmt::format(
+        "{}{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n", simulated ? "simulated " : "",
+        mode == "guide" ? "guide-copy" : "post-copy", result, total_ms, downtime_ms);
+    if (simulated)
+        text += simulated_lines(*simulated);
     if (!error.empty())
         text += fmt::format("  {}\n", error);
     text += fmt::format("  {:<12}{:>12}{:>9}{:>16}\n", "sent as", "pages", "share", "on the wire");

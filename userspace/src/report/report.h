@@ -95,6 +95,19 @@ struct PolicyReport {
     TrafficCounts tenants;  ///< all but migrations
 };
 
+/// Nothing was moved: `gcctl simulate` has made the report.
+struct SimulatedReport {
+    std::string trace;       ///< the file that was replayed
+    double trace_ms = 0;     ///< of it, from switch-over to its end
+    std::uint64_t link = 0;  ///< bytes per second
+    double rtt_us = 0;
+    std::uint64_t vms = 0;           ///< that left at once; all counts are of all together
+    std::uint64_t vcpus = 0;         ///< of all together
+    std::uint64_t memory_bytes = 0;  ///< of each VM
+    std::uint64_t touched = 0;       ///< pages of each VM that the trace touches
+    double waited_ms = 0;  ///< of all vCPUs together: from an access to the page in its place
+};
+
 struct Report {
     std::string result = "failed";  ///< completed | failed | cancelled
     std::string error;
@@ -110,6 +123,7 @@ struct Report {
     HotReport hot;
     PolicyReport policy;
     std::optional<MeasureReport> measured;
+    std::optional<SimulatedReport> simulated;
     std::string source_qemu;
     std::string destination_qemu;
     std::string kernel;

@@ -16,6 +16,7 @@ using testing::HasSubstr;
 Json migration() {
     Report report;
     report.measured.emplace().coverage = 0.5;
+    report.simulated.emplace();
     report.policy.classes.emplace_back("guide", TrafficCounts{});
     return Json::parse(report.to_json().dump());
 }
@@ -60,8 +61,9 @@ TEST(Input, IsTheReportOfAMigration) {
 
 TEST(Input, IsAnOlderReport) {
     Json older = migration();
-    for (const char* later : {"/next", "/hot", "/policy", "/measured", "/guide/load_ms",
-                              "/guide/sent", "/guide/memory_bytes", "/pages/warm", "/bytes/warm"})
+    for (const char* later :
+         {"/next", "/hot", "/policy", "/measured", "/simulated", "/guide/load_ms", "/guide/sent",
+          "/guide/memory_bytes", "/pages/warm", "/bytes/warm"})
         older = without(older, later);
     EXPECT_EQ(complaint(older), "");
 }
@@ -85,6 +87,7 @@ TEST(Input, MembersOfAReportAreMissing) {
                                "/policy/tenants/bytes",
                                "/policy/classes/guide/packets",
                                "/measured/coverage",
+                               "/simulated/vms",
                                "/qemu/source",
                                "/kernel"})
         EXPECT_THAT(complaint(without(migration(), member)), HasSubstr(": expected, and missing"))

@@ -60,7 +60,7 @@ TEST(Report, HasTheKeysOfItsSchema) {
     EXPECT_EQ(json.at("schema"), "guidecopy.report/1");
     for (const char* key :
          {"result", "error", "mode", "capture", "downtime_ms", "total_ms", "pages", "bytes",
-          "demand", "guide", "next", "hot", "measured", "qemu", "kernel"})
+          "demand", "guide", "next", "hot", "measured", "simulated", "qemu", "kernel"})
         EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
     EXPECT_EQ(json.at("demand").at("timeline").at("step_ms"), 100);
@@ -124,6 +124,28 @@ TEST(Summary, TellsWhatWasMeasured) {
               std::string::npos)
         << report.summary();
     EXPECT_TRUE(report.to_json().at("measured").at("accuracy").is_null());
+}
+
+TEST(Summary, SaysThatItIsSimulated) {
+    Report report;
+    EXPECT_EQ(report.summary().find("simulated"), std::string::npos) << "it is not";
+    report.simulated = SimulatedReport{.trace = "vm.trace",
+                                       .trace_ms = 2500,
+                                       .link = 1'250'000'000,
+                                       .rtt_us = 50,
+                                       .vms = 3,
+                                       .vcpus = 6,
+                                       .memory_bytes = std::uint64_t{8} << 30,
+                                       .touched = 1234,
+                                       .waited_ms = 1.25};
+    const std::string text = report.summary();
+    EXPECT_EQ(text.find("simulated post-copy: failed"), 0U) << text;
+    EXPECT_NE(text.find("nothing was moved; 3 VM(s) of 8.0 GiB, 6 vCPUs together, each touches "
+                        "1234 pages in 2.5 s of vm.trace"),
+              std::string::npos)
+        << text;
+    EXPECT_NE(text.find("link 10.00 Gbit/s, round trip 50 us"), std::string::npos) << text;
+    EXPECT_EQ(report.to_json().at("simulated").at("link"), 1'250'000'000);
 }
 
 TEST(Report, ThePolicyHasItsClassesByName) {

@@ -98,12 +98,25 @@ function measuredTable({measured}) {
     ]);
 }
 
+function simulatedTable({simulated}) {
+    return simulated && facts([
+        ["what is on this page", "was computed from a trace: no VM was moved"], ["trace", simulated.trace],
+        ["of it, from switch-over on", milliseconds(simulated.trace_ms)],
+        ["link", `${number(simulated.link * 8e-9)} Gbit/s, round trip ${microseconds(simulated.rtt_us)}`],
+        ["VMs that left at once", number(simulated.vms)], ["vCPUs, together", number(simulated.vcpus)],
+        ["memory of each", bytes(simulated.memory_bytes)], ["pages that each touches", number(simulated.touched)],
+        ["vCPUs waited, together", milliseconds(simulated.waited_ms)],
+    ]);
+}
+
 /** @return the elements of the page */
 function migrationPage(data) {
     const classes = sent(data);
     const [histogram, faults] = waits(data);
     const next = nextTable(data), hot = hotTable(data), measured = measuredTable(data);
+    const simulated = simulatedTable(data);
     const sections = [
+        simulated ? section("simulated", "Simulated", simulated) : null,
         section("sent", "Pages and bytes", classes.numbers, element("div", {class: "pictures one"}, classes.picture)),
         section("waits", "What the VM waited for", element("div", {class: "pictures"}, histogram, faults)),
         section("guide", measured ? "Guide, and how good it was" : "Guide",
@@ -114,6 +127,6 @@ function migrationPage(data) {
         section("hosts", "Hosts", facts([["source's QEMU", data.qemu.source], ["destination's QEMU", data.qemu.destination],
                                          ["source's kernel", data.kernel]])),
     ].filter((each) => each !== null);
-    return [element("h1", null, `Migration by ${MODES[data.mode] ?? data.mode}: ${data.result}`),
+    return [element("h1", null, `${simulated ? "Simulated migration" : "Migration"} by ${MODES[data.mode] ?? data.mode}: ${data.result}`),
             data.error ? element("p", {class: "bad"}, data.error) : null, headline(data), contents(sections), ...sections];
 }

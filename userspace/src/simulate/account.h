@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A simulation in the words of a migration's report.
+#pragma once
+
+#include "simulate/options.h"
+#include "simulate/simulation.h"
+
+namespace gc::simulate {
+
+Report make_report(const Options& options, const Workload& workload, const Outcome& outcome);
+
+}  // namespace gc::simulate

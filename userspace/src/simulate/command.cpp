@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "simulate/command.h"
+
+#include "cli/arguments.h"
+#include "record/trace_file.h"
+#include "simulate/account.h"
+
+namespace gc::simulate {
+namespace {
+
+/// Touched, of all VMs: each takes some 100 bytes here.
+constexpr std::uint64_t most_pages = 1 << 25;
+
+Result<void> simulate(const Options& options) {
+    GC_TRY(const trace::Trace trace, record::read_trace(options.trace));
+    const auto workload = make_workload(trace, options.replay);
+    if (!workload)
+        return wrap(workload.error(), options.trace);
+    if (workload->pages.size() * options.scenario.vms > most_pages)
+        return fail(ErrorKind::usage,
+                    "{} VMs that touch {} pages each are too much to simulate; expected {} pages "
+                    "of all together at most",
+                    options.scenario.vms, workload->pages.size(), most_pages);
+    const Report report = make_report(options, *workload, run(*workload, options.scenario));
+    if (!options.report.empty())
+        GC_CHECK(write_report(report, options.report));
+    if (options.json)
+        fmt::print("{}\n", report.to_json().dump(2));
+    else
+        fmt::print("{}", report.summary());
+    return {};
+}
+
+}  // namespace
+
+int command(std::span<const std::string> arguments) {
+    return cli::run("simulate", arguments, parse, simulate);
+}
+
+}  // namespace gc::simulate

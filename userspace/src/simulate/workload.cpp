@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "simulate/workload.h"
+
+#include "util/page.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_set>
+
+namespace gc::simulate {
+namespace {
+
+using std::chrono::microseconds;
+
+constexpr std::uint64_t most_touches = 1 << 25;  // each takes some 100 bytes
+
+/// Of the traced VM.
+struct FirstTouch {
+    std::uint64_t page;
+    std::uint32_t vcpu;
+    Duration at;
+};
+
+Result<void> check(const trace::Trace& trace, const Replay& replay) {
+    if (trace.header.mode != trace::Mode::order)
+        return fail(ErrorKind::usage,
+                    "the trace is of mode {}, which knows no order of touches; record one with "
+                    "gcctl record --mode order",
+                    trace::to_string(trace.header.mode));
+    for (const trace::Epoch& epoch : trace.epochs)
+        if (std::ranges::any_of(epoch.touches, [](const auto& touch) { return touch.order > 0; }))
+            return fail(ErrorKind::usage,
+                        "the trace is of a VM in huge pages, and does not tell which of their 4 "
+                        "KiB were touched; record it with transparent huge pages off");
+    const std::uint64_t needed = trace.header.pages() * replay.load;
+    if (replay.memory != 0 && replay.memory / page_size < needed)
+        return fail(ErrorKind::usage,
+                    "--memory takes at least {} MiB with this trace: {} times the {} MiB of the "
+                    "VM that was traced",
+                    needed * page_size >> 20, replay.load, trace.header.pages() * page_size >> 20);
+    return {};
+}
+
+Duration end_of(const trace::Trace& trace) {
+    if (trace.epochs.empty())
+        return Duration{0};
+    return microseconds(trace.epochs.back().begin_us + trace.epochs.back().length_us);
+}
+
+std::vector<FirstTouch> first_touches(const trace::Trace& trace, Duration from) {
+    std::vector<FirstTouch> found;
+    std::unordered_set<std::uint64_t> seen;
+    for (const trace::Epoch& epoch : trace.epochs) {
+        for (const trace::Touch& touch : epoch.touches) {
+            const Duration at = microseconds(epoch.begin_us + touch.time_us) - from;
+            if (at < Duration{0})
+                continue;
+            for (std::uint64_t page = touch.page; page < touch.page + touch.count; ++page)
+                if (seen.insert(page).second)
+                    found.push_back({page, touch.vcpu, at});
+        }
+    }
+    return found;
+}
+
+}  // namespace
+
+std::uint64_t Workload::data_before(std::size_t index) const {
+    const std::uint64_t end = index < pages.size() ? pages[index] : memory;
+    const std::uint64_t before = end - index;
+    return before - static_cast<std::uint64_t>(static_cast<double>(before) * zeros);
+}
+
+Result<Workload> make_workload(const trace::Trace& trace, const Replay& replay) {
+    GC_CHECK(check(trace, replay));
+    const std::vector<FirstTouch> touches = first_touches(trace, replay.at);
+    if (touches.empty())
+        return fail(ErrorKind::usage,
+                    "the trace has no touch at or after {:.3f} s; it is {:.3f} s long",
+                    std::chrono::duration<double>(replay.at).count(),
+                    std::chrono::duration<double>(end_of(trace)).count());
+    if (touches.size() * replay.load > most_touches)
+        return fail(ErrorKind::usage,
+                    "--load takes {} at most with this trace, which touches {} pages",
+                    most_touches / touches.size(), touches.size());
+    const std::uint64_t traced = trace.header.pages() * replay.load;
+    Workload made;
+    made.memory = replay.memory == 0 ? traced : replay.memory / page_size;
+    made.zeros = replay.zeros;
+    made.span = end_of(trace) - replay.at;
+
+    std::vector<std::uint64_t> pages;
+    pages.reserve(touches.size());
+    for (const FirstTouch& touch : touches)
+        pages.push_back(touch.page);
+    std::ranges::sort(pages);
+    const double stretch = static_cast<double>(made.memory) / static_cast<double>(traced);
+    for (const std::uint64_t page : pages)
+        for (std::uint64_t copy = 0; copy < replay.load; ++copy)
+            made.pages.push_back(static_cast<std::uint64_t>(
+                static_cast<double>(page * replay.load + copy) * stretch));
+
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::size_t> vcpus;
+    for (std::uint32_t copy = 0; copy < replay.load; ++copy) {
+        for (const FirstTouch& touch : touches) {
+            const auto [vcpu, fresh] = vcpus.try_emplace({copy, touch.vcpu}, vcpus.size());
+            if (fresh)
+                made.vcpus.emplace_back();
+            const auto place = std::ranges::lower_bound(pages, touch.page) - pages.begin();
+            made.vcpus[vcpu->second].push_back(
+                {static_cast<std::uint32_t>(place) * replay.load + copy, touch.at});
+        }
+    }
+    return made;
+}
+
+}  // namespace gc::simulate

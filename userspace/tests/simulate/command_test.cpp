@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "page/input.h"
+#include "simulate/account.h"
+#include "simulate/command.h"
+#include "trace/writer.h"
+
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace gc::simulate {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+void expect_refused(std::vector<std::string> arguments, std::string_view says) {
+    arguments.insert(arguments.begin(), "vm.trace");
+    const auto options = parse(arguments);
+    ASSERT_FALSE(options) << says;
+    EXPECT_EQ(options.error().kind, ErrorKind::usage);
+    EXPECT_THAT(options.error().message, HasSubstr(says));
+}
+
+Options options_of(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "vm.trace");
+    const auto options = parse(arguments);
+    return options && *options ? **options : Options{};
+}
+
+TEST(SimulateOptions, HaveDefaults) {
+    const Options options = options_of({});
+    EXPECT_EQ(options.trace, "vm.trace");
+    EXPECT_EQ(options.link, 1'250'000'000U);
+    EXPECT_EQ(options.policy, "silent");
+    EXPECT_EQ(options.scenario.rtt, 50us);
+    EXPECT_TRUE(options.scenario.guide);
+    EXPECT_EQ(options.scenario.lead, 4096U);
+    EXPECT_FALSE(options.scenario.downtime);
+}
+TEST(SimulateOptions, OfOneOrNoTrace) {
+    EXPECT_FALSE(parse(std::vector<std::string>{}));
+    expect_refused({"other.trace"}, "see gcctl simulate --help");
+}
+TEST(SimulateOptions, WithABadRate) {
+    expect_refused({"--link", "fast"}, "--link: 'fast' is no rate");
+    expect_refused({"--tenants", "0"}, "--tenants: '0' is no rate");
+    expect_refused({"--bandwidth", "1X"}, "--bandwidth: '1X' is no rate");
+}
+TEST(SimulateOptions, WithABadTime) {
+    for (const char* name : {"rtt", "at", "queue", "stagger", "downtime", "fault-cost",
+                             "serve-cost", "install-cost", "capture-cost", "load-cost"})
+        expect_refused({fmt::format("--{}", name), "soon"},
+                       fmt::format("--{}: 'soon' is no duration", name));
+}
+TEST(SimulateOptions, WithABadSize) {
+    expect_refused({"--memory", "big"}, "'big' is no size");
+    expect_refused({"--memory", "100"}, "a page of 4 KiB at least");
+    expect_refused({"--memory", "17T"}, "16 TiB at most");
+    expect_refused({"--zeros", "101%"}, "100% at most");
+    expect_refused({"--zeros", "some"}, "'some' is no share");
+}
+TEST(SimulateOptions, WithABadCount) {
+    expect_refused({"--vms", "0"}, "--vms takes 1 to 1000");
+    expect_refused({"--vms", "-1"}, "--vms takes 1 to 1000");
+    expect_refused({"--load", "0"}, "--load takes 1 to");
+    expect_refused({"--lead", "0"}, "--lead takes 1 to");
+    expect_refused({"--lead", "far"}, "see gcctl simulate --help");
+}
+TEST(SimulateOptions, WithABadWord) {
+    expect_refused({"--guide", "maybe"}, "--guide takes on or off, not 'maybe'");
+    expect_refused({"--guide-copy", "on"}, "see gcctl simulate --help");
+}
+TEST(SimulateOptions, WithAPolicyThatThereIsNot) {
+    const auto options = parse(std::vector<std::string>{"vm.trace", "--policy", "/nowhere"});
+    ASSERT_FALSE(options);
+    EXPECT_THAT(options.error().message, HasSubstr("/nowhere"));
+}
+
+TEST(SimulateOptions, WhatThePolicyLeaves) {
+    const auto silent = options_of({"--link", "1G", "--tenants", "512M"}).scenario;
+    constexpr double link = 1 << 30;
+    EXPECT_TRUE(silent.by_class);
+    EXPECT_NEAR(silent.background_rate, link * (0.95 - 0.5 * 1.25), 2);
+    EXPECT_NEAR(silent.link, link / 2, 2);
+    const auto full = options_of({"--link", "1G", "--tenants", "1G"}).scenario;
+    EXPECT_NEAR(full.background_rate, link * 0.0025, 2) << "its floor";
+    EXPECT_NEAR(full.guide_rate, link * 0.01, 2);
+    const auto none = options_of({"--link", "1G", "--policy", "none"}).scenario;
+    EXPECT_FALSE(none.by_class);
+    EXPECT_NEAR(none.background_rate, link, 2);
+}
+
+/// A trace in a file.
+class Simulate : public testing::Test {
+  protected:
+    Simulate() : path_(fmt::format("{}simulate-{}", testing::TempDir(), ::getpid())) {}
+    ~Simulate() override { ::unlink(path_.c_str()); }
+
+    void write(trace::Mode mode) const {
+        trace::Buffer bytes;
+        trace::append_header(bytes, {mode, 0, {{"ram", 4 << 20, 4096}}});
+        trace::Epoch epoch{.length_us = 1'000'000, .touches = {}};
+        epoch.add({.page = 7, .vcpu = 0});
+        trace::append_epoch(bytes, epoch);
+        trace::append_end(bytes, 1);
+        std::ofstream(path_).write(reinterpret_cast<const char*>(bytes.data()),
+                                   static_cast<std::streamsize>(bytes.size()));
+    }
+    /// What it prints there, if it ends so.
+    std::string output(int status, std::vector<std::string> more = {}) const {
+        more.insert(more.begin(), path_);
+        testing::internal::CaptureStdout();
+        testing::internal::CaptureStderr();
+        EXPECT_EQ(command(more), status);
+        const std::string said = testing::internal::GetCapturedStderr();
+        return testing::internal::GetCapturedStdout() + said;
+    }
+
+    const std::string path_;
+};
+
+TEST_F(Simulate, SaysThatItIsSimulated) {
+    write(trace::Mode::order);
+    const std::string said = output(0);
+    EXPECT_THAT(said, HasSubstr("simulated guide-copy: completed"));
+    EXPECT_THAT(said, HasSubstr("simulated: nothing was moved"));
+}
+TEST_F(Simulate, PrintsAReportThatAPageCanBeMadeOf) {
+    write(trace::Mode::order);
+    const auto report = page::read_input(output(0, {"--json"}));
+    ASSERT_TRUE(report) << report.error().message;
+    EXPECT_EQ((*report)["schema"], "guidecopy.report/1");
+    EXPECT_EQ((*report)["simulated"]["memory_bytes"], 4 << 20);
+    EXPECT_EQ((*report)["pages"]["total"], 1024);
+}
+TEST_F(Simulate, ATraceWithoutOrder) {
+    write(trace::Mode::age);
+    EXPECT_THAT(output(2), HasSubstr("gcctl record --mode order"));
+}
+TEST_F(Simulate, NoTrace) {
+    EXPECT_THAT(output(1), HasSubstr("gcctl simulate: open " + path_));
+    std::ofstream(path_) << "nonsense";
+    EXPECT_THAT(output(1), HasSubstr("expected the magic"));
+}
+
+}  // namespace
+}  // namespace gc::simulate
