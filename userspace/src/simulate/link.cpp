@@ -54,7 +54,9 @@ void Link::start_next(Time now) {
             now + takes(frame.bytes, frame.as == Class::guide ? scenario_.guide_rate
                                                               : scenario_.background_rate);
     sent_ = frame;
-    free_at_ = now + takes(frame.bytes, scenario_.link);
+    const Time saved = now - takes(scenario_.burst, scenario_.link);
+    spent_until_ = std::max(spent_until_, saved) + takes(frame.bytes, scenario_.link);
+    free_at_ = std::max(now, spent_until_);
     travelling_.push_back(frame);
     events_.add({free_at_, Event::Kind::link_is_free});
     events_.add({free_at_ + scenario_.rtt / 2, Event::Kind::arrived});

@@ -43,8 +43,9 @@ class Link {
     std::deque<Frame> travelling_;                   ///< up to the one that is being sent
     std::optional<Frame> sent_;                      ///< now
     Time free_at_{};                                 ///< when that has left
-    Time paced_until_{};                             ///< nothing that is paced leaves before
-    Time woken_at_{};  ///< the last event that was asked for while nothing was sent
+    Time spent_until_{};  ///< that the link's rate has been used; at `burst` it is in arrears
+    Time paced_until_{};  ///< nothing that is paced leaves before
+    Time woken_at_{};     ///< the last event that was asked for while nothing was sent
 };
 
 }  // namespace gc::simulate

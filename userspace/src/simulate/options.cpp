@@ -42,6 +42,7 @@ constexpr TextOption text_options[] = {
      "how migrations share the link: silent, fast, none, or a file"},
     {"tenants", "RATE", "", "what others send on the link"},
     {"queue", "TIME", "10ms", "with --policy none: what the queue before the link holds"},
+    {"burst", "SIZE", "", "what the link carries at once when it was idle, as a token bucket does"},
     {"stagger", "TIME", "10ms", "with --vms: between one switch-over and the next"},
     {"downtime", "TIME", "", "from switch-over until the VM runs (default: by link and costs)"},
     {"fault-cost", "TIME", "20us", "from an access to its request at gcctl"},
@@ -68,6 +69,8 @@ po::options_description describe(Options& options, Texts& texts) {
         "so many such VMs leave at once");
     add("load", po::value(&options.replay.load)->default_value(1)->value_name("N"),
         "each VM does what so many of the traced one did, side by side");
+    add("speed", po::value(&options.replay.speed)->default_value(1)->value_name("FACTOR"),
+        "the VM is so many times as fast as the traced one was");
     add("report", po::value(&options.report)->value_name("FILE"),
         "write the report there, as JSON");
     add("json", po::bool_switch(&options.json), "print the report as JSON");
@@ -119,6 +122,8 @@ Result<void> read_vm(const Texts& texts, Options& options) {
     GC_TRY(options.replay.zeros, parse_percent(texts.at("zeros")));
     if (options.replay.zeros > 1)
         return fail(ErrorKind::usage, "--zeros takes 100% at most");
+    if (!(options.replay.speed >= 0.001 && options.replay.speed <= 1e6))
+        return fail(ErrorKind::usage, "--speed takes 0.001 to 1000000");
     const std::string& guide = texts.at("guide");
     if (guide != "on" && guide != "off")
         return fail(ErrorKind::usage, "--guide takes on or off, not '{}'", guide);
@@ -140,6 +145,9 @@ Result<void> read_link(const Texts& texts, Options& options) {
     GC_CHECK(read_rate(texts, "link", options.link));
     GC_CHECK(read_rate(texts, "tenants", tenants));
     GC_CHECK(read_rate(texts, "bandwidth", scenario.bandwidth));
+    if (!texts.at("burst").empty()) {
+        GC_TRY(scenario.burst, parse_size(texts.at("burst")));
+    }
     const auto link = static_cast<double>(options.link), others = static_cast<double>(tenants);
     // Tenants that want more than half of it share it evenly.
     scenario.link = std::max(link - others, link / 2);

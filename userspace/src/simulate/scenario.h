@@ -40,6 +40,8 @@ struct Scenario {
     bool by_class = true;
     /// Of that line: what the guide's pages may fill of it.
     Duration queue = std::chrono::milliseconds(10);
+    /// Bytes that the link carries at once when it was idle before, as a token bucket does.
+    std::uint64_t burst = 0;
     Duration rtt{0};
     /// Bytes on the wire for one of TCP's: Ethernet's, IPv4's and its own heads at an MTU of 1500.
     double wire = 1538.0 / 1448;

@@ -3,10 +3,15 @@
 
 #include "transfer/page_sender.h"
 
+#include <algorithm>
+
 namespace gc::simulate {
 namespace {
 
 constexpr std::uint64_t section_pages = PageSender::section_data / page_size;
+/// TCP hands a NIC a millisecond's worth of its rate at a time, so that on slow links a section is
+/// in several pieces, which arrive and let others pass one by one.
+constexpr double piece_seconds = 0.001;
 constexpr std::uint64_t section_zeros = 256;  // BulkPusher's background_batch
 /// PageSender lets so much wait unsent in a socket, and TCP so much in a qdisc that holds it back.
 constexpr std::uint64_t socket_bytes = 128UL * 1024;
@@ -24,6 +29,8 @@ Source::Source(const Workload& workload, const Scenario& scenario, std::uint32_t
                Link& link, Events& events)
     : workload_(workload), scenario_(scenario), vm_(vm), pages_(pages), link_(link),
       events_(events), pacer_(scenario.bandwidth), sweep_(workload) {
+    const double piece = scenario.link * piece_seconds / static_cast<double>(data_bytes);
+    section_pages_ = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(piece), 1, section_pages);
     const double queue = std::chrono::duration<double>(scenario.queue).count();
     unsent_limit_ =
         socket_bytes +
@@ -115,7 +122,7 @@ void Source::pump_guide(Time now) {
             return;
         }
         const auto first = static_cast<std::uint32_t>(guided_.size());
-        for (; !ring_.empty() && guided_.size() - first < section_pages; ring_.pop_front())
+        for (; !ring_.empty() && guided_.size() - first < section_pages_; ring_.pop_front())
             if (claim(ring_.front(), Class::guide))
                 guided_.push_back(ring_.front());
         const auto last = static_cast<std::uint32_t>(guided_.size());
@@ -133,7 +140,7 @@ void Source::pump_background(Time now) {
             return;
         }
         const Sweep::Piece data = sweep_.take_data(
-            section_pages, [&](std::uint32_t page) { return claim(page, Class::background); });
+            section_pages_, [&](std::uint32_t page) { return claim(page, Class::background); });
         const std::uint64_t zeros = data.pages > 0 ? 0 : sweep_.take_zeros(section_zeros);
         if (data.pages + zeros == 0)
             return;

@@ -47,17 +47,22 @@ Duration end_of(const trace::Trace& trace) {
     return microseconds(trace.epochs.back().begin_us + trace.epochs.back().length_us);
 }
 
-std::vector<FirstTouch> first_touches(const trace::Trace& trace, Duration from) {
+Duration quickened(Duration time, double speed) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::nano>(time) /
+                                                speed);
+}
+
+std::vector<FirstTouch> first_touches(const trace::Trace& trace, const Replay& replay) {
     std::vector<FirstTouch> found;
     std::unordered_set<std::uint64_t> seen;
     for (const trace::Epoch& epoch : trace.epochs) {
         for (const trace::Touch& touch : epoch.touches) {
-            const Duration at = microseconds(epoch.begin_us + touch.time_us) - from;
+            const Duration at = microseconds(epoch.begin_us + touch.time_us) - replay.at;
             if (at < Duration{0})
                 continue;
             for (std::uint64_t page = touch.page; page < touch.page + touch.count; ++page)
                 if (seen.insert(page).second)
-                    found.push_back({page, touch.vcpu, at});
+                    found.push_back({page, touch.vcpu, quickened(at, replay.speed)});
         }
     }
     return found;
@@ -73,7 +78,7 @@ std::uint64_t Workload::data_before(std::size_t index) const {
 
 Result<Workload> make_workload(const trace::Trace& trace, const Replay& replay) {
     GC_CHECK(check(trace, replay));
-    const std::vector<FirstTouch> touches = first_touches(trace, replay.at);
+    const std::vector<FirstTouch> touches = first_touches(trace, replay);
     if (touches.empty())
         return fail(ErrorKind::usage,
                     "the trace has no touch at or after {:.3f} s; it is {:.3f} s long",
@@ -87,7 +92,7 @@ Result<Workload> make_workload(const trace::Trace& trace, const Replay& replay) 
     Workload made;
     made.memory = replay.memory == 0 ? traced : replay.memory / page_size;
     made.zeros = replay.zeros;
-    made.span = end_of(trace) - replay.at;
+    made.span = quickened(end_of(trace) - replay.at, replay.speed);
 
     std::vector<std::uint64_t> pages;
     pages.reserve(touches.size());

@@ -34,6 +34,8 @@ struct Replay {
     Duration at{0};            ///< moment of the trace at which the VM switches over
     std::uint64_t memory = 0;  ///< bytes that the VM has; 0: as much as the traced one
     double zeros = 0;          ///< see Workload
+    /// So many times as fast as the traced VM: a trace of a slow machine on a fast one.
+    double speed = 1;
     /// So many of the traced VM's loads side by side: as many times its vCPUs, its touches and the
     /// pages touched.
     std::uint32_t load = 1;

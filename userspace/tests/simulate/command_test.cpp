@@ -58,6 +58,7 @@ TEST(SimulateOptions, WithABadSize) {
     expect_refused({"--memory", "big"}, "'big' is no size");
     expect_refused({"--memory", "100"}, "a page of 4 KiB at least");
     expect_refused({"--memory", "17T"}, "16 TiB at most");
+    expect_refused({"--burst", "big"}, "'big' is no size");
     expect_refused({"--zeros", "101%"}, "100% at most");
     expect_refused({"--zeros", "some"}, "'some' is no share");
 }
@@ -67,6 +68,10 @@ TEST(SimulateOptions, WithABadCount) {
     expect_refused({"--load", "0"}, "--load takes 1 to");
     expect_refused({"--lead", "0"}, "--lead takes 1 to");
     expect_refused({"--lead", "far"}, "see gcctl simulate --help");
+}
+TEST(SimulateOptions, WithABadSpeed) {
+    for (const char* speed : {"0", "-1", "nan", "1e9"})
+        expect_refused({"--speed", speed}, "--speed takes");
 }
 TEST(SimulateOptions, WithABadWord) {
     expect_refused({"--guide", "maybe"}, "--guide takes on or off, not 'maybe'");

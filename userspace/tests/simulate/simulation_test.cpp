@@ -150,6 +150,14 @@ TEST(Simulation, WhatIsAskedForOvertakesTheBackgroundOnlyByClass) {
     EXPECT_LT(2 * first.demand.stall.sum(), in_line.demand.stall.sum());
 }
 
+TEST(Simulation, ALinkWithABurstCarriesTheFirstPagesAtOnce) {
+    Scenario with = scenario();
+    with.burst = 2UL * 4104;
+    with.costs.install = 0ns;
+    const Outcome outcome = run(touching({{{0, 0us}}, {{1, 0us}}, {{2, 0us}}}), with);
+    EXPECT_EQ(outcome.demand.stall.sum(), 3 * (one_stall - page_time) + page_time);
+}
+
 TEST(Simulation, ThePolicysRateIsKept) {
     Scenario with = scenario();
     with.hold_background = 0ms;

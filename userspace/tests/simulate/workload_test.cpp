@@ -58,6 +58,13 @@ TEST(Workload, IsStretchedOverMoreMemory) {
     EXPECT_EQ(made->memory, 1000U);
 }
 
+TEST(Workload, IsFasterThanItWas) {
+    const auto made = make_workload(sample(), {.at = 1ms, .speed = 2});
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_THAT(made->vcpus[1], ElementsAre(Touch{0, 1us}));
+    EXPECT_EQ(made->span, 250us);
+}
+
 TEST(Workload, RunsSeveralTimesSideBySide) {
     const auto made = make_workload(sample(), {.load = 2});
     ASSERT_TRUE(made) << made.error().message;
