@@ -10,7 +10,8 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-bpf check-lab \
-        kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-capture bench-track bench-redis bench-silence bench-path style format clean
+        kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-capture bench-track bench-redis bench-silence bench-simulate \
+        bench-scale bench-path style format clean
 
 all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
 
@@ -97,6 +98,7 @@ bench-capture: BENCH = --no-nested -- build/bin/capture_bench
 bench-track: BENCH = -- build/bin/track_bench --mib 64
 bench-redis: BENCH = --timeout 1500 -- tests/bench/redis_age.py
 bench-silence: BENCH = --mem 8G --timeout 3000 -- tests/bench/silence.py
+bench-simulate: BENCH = --timeout 3000 -- tests/bench/simulate.py
 bench-capture: userspace kmod  ## what capture costs a guide's process
 bench-track: userspace kmod  ## what tracking costs a VM's first touches, and a track's owner
 bench-redis: userspace kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
@@ -111,7 +113,8 @@ bench bench-quick:
 	 status=$$?; [ ! -e build/bench/results.json ] || build/bin/gcctl report build/bench/results.json -o build/bench/report.html; \
 	 exit $$status
 
-bench-capture bench-track bench-redis bench-silence: bench-%:
+bench-simulate: prepare  ## how near gcctl simulate comes to migrations in the lab: 20 minutes
+bench-capture bench-track bench-redis bench-silence bench-simulate: bench-%:
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko $(BENCH) --out build/bench/$*.json
@@ -119,6 +122,9 @@ bench-capture bench-track bench-redis bench-silence: bench-%:
 bench-path: userspace  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/bin/path_bench --mib 1024 --repeats 5 --out $(BUILD)/bench/path.json
+
+bench-scale: userspace  ## simulated: links, memories and numbers of VMs that are not here, of the trace of bench-simulate: a minute
+	@tests/bench/scale.py --out $(BUILD)/bench/scale.json
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kernel-doc, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)
