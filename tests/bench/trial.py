@@ -161,6 +161,7 @@ def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:
         transmitted.start()
         begin = time.time()
         moving = mover(bench, far, source, load.spec)
+        moving.destination.make_vcpus_nice()
         load.moves_to(moving.destination)
         moving.destination.qmp.command("migrate-set-capabilities", capabilities=[
             {"capability": "postcopy-blocktime", "state": True}])

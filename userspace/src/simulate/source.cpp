@@ -139,8 +139,9 @@ void Source::pump_background(Time now) {
             wake_at(now + rest);
             return;
         }
-        const Sweep::Piece data = sweep_.take_data(
-            section_pages_, [&](std::uint32_t page) { return claim(page, Class::background); });
+        const Sweep::Piece data =
+            sweep_.take_data(std::min(section_pages_, window_.piece()),
+                             [&](std::uint32_t page) { return claim(page, Class::background); });
         const std::uint64_t zeros = data.pages > 0 ? 0 : sweep_.take_zeros(section_zeros);
         if (data.pages + zeros == 0)
             return;

@@ -58,7 +58,7 @@ void BulkPusher::resolve_warm(const Ledger& ledger) {
 
 Result<bool> BulkPusher::push_next(const Ledger& ledger) {
     std::array<PageRef, section_pages> pages;
-    const std::size_t count = next_.take(ledger, pages);
+    const std::size_t count = next_.take(ledger, std::span(pages).first(piece()));
     if (count == 0)
         return false;
     // They fit into the section. If they did not, the background would have them.
@@ -73,7 +73,7 @@ Result<bool> BulkPusher::push_warm() {
     if (rest.empty())
         return false;
     GC_TRY(const PageSender::Sent sent,
-           send(rest.first(std::min(rest.size(), section_pages)), Class::warm, Known::nothing));
+           send(rest.first(std::min(rest.size(), piece())), Class::warm, Known::nothing));
     warm_next_ += sent.done;
     return true;
 }
@@ -98,7 +98,7 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
     std::array<PageRef, background_batch> pages;
     std::size_t count = 0;
     std::uint64_t page = page_;
-    const std::size_t most = sweep_ == Sweep::data ? section_pages : pages.size();
+    const std::size_t most = sweep_ == Sweep::data ? piece() : pages.size();
     for (std::size_t looked_at = 0; looked_at < pages.size() && count * granule < most;
          looked_at += granule) {
         page = ledger.next_missing(block, page);
@@ -155,6 +155,10 @@ Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, Class 
     if (sent.delivered > 0)
         window_.sent(sent.delivered, now);
     return sent;
+}
+
+std::size_t BulkPusher::piece() const {
+    return std::min<std::size_t>(section_pages, window_.piece());
 }
 
 Result<bool> BulkPusher::window_full() {

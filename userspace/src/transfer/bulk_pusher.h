@@ -70,6 +70,8 @@ class BulkPusher {
     /// Sends some of the pages, from the first on.
     Result<PageSender::Sent> send(std::span<const PageRef> pages, Class as,
                                   SourceImage::Known known);
+    /// Pages of data that go at once.
+    [[nodiscard]] std::size_t piece() const;
     /// Whether as much is on its way as may be.
     Result<bool> window_full();
     /// Until there may be something to do, at most so long.

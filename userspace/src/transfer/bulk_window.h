@@ -19,11 +19,15 @@ class BulkWindow {
 
     /// What a page may wait for behind others of its channel.
     static constexpr std::chrono::milliseconds queue_time{10};
-    /// Always allowed, in pages.
-    static constexpr std::uint64_t least = 16;
+    /// Always allowed, in pages; and before anything is measured.
+    static constexpr std::uint64_t least = 4;
+    static constexpr std::uint64_t start = 16;
 
     [[nodiscard]] bool open() const { return in_flight_ < limit_; }
     [[nodiscard]] std::uint64_t limit() const { return limit_; }
+    /// Pages to send at once: on a slow path few, as the window is passed by as many; but not as
+    /// many as happen to fit, or they would become fewer and fewer.
+    [[nodiscard]] std::uint64_t piece() const { return std::max<std::uint64_t>(1, limit_ / 4); }
 
     /// A frame with so many pages leaves.
     void sent(std::uint64_t pages, Clock::time_point now) {
@@ -65,7 +69,7 @@ class BulkWindow {
     std::uint64_t taken_ = 0;
     double rate_ = 0;         ///< pages per second
     double round_trip_ = 10;  ///< seconds; the shortest seen
-    std::uint64_t limit_ = least;
+    std::uint64_t limit_ = start;
 };
 
 }  // namespace gc

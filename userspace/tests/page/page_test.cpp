@@ -9,8 +9,8 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 #include <sstream>
+#include <unistd.h>
 
 namespace gc::page {
 namespace {

@@ -81,15 +81,16 @@ TEST(BulkWindow, ALongPathIsKeptFull) {
 TEST(BulkWindow, NeverClosesBelowItsLeast) {
     BulkWindow window;
     Path path{.round_trip = 1ms, .per_page = 10ms, .answers = {}};
-    path.run(window, 16, 200);
+    path.run(window, 1, 200);
     EXPECT_EQ(window.limit(), BulkWindow::least);
+    EXPECT_EQ(window.piece(), 1U);
 }
 
 TEST(BulkWindow, AnAnswerTooManyDoesNoHarm) {
     BulkWindow window;
     window.acknowledged(BulkWindow::Clock::now());
     EXPECT_TRUE(window.open());
-    EXPECT_EQ(window.limit(), BulkWindow::least);
+    EXPECT_EQ(window.limit(), BulkWindow::start);
 }
 
 }  // namespace
