@@ -22,7 +22,7 @@ from workloads import Workload  # noqa: E402
 
 # Seconds: the workload alone, before; at least, from the end of the migration on; at most, to the end of the migration.
 BEFORE, AFTER, LONGEST = 3.0, 2.0, 60.0
-SAMPLE = 0.02
+SAMPLE = 0.05
 STEP = 0.1  # of what is drawn
 # The workload has recovered when it has done, for RECOVERED_FOR seconds, RECOVERED of what it did before.
 RECOVERED, RECOVERED_FOR = 0.9, 0.5

@@ -119,13 +119,13 @@ def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
 # What rests uses pages at four fifths of the rate at which the benchmark's link can bring them, more than it brings in a second.
 # Write-heavy ones dirty memory three times as fast.
 WORKLOADS = [
-    memory("pointer chase", "mode=chase size=8M rest=4000"),
-    memory("sequential", "mode=seq size=8M rest=4000"),
-    memory("write-heavy", "mode=check size=8M rest=1000"),
-    memory("fresh allocation", "mode=fresh size=30M cold=8M rest=4000", passes=0),
+    memory("pointer chase", "mode=chase size=8M rest=16000"),
+    memory("sequential", "mode=seq size=8M rest=16000"),
+    memory("write-heavy", "mode=check size=8M rest=4000"),
+    memory("fresh allocation", "mode=fresh size=30M cold=8M rest=16000", passes=0),
     memory("idle", "mode=check size=8M rest=100000", passes=0),
-    memory("pointer chase", "mode=chase size=8M rest=16000", cpus=4),
-    memory("write-heavy", "mode=check size=8M rest=4000", cpus=4),
+    memory("pointer chase", "mode=chase size=8M rest=64000", cpus=4),
+    memory("write-heavy", "mode=check size=8M rest=16000", cpus=4),
     Workload("redis", Redis),
     Workload("build", Build),
     Workload("a tenant's stream", lambda: Tenant(Spec(ram_mib=64, append="mode=check size=8M rest=4000"))),
