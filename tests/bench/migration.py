@@ -60,7 +60,7 @@ def measure(workload: Workload, mode: str, number: int) -> tuple[Trial | None, d
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="some workloads in some modes, once")
     parser.add_argument("--mode", action="append", choices=MODES, help="only these, beside the reference")
     parser.add_argument("--workload", action="append", choices=[workload.name for workload in WORKLOADS], help="only these")
