@@ -14,6 +14,8 @@ WALK_PAGES = WALK_MIB * MIB // 4096
 def migrate_held(bench: Bench, spec: Spec, pages: int) -> dict[str, Any]:
     """Migrates with nothing sent but what is asked for and what is next to that, until the guest has been everywhere."""
     migration = bench.migrate(bench.start_source(spec), spec, "--hold-background", "900s", "--next-pages", str(pages))
+    # What is sent ahead comes in time only if the VM, on what may be the same CPU, does not go before who sends it.
+    migration.destination.make_vcpus_nice()
     migration.migrate.wait_event("resumed")
     # The pass under way, and then a full one.
     migration.destination.wait_running(passes=2, timeout=60)
