@@ -22,7 +22,7 @@ LONGEST_DOWNTIME = 2_000_000  # ms: QEMU's limit (migration/options.c)
 
 @dataclass
 class Moving:
-    """A migration under way. The functions may be called at any time, `poll` as often as one likes."""
+    """A migration under way. `switched` and `over` may be called at any time, as often as one likes."""
 
     destination: Vm | None
     switched: Callable[[], bool]  # whether the VM has been stopped at the source
@@ -37,13 +37,8 @@ Mover = Callable[[Bench, FarHost, Vm, Spec], Moving]
 def gcctl(*options: str, guide: str = "on", receive_options: tuple[str, ...] = ()) -> Mover:
     def move(bench: Bench, far: FarHost, source: Vm, spec: Spec) -> Moving:
         migration = bench.migrate(source, spec, *options, guide=guide, receive_options=receive_options, far=far)
-
-        def check() -> dict[str, Any]:
-            report = migration.wait_completed(spec)
-            return report
-
         return Moving(migration.destination, lambda: migration.migrate.event("switch-over") is not None,
-                      lambda: migration.migrate.process.poll() is not None, check)
+                      lambda: migration.migrate.process.poll() is not None, lambda: migration.wait_completed(spec))
 
     return move
 
