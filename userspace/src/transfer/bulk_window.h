@@ -7,23 +7,28 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <limits>
+#include <utility>
 
 namespace gc {
 
-/// Lets so many pages be under way as the destination takes in a round trip of an empty path and
-/// `queue_time`, as measured: as BBR does for packets. In pages, as one of zeros costs the
-/// destination as much as one of data, and next to nothing on the way. Not thread-safe.
+/// Lets so many pages be under way as the destination takes in a round trip, and in `queue_time`,
+/// as measured; the greatest rate and the shortest round trip of the last seconds count, as in BBR
+/// for packets. In pages, as one of zeros costs the destination as much as one of data, and next to
+/// nothing on the way. Not thread-safe.
 class BulkWindow {
   public:
     using Clock = std::chrono::steady_clock;
 
     /// What a page may wait for behind others of its channel.
     static constexpr std::chrono::milliseconds queue_time{10};
+    /// What was measured is forgotten after this time, and before twice of it is over.
+    static constexpr std::chrono::seconds memory{2};
     /// Always allowed, in pages; and before anything is measured.
     static constexpr std::uint64_t least = 4;
     static constexpr std::uint64_t start = 16;
 
-    [[nodiscard]] bool open() const { return in_flight_ < limit_; }
+    [[nodiscard]] bool open() const { return draining_ ? in_flight_ == 0 : in_flight_ < limit_; }
     [[nodiscard]] std::uint64_t limit() const { return limit_; }
     /// Pages to send at once: on a slow path few, as the window is passed by as many; but not as
     /// many as happen to fit, or they would become fewer and fewer.
@@ -31,7 +36,10 @@ class BulkWindow {
 
     /// A frame with so many pages leaves.
     void sent(std::uint64_t pages, Clock::time_point now) {
-        frames_.push_back({pages, taken_, now});
+        if (in_flight_ == 0)
+            taken_at_ = now;
+        draining_ = false;
+        frames_.push_back({pages, taken_, taken_at_, now});
         in_flight_ += pages;
     }
 
@@ -43,32 +51,57 @@ class BulkWindow {
         frames_.pop_front();
         in_flight_ -= frame.pages;
         taken_ += frame.pages;
-        const double elapsed = seconds(std::max<Clock::duration>(now - frame.at, min_elapsed));
-        round_trip_ = std::min(round_trip_, elapsed);
-        const double rate = static_cast<double>(taken_ - frame.taken_before) / elapsed;
-        rate_ += (rate - rate_) / smoothing;
-        limit_ = std::max(least,
-                          static_cast<std::uint64_t>(rate_ * (round_trip_ + seconds(queue_time))));
+        taken_at_ = now;
+        forget(now);
+        // Since the answer before the frame left, or answers that come together would look like a
+        // fast path.
+        newest_.rate = std::max(newest_.rate, static_cast<double>(taken_ - frame.taken_before) /
+                                                  seconds(now - frame.taken_before_at));
+        newest_.round_trip = std::min(newest_.round_trip, seconds(now - frame.at));
+        const double rate = std::max(newest_.rate, older_.rate);
+        const double round_trip = std::min(newest_.round_trip, older_.round_trip);
+        limit_ = std::max(least, static_cast<std::uint64_t>(
+                                     rate * (probing_gain * round_trip + seconds(queue_time))));
     }
 
   private:
     struct Frame {
         std::uint64_t pages;
-        std::uint64_t taken_before;  ///< by the destination when it left
+        std::uint64_t taken_before;         ///< by the destination when it left
+        Clock::time_point taken_before_at;  ///< when it said so
         Clock::time_point at;
     };
-    static constexpr double smoothing = 8;
+    struct Measured {
+        double rate = 0;  ///< pages per second; the greatest
+        double round_trip = std::numeric_limits<double>::infinity();  ///< seconds; the shortest
+    };
+    /// On a long path, where it is more than queue_time is: finds out within a few round trips that
+    /// the path carries more.
+    static constexpr double probing_gain = 1.25;
     static constexpr std::chrono::microseconds min_elapsed{1};
 
     static double seconds(Clock::duration duration) {
-        return std::chrono::duration<double>(duration).count();
+        return std::chrono::duration<double>(std::max<Clock::duration>(duration, min_elapsed))
+            .count();
+    }
+
+    /// What others have queued on the path counts as the path; what we have does not: so now and
+    /// then a frame leaves when there is none of ours.
+    void forget(Clock::time_point now) {
+        if (now < forget_at_)
+            return;
+        forget_at_ = now + memory;
+        older_ = std::exchange(newest_, {});
+        draining_ = true;
     }
 
     std::deque<Frame> frames_;  ///< on their way
     std::uint64_t in_flight_ = 0;
     std::uint64_t taken_ = 0;
-    double rate_ = 0;         ///< pages per second
-    double round_trip_ = 10;  ///< seconds; the shortest seen
+    Clock::time_point taken_at_;  ///< or, if none is on its way, when one left
+    Measured newest_, older_;
+    Clock::time_point forget_at_;
+    bool draining_ = false;  ///< nothing leaves until all is taken
     std::uint64_t limit_ = start;
 };
 

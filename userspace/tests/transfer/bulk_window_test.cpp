@@ -78,6 +78,46 @@ TEST(BulkWindow, ALongPathIsKeptFull) {
     EXPECT_GT(window.limit(), 5000U) << "a round trip's worth of pages";
 }
 
+TEST(BulkWindow, AQueueOfOthersDoesNotCloseIt) {
+    // 50 ms of it, and a third of the path is left.
+    BulkWindow window;
+    Path path{.round_trip = 200us, .per_page = 100us, .answers = {}};
+    path.run(window, 16, 5000);
+    path.round_trip = 50ms;
+    path.per_page = 300us;
+    path.run(window, 16, 5000);
+    EXPECT_GT(window.limit(), 150U) << "a round trip's worth of pages";
+    path.round_trip = 200us;
+    path.per_page = 100us;
+    path.run(window, 16, 5000);
+    EXPECT_LT(share_of_queue_time(window, path), 2) << "what was their queue is not ours";
+}
+
+TEST(BulkWindow, ItsOwnQueueIsNotTakenForThePath) {
+    BulkWindow window;
+    Path path{.round_trip = 1ms, .per_page = 100us, .answers = {}};
+    const auto end = path.now + 20 * BulkWindow::memory;
+    while (path.now < end) {
+        path.run(window, window.piece(), 100);
+        ASSERT_LT(share_of_queue_time(window, path), 2);
+    }
+}
+
+TEST(BulkWindow, AnswersThatComeTogetherAreNoFastPath) {
+    BulkWindow window;
+    BulkWindow::Clock::time_point now{1h};
+    // 10 pages in 10 ms, all answered at once; then the next leave, and so on.
+    for (int i = 0; i < 1000; ++i) {
+        for (int frame = 0; frame < 10; ++frame)
+            window.sent(1, now);
+        now += 10ms;
+        for (int frame = 0; frame < 10; ++frame)
+            window.acknowledged(now);
+    }
+    EXPECT_LT(window.limit(), 30U);
+    EXPECT_GE(window.limit(), 20U);
+}
+
 TEST(BulkWindow, NeverClosesBelowItsLeast) {
     BulkWindow window;
     Path path{.round_trip = 1ms, .per_page = 10ms, .answers = {}};
