@@ -33,7 +33,8 @@ def test_a_walk_has_fewer_demand_faults(bench: Bench) -> None:
     without, ahead = migrate_held(bench, spec, 0), migrate_held(bench, spec, 16)
     assert without["demand"]["faults"] > 0.9 * WALK_PAGES, "each page was asked for"
     assert without["next"]["sent"] == 0
-    assert ahead["demand"]["faults"] < 0.5 * without["demand"]["faults"]
+    # It grows to hundreds of pages ahead.
+    assert ahead["demand"]["faults"] < 0.05 * without["demand"]["faults"]
     assert ahead["next"]["sent"] > 0.5 * WALK_PAGES
 
 

@@ -45,8 +45,8 @@ po::options_description describe(Options& options, Texts& texts) {
         "report")(
         "next-pages",
         po::value(&options.next_pages)->default_value(options.next_pages)->value_name("N"),
-        "send so many pages ahead after each that the VM asks for, before hot set and background; "
-        "0: none")(
+        "send so many pages ahead after each that the VM asks for, before hot set and background, "
+        "and up to 32 times as many for one that asks for the page after those; 0: none")(
         "hot", po::value(&options.hot)->value_name("FILE|auto"),
         "send the hot set ahead of the background, the hottest page first: of a trace of gcctl "
         "record, or (auto) by tracking the VM for two seconds before the migration")(

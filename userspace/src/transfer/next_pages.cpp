@@ -12,31 +12,52 @@ void NextPages::asked_before(PageRef page, const Ledger& ledger) {
     };
     const std::uint64_t first = round_up(page.number);
     const std::uint64_t room = ledger.blocks()[page.block].pages - first;
-    const Range range{page.block, first, first + round_up(std::min(pages_, room))};
-    if (range.first == range.end)
+    if (room == 0 || pages_ == 0)
         return;
     {
         const std::lock_guard lock(mutex_);
+        const std::uint64_t pages = pages_after({page.block, first - granule});
+        const Range range{page.block, first, first + round_up(std::min(pages, room))};
+        walks_.push_front({range, pages});
+        if (walks_.size() > most_ranges)
+            walks_.pop_back();
         remove(range);
         ranges_.push_front(range);
-        if (ranges_.size() > most_ranges)
+        while (ranges_.size() > most_ranges)
             ranges_.pop_back();
     }
     wake_.signal();
 }
 
+std::uint64_t NextPages::pages_after(PageRef granule) {
+    const auto walk = std::ranges::find_if(walks_, [=](const Walk& one) {
+        return one.ahead.block == granule.block && one.ahead.first <= granule.number &&
+               granule.number <= one.ahead.end;
+    });
+    if (walk == walks_.end())
+        return pages_;
+    // Who asks for what is still on its way is faster than that: more would not come in time.
+    const bool arrived = granule.number == walk->ahead.end;
+    const std::uint64_t pages =
+        arrived ? std::min(2 * walk->pages, most_growth * pages_) : walk->pages;
+    walks_.erase(walk);
+    return pages;
+}
+
 void NextPages::remove(const Range& other) {
-    for (Range& range : ranges_) {
-        if (range.block != other.block || range.end <= other.first || range.first >= other.end)
+    std::deque<Range> left;
+    for (const Range& range : ranges_) {
+        const Range before{range.block, range.first, std::min(range.end, other.first)};
+        const Range after{range.block, std::max(range.first, other.end), range.end};
+        if (range.block != other.block) {
+            left.push_back(range);
             continue;
-        // One piece is left at most: none was longer than the other, unless that ends with the
-        // block.
-        if (range.first < other.first)
-            range.end = other.first;
-        else
-            range.first = std::min(range.end, other.end);
+        }
+        for (const Range& piece : {before, after})
+            if (piece.first < piece.end)
+                left.push_back(piece);
     }
-    std::erase_if(ranges_, [](const Range& range) { return range.first == range.end; });
+    ranges_ = std::move(left);
 }
 
 std::size_t NextPages::take(const Ledger& ledger, std::span<PageRef> into) {

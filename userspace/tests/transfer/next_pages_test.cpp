@@ -123,6 +123,58 @@ TEST_F(Next, AWalkerBackwardsQueuesNothingTwice) {
     EXPECT_THAT(take(next), IsEmpty());
 }
 
+TEST_F(Next, AWalkerGetsTwiceAsMuchEachTime) {
+    NextPages next(2, wake);
+    next.asked_before({0, 11}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(11, 12));
+    next.asked_before({0, 14}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(14, 15, 16, 17));
+    next.asked_before({0, 19}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(19, 20, 21, 22, 23, 24, 25, 26));
+    // Elsewhere, from the begin.
+    next.asked_before({0, 101}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(101, 102));
+}
+
+TEST_F(Next, WalkersDoNotDisturbEachOther) {
+    NextPages next(2, wake);
+    next.asked_before({0, 11}, *ledger);
+    next.asked_before({0, 501}, *ledger);
+    next.asked_before({0, 14}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(14, 15, 16, 17));
+    next.asked_before({0, 504}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(504, 505, 506, 507));
+}
+
+TEST_F(Next, AWalkerThatIsFasterThanTheLinkGetsNoMore) {
+    NextPages next(4, wake);
+    next.asked_before({0, 11}, *ledger);
+    next.asked_before({0, 13}, *ledger);
+    EXPECT_THAT(take(next), ElementsAre(13, 14, 15, 16));
+}
+
+TEST_F(Next, AWalkersShareHasAnEnd) {
+    NextPages next(1, wake);
+    std::uint64_t at = 11, most = 0;
+    for (int i = 0; i < 10; ++i) {
+        next.asked_before({0, at}, *ledger);
+        const std::uint64_t got = take(next, block_pages).size();
+        most = std::max(most, got);
+        at += got + 1;
+    }
+    EXPECT_EQ(most, NextPages::most_growth);
+}
+
+TEST_F(Next, ARequestWithinAWalkersShareIsFirstAndTheRestStays) {
+    NextPages next(2, wake);
+    for (const std::uint64_t at : {11, 14, 19})  // now 8 follow
+        next.asked_before({0, at}, *ledger);
+    next.asked_before({0, 16}, *ledger);
+    EXPECT_THAT(take(next, 2), ElementsAre(16, 17));
+    EXPECT_THAT(take(next), ElementsAre(19, 20, 21, 22, 23, 24, 25, 26));
+    EXPECT_THAT(take(next), ElementsAre(14, 15));
+}
+
 TEST_F(Next, BlocksAreApart) {
     NextPages next(1, wake);
     next.asked_before({0, 11}, *ledger);
@@ -136,9 +188,9 @@ TEST_F(Next, BlocksAreApart) {
 TEST_F(Next, TheOldestRequestsAreForgotten) {
     NextPages next(1, wake);
     for (std::uint64_t i = 0; i <= NextPages::most_ranges; ++i)
-        next.asked_before({0, 2 * i}, *ledger);
+        next.asked_before({0, 10 + 10 * i}, *ledger);
     for (std::uint64_t i = NextPages::most_ranges; i > 0; --i)
-        EXPECT_THAT(take(next), ElementsAre(2 * i));
+        EXPECT_THAT(take(next), ElementsAre(10 + 10 * i));
     EXPECT_THAT(take(next), IsEmpty());
 }
 
