@@ -2,6 +2,7 @@
 #include "simulate/source.h"
 
 #include "transfer/page_sender.h"
+#include "transfer/unsent_limit.h"
 
 #include <algorithm>
 
@@ -13,8 +14,8 @@ constexpr std::uint64_t section_pages = PageSender::section_data / page_size;
 /// in several pieces, which arrive and let others pass one by one.
 constexpr double piece_seconds = 0.001;
 constexpr std::uint64_t section_zeros = 256;  // BulkPusher's background_batch
-/// PageSender lets so much wait unsent in a socket, and TCP so much in a qdisc that holds it back.
-constexpr std::uint64_t socket_bytes = 128UL * 1024;
+/// TCP lets so much wait in a qdisc that holds it back.
+constexpr std::uint64_t qdisc_bytes = 128UL * 1024;
 
 void count(ClassCounts& counts, Class as, std::uint64_t more) {
     (as == Class::urgent  ? counts.urgent
@@ -33,8 +34,8 @@ Source::Source(const Workload& workload, const Scenario& scenario, std::uint32_t
     section_pages_ = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(piece), 1, section_pages);
     const double queue = std::chrono::duration<double>(scenario.queue).count();
     unsent_limit_ =
-        socket_bytes +
-        (scenario.by_class ? socket_bytes : static_cast<std::uint64_t>(scenario.link * queue));
+        unsent_limit(static_cast<std::uint64_t>(scenario.link)) +
+        (scenario.by_class ? qdisc_bytes : static_cast<std::uint64_t>(scenario.link * queue));
 }
 
 void Source::on_switch_over(Time now) {

@@ -21,6 +21,10 @@ Result<void> GuidePusher::run(Ledger& ledger) {
             wait(rest, Until::rested);
             continue;
         }
+        if (!touched_.empty() && !sender_.takes_guide_pages()) {
+            wait(longest_wait, Until::writable);
+            continue;
+        }
         GC_TRY(const bool pushed, push(ledger));
         if (pushed)
             continue;
@@ -34,13 +38,11 @@ Result<void> GuidePusher::run(Ledger& ledger) {
 }
 
 Result<bool> GuidePusher::push(Ledger& ledger) {
-    bool any = !touched_.empty();
-    if (!any) {
-        GC_TRY(any, read_feeds(ledger));
-    }
-    if (touched_.empty())
+    if (touched_.empty()) {
+        GC_TRY(const bool any, read_feeds(ledger));
+        busy_ = busy_ || !touched_.empty();
         return any;
-    busy_ = true;
+    }
     // Not all of them, where pages are huge: the bandwidth is looked at between sections.
     GC_TRY(const PageSender::Sent sent, sender_.send(touched_, Class::guide));
     touched_.erase(touched_.begin(), touched_.begin() + static_cast<std::ptrdiff_t>(sent.done));
@@ -74,6 +76,8 @@ void GuidePusher::set_idle() {
 
 void GuidePusher::wait(std::chrono::steady_clock::duration longest, Until until) {
     std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}};
+    if (until == Until::writable)
+        waits.push_back({sender_.main_fd(), POLLOUT, 0});
     if (until == Until::touched) {
         const std::lock_guard lock(feeds_mutex_);
         for (const GuideFeed& feed : feeds_)

@@ -31,14 +31,16 @@ class GuidePusher {
     void stop();
 
   private:
-    /// Sends up to a section of pages that the guide touched. @return whether there were any
+    /// Sends up to a section of pages that the guide touched, or, if there are none, reads which
+    /// it did. @return whether there may be more
     Result<bool> push(Ledger& ledger);
     /// Adds to touched_. @return whether there was a record
     Result<bool> read_feeds(const Ledger& ledger);
     [[nodiscard]] bool has_guide();
     void set_idle();
-    enum class Until { rested, touched };
-    /// At most so long; with `touched`, only until the guide has touched a page.
+    enum class Until { rested, touched, writable };
+    /// At most so long; with `touched`, only until the guide has touched a page, and with
+    /// `writable`, until that can be sent without a long wait in the socket.
     void wait(std::chrono::steady_clock::duration longest, Until until);
 
     PageSender& sender_;

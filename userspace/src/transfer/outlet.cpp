@@ -3,15 +3,33 @@
 
 #include <algorithm>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace gc {
 
-void Outlet::limit_unsent(int bytes) const {
-    ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+void Outlet::limit_unsent(std::uint64_t bytes) {
+    if (bytes == unsent_limit_)
+        return;
+    const auto limit = static_cast<std::uint32_t>(bytes);
+    ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
+    unsent_limit_ = bytes;
+}
+
+std::uint64_t Outlet::delivery_rate() const {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return 0;
+    return info.tcpi_delivery_rate;
+}
+
+bool Outlet::writable() const {
+    pollfd wait{fd_.get(), POLLOUT, 0};
+    return ::poll(&wait, 1, 0) != 0;
 }
 
 std::uint64_t Outlet::sent() const {

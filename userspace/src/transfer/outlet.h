@@ -29,7 +29,12 @@ class Outlet {
 
     /// Lets so many bytes at most wait unsent in the socket, as each that comes later waits for
     /// them (TCP_NOTSENT_LOWAT).
-    void limit_unsent(int bytes) const;
+    void limit_unsent(std::uint64_t bytes);
+    /// Bytes per second that the peer's TCP has acknowledged of late (tcpi_delivery_rate, see
+    /// net/ipv4/tcp_rate.c, 6.1); 0 if that is not known.
+    [[nodiscard]] std::uint64_t delivery_rate() const;
+    /// Whether less than that limit waits; also if the connection has ended.
+    [[nodiscard]] bool writable() const;
 
     /// Writes the bytes as they are. From here on all that waits in the socket is marked as of this
     /// class, too: the kernel reads the mark when it sends (ip_queue_xmit in net/ipv4/ip_output.c,
@@ -60,6 +65,7 @@ class Outlet {
 
     UniqueFd fd_;
     Marks marks_;
+    std::uint64_t unsent_limit_ = 0;  ///< the socket's; 0: none was set
     std::atomic<std::uint64_t> written_ = 0;
     std::mutex mark_mutex_;
     std::uint32_t mark_ = 0;         ///< the socket's

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/page_sender.h"
 
+#include "transfer/unsent_limit.h"
+
 #include <algorithm>
 #include <sys/socket.h>
 
 namespace gc {
-namespace {
-
-/// What may wait unsent in a socket: it is what the next page sent there waits for.
-constexpr int unsent_limit = 128 * 1024;
-
-}  // namespace
 
 PageSender::PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
                        const Waker& full)
     : main_(std::move(channels.main), marks), bulk_(std::move(channels.bulk), marks),
       urgent_(std::move(channels.urgent), marks), full_(full), pacer_(bandwidth) {
-    main_.limit_unsent(unsent_limit);
-    bulk_.limit_unsent(unsent_limit);
+    main_.limit_unsent(most_unsent);
+    bulk_.limit_unsent(most_unsent);
 }
 
 void PageSender::begin(Ledger& ledger, const SourceImage& image,
@@ -116,8 +112,10 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
     const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
     Batch& batch = guide ? main_batch_ : bulk_batch_;
     batch.clear();
+    // Bulk has the window of who sends there.
+    const std::uint64_t room = guide ? std::min(limit_main(), section_data) : section_data;
     std::size_t done = 0;
-    for (std::size_t data = 0; done < pages.size() && data < section_data; ++done) {
+    for (std::size_t data = 0; done < pages.size() && data < room; ++done) {
         if (batch.room.size() - batch.used < granule_room_)
             break;
         GC_TRY(const auto claimed, claim(pages[done], as, batch, known));
@@ -129,6 +127,12 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
                    : write_section(bulk_, bulk_backlog_, batch, as));
     check_full();
     return Sent{done, batch.pages.size()};
+}
+
+std::uint64_t PageSender::limit_main() {
+    const std::uint64_t limit = unsent_limit(main_.delivery_rate());
+    main_.limit_unsent(limit);
+    return limit;
 }
 
 Result<bool> PageSender::forward(PageRef page, Content content, bool asked, bool hurried) {

@@ -64,7 +64,7 @@ class PageSender {
 
     /// Sends those of the pages, all in blocks of the image, that are not delivered yet, in one
     /// section, each with all of its granule, as long as that has room for one more page's bytes:
-    /// the guide's on main, others on bulk.
+    /// the guide's on main, where a section is no more than may wait there, others on bulk.
     struct Sent {
         std::size_t done = 0;       ///< so many of the pages, from the first on
         std::size_t delivered = 0;  ///< so many pages were in the section; 0: there was none
@@ -97,6 +97,9 @@ class PageSender {
     }
 
     [[nodiscard]] int main_fd() const { return main_.fd(); }
+    /// Whether a page that is sent for the guide does not wait long for those before it. Until
+    /// then it is better not sent: the VM may come to need it at once. Else wait for POLLOUT.
+    [[nodiscard]] bool takes_guide_pages() const { return main_.writable(); }
     /// Readable when the destination has taken frames of bulk, see take_acknowledged().
     [[nodiscard]] int bulk_fd() const { return bulk_.fd(); }
     /// How many since the last call. Errors: io when the channel has ended.
@@ -136,6 +139,8 @@ class PageSender {
     static void put_parts(Batch& batch);
     Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as);
     Result<void> write_urgent(Batch& batch);
+    /// As it suits what main carries now. @return bytes that may wait unsent
+    std::uint64_t limit_main();
     void spend(std::size_t bytes);
     void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);
     void check_full() const;

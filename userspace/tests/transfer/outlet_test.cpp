@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <thread>
 
 namespace gc {
 namespace {
@@ -82,6 +83,24 @@ TEST_F(Connected, SentIsWhatTcpHasSent) {
     EXPECT_LT(outlet->sent(), most_taken);
     read_all();
     EXPECT_EQ(outlet->sent(), most_taken);
+}
+
+TEST_F(Connected, IsWritableWhileLessWaitsThanIsLetThrough) {
+    outlet->limit_unsent(8192);
+    EXPECT_TRUE(outlet->writable());
+    std::thread writer([&] { write(Class::guide, most_taken); });
+    while (outlet->written() == 0 || outlet->writable())
+        std::this_thread::yield();
+    read_all();
+    writer.join();
+    EXPECT_TRUE(outlet->writable());
+}
+
+TEST_F(Connected, KnowsWhatRateItCarries) {
+    EXPECT_EQ(outlet->delivery_rate(), 0U);
+    write(Class::guide, most_taken);
+    read_all();
+    EXPECT_GT(outlet->delivery_rate(), 0U);
 }
 
 TEST_F(Connected, WhatHurriesIsUrgentUntilItIsSent) {

@@ -348,6 +348,32 @@ TEST_F(Sender, AHugePageFollowsWhole) {
     EXPECT_EQ(ledger->delivered(Class::warm), granule);
 }
 
+TEST_F(Sender, APageOfTheGuideThatWouldWaitInTheSocketIsLeftToWhoNeedsItAtOnce) {
+    read_main = false;
+    make_sender(true);
+    // Empty sections: more than a quarter of the socket's buffer, from which on it is not writable.
+    stream::Buffer much;
+    while (much.size() < 100 * std::size_t{1024}) {
+        stream::append_section_part(much, ram_section);
+        stream::append_end_of_ram(much);
+        stream::append_section_footer(much, ram_section);
+    }
+    ASSERT_TRUE(sender->relay(much));
+    FakeCapture capture({40});
+    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
+    push_beside(guide, bulk, [&] {
+        while (!guide.busy())
+            std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(20ms);
+        EXPECT_EQ(sender->send_urgent({0, 40}), true);
+        bulk.on_resumed();
+        read_main = true;
+    });
+    EXPECT_EQ(on_urgent.pages, from(40, 1));
+    EXPECT_EQ(on_main.pages, from(0, 0));
+}
+
 TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     set_granule(granule);
     read_main = false;
