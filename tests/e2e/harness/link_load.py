@@ -41,6 +41,7 @@ class Stream:
         self.rates: list[tuple[float, float]] = []
         self.server = subprocess.Popen([*FIRST, *far.enter, "iperf3", "--server", "--one-off", "--bind", far.address, "--interval",
                                         str(INTERVAL), "--forceflush", "--format", "k"], stdout=subprocess.PIPE, text=True)
+        self.listening = threading.Event()
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
         self.client: subprocess.Popen[bytes] | None = None
@@ -48,11 +49,14 @@ class Stream:
     def _read(self) -> None:
         assert self.server.stdout
         for line in self.server.stdout:
+            if "Server listening" in line:
+                self.listening.set()
             # The summary at the end has "receiver" behind it.
             if match := re.search(r"\s(\d+(?:\.\d+)?) Kbits/sec\s*$", line):
                 self.rates.append((time.monotonic(), float(match[1]) * 1000 / 8))
 
     def start(self) -> None:
+        assert self.listening.wait(20 * SLOW), "iperf3's server does not listen"
         self.client = subprocess.Popen([*FIRST, "iperf3", "--client", self.far.address, "--time", "3600"],
                                        stdout=subprocess.DEVNULL)
 
