@@ -58,6 +58,14 @@ struct {
 	__type(value, struct gc_window);
 } gc_windows SEC(".maps");
 
+/* When the last packet of a connection may leave, in ns. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} gc_departures SEC(".maps");
+
 /* Clang drops a bound that it has proved, but the verifier has lost the proof: here both see it. */
 static __always_inline const struct gc_class_config *
 gc_class_config(const struct gc_policy_config *config, __u32 index)

@@ -50,6 +50,30 @@ static __always_inline bool pace(struct __sk_buff *skb, const struct gc_policy_c
 	return true;
 }
 
+/*
+ * A connection's class changes while its packets wait: fq would let those of the faster class
+ * overtake the others, and TCP would take them for lost. They leave right after them.
+ */
+static __always_inline void keep_order(struct __sk_buff *skb)
+{
+	struct bpf_sock *socket = skb->sk;
+	__u64 *last, before, departure = skb->tstamp ? skb->tstamp : bpf_ktime_get_ns();
+
+	if (socket)
+		socket = bpf_sk_fullsock(socket);
+	if (!socket)
+		return;
+	last = bpf_sk_storage_get(&gc_departures, socket, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!last)
+		return;
+	/* Also if that time has passed: fq may be late. */
+	before = READ_ONCE(*last);
+	if (departure < before)
+		skb->tstamp = before;
+	else
+		WRITE_ONCE(*last, departure);
+}
+
 SEC("tc")
 int shape(struct __sk_buff *skb)
 {
@@ -72,6 +96,7 @@ int shape(struct __sk_buff *skb)
 			stats->drops += packets_of(skb);
 			return TC_ACT_SHOT;
 		}
+		keep_order(skb);
 		gc_set_dscp(skb, READ_ONCE(gc_class_config(config, index)->dscp));
 	}
 	stats->packets += packets_of(skb);
