@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 
 namespace gc {
 
@@ -55,9 +56,25 @@ bool Ledger::set(std::size_t block, std::uint64_t page, Class as) {
     return true;
 }
 
-Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t page) {
-    GC_CHECK(check_range("pre-copy", block, page, 1));
-    set(block, page, Class::precopy);
+Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t first, std::uint64_t count) {
+    GC_CHECK(check_range("pre-copy", block, first, count));
+    std::uint64_t delivered = 0;
+    for (std::uint64_t page = first; page < first + count;) {
+        const std::uint64_t from = page % word_bits;
+        const std::uint64_t here = std::min(word_bits - from, first + count - page);
+        const std::uint64_t mask = (~std::uint64_t{0} >> (word_bits - here)) << from;
+        const std::uint64_t before =
+            bits_[block].words[page / word_bits].fetch_or(mask, std::memory_order_acq_rel);
+        delivered += static_cast<std::uint64_t>(std::popcount(~before & mask));
+        page += here;
+    }
+    if (!bits_[block].deliveries.empty())
+        std::ranges::fill(std::span(bits_[block].deliveries).subspan(first, count),
+                          Delivery{Class::precopy, false});
+    delivered_[static_cast<std::size_t>(Class::precopy)].fetch_add(delivered,
+                                                                   std::memory_order_relaxed);
+    bits_[block].missing.fetch_sub(delivered, std::memory_order_acq_rel);
+    missing_.fetch_sub(delivered, std::memory_order_acq_rel);
     return {};
 }
 

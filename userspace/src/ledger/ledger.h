@@ -55,9 +55,9 @@ class Ledger {
 
     // ---- pre-copy: one thread, until seal()
 
-    /// The page was sent before switch-over. It may be again. Errors: protocol (no such page, or
-    /// sealed).
-    Result<void> deliver_precopy(std::size_t block, std::uint64_t page);
+    /// The pages were sent before switch-over. They may be again. Errors: protocol (no such pages,
+    /// or sealed).
+    Result<void> deliver_precopy(std::size_t block, std::uint64_t first, std::uint64_t count = 1);
     /// The destination was told to forget the pages. Errors: protocol (no such pages, or sealed).
     Result<void> discard(std::size_t block, std::uint64_t first, std::uint64_t count);
     /// Switch-over: no more discards, and from now on each page is claimed once.

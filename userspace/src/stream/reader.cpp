@@ -122,6 +122,38 @@ Result<std::optional<Item>> Reader::next(std::span<const std::byte>& input) {
     return std::optional<Item>(std::move(*item));
 }
 
+std::optional<RamRun> Reader::next_run(std::span<const std::byte>& input) {
+    if (broken_ || state_.expect != Expect::ram_record || !state_.last_block)
+        return std::nullopt;
+    const Block& block = blocks_[*state_.last_block];
+    RamRun run{block.name, *state_.last_block, 0, 0, false};
+    Cursor in(input);
+    for (Cursor ahead = in;; in = ahead, ++run.pages) {
+        const auto head = ahead.be<std::uint64_t>();
+        const std::uint64_t flags = head & ram_flag_mask;
+        const std::uint64_t offset = head & ~ram_flag_mask;
+        const bool zero = flags == (ram_zero | ram_continue);
+        if (!zero && flags != (ram_page | ram_continue))
+            break;
+        if (run.pages == 0) {
+            run.offset = offset;
+            run.zero = zero;
+        }
+        if (offset >= block.length || offset != run.offset + run.pages * target_page ||
+            zero != run.zero)
+            break;
+        const bool good =
+            zero ? ahead.be<std::uint8_t>() == 0 : ahead.bytes(target_page).size() == target_page;
+        if (!good || ahead.short_of_data())
+            break;
+    }
+    if (run.pages == 0)
+        return std::nullopt;
+    position_ += input.size() - in.rest().size();
+    input = in.rest();
+    return run;
+}
+
 Result<Item> Reader::parse(Cursor& in, State& state) {
     if (state.expect == Expect::header)
         return parse_header(in, state);

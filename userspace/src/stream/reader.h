@@ -75,6 +75,15 @@ struct RamZero {
     std::uint64_t offset;
 };
 
+/// Pages in a row of one block, all with data or all zeros.
+struct RamRun {
+    std::string_view block;
+    std::size_t index;
+    std::uint64_t offset;  ///< of the first page: bytes, in the block
+    std::uint64_t pages;
+    bool zero;
+};
+
 struct EndOfRam {};  ///< the end of a section "ram"'s body
 
 struct SectionFooter {
@@ -111,6 +120,11 @@ class Reader {
     /// not all there yet; then nothing is taken. Errors: protocol, unsupported, with the offset in
     /// the stream; the reader is then of no more use and repeats the error.
     Result<std::optional<Item>> next(std::span<const std::byte>& input);
+
+    /// Takes as many pages in a row as stand at the front without their block's name, as most of a
+    /// stream does, for who does not need each of them; the input shrinks. Nothing where next()
+    /// has to look.
+    std::optional<RamRun> next_run(std::span<const std::byte>& input);
 
     /// Bytes taken so far.
     [[nodiscard]] std::uint64_t position() const { return position_; }

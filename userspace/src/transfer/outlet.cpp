@@ -68,14 +68,24 @@ Result<void> Outlet::write(Class as, std::span<iovec> parts) {
     return write_all(fd_.get(), parts);
 }
 
-Result<void> Outlet::write_framed(Class as, link::FrameKind kind,
-                                  std::span<const std::byte> bytes) {
+Result<void> Outlet::write_framed(Class as, link::FrameKind kind, std::span<const iovec> parts) {
+    std::vector<iovec> frame;
+    std::size_t taken = 0;  // of the first of the parts that are left
     do {
-        const auto frame = bytes.first(std::min(bytes.size(), link::max_frame));
-        bytes = bytes.subspan(frame.size());
-        std::array<iovec, 2> parts{{{}, {const_cast<std::byte*>(frame.data()), frame.size()}}};
-        GC_CHECK(write_frame(as, bytes.empty() ? kind : link::FrameKind::stream, parts));
-    } while (!bytes.empty());
+        frame.assign(1, {});
+        for (std::size_t room = link::max_frame; room > 0 && !parts.empty();) {
+            const iovec& part = parts.front();
+            const std::size_t size = std::min(room, part.iov_len - taken);
+            frame.push_back({static_cast<std::byte*>(part.iov_base) + taken, size});
+            room -= size;
+            taken += size;
+            if (taken == part.iov_len) {
+                parts = parts.subspan(1);
+                taken = 0;
+            }
+        }
+        GC_CHECK(write_frame(as, parts.empty() ? kind : link::FrameKind::stream, frame));
+    } while (!parts.empty());
     return {};
 }
 

@@ -41,7 +41,7 @@ class Outlet {
     /// 6.1). Unless what waits there is in a hurry. The vector is consumed. Errors: io.
     Result<void> write(Class as, std::span<iovec> parts);
     /// Writes the bytes in frames, the last of them of this kind.
-    Result<void> write_framed(Class as, link::FrameKind kind, std::span<const std::byte> bytes);
+    Result<void> write_framed(Class as, link::FrameKind kind, std::span<const iovec> parts);
     /// Writes the bytes as one frame.
     /// @param parts the first of it is free, for the frame's head
     Result<void> write_frame(Class as, link::FrameKind kind, std::span<iovec> parts);

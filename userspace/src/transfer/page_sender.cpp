@@ -44,16 +44,16 @@ void PageSender::Batch::add(PageRef page, Content content) {
     contents.push_back(content);
 }
 
-Result<void> PageSender::relay(std::span<const std::byte> bytes) {
+Result<void> PageSender::relay(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
     spend(bytes.size());
-    return main_.write_framed(Class::precopy, link::FrameKind::stream, bytes);
+    return main_.write_framed(Class::precopy, link::FrameKind::stream, bytes.parts());
 }
 
-Result<void> PageSender::switch_over(std::span<const std::byte> bytes) {
+Result<void> PageSender::switch_over(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
     ledger_->seal();
-    return main_.write_framed(Class::urgent, link::FrameKind::sections, bytes);
+    return main_.write_framed(Class::urgent, link::FrameKind::sections, bytes.parts());
 }
 
 Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Batch& batch,
@@ -256,7 +256,8 @@ Result<void> PageSender::finish() {
     }
     bulk_.end();
     stream::append_eof(end);
-    return main_.write_framed(Class::guide, link::FrameKind::last, end);
+    const iovec part{end.data(), end.size()};
+    return main_.write_framed(Class::guide, link::FrameKind::last, std::span(&part, 1));
 }
 
 void PageSender::shut_down() const {

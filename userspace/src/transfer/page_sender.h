@@ -5,6 +5,7 @@
 #include "ledger/ledger.h"
 #include "stream/writer.h"
 #include "transfer/backlog.h"
+#include "transfer/gather.h"
 #include "transfer/outlet.h"
 #include "transfer/pacer.h"
 #include "transfer/page_ref.h"
@@ -52,11 +53,11 @@ class PageSender {
                std::uint32_t ram_section);
 
     /// Writes bytes of the source's stream to main as they are. Paced.
-    Result<void> relay(std::span<const std::byte> bytes);
+    Result<void> relay(const Gather& bytes);
 
     /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page
     /// that is claimed afterwards can overtake them. Not paced, as the VM is stopped.
-    Result<void> switch_over(std::span<const std::byte> bytes);
+    Result<void> switch_over(const Gather& bytes);
 
     /// Sends a page that the destination asked for, at once, with all of its granule. @return false
     /// if it was delivered already; if it still waits in the socket of main or bulk, that hurries

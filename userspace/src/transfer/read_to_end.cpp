@@ -15,6 +15,8 @@ Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
                         const std::function<Result<void>(const stream::Item&)>& on_item) {
     std::span<const std::byte> input = buffer.bytes();
     for (;;) {
+        while (reader.next_run(input)) {
+        }
         GC_TRY(const auto item, reader.next(input));
         if (!item)
             break;

@@ -11,8 +11,8 @@
 
 namespace gc {
 
-/// Reads the stream until its end of file and shows every item before that to `on_item`; views in
-/// it are good for that call.
+/// Reads the stream until its end of file and shows every item before that to `on_item`, but not
+/// every page; views in it are good for that call.
 /// @param buffer what was read from fd and not yet taken by the reader
 /// Errors: io (no end by the deadline, or the connection broke), the reader's, on_item's.
 Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,

@@ -57,14 +57,18 @@ Result<void> StreamRelay::drain(std::chrono::milliseconds timeout) {
 Result<void> StreamRelay::consume(std::span<const std::byte>& input) {
     while (mode_ != Mode::done) {
         const std::span<const std::byte> before = input;
+        const auto raw = [&] { return before.first(before.size() - input.size()); };
+        if (const auto run = mode_ == Mode::relaying ? reader_.next_run(input) : std::nullopt) {
+            GC_CHECK(precopy_pages(*run, raw()));
+            continue;
+        }
         GC_TRY(const auto item, reader_.next(input));
         if (!item)
             return {};
-        const auto raw = before.first(before.size() - input.size());
         if (mode_ == Mode::picking)
             GC_CHECK(pick_item(*item));
         else
-            GC_CHECK(relay_item(*item, raw));
+            GC_CHECK(relay_item(*item, raw()));
     }
     return {};
 }
@@ -84,8 +88,10 @@ Result<void> StreamRelay::flush() {
 Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const std::byte> raw) {
     if (const auto* configuration = std::get_if<stream::Configuration>(&item)) {
         stream::append_header(preamble_);
-        stream::append_portable_configuration(preamble_, *configuration);
-        stream::append_portable_configuration(pending_, *configuration);
+        stream::Buffer portable;
+        stream::append_portable_configuration(portable, *configuration);
+        stream::append(preamble_, portable);
+        pending_.own(std::move(portable));
         return {};
     }
     if (const auto* command = std::get_if<stream::Command>(&item))
@@ -102,22 +108,23 @@ Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const s
     } else if (const auto* list = std::get_if<stream::RamBlockList>(&item)) {
         GC_TRY(ledger_, on_blocks_(*list, ram_section_));
     } else if (const auto* page = std::get_if<stream::RamPage>(&item)) {
-        GC_CHECK(precopy_page(page->block, page->offset, raw.size()));
+        return precopy_pages({page->block, page->index, page->offset, 1, false}, raw);
     } else if (const auto* zero = std::get_if<stream::RamZero>(&item)) {
-        ++precopy_zeros_;
-        GC_CHECK(precopy_page(zero->block, zero->offset, raw.size()));
+        return precopy_pages({zero->block, zero->index, zero->offset, 1, true}, raw);
     }
-    stream::append(pending_, raw);
+    pending_.refer(raw);
     return {};
 }
 
-Result<void> StreamRelay::precopy_page(std::string_view block, std::uint64_t offset,
-                                       std::size_t size) {
+Result<void> StreamRelay::precopy_pages(const stream::RamRun& run, std::span<const std::byte> raw) {
     if (ledger_ == nullptr)
         return fail(ErrorKind::protocol,
                     "the source QEMU sent a page before it named its RAM blocks");
-    precopy_bytes_ += size;
-    return ledger_->deliver_precopy(ledger_->find(block), offset / page_size);
+    precopy_bytes_ += raw.size();
+    if (run.zero)
+        precopy_zeros_ += run.pages;
+    pending_.refer(raw);
+    return ledger_->deliver_precopy(ledger_->find(run.block), run.offset / page_size, run.pages);
 }
 
 Result<void> StreamRelay::relay_command(const stream::Command& command,
@@ -138,7 +145,7 @@ Result<void> StreamRelay::relay_command(const stream::Command& command,
             GC_CHECK(ledger_->discard(block, range.first, range.count));
         discarded_ = true;
     }
-    stream::append(pending_, raw);
+    pending_.refer(raw);
     return {};
 }
 
@@ -151,7 +158,9 @@ Result<void> StreamRelay::ensure_discard() {
     const std::string& name = image_.blocks().front().name;
     const stream::PageRange first{0, ledger_->granule(ledger_->find(name))};
     GC_CHECK(ledger_->discard(ledger_->find(name), first.first, first.count));
-    stream::append_discard(pending_, name, std::span(&first, 1));
+    stream::Buffer discard;
+    stream::append_discard(discard, name, std::span(&first, 1));
+    pending_.own(std::move(discard));
     return {};
 }
 
@@ -163,7 +172,7 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
     GC_CHECK(ensure_discard());
     GC_CHECK(ledger_->check_granules());
-    stream::append(pending_, raw);
+    pending_.refer(raw);
     // Told before it is done: the control loop must know which pong it waits for before that can
     // come.
     notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});

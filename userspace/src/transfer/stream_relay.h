@@ -5,6 +5,7 @@
 
 #include "ledger/ledger.h"
 #include "stream/reader.h"
+#include "transfer/gather.h"
 #include "transfer/notice.h"
 #include "transfer/page_sender.h"
 #include "transfer/read_buffer.h"
@@ -95,7 +96,7 @@ class StreamRelay {
     Result<void> consume(std::span<const std::byte>& input);
     Result<void> relay_item(const stream::Item& item, std::span<const std::byte> raw);
     Result<void> pick_item(const stream::Item& item);
-    Result<void> precopy_page(std::string_view block, std::uint64_t offset, std::size_t size);
+    Result<void> precopy_pages(const stream::RamRun& run, std::span<const std::byte> raw);
     Result<void> relay_command(const stream::Command& command, std::span<const std::byte> raw);
     Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
     Result<void> ensure_discard();
@@ -119,7 +120,7 @@ class StreamRelay {
     Mode mode_ = Mode::relaying;
     std::uint32_t ram_section_ = 0;
     bool discarded_ = false;
-    std::vector<std::byte> pending_;   ///< relayed bytes not yet written
+    Gather pending_;                   ///< relayed bytes not yet written; most are in buffer_
     std::vector<std::byte> preamble_;  ///< file header and configuration, for the guide
     std::atomic<std::uint64_t> precopy_bytes_ = 0;
     std::atomic<std::uint64_t> precopy_zeros_ = 0;

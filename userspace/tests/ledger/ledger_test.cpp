@@ -97,6 +97,22 @@ TEST(Ledger, CountsARepeatedPrecopyOnce) {
     EXPECT_EQ(ledger.missing(0), 199U);
 }
 
+TEST(Ledger, CountsARunOfPrecopyByItsPages) {
+    Ledger ledger({{"pc.ram", 200}, {"rom", 3}});
+    ledger.keep_deliveries();
+    for (const auto& [first, count] : {std::pair(0, 1), {60, 10}, {63, 66}, {127, 73}, {5, 0}})
+        EXPECT_TRUE(ledger.deliver_precopy(0, first, count));
+    EXPECT_EQ(ledger.delivered(Class::precopy), 141U) << "page 0, and those from 60 on";
+    EXPECT_EQ(ledger.missing(0), 59U);
+    EXPECT_EQ(ledger.missing(), 62U);
+    EXPECT_TRUE(ledger.has(0, 199));
+    EXPECT_EQ(ledger.next_missing(0, 0), 1U);
+    EXPECT_EQ(ledger.next_missing(0, 59), 59U);
+    EXPECT_EQ(ledger.next_missing(0, 60), 200U);
+    EXPECT_EQ(ledger.delivery(0, 130), Delivery{});
+    expect_refused(ledger.deliver_precopy(0, 199, 2), "2 pages at page 199 of 'pc.ram'");
+}
+
 TEST(Ledger, ForgetsWhatIsDiscarded) {
     Ledger ledger = small();
     for (std::uint64_t page = 0; page < 200; ++page)

@@ -20,15 +20,29 @@ std::uint64_t sum_of(std::span<const std::byte> bytes) {
     return sum;
 }
 
+/// Where a reader ends that takes pages together where it can.
+std::uint64_t end_by_runs(std::span<const std::byte> input, Start start) {
+    for (Reader reader(start);;) {
+        while (reader.next_run(input)) {
+        }
+        const auto item = reader.next(input);
+        if (!item || !*item)
+            return reader.position();
+    }
+}
+
 /// Reads to the end or the first error, and touches all that it was given.
 std::uint64_t read(std::span<const std::byte> input, Start start) {
+    const std::uint64_t end = end_by_runs(input, start);
     Reader reader(start);
     std::uint64_t sum = 0;
     Buffer again;
     for (;;) {
         const auto item = reader.next(input);
-        if (!item || !*item)
+        if (!item || !*item) {
+            EXPECT_EQ(reader.position(), end);
             return sum;
+        }
         again.clear();
         samples::encode(again, **item);
         sum += sum_of(again);

@@ -211,6 +211,32 @@ TEST(Reader, TakesNothingMoreFromTheUrgentChannelAfterItsEnd) {
     EXPECT_THAT(items.error().message, HasSubstr("8 bytes after the stream's end"));
 }
 
+TEST(Reader, TakesPagesInARowTogether) {
+    const Buffer stream =
+        concat({samples::page("pc.ram", 3, 1), samples::page("", 4, 1), samples::page("", 5, 1),
+                samples::page("", 7, 1), samples::zero("", 8), samples::zero("", 9),
+                samples::zero("pc.ram", 10), samples::page("", 11, 1)});
+    Reader reader(Start::records);
+    std::span<const std::byte> input = stream;
+    EXPECT_FALSE(reader.next_run(input)) << "no block has been named";
+    ASSERT_TRUE(reader.next(input).value());
+    for (const auto& [first, pages, zero] :
+         {std::tuple(4, 2U, false), {7, 1U, false}, {8, 2U, true}}) {
+        const auto run = reader.next_run(input);
+        ASSERT_TRUE(run) << first;
+        EXPECT_EQ(run->block, "pc.ram");
+        EXPECT_EQ(run->offset, first * target_page);
+        EXPECT_EQ(run->pages, pages);
+        EXPECT_EQ(run->zero, zero);
+    }
+    EXPECT_FALSE(reader.next_run(input)) << "a name";
+    ASSERT_TRUE(reader.next(input).value());
+    auto cut = input.first(input.size() - 1);
+    EXPECT_FALSE(reader.next_run(cut)) << "not all there";
+    EXPECT_TRUE(reader.next_run(input));
+    EXPECT_EQ(reader.position(), stream.size());
+}
+
 TEST(Reader, ReadsARecoveredStream) {
     const Buffer stream =
         concat({samples::command(CommandCode::recv_bitmap, bytes({3, 'r', 'o', 'm'})),

@@ -149,7 +149,9 @@ class Sender : public testing::Test {
         stream::append_block(opening, "pc.ram", ram_pages * page_size, {}, {});
         stream::append_end_of_ram(opening);
         stream::append_section_footer(opening, ram_section);
-        ASSERT_TRUE(sender->switch_over(opening));
+        Gather bytes;
+        bytes.refer(opening);
+        ASSERT_TRUE(sender->switch_over(bytes));
         readers.emplace_back([this] {
             while (!read_main)
                 std::this_thread::sleep_for(1ms);
@@ -358,7 +360,9 @@ TEST_F(Sender, APageOfTheGuideThatWouldWaitInTheSocketIsLeftToWhoNeedsItAtOnce) 
         stream::append_end_of_ram(much);
         stream::append_section_footer(much, ram_section);
     }
-    ASSERT_TRUE(sender->relay(much));
+    Gather bytes;
+    bytes.refer(much);
+    ASSERT_TRUE(sender->relay(bytes));
     FakeCapture capture({40});
     GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
     BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);

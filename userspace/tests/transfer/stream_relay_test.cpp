@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What of the source's stream goes on before switch-over: all bytes, in their order, less what the
+// destination must not see; however they come.
+#include "transfer/stream_relay.h"
+
+#include "../stream/samples.h"
+
+#include <algorithm>
+#include <array>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <thread>
+
+namespace gc {
+namespace {
+
+namespace samples = stream::samples;
+using stream::Buffer;
+using stream::CommandCode;
+using stream::Tag;
+
+constexpr std::size_t in_one = SIZE_MAX;
+
+UniqueFd pair(UniqueFd& other) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    other.reset(ends[1]);
+    return UniqueFd(ends[0]);
+}
+
+/// The bytes of a channel's frames, to its end; and the kinds of the frames.
+struct Frames {
+    Buffer bytes;
+    std::vector<link::FrameHead> heads;
+};
+
+Frames read_frames(int fd) {
+    Frames all;
+    for (std::array<std::byte, link::frame_head_size> head;;) {
+        const auto more = read_whole(fd, head);
+        if (!more || !*more)
+            return all;
+        all.heads.push_back(link::decode(head).value());
+        Buffer frame(all.heads.back().size);
+        EXPECT_TRUE(read_whole(fd, frame).value_or(false));
+        stream::append(all.bytes, frame);
+    }
+}
+
+class Relaying : public testing::TestWithParam<std::size_t> {
+  protected:
+    Relaying() : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full) {}
+
+    /// The source sends this, so many bytes at a time, and hangs up. @return what came of it
+    Buffer relay(const Buffer& input) {
+        StreamRelay relay(
+            source, sender, image, asked, notices, [] {}, Waker::create().value(),
+            [this](const stream::RamBlockList& blocks, std::uint32_t) -> Result<Ledger*> {
+                std::vector<Ledger::Block> wanted;
+                for (const auto& block : blocks.blocks)
+                    wanted.push_back({std::string(block.name), block.length / page_size});
+                ledger.emplace(std::move(wanted));
+                return &*ledger;
+            });
+        Frames frames;
+        std::thread reading([&] { frames = read_frames(main.get()); });
+        std::thread writing([&] {
+            for (std::span<const std::byte> rest = input; !rest.empty();) {
+                const auto piece = rest.first(std::min(rest.size(), GetParam()));
+                EXPECT_TRUE(write_all(qemu.get(), piece));
+                rest = rest.subspan(piece.size());
+            }
+            qemu.reset();
+        });
+        const auto ended = relay.run();
+        EXPECT_FALSE(ended);
+        EXPECT_EQ(ended.error().message, "the source QEMU closed its migration stream");
+        sender.shut_down();
+        writing.join();
+        reading.join();
+        bytes = relay.precopy_bytes();
+        zeros = relay.precopy_zeros();
+        return frames.bytes;
+    }
+
+    UniqueFd qemu, main;
+    SourceSocket source;
+    Waker full = Waker::create().value();
+    PageSender sender;
+    SourceImage image = SourceImage::open({}).value();
+    AskedPages asked;
+    Notices notices{Waker::create().value()};
+    std::optional<Ledger> ledger;
+    std::uint64_t bytes = 0, zeros = 0;
+};
+
+/// Two sections with pages in a row, zeros in a row, and pages here and there.
+Buffer pages() {
+    Buffer out = samples::concat({samples::section(Tag::section_part, samples::ram_id, "", 0),
+                                  samples::page("pc.ram", 2, 2)});
+    for (const std::uint8_t number : std::to_array<std::uint8_t>({3, 4, 5, 9, 10}))
+        stream::append(out, samples::page("", number, number));
+    for (const std::uint8_t number : std::to_array<std::uint8_t>({11, 12}))
+        stream::append(out, samples::zero("", number));
+    stream::append(out, samples::concat({samples::page("rom", 0, 1), samples::page("", 1, 1),
+                                         samples::ram_rests()}));
+    return out;
+}
+
+TEST_P(Relaying, PassesAllOnButWhatTheDestinationMustNotSee) {
+    const Buffer begin = samples::concat({samples::ram_begins(), samples::ram_rests(), pages()});
+    const Buffer after =
+        samples::concat({samples::section(Tag::section_part, samples::ram_id, "", 0),
+                         samples::zero("pc.ram", 15), samples::zero("", 15), samples::ram_rests()});
+    const std::array<Buffer, 2> subsections{
+        samples::capabilities({"postcopy-ram"}),
+        samples::subsection("configuration/target-page-bits", 1, samples::bytes({0, 0, 0, 12}))};
+    const std::array<std::span<const std::byte>, 2> both{subsections[0], subsections[1]};
+    Buffer sent = samples::header();
+    stream::append_configuration(sent, samples::machine, both);
+    Buffer expected = samples::header();
+    stream::append_configuration(expected, samples::machine, std::span(both).last(1));
+    stream::append(
+        sent, samples::concat({begin, samples::command(CommandCode::switchover_start), after}));
+    stream::append(expected, samples::concat({begin, after}));
+
+    EXPECT_EQ(relay(sent), expected);
+    ASSERT_TRUE(ledger);
+    EXPECT_EQ(ledger->delivered(Class::precopy), 11U);
+    for (const std::uint64_t page : {2, 3, 4, 5, 9, 10, 11, 12, 15})
+        EXPECT_TRUE(ledger->has(0, page)) << page;
+    EXPECT_EQ(ledger->missing(1), 0U);
+    EXPECT_EQ(zeros, 4U) << "each time one was sent";
+    // Of each its head and its content; a name is one byte longer.
+    EXPECT_EQ(bytes, 8 * (8 + page_size) + 4 * 9 + 2 * 7 + 4U);
+}
+
+INSTANTIATE_TEST_SUITE_P(In, Relaying, testing::Values(1, 100, 4103, in_one), [](const auto& of) {
+    return of.param == in_one ? std::string("One") : "PiecesOf" + std::to_string(of.param);
+});
+
+TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
+    const Buffer read(100), other(10);
+    Gather gather;
+    gather.refer(std::span(read).first(40));
+    gather.refer(std::span(read).subspan(40, 20));
+    gather.refer({});
+    gather.refer(std::span(read).subspan(70));  // ten bytes are dropped
+    gather.own(Buffer(5, std::byte{7}));
+    gather.own(Buffer(6, std::byte{8}));
+    gather.refer(other);
+    ASSERT_EQ(gather.parts().size(), 5U);
+    EXPECT_EQ(gather.parts()[0].iov_len, 60U);
+    EXPECT_EQ(gather.parts()[1].iov_base, read.data() + 70);
+    EXPECT_EQ(*static_cast<const std::byte*>(gather.parts()[2].iov_base), std::byte{7});
+    EXPECT_EQ(gather.size(), 111U);
+    gather.clear();
+    EXPECT_TRUE(gather.empty());
+}
+
+TEST(Outlet, FramesPartsOfAnySize) {
+    UniqueFd other;
+    Outlet outlet(pair(other), Marks{});
+    Buffer large(2 * link::max_frame + 10);
+    for (std::size_t at = 0; at < large.size(); at += 1000)
+        large[at] = static_cast<std::byte>(at / 1000);
+    const Buffer small(6, std::byte{9});
+    Gather gather;
+    gather.refer(small);
+    gather.refer(large);
+    gather.refer(small);
+    Frames frames;
+    std::thread reading([&] { frames = read_frames(other.get()); });
+    EXPECT_TRUE(outlet.write_framed(Class::precopy, link::FrameKind::sections, gather.parts()));
+    outlet.end();
+    reading.join();
+    EXPECT_EQ(frames.heads,
+              (std::vector<link::FrameHead>{{link::FrameKind::stream, link::max_frame},
+                                            {link::FrameKind::stream, link::max_frame},
+                                            {link::FrameKind::sections, 22}}));
+    EXPECT_EQ(frames.bytes, samples::concat({small, large, small}));
+}
+
+}  // namespace
+}  // namespace gc
