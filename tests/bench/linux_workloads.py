@@ -3,7 +3,6 @@
 
 import random
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -14,42 +13,39 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 from harness.bench import Bench  # noqa: E402
 from harness.environment import DEMO, SLOW  # noqa: E402
 from harness.far_host import FarHost, ip  # noqa: E402
+from harness.sampler import Sampler, Samples  # noqa: E402
+from harness.second_host import SecondHost, There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
+from metered import Metered  # noqa: E402
 
 LINUX = Spec(ram_mib=128, kernel=DEMO / "kernel", initrd=DEMO / "initramfs")
 CONSOLE = "console=ttyS0 quiet tsc=reliable"
+Far = FarHost | SecondHost
 
 
 def wait_ready(vm: Vm) -> None:
     def ready() -> bool:
-        assert vm.process.poll() is None, f"{vm.name} ended: {vm.errors()}"
+        vm.check_alive()
         assert "FAILED" not in vm.serial(), vm.serial()[-2000:]
         return "READY" in vm.serial()
 
     wait_for("the guest is ready", ready, 40 * SLOW, 0.2)
 
 
-class Build:
+class Build(Metered):
     """Short programs over small files, each with its own process."""
 
     unit = "jobs/s"
 
     def __init__(self) -> None:
-        self.spec = LINUX.but(meter=True, append=f"{CONSOLE} demo.batch=0 demo.build=1")
-        self.vms: list[Vm] = []
+        super().__init__(LINUX.but(meter=True, append=f"{CONSOLE} demo.batch=0 demo.build=1"))
 
-    def start(self, bench: Bench, _: FarHost) -> Vm:
+    def start(self, bench: Bench, _: Far) -> Vm:
         self.vms.append(bench.start(self.spec))
         wait_ready(self.vms[0])
         wait_for("the guest works", lambda: self.done() > 0, 20 * SLOW)
         return self.vms[0]
-
-    def moves_to(self, destination: Vm) -> None:
-        self.vms.append(destination)
-
-    def done(self) -> float:
-        return sum(vm.metered() for vm in self.vms)
 
     def verify(self, seconds: float) -> None:
         before = self.done()
@@ -59,27 +55,24 @@ class Build:
             assert "ERR" not in vm.serial(), vm.serial()[-2000:]
             vm.check()
 
-    def end(self) -> None: ...
-
 
 class VmNetwork:
-    """The VM's own: a bridge on each host, joined by a cable that no migration uses, and a tap for each end's QEMU. The
-    destination's QEMU may be in either namespace, and has a tap of the same name in both."""
+    """The VM's own: a bridge on each host, joined by a cable that no migration uses, and a tap for each end's QEMU. Where the
+    far host is a namespace, the destination's QEMU may be in either, and has a tap of the same name in both."""
 
     client_address, vm_address = "10.0.0.1", "10.0.0.2"
-    source_tap, destination_tap, bridge, uplink = "tap-src", "tap-dst", "br-vm", "uplink"
+    source_tap, destination_tap, bridge = "tap-src", "tap-dst", "br-vm"
 
-    def __init__(self, far: FarHost) -> None:
-        there = ("-n", far.name)
-        ip("link", "add", self.bridge, "type", "bridge")
-        ip(*there, "link", "add", self.bridge, "type", "bridge")
-        ip("link", "add", self.uplink, "type", "veth", "peer", "name", self.uplink, "netns", far.name)
-        for where, taps in (((), (self.source_tap, self.destination_tap)), (there, (self.destination_tap,))):
+    def __init__(self, far: Far) -> None:
+        self.ends = [(ip, (self.source_tap, self.destination_tap)), (far.ip, (self.destination_tap,))]
+        self.cable = far.cable()
+        for there, taps in self.ends:
+            there("link", "add", self.bridge, "type", "bridge")
             for tap in taps:
-                ip(*where, "tuntap", "add", tap, "mode", "tap", "vnet_hdr")
-            for port in (*taps, self.uplink):
-                ip(*where, "link", "set", port, "master", self.bridge, "up")
-            ip(*where, "link", "set", self.bridge, "up")
+                there("tuntap", "add", tap, "mode", "tap", "vnet_hdr")
+            for port in (*taps, self.cable):
+                there("link", "set", port, "master", self.bridge, "up")
+            there("link", "set", self.bridge, "up")
         ip("address", "add", f"{self.client_address}/24", "dev", self.bridge)
 
     @staticmethod
@@ -88,8 +81,10 @@ class VmNetwork:
                 "-device", "virtio-net-pci,netdev=net,mac=52:54:00:67:63:01,romfile=")
 
     def close(self) -> None:
-        for link in (self.uplink, self.source_tap, self.destination_tap, self.bridge):
-            subprocess.run(["ip", "link", "del", link], check=False, timeout=10 * SLOW, stderr=subprocess.DEVNULL)
+        for there, taps in self.ends:
+            there("link", "set", self.cable, "nomaster")
+            for link in (*taps, self.bridge):
+                there("link", "del", link)
 
 
 class Client(threading.Thread):
@@ -159,9 +154,10 @@ class Redis:
         self.spec = LINUX.but(append=append, args=VmNetwork.device(VmNetwork.destination_tap))
         self.network: VmNetwork | None = None
         self.clients: list[Client] = []
-        self.vms: list[Vm] = []
+        self.vms: list[Vm | There] = []
+        self.sampler = Sampler(self.done)
 
-    def start(self, bench: Bench, far: FarHost) -> Vm:
+    def start(self, bench: Bench, far: Far) -> Vm:
         self.network = VmNetwork(far)
         source = bench.start(self.spec.but(args=VmNetwork.device(VmNetwork.source_tap)))
         self.vms.append(source)
@@ -173,8 +169,14 @@ class Redis:
         wait_for("redis answers", lambda: self.done() > 0, 20 * SLOW)
         return source
 
-    def moves_to(self, destination: Vm) -> None:
+    def sample(self) -> None:
+        self.sampler.start()
+
+    def moves_to(self, destination: Vm | There) -> None:
         self.vms.append(destination)
+
+    def samples(self) -> list[Samples]:
+        return [self.sampler.stop()]
 
     def done(self) -> float:
         return sum(client.answered for client in self.clients)

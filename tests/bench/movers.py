@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.bench import Bench  # noqa: E402
 from harness.far_host import FarHost  # noqa: E402
+from harness.second_host import SecondHost, There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 
 PORT = 4444
@@ -24,18 +25,19 @@ LONGEST_DOWNTIME = 2_000_000  # ms: QEMU's limit (migration/options.c)
 class Moving:
     """A migration under way. `switched` and `over` may be called at any time, as often as one likes."""
 
-    destination: Vm | None
+    destination: Vm | There | None
     switched: Callable[[], bool]  # whether the VM has been stopped at the source
     over: Callable[[], bool]
     check: Callable[[], dict[str, Any]]  # when it is over: asserts that it went well; gcctl's report, or nothing
     demand: list[tuple[float, int]] = field(default_factory=list)  # (time.time(), pages requested so far), where QEMU tells
 
 
-Mover = Callable[[Bench, FarHost, Vm, Spec], Moving]
+Far = FarHost | SecondHost
+Mover = Callable[[Bench, Far, Vm, Spec], Moving]
 
 
 def gcctl(*options: str, guide: str = "on", receive_options: tuple[str, ...] = ()) -> Mover:
-    def move(bench: Bench, far: FarHost, source: Vm, spec: Spec) -> Moving:
+    def move(bench: Bench, far: Far, source: Vm, spec: Spec) -> Moving:
         migration = bench.migrate(source, spec, *options, guide=guide, receive_options=receive_options, far=far)
         return Moving(migration.destination, lambda: migration.migrate.event("switch-over") is not None,
                       lambda: migration.migrate.process.poll() is not None, lambda: migration.wait_completed(spec))
@@ -43,19 +45,19 @@ def gcctl(*options: str, guide: str = "on", receive_options: tuple[str, ...] = (
     return move
 
 
-def start_qemu(bench: Bench, far: FarHost, source: Vm, spec: Spec, *capabilities: str, **parameters: int) -> Vm:
+def start_qemu(bench: Bench, far: Far, source: Vm, spec: Spec, *capabilities: str, **parameters: int) -> Vm | There:
     """Has the source's QEMU migrate to a new one, which it returns. The parameters are the source's."""
-    destination = bench.start(spec.but(enter=far.enter), "destination", incoming=True)
+    destination = far.bench(bench).start(spec.but(enter=far.enter), "destination", incoming=True)
     for vm in (source, destination):
-        vm.qmp.command("migrate-set-capabilities", capabilities=[{"capability": name, "state": True} for name in capabilities])
+        vm.command("migrate-set-capabilities", capabilities=[{"capability": name, "state": True} for name in capabilities])
     if parameters:
         source.qmp.command("migrate-set-parameters", **parameters)
-    destination.qmp.command("migrate-incoming", uri=f"tcp:{far.address}:{PORT}")
+    destination.command("migrate-incoming", uri=f"tcp:{far.address}:{PORT}")
     source.qmp.command("migrate", uri=f"tcp:{far.address}:{PORT}")
     return destination
 
 
-def moving_qemu(source: Vm, destination: Vm) -> Moving:
+def moving_qemu(source: Vm, destination: Vm | There) -> Moving:
     demand: list[tuple[float, int]] = []
 
     def over() -> bool:
@@ -72,7 +74,7 @@ def moving_qemu(source: Vm, destination: Vm) -> Moving:
 
 
 def qemu_postcopy(*more: str, **parameters: int) -> Mover:
-    def move(bench: Bench, far: FarHost, source: Vm, spec: Spec) -> Moving:
+    def move(bench: Bench, far: Far, source: Vm, spec: Spec) -> Moving:
         destination = start_qemu(bench, far, source, spec, "postcopy-ram", *more, **parameters)
         source.qmp.command("migrate-start-postcopy")
         return moving_qemu(source, destination)
@@ -81,7 +83,7 @@ def qemu_postcopy(*more: str, **parameters: int) -> Mover:
 
 
 def qemu_precopy() -> Mover:
-    def move(bench: Bench, far: FarHost, source: Vm, spec: Spec) -> Moving:
+    def move(bench: Bench, far: Far, source: Vm, spec: Spec) -> Moving:
         destination = start_qemu(bench, far, source, spec)
         moving, begin, patient = moving_qemu(source, destination), time.monotonic(), [True]
 

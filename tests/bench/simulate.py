@@ -27,7 +27,7 @@ from workloads import WORKLOADS, Workload
 
 from harness.bench import Bench
 from harness.environment import GCCTL
-from harness.far_host import FarHost
+from harness.far_host import FarHost, Switch
 from harness.gcctl import EXIT_DONE, Gcctl
 
 LINK_MBIT = 10
@@ -81,7 +81,7 @@ def simulate(trace: Path, mode: str, measured: Json, costs: tuple[str, ...], at:
     guide = "on" if mode == "gc-guide" else "off"
     report = simulated_report(
         trace, "--guide", guide, "--link", f"{LINK_MBIT}mbit", "--rtt", "0us", "--policy", "none",
-        "--queue", FarHost.QUEUE, "--burst", "32K", *costs, "--at", f"{at}s",
+        "--queue", Switch.QUEUE, "--burst", "32K", *costs, "--at", f"{at}s",
         "--downtime", f"{measured['downtime_ms']}ms", "--load-cost", f"{measured['load_ms']}ms", "--zeros", f"{100 * zeros}%")
     return {"faults": report["demand"]["faults"], "stall_ms": report["demand"]["stall_ms"],
             "migration_s": report["total_ms"] / 1000}

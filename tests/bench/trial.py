@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One migration of one workload in one way, over a slow link: what it was like for the workload, the VM and the link."""
 
-import os
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,52 +11,43 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.bench import Bench  # noqa: E402
 from harness.environment import SLOW  # noqa: E402
-from harness.far_host import FarHost  # noqa: E402
 from harness.link_load import Transmitted  # noqa: E402
+from harness.sampler import Sampler, Samples  # noqa: E402
+from harness.second_host import far_host  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
 from movers import Mover, Moving  # noqa: E402
 from workloads import Workload  # noqa: E402
 
 # Seconds: the workload alone, before; at least, from the end of the migration on; at most, to the end of the migration.
 BEFORE, AFTER, LONGEST = 3.0, 2.0, 60.0
-SAMPLE = 0.05
 STEP = 0.1  # of what is drawn
 # The workload has recovered when it has done, for RECOVERED_FOR seconds, RECOVERED of what it did before.
 RECOVERED, RECOVERED_FOR = 0.9, 0.5
 
 
-class Meter(threading.Thread):
-    """Samples how much the workload has done. It goes before all else: one CPU may play both hosts."""
+def count_at(seen: Samples, when: float) -> float:
+    """Between two samples in proportion."""
+    low, high = 0, len(seen) - 1
+    if when <= seen[0][0]:
+        return seen[0][1]
+    if when >= seen[-1][0]:
+        return seen[-1][1]
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if seen[middle][0] <= when else (low, middle)
+    (before, was), (after, now) = seen[low], seen[high]
+    return was + (now - was) * (when - before) / max(after - before, 1e-9)
 
-    def __init__(self, done: Callable[[], float]) -> None:
-        super().__init__(daemon=True)
-        self.done = done
-        self.seen: list[tuple[float, float]] = []  # (time.time(), done so far)
-        self.stopping = False
 
-    def run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
-        while not self.stopping:
-            self.seen.append((time.time(), self.done()))
-            time.sleep(SAMPLE)
+class Meter:
+    """How much the workload has done: the sum of what was sampled."""
 
-    def stop(self) -> None:
-        self.stopping = True
-        self.join()
+    def __init__(self, sampled: list[Samples]) -> None:
+        self.sampled = sampled
 
     def at(self, when: float) -> float:
-        """Done by then, between two samples in proportion."""
-        seen = self.seen
-        low, high = 0, len(seen) - 1
-        if when <= seen[0][0]:
-            return seen[0][1]
-        if when >= seen[-1][0]:
-            return seen[-1][1]
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if seen[middle][0] <= when else (low, middle)
-        (before, was), (after, now) = seen[low], seen[high]
-        return was + (now - was) * (when - before) / max(after - before, 1e-9)
+        """Done by then."""
+        return sum(count_at(seen, when) for seen in self.sampled)
 
     def rate(self, begin: float, end: float) -> float:
         return (self.at(end) - self.at(begin)) / (end - begin)
@@ -89,7 +77,7 @@ class Trial:
         while at + RECOVERED_FOR < self.end:
             if self.meter.rate(at, at + RECOVERED_FOR) >= wanted:
                 return at - self.stop
-            at += SAMPLE
+            at += Sampler.PERIOD
         return self.end - self.stop
 
     def lost(self) -> float:
@@ -142,44 +130,44 @@ class Trial:
 
 
 def blocktime(moving: Moving) -> float | None:
-    state = moving.destination.qmp.command("query-migrate")
+    state = moving.destination.command("query-migrate")
     blocked = state.get("postcopy-vcpu-blocktime")
     return float(sum(blocked)) if blocked is not None else None
 
 
 def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:
     """Raises AssertionError for a migration that does not complete or a guest that finds an error in its memory."""
-    far = FarHost(f"{link_mbit}mbit")
+    far = far_host(f"{link_mbit}mbit")
     bench = Bench()
     load = workload.load()
     try:
         source = load.start(bench, far)
-        meter = Meter(load.done)
-        meter.start()
+        load.sample()
         time.sleep(BEFORE)
         transmitted = Transmitted(far.nic)
         transmitted.start()
         begin = time.time()
         moving = mover(bench, far, source, load.spec)
-        moving.destination.make_vcpus_nice()
+        if far.shares_cpu:
+            moving.destination.make_vcpus_nice()
         load.moves_to(moving.destination)
-        moving.destination.qmp.command("migrate-set-capabilities", capabilities=[
+        moving.destination.command("migrate-set-capabilities", capabilities=[
             {"capability": "postcopy-blocktime", "state": True}])
-        wait_for("switch-over", moving.switched, LONGEST * SLOW, SAMPLE)
+        wait_for("switch-over", moving.switched, LONGEST * SLOW, Sampler.PERIOD)
         wait_for("the migration is over", moving.over, LONGEST * SLOW, STEP)
         over, sent = time.time(), transmitted.stop()
         report = moving.check()
         load.verify(AFTER)
         end = time.time()
-        meter.stop()
-        stop, resume = source.qmp.event_time("STOP"), moving.destination.qmp.event_time("RESUME")
+        meter = Meter(load.samples())
+        stop, resume = source.event_time("STOP"), moving.destination.event_time("RESUME")
         assert stop and resume, "QEMU did not tell when the VM was stopped and went on"
         trial = Trial(begin, stop, resume, over, end, meter, sent[-1][1] - sent[0][1], report, moving.demand, blocktime(moving),
                       load.unit)
         trial.values = trial.metrics()
         return trial
     except AssertionError as error:
-        raise AssertionError(f"{error}\n{bench.describe()}") from error
+        raise AssertionError(f"{error}\n{bench.describe()}{far.describe()}") from error
     finally:
         load.end()
         bench.close()

@@ -12,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.bench import Bench  # noqa: E402
 from harness.environment import SLOW  # noqa: E402
-from harness.far_host import FarHost  # noqa: E402
 from harness.link_load import Stream  # noqa: E402
+from harness.sampler import Samples  # noqa: E402
+from harness.second_host import There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
-from linux_workloads import Build, Redis  # noqa: E402
-
-PAGES_A_TICK = 4
+from linux_workloads import Build, Far, Redis  # noqa: E402
+from metered import Metered  # noqa: E402
 
 
 class Load(Protocol):
@@ -27,13 +27,16 @@ class Load(Protocol):
     spec: Spec
     unit: str  # of done()
 
-    def start(self, bench: Bench, far: FarHost) -> Vm:
+    def start(self, bench: Bench, far: Far) -> Vm:
         """The source; it works already when this returns."""
 
-    def moves_to(self, destination: Vm) -> None: ...
+    def sample(self) -> None:
+        """Samples how much it has done, from now on."""
 
-    def done(self) -> float:
-        """How much it has done so far. Called from another thread, often."""
+    def moves_to(self, destination: Vm | There) -> None: ...
+
+    def samples(self) -> list[Samples]:
+        """The sampling ends. What it has done is the sum of these."""
 
     def verify(self, seconds: float) -> None:
         """Goes on at the destination for so long at least. Asserts that nothing went wrong."""
@@ -47,42 +50,31 @@ class Workload:
     load: Callable[[], Load]
 
 
-class Memory:
+class Memory(Metered):
     """tests/guests/memory, which checks every word that it owns."""
 
     unit = "pages/s"
+    a_tick = 4.0
 
     def __init__(self, spec: Spec, passes: int) -> None:
-        self.spec = spec.but(meter=True, append=f"{spec.append} tick={PAGES_A_TICK}")
+        super().__init__(spec.but(meter=True, append=f"{spec.append} tick={self.a_tick:.0f}"))
         self.passes = passes
-        self.vms: list[Vm] = []
 
-    def start(self, bench: Bench, _: FarHost) -> Vm:
+    def start(self, bench: Bench, _: Far) -> Vm:
         source = bench.start(self.spec)
         self.vms.append(source)
-        wait_for("the guest works", lambda: source.serial().count("READY") == self.spec.cpus and self.pages() > 0, 40 * SLOW)
+        wait_for("the guest works", lambda: source.serial().count("READY") == self.spec.cpus and self.done() > 0, 40 * SLOW)
         return source
-
-    def moves_to(self, destination: Vm) -> None:
-        self.vms.append(destination)
-
-    def pages(self) -> float:
-        return PAGES_A_TICK * sum(vm.metered() for vm in self.vms)
-
-    def done(self) -> float:
-        return self.pages()
 
     def verify(self, seconds: float) -> None:
         """With `passes`: until the guest has checked all of its memory at the destination as often."""
-        before, begin = self.pages(), time.monotonic()
+        before, begin = self.done(), time.monotonic()
         if self.passes:
             self.vms[-1].wait_running(self.passes, 30)
         time.sleep(max(0, begin + seconds - time.monotonic()))
-        assert self.pages() > before, "the guest does nothing at the destination"
+        assert self.done() > before, "the guest does nothing at the destination"
         for vm in self.vms:
             vm.check()
-
-    def end(self) -> None: ...
 
 
 class Tenant(Memory):
@@ -95,16 +87,22 @@ class Tenant(Memory):
         super().__init__(spec, passes=0)
         self.stream: Stream | None = None
 
-    def start(self, bench: Bench, far: FarHost) -> Vm:
+    def start(self, bench: Bench, far: Far) -> Vm:
         source = super().start(bench, far)
         self.stream = Stream(far)
         self.stream.start()
-        wait_for("the stream flows", lambda: self.done() > 0, 20 * SLOW)
+        wait_for("the stream flows", lambda: self.stream.server.arrived() > 0, 20 * SLOW)
         time.sleep(self.FULL)
         return source
 
-    def done(self) -> float:
-        return self.stream.arrived() / 1000 if self.stream else 0
+    def sample(self) -> None:
+        self.stream.server.sample()
+
+    def moves_to(self, destination: Vm | There) -> None:
+        self.vms.append(destination)
+
+    def samples(self) -> list[Samples]:
+        return [[(when, count / 1000) for when, count in self.stream.server.samples()]]
 
     def end(self) -> None:
         if self.stream:

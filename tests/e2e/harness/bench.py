@@ -77,23 +77,31 @@ class Bench:
         source.wait_running(passes=1, timeout=40)
         return source
 
+    def _new_directory(self, name: str) -> Path:
+        self.runs += 1
+        directory = self.directory / f"{name}-{self.runs}"
+        directory.mkdir()
+        return directory
+
+    def receive(self, qmp: str, address: str, *options: str, enter: tuple[str, ...] = ()) -> Gcctl:
+        receive = Gcctl(self._new_directory("receive"), "receive", "--qmp", qmp, "--listen", f"{address}:0", *options, enter=enter)
+        self.running.append(receive)
+        return receive
+
     def migrate(self, source: Vm, spec: Spec, *options: str, guide: str = "off", receive_options: tuple[str, ...] = (),
                 proxy: dict[str, Any] | None = None, far: FarHost | None = None) -> Migration:
         """Starts a destination and both gcctls: over the loopback, or with `receive` on the far host."""
-        self.runs += 1
-        directory = self.directory / f"migration-{self.runs}"
-        directory.mkdir()
-        destination = self.start(spec, "destination", incoming=True)
+        there = far.bench(self) if far else self
+        destination = there.start(spec, "destination", incoming=True)
         address = far.address if far else "127.0.0.1"
-        receive = Gcctl(directory, "receive", "--qmp", str(destination.qmp_path), "--listen", f"{address}:0",
-                        *receive_options, enter=far.enter if far else ())
-        self.running.append(receive)
+        receive = there.receive(destination.gcctl_qmp(), address, *receive_options, enter=far.enter if far else ())
         port = receive.wait_event("listening")["port"]
         carrier = None
         if proxy is not None:
             carrier = Proxy(port, **proxy)
             self.proxies.append(carrier)
             port = carrier.port
+        directory = self._new_directory("migration")
         report = directory / "report.json"
         if not far:
             options = ("--policy", "none", *options)  # there is no NIC to shape
@@ -125,7 +133,7 @@ class Bench:
         return found
 
     def temporary_files(self) -> list[str]:
-        return [str(p) for temp in self.directory.glob("migration-*/tmp") for p in temp.iterdir()]
+        return [str(p) for temp in self.directory.glob("*/tmp") for p in temp.iterdir()]
 
     def describe(self) -> str:
         """The ends of all logs, for a failed test's report."""

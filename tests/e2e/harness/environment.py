@@ -9,6 +9,7 @@ TREE = Path(__file__).resolve().parents[3]
 BUILD = TREE / "build"
 
 IN_LAB = os.environ.get("GC_LAB") == "1"
+TWO_HOSTS = os.environ.get("GC_LAB_HOSTS") == "2"  # the lab has another VM, which runs host_agent.py
 ACCEL = "kvm" if IN_LAB else "tcg"
 GUIDE_MODES = ["on", "off"] if IN_LAB else ["off"]
 

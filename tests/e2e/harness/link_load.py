@@ -4,7 +4,6 @@
 import gc
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -15,12 +14,9 @@ from pathlib import Path
 
 from .environment import GCCTL, SLOW
 from .far_host import FarHost
+from .stream_server import FIRST, INTERVAL
 
 REQUEST_PORT = 5300
-INTERVAL = 0.1
-# They compete with a migration for the link. In the lab also for the one CPU, of which they then go first, as a tenant
-# has CPUs of its own.
-FIRST = ("nice", "-n", "-20")
 
 ECHO = """
 import socket, sys
@@ -38,40 +34,19 @@ class Stream:
 
     def __init__(self, far: FarHost) -> None:
         self.far = far
-        self.rates: list[tuple[float, float]] = []
-        self.server = subprocess.Popen([*FIRST, *far.enter, "iperf3", "--server", "--one-off", "--bind", far.address, "--interval",
-                                        str(INTERVAL), "--forceflush", "--format", "k"], stdout=subprocess.PIPE, text=True)
-        self.listening = threading.Event()
-        self.reader = threading.Thread(target=self._read)
-        self.reader.start()
+        self.server = far.stream_server()
         self.client: subprocess.Popen[bytes] | None = None
 
-    def _read(self) -> None:
-        assert self.server.stdout
-        for line in self.server.stdout:
-            if "Server listening" in line:
-                self.listening.set()
-            # The summary at the end has "receiver" behind it.
-            if match := re.search(r"\s(\d+(?:\.\d+)?) Kbits/sec\s*$", line):
-                self.rates.append((time.monotonic(), float(match[1]) * 1000 / 8))
-
     def start(self) -> None:
-        assert self.listening.wait(20 * SLOW), "iperf3's server does not listen"
         self.client = subprocess.Popen([*FIRST, "iperf3", "--client", self.far.address, "--time", "3600"],
                                        stdout=subprocess.DEVNULL)
-
-    def arrived(self) -> float:
-        """Bytes so far."""
-        return sum(rate for _, rate in list(self.rates)) * INTERVAL
 
     def stop(self) -> list[tuple[float, float]]:
         """(when, bytes per second) of each interval."""
         assert self.client
         self.client.send_signal(signal.SIGINT)
         self.client.wait(30 * SLOW)
-        self.server.wait(30 * SLOW)
-        self.reader.join()
-        return self.rates
+        return self.server.wait()
 
 
 class Requests:

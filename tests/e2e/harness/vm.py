@@ -6,9 +6,11 @@ import re
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .environment import ACCEL, SLOW
 from .qmp import Qmp
+from .sampler import Sampler, Samples
 from .wait import wait_for
 
 MIB = 1 << 20
@@ -95,6 +97,7 @@ class Vm:
     error_path: Path
     cpus: int
     meter_path: Path | None = None
+    sampler: Sampler | None = None
 
     @property
     def pid(self) -> int:
@@ -117,6 +120,16 @@ class Vm:
         """Characters that the guest has written to its second serial port."""
         return self.meter_path.stat().st_size if self.meter_path and self.meter_path.exists() else 0
 
+    def sample(self) -> None:
+        """Samples `metered` from now on."""
+        self.sampler = Sampler(self.metered)
+        self.sampler.start()
+
+    def samples(self) -> Samples:
+        """The sampling ends."""
+        assert self.sampler
+        return self.sampler.stop()
+
     def check(self) -> None:
         """No memory error so far, and no surprise."""
         text = self.serial()
@@ -124,12 +137,15 @@ class Vm:
             assert bad not in text, f"{self.name}'s guest: {text[text.index(bad):][:500]}"
         assert text.count("START") <= 1, f"{self.name}'s guest started anew"
 
+    def check_alive(self) -> None:
+        assert self.process.poll() is None, f"{self.name} ended: {self.errors()}"
+
     def wait_running(self, passes: int = 2, timeout: float = 20) -> None:
         """Until each vCPU has done that many passes more than it has said now, or says first, without errors."""
         first = {cpu: progress.passes for cpu, progress in self.progress().items()}
 
         def advanced() -> bool:
-            assert self.process.poll() is None, f"{self.name} ended: {self.errors()}"
+            self.check_alive()
             self.check()
             now = self.progress()
             for cpu, progress in now.items():
@@ -144,11 +160,22 @@ class Vm:
         for cpu in self.qmp.command("query-cpus-fast"):
             os.setpriority(os.PRIO_PROCESS, cpu["thread-id"], 19)
 
+    # What one asks for of a VM that may be on another host, where only methods can be reached.
+
+    def gcctl_qmp(self) -> str:
+        return str(self.qmp_path)
+
+    def command(self, name: str, **arguments: Any) -> Any:
+        return self.qmp.command(name, **arguments)
+
+    def event_time(self, name: str) -> float | None:
+        return self.qmp.event_time(name)
+
     def status(self) -> str:
-        return self.qmp.command("query-status")["status"]
+        return self.command("query-status")["status"]
 
     def migration_status(self) -> str:
-        return self.qmp.command("query-migrate").get("status", "none")
+        return self.command("query-migrate").get("status", "none")
 
     def errors(self) -> str:
         return self.error_path.read_text(errors="replace")
@@ -157,6 +184,8 @@ class Vm:
         self.process.wait(timeout * SLOW)
 
     def kill(self) -> None:
+        if self.sampler:
+            self.sampler.stop()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
