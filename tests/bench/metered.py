@@ -14,7 +14,7 @@ from harness.vm import Spec, Vm  # noqa: E402
 class Metered:
     """What they have in common as Loads. Each host samples its own VM."""
 
-    a_tick = 1.0  # that much was done for each character on the port
+    a_tick = 1  # that much was done for each character on the port
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

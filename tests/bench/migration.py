@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How good is a migration, against unmodified QEMU's? To be run in the lab with guidecopy.ko loaded, as root.
+"""How good is a migration, against unmodified QEMU's? To be run in the lab with guidecopy.ko loaded, as root. Of a lab with
+two hosts the second is the destination; with one, both ends share its CPUs.
 
 Every workload is moved in every mode over the same slow link, in rotating order. A mode that does not complete, or in which
 the guest finds an error in its memory, fails the run. Writes --out, and beside it the tables (.md); `gcctl report` makes
@@ -19,6 +20,8 @@ from figures import Values, machine, rows, table
 from movers import Mover, gcctl, qemu_postcopy, qemu_precopy
 from trial import Trial, run
 from workloads import WORKLOADS, Workload
+
+from harness.environment import TWO_HOSTS
 
 LINK_MBIT = 10
 REFERENCE = "qemu-postcopy-preempt"
@@ -91,7 +94,7 @@ def main() -> int:
                 values[key] = (unit, collected[key])
     made = rows(values, REFERENCE)
     result = {"schema": "guidecopy.bench/1", "bench": "migration", "reference": REFERENCE, "link_mbit": LINK_MBIT,
-              "machine": machine() | {"qemu": qemu_version()}, "rows": made, "runs": runs}
+              "machine": machine() | {"qemu": qemu_version(), "hosts": 2 if TWO_HOSTS else 1}, "rows": made, "runs": runs}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     tables = "\n".join(table(made, name, REFERENCE) for name in dict.fromkeys(workload.name for workload, _ in chosen))
     arguments.out.with_suffix(".md").write_text(tables)

@@ -54,10 +54,10 @@ class Memory(Metered):
     """tests/guests/memory, which checks every word that it owns."""
 
     unit = "pages/s"
-    a_tick = 4.0
+    a_tick = 4
 
     def __init__(self, spec: Spec, passes: int) -> None:
-        super().__init__(spec.but(meter=True, append=f"{spec.append} tick={self.a_tick:.0f}"))
+        super().__init__(spec.but(meter=True, append=f"{spec.append} tick={self.a_tick}"))
         self.passes = passes
 
     def start(self, bench: Bench, _: Far) -> Vm:
@@ -115,7 +115,8 @@ def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
 
 
 # What rests 16 ms uses pages at a fifth of the rate at which the benchmark's link can bring them, write-heavy ones at four fifths:
-# at more than that, one CPU that plays both hosts has no time left, and the VM waits for it instead of pages.
+# at more than that an emulated CPU has no time left, least of all one that plays both hosts, and the VM waits for it instead of
+# pages.
 WORKLOADS = [
     memory("pointer chase", "mode=chase size=8M rest=16000"),
     memory("sequential", "mode=seq size=8M rest=16000"),
