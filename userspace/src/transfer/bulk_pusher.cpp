@@ -123,8 +123,11 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
     const Known known = granule > 1             ? Known::nothing
                         : sweep_ == Sweep::data ? Known::data
                                                 : Known::zeros;
+    std::array<PageContent, section_pages> room;
+    const auto wanted = std::span(pages).first(count);
     GC_TRY(const PageSender::Sent sent,
-           send(std::span(pages).first(count), Class::background, known));
+           send(wanted, Class::background, known,
+                known == Known::data ? looked_at(wanted, room) : std::span<const PageContent>{}));
     if (sent.done < count)
         page_ = pages[sent.done].number;
     return {};
@@ -136,9 +139,13 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
     for (std::uint64_t page = first; page < first + count;) {
         const std::uint64_t begin = page - page % window;
         if (looked_.block != block_ || looked_.first != begin) {
-            GC_TRY(const std::uint64_t data,
-                   image_.find_data(block_, begin, std::min(window, end - begin)));
-            looked_ = {block_, begin, data};
+            if (image_.is_copied(block_))
+                looked_.room.resize(window * page_size);
+            looked_.block = SourceImage::none;
+            GC_TRY(looked_.data,
+                   image_.find_data(block_, begin, std::min(window, end - begin), looked_.room));
+            looked_.block = block_;
+            looked_.first = begin;
         }
         const std::uint64_t next = std::min(begin + window, first + count);
         for (; page < next; ++page)
@@ -148,10 +155,22 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
     return false;
 }
 
-Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, Class as, Known known) {
+std::span<const PageContent> BulkPusher::looked_at(std::span<const PageRef> pages,
+                                                   std::span<PageContent> into) const {
+    // Of several windows only the last is still there.
+    if (!image_.is_copied(looked_.block) || pages.front().number < looked_.first)
+        return {};
+    for (std::size_t i = 0; i < pages.size(); ++i)
+        into[i] = std::span(looked_.room)
+                      .subspan((pages[i].number - looked_.first) * page_size, page_size);
+    return into.first(pages.size());
+}
+
+Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, Class as, Known known,
+                                          std::span<const PageContent> contents) {
     // Before it is done: the answer may be here first.
     const auto now = Clock::now();
-    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known));
+    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known, contents));
     if (sent.delivered > 0)
         window_.sent(sent.delivered, now);
     return sent;

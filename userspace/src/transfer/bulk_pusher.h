@@ -67,9 +67,13 @@ class BulkPusher {
     Result<bool> has_data(std::uint64_t first, std::uint64_t count);
     [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
     [[nodiscard]] bool background_held() const;
+    /// The pages as they were copied when they were looked at; nothing if not all were.
+    [[nodiscard]] std::span<const PageContent> looked_at(std::span<const PageRef> pages,
+                                                         std::span<PageContent> into) const;
     /// Sends some of the pages, from the first on.
     Result<PageSender::Sent> send(std::span<const PageRef> pages, Class as,
-                                  SourceImage::Known known);
+                                  SourceImage::Known known,
+                                  std::span<const PageContent> contents = {});
     /// Pages of data that go at once.
     [[nodiscard]] std::size_t piece() const;
     /// Whether as much is on its way as may be.
@@ -99,7 +103,8 @@ class BulkPusher {
     struct Looked {
         std::size_t block = SourceImage::none;
         std::uint64_t first = 0;
-        std::uint64_t data = 0;  ///< of SourceImage::find_data()
+        std::uint64_t data = 0;       ///< of SourceImage::find_data()
+        std::vector<std::byte> room;  ///< that has them, if they had to be copied
     } looked_;
 };
 

@@ -56,23 +56,35 @@ Result<void> PageSender::switch_over(const Gather& bytes) {
     return main_.write_framed(Class::urgent, link::FrameKind::sections, bytes.parts());
 }
 
-Result<std::optional<std::size_t>> PageSender::claim(PageRef page, Class as, Batch& batch,
-                                                     SourceImage::Known known) const {
+bool PageSender::claim(PageRef page, Class as, Batch& batch) const {
     if (!ledger_->claim(page.block, page.number, as))
-        return std::nullopt;
+        return false;
     const std::uint64_t granule = ledger_->granule(page.block);
     const std::uint64_t first = page.number - page.number % granule;
-    const std::size_t before = batch.pages.size();
     for (std::uint64_t number = first; number < first + granule; ++number)
         batch.add({page.block, number}, std::nullopt);
-    const auto contents = std::span(batch.contents).subspan(before);
-    GC_CHECK(image_->read(image_index_[page.block], first, contents,
-                          std::span(batch.room).subspan(batch.used), known));
-    const auto data = static_cast<std::size_t>(std::ranges::count_if(
-        contents, [](const Content& content) { return content.has_value(); }));
-    if (data > 0 && image_->is_copied(image_index_[page.block]))
-        batch.used += granule * page_size;
-    return data * page_size;
+    return true;
+}
+
+Result<std::size_t> PageSender::read(Batch& batch, std::size_t from,
+                                     SourceImage::Known known) const {
+    std::size_t data = 0;
+    while (from < batch.pages.size()) {
+        const auto [block, first] = batch.pages[from];
+        std::size_t end = from + 1;
+        while (end < batch.pages.size() && batch.pages[end] == PageRef{block, first + (end - from)})
+            ++end;
+        const auto contents = std::span(batch.contents).subspan(from, end - from);
+        GC_CHECK(image_->read(image_index_[block], first, contents,
+                              std::span(batch.room).subspan(batch.used), known));
+        const auto with_data = static_cast<std::size_t>(std::ranges::count_if(
+            contents, [](const Content& content) { return content.has_value(); }));
+        if (with_data > 0 && image_->is_copied(image_index_[block]))
+            batch.used += contents.size() * page_size;
+        data += with_data * page_size;
+        from = end;
+    }
+    return data;
 }
 
 Result<bool> PageSender::send_urgent(PageRef page) {
@@ -85,11 +97,11 @@ Result<bool> PageSender::send_urgent(PageRef page) {
     }
     Batch& batch = urgent_batch_;
     batch.clear();
-    GC_TRY(const auto claimed, claim(page, Class::urgent, batch, SourceImage::Known::nothing));
-    if (!claimed) {
+    if (!claim(page, Class::urgent, batch)) {
         hurry(page);
         return false;
     }
+    GC_CHECK(read(batch, 0, SourceImage::Known::nothing));
     GC_CHECK(urgent_ ? write_urgent(batch)
                      : write_section(main_, main_backlog_, batch, Class::urgent));
     check_full();
@@ -107,22 +119,36 @@ void PageSender::hurry(PageRef page) {
 }
 
 Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class as,
-                                          SourceImage::Known known) {
+                                          SourceImage::Known known,
+                                          std::span<const Content> contents) {
     const bool guide = as == Class::guide;
     const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
     Batch& batch = guide ? main_batch_ : bulk_batch_;
     batch.clear();
     // Bulk has the window of who sends there.
-    const std::uint64_t room = guide ? std::min(limit_main(), section_data) : section_data;
+    const std::uint64_t most = guide ? std::min(limit_main(), section_data) : section_data;
+    // Of what is known the size is known, too, and it is read together.
+    const bool unknown = known == SourceImage::Known::nothing;
     std::size_t done = 0;
-    for (std::size_t data = 0; done < pages.size() && data < room; ++done) {
-        if (batch.room.size() - batch.used < granule_room_)
+    for (std::size_t data = 0; done < pages.size() && data < most; ++done) {
+        const std::size_t before = batch.pages.size();
+        if (unknown && batch.room.size() - batch.used < granule_room_)
             break;
-        GC_TRY(const auto claimed, claim(pages[done], as, batch, known));
-        data += claimed.value_or(0);
+        if (!claim(pages[done], as, batch))
+            continue;
+        if (unknown) {
+            GC_TRY(const std::size_t more, read(batch, before, known));
+            data += more;
+        } else if (known == SourceImage::Known::data) {
+            data += (batch.pages.size() - before) * page_size;
+            if (!contents.empty())
+                batch.contents.back() = contents[done];
+        }
     }
     if (batch.pages.empty())
         return Sent{done, 0};
+    if (!unknown && contents.empty())
+        GC_CHECK(read(batch, 0, known));
     GC_CHECK(guide ? write_section(main_, main_backlog_, batch, as)
                    : write_section(bulk_, bulk_backlog_, batch, as));
     check_full();

@@ -71,8 +71,10 @@ class PageSender {
         std::size_t delivered = 0;  ///< so many pages were in the section; 0: there was none
     };
     /// @param known of each of the pages
+    /// @param contents of each of the pages, each a granule of its own; or nothing: they are read
     Result<Sent> send(std::span<const PageRef> pages, Class as,
-                      SourceImage::Known known = SourceImage::Known::nothing);
+                      SourceImage::Known known = SourceImage::Known::nothing,
+                      std::span<const Content> contents = {});
 
     /// Sends a page whose content came in the source's stream; on the urgent channel if it was
     /// asked for, else on main.
@@ -128,10 +130,10 @@ class PageSender {
         void add(PageRef page, Content content);
     };
 
-    /// Claims the page's granule and reads it. @return bytes of its data; nothing if it was
-    /// delivered already
-    Result<std::optional<std::size_t>> claim(PageRef page, Class as, Batch& batch,
-                                             SourceImage::Known known) const;
+    /// Claims the page's granule for the batch. @return false if it was delivered already
+    bool claim(PageRef page, Class as, Batch& batch) const;
+    /// Reads the pages of the batch from the one at `from` on. @return bytes of their data
+    Result<std::size_t> read(Batch& batch, std::size_t from, SourceImage::Known known) const;
     /// Puts the pages' heads after what is in `heads`, and notes where each page's data belongs.
     /// @return the number of pages of zeros
     std::uint64_t put_heads(Batch& batch) const;

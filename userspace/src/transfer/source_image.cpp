@@ -5,14 +5,14 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace gc {
 namespace {
-
-/// Pages of find_data() that are copied together.
-constexpr std::uint64_t look_ahead = 16;
 
 PageContent content_of(std::span<const std::byte> bytes) {
     const bool zero = bytes[0] == std::byte{0} &&
@@ -20,19 +20,33 @@ PageContent content_of(std::span<const std::byte> bytes) {
     return zero ? PageContent() : PageContent(bytes);
 }
 
+/// Whether to map the block's file. To map a small page, in a fault, and to unmap it is more work
+/// than to copy it; but a huge page takes one fault, and to copy it takes room for all of it. And a
+/// device (DAX) can only be mapped.
+Result<bool> should_map(const ImageBlock& block) {
+    if (block.memory)
+        return false;
+    struct stat file {};
+    struct statfs system {};
+    if (::fstat(block.file.get(), &file) != 0 || ::fstatfs(block.file.get(), &system) != 0)
+        return fail_errno(errno, fmt::format("look at the file of the RAM block {}", block.name));
+    return !S_ISREG(file.st_mode) || system.f_type == HUGETLBFS_MAGIC;
+}
+
 }  // namespace
 
 Result<SourceImage> SourceImage::open(std::vector<ImageBlock> blocks) {
     SourceImage image;
     for (const ImageBlock& block : blocks) {
-        if (block.memory) {
+        GC_TRY(const bool map, should_map(block));
+        if (!map) {
             image.maps_.emplace_back();
             continue;
         }
-        GC_TRY(Mapping map, Mapping::map(block.file.get(), block.length, PROT_READ, MAP_SHARED,
-                                         static_cast<off_t>(block.offset),
-                                         fmt::format("the RAM block {}", block.name)));
-        image.maps_.push_back(std::move(map));
+        GC_TRY(Mapping mapping, Mapping::map(block.file.get(), block.length, PROT_READ, MAP_SHARED,
+                                             static_cast<off_t>(block.offset),
+                                             fmt::format("the RAM block {}", block.name)));
+        image.maps_.push_back(std::move(mapping));
     }
     image.blocks_ = std::move(blocks);
     return image;
@@ -45,6 +59,28 @@ std::size_t SourceImage::find(std::string_view name) const {
 
 std::span<const std::byte> SourceImage::bytes_of(std::size_t block, std::uint64_t number) const {
     return maps_[block].bytes().subspan(number * page_size, page_size);
+}
+
+Result<void> SourceImage::copy(std::size_t block, std::uint64_t first,
+                               std::span<std::byte> into) const {
+    const ImageBlock& source = blocks_[block];
+    if (source.memory)
+        return source.memory->read(first * page_size, into);
+    // Unlike a mapping, it does not fill the holes that it reads.
+    for (std::uint64_t at = source.offset + first * page_size; !into.empty();) {
+        const ssize_t got =
+            ::pread(source.file.get(), into.data(), into.size(), static_cast<off_t>(at));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fail_errno(errno, fmt::format("read the RAM block {}", source.name));
+        if (got == 0)
+            return fail(ErrorKind::io, "the file of the RAM block {} ends at byte {}", source.name,
+                        at);
+        into = into.subspan(static_cast<std::size_t>(got));
+        at += static_cast<std::uint64_t>(got);
+    }
+    return {};
 }
 
 Result<PageContent> SourceImage::mapped(std::size_t block, std::uint64_t number) const {
@@ -71,7 +107,7 @@ Result<void> SourceImage::read(std::size_t block, std::uint64_t first, std::span
         return {};
     }
     room = room.first(into.size() * page_size);
-    GC_CHECK(blocks_[block].memory->read(first * page_size, room));
+    GC_CHECK(copy(block, first, room));
     for (std::size_t i = 0; i < into.size(); ++i) {
         const auto page = room.subspan(i * page_size, page_size);
         into[i] = known == Known::data ? PageContent(page) : content_of(page);
@@ -80,9 +116,7 @@ Result<void> SourceImage::read(std::size_t block, std::uint64_t first, std::span
 }
 
 Result<std::uint64_t> SourceImage::find_data(std::size_t block, std::uint64_t first,
-                                             std::uint64_t count) const {
-    std::array<PageContent, look_ahead> contents;
-    std::array<std::byte, look_ahead * page_size> room;
+                                             std::uint64_t count, std::span<std::byte> room) const {
     std::uint64_t found = 0;
     if (!is_copied(block)) {
         // What is in memory is no hole; of the rest the file system knows. All at once, and without
@@ -102,12 +136,9 @@ Result<std::uint64_t> SourceImage::find_data(std::size_t block, std::uint64_t fi
         }
         return found;
     }
-    for (std::uint64_t done = 0; done < count; done += look_ahead) {
-        const auto some = std::span(contents).first(std::min(look_ahead, count - done));
-        GC_CHECK(read(block, first + done, some, room));
-        for (std::size_t i = 0; i < some.size(); ++i)
-            found |= std::uint64_t{some[i].has_value()} << (done + i);
-    }
+    GC_CHECK(copy(block, first, room.first(count * page_size)));
+    for (std::uint64_t i = 0; i < count; ++i)
+        found |= std::uint64_t{content_of(room.subspan(i * page_size, page_size)).has_value()} << i;
     return found;
 }
 

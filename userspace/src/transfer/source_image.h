@@ -36,7 +36,7 @@ class SourceImage {
     /// What is known of pages before they are read.
     enum class Known { nothing, data, zeros };
 
-    /// Maps every block that has a file. Errors: io.
+    /// Maps the blocks in files of huge pages, and devices. Errors: io.
     static Result<SourceImage> open(std::vector<ImageBlock> blocks);
 
     /// The index of a block in blocks(), or `none`: its pages come from the source QEMU's stream.
@@ -44,20 +44,18 @@ class SourceImage {
     [[nodiscard]] const std::vector<ImageBlock>& blocks() const { return blocks_; }
 
     /// Whether pages have to be copied to be looked at.
-    [[nodiscard]] bool is_copied(std::size_t block) const {
-        return blocks_[block].memory.has_value();
-    }
+    [[nodiscard]] bool is_copied(std::size_t block) const { return maps_[block].size() == 0; }
 
     /// The pages from `first` on, as many as `into` has. Their bytes are in the image itself, or,
     /// if is_copied(), in `room`, which must have as many. What was never written, a hole of a file
-    /// or memory that QEMU has not touched, is not touched: to read it would allocate it. Errors:
-    /// io, for a block without a file.
+    /// or memory that QEMU has not touched, is not allocated by it. Errors: io.
     Result<void> read(std::size_t block, std::uint64_t first, std::span<PageContent> into,
                       std::span<std::byte> room, Known known = Known::nothing) const;
-    /// Which of these pages, at most `window`, are other than zero: bit i of page first + i.
-    /// Errors: as of read().
+    /// Which of these pages, at most `window`, are other than zero: bit i of page first + i. If
+    /// is_copied(), the pages are then in `room`. Errors: as of read().
     [[nodiscard]] Result<std::uint64_t> find_data(std::size_t block, std::uint64_t first,
-                                                  std::uint64_t count) const;
+                                                  std::uint64_t count,
+                                                  std::span<std::byte> room) const;
 
     /// The first page from `number` on that may be other than zero, without reading it; the block's
     /// end if there is none. Errors: io, for a block without a file.
@@ -66,10 +64,12 @@ class SourceImage {
   private:
     [[nodiscard]] std::span<const std::byte> bytes_of(std::size_t block,
                                                       std::uint64_t number) const;
+    [[nodiscard]] Result<void> copy(std::size_t block, std::uint64_t first,
+                                    std::span<std::byte> into) const;
     [[nodiscard]] Result<PageContent> mapped(std::size_t block, std::uint64_t number) const;
 
     std::vector<ImageBlock> blocks_;
-    std::vector<Mapping> maps_;  ///< of each block; empty where there is no file
+    std::vector<Mapping> maps_;  ///< of each block; empty where it is copied
 };
 
 }  // namespace gc

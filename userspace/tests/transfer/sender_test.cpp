@@ -145,8 +145,9 @@ class Sender : public testing::Test {
         // What opens the section on main, as the source's own stream would have.
         stream::append_header(opening);
         stream::append_section_start(opening, stream::Tag::section_start, ram_section, "ram", 0, 4);
-        stream::append_block_list(opening, ram_pages * page_size);
-        stream::append_block(opening, "pc.ram", ram_pages * page_size, {}, {});
+        const std::uint64_t length = ledger->total() * page_size;
+        stream::append_block_list(opening, length);
+        stream::append_block(opening, "pc.ram", length, {}, {});
         stream::append_end_of_ram(opening);
         stream::append_section_footer(opening, ram_section);
         Gather bytes;
@@ -417,9 +418,10 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
     ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     constexpr std::uint64_t relayed = 40;
     std::thread relay([&] {
+        std::vector<std::byte> room(page_size);
         for (std::uint64_t page = 0; page < relayed; ++page) {
             PageContent content;
-            EXPECT_TRUE(image->read(0, page, std::span(&content, 1), {}));
+            EXPECT_TRUE(image->read(0, page, std::span(&content, 1), room));
             EXPECT_TRUE(sender->forward({0, page}, content, false, false).value_or(false));
         }
     });
@@ -432,6 +434,28 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
     push_all({});
     EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
     EXPECT_EQ(on_main.pages, from(0, relayed));
+}
+
+TEST_F(Sender, TheBackgroundIsRightWhereItsPagesAreFarApart) {
+    constexpr std::uint64_t windows = 3, all = windows * SourceImage::window;
+    // In one section from several windows, with and without data after them.
+    const std::vector<std::uint64_t> with_data{62, 63, 64, 130, 131};
+    UniqueFd file(::memfd_create("ram", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.get(), all * page_size), 0);
+    for (const std::uint64_t page : with_data) {
+        const auto mark = static_cast<unsigned char>(page + 1);
+        ASSERT_EQ(::pwrite(file.get(), &mark, 1, static_cast<off_t>(page * page_size)), 1);
+    }
+    std::vector<ImageBlock> blocks;
+    blocks.push_back({"pc.ram", "pc.ram", all * page_size, std::move(file), 0, std::nullopt});
+    image.emplace(SourceImage::open(std::move(blocks)).value());
+    ledger.emplace(std::vector<Ledger::Block>{{"pc.ram", all}});
+    make_sender(true);
+    push_all({});
+    ASSERT_GE(on_bulk.pages.size(), with_data.size());
+    EXPECT_EQ((std::vector(on_bulk.pages.begin(), on_bulk.pages.begin() + 5)), with_data);
+    EXPECT_EQ(on_bulk.zeros, all - with_data.size());
+    EXPECT_EQ(all_arrived(), from(0, all)) << "each exactly once";
 }
 
 TEST_F(Sender, WithoutAPreemptChannelUrgentPagesGoOnMain) {

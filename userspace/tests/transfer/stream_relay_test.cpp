@@ -132,7 +132,7 @@ TEST_P(Relaying, PassesAllOnButWhatTheDestinationMustNotSee) {
     EXPECT_EQ(ledger->missing(1), 0U);
     EXPECT_EQ(zeros, 4U) << "each time one was sent";
     // Of each its head and its content; a name is one byte longer.
-    EXPECT_EQ(bytes, 8 * (8 + page_size) + 4 * 9 + 2 * 7 + 4U);
+    EXPECT_EQ(bytes, 8 * (8 + page_size) + std::uint64_t{4} * 9 + std::uint64_t{2} * 7 + 4);
 }
 
 INSTANTIATE_TEST_SUITE_P(In, Relaying, testing::Values(1, 100, 4103, in_one), [](const auto& of) {
