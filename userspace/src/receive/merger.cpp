@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <array>
 #include <sys/socket.h>
+#include <utility>
 
 namespace gc::receive {
 namespace {
 
 constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+/// What may wait for the destination QEMU from switch-over on: each page waits for what went before
+/// it, and zeros take few bytes there and long to place.
+constexpr int postcopy_buffer = 32 * 1024;
 
 }  // namespace
 
@@ -49,7 +53,11 @@ void Merger::start() {
 
 Result<void> Merger::carry_main() {
     link::FrameHead head = first_;
+    bool precopy = true;
     do {
+        // Before it nobody waits for a page, and QEMU gets more at once.
+        if (head.kind != link::FrameKind::stream && std::exchange(precopy, false))
+            ::setsockopt(to_, SOL_SOCKET, SO_SNDBUF, &postcopy_buffer, sizeof postcopy_buffer);
         if (head.kind == link::FrameKind::last)
             await_bulk_end();
         take_turn_for_main();

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <poll.h>
-#include <sys/socket.h>
 
 namespace gc::receive {
 namespace {
@@ -18,9 +17,6 @@ constexpr auto hello_timeout = 10s;
 constexpr auto tick = 250ms;
 constexpr auto last_word_timeout = 5s;
 constexpr std::size_t file_header_size = 8;
-/// What may wait for the destination QEMU on its main channel: each page waits for what went before
-/// it, and zeros take few bytes there and long to place.
-constexpr int qemu_buffer = 32 * 1024;
 
 struct Arrival {
     UniqueFd fd;
@@ -118,7 +114,6 @@ Result<void> Receiver::accept_channels(int listener) {
 
 Result<void> Receiver::start_relays() {
     GC_TRY(unix_main_, destination_.connect());
-    ::setsockopt(unix_main_.get(), SOL_SOCKET, SO_SNDBUF, &qemu_buffer, sizeof qemu_buffer);
     to_qemu_main_ = std::make_unique<Merger>(tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
                                              [this](auto bytes) { meter_.saw_main(bytes); });
     // QEMU knows its main channel by the stream's header, which must be there before the other

@@ -93,6 +93,23 @@ TEST_F(Merging, BulkComesOnlyWhereASectionMayBegin) {
     EXPECT_EQ(read(13), "'s end,[bulk]");
 }
 
+TEST_F(Merging, LittleMayWaitForQemuFromSwitchOverOn) {
+    const auto buffer = [this] {
+        int size = 0;
+        socklen_t length = sizeof size;
+        EXPECT_EQ(::getsockopt(out.get(), SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
+        return size;
+    };
+    const int before = buffer();
+    begin();
+    send(main, FrameKind::stream, "precopy,");
+    EXPECT_EQ(read(8), "precopy,");
+    EXPECT_EQ(buffer(), before);
+    send(main, FrameKind::sections, "package,");
+    EXPECT_EQ(read(8), "package,");
+    EXPECT_LT(buffer(), before);
+}
+
 TEST_F(Merging, FramesAreNeverMixed) {
     begin();
     ::shutdown(bulk.get(), SHUT_RD);  // nobody here reads what comes back
