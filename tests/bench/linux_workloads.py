@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Workloads on Linux: the demo's guest (scripts/make-demo-guest), as a server that is asked from outside, and at a build."""
 
-import random
-import socket
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 from harness.bench import Bench  # noqa: E402
 from harness.environment import DEMO, SLOW  # noqa: E402
 from harness.far_host import FarHost, ip  # noqa: E402
-from harness.sampler import Sampler, Samples  # noqa: E402
+from harness.redis_client import RedisClient  # noqa: E402
+from harness.sampler import Samples  # noqa: E402
 from harness.second_host import SecondHost, There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
@@ -60,20 +58,21 @@ class VmNetwork:
     """The VM's own: a bridge on each host, joined by a cable that no migration uses, and a tap for each end's QEMU. Where the
     far host is a namespace, the destination's QEMU may be in either, and has a tap of the same name in both."""
 
-    client_address, vm_address = "10.0.0.1", "10.0.0.2"
+    client_address, vm_address, far_client_address = "10.0.0.1", "10.0.0.2", "10.0.0.3"
     source_tap, destination_tap, bridge = "tap-src", "tap-dst", "br-vm"
 
     def __init__(self, far: Far) -> None:
-        self.ends = [(ip, (self.source_tap, self.destination_tap)), (far.ip, (self.destination_tap,))]
+        self.ends = [(ip, self.client_address, (self.source_tap, self.destination_tap)),
+                     (far.ip, self.far_client_address, (self.destination_tap,))]
         self.cable = far.cable()
-        for there, taps in self.ends:
+        for there, address, taps in self.ends:
             there("link", "add", self.bridge, "type", "bridge")
             for tap in taps:
                 there("tuntap", "add", tap, "mode", "tap", "vnet_hdr")
             for port in (*taps, self.cable):
                 there("link", "set", port, "master", self.bridge, "up")
             there("link", "set", self.bridge, "up")
-        ip("address", "add", f"{self.client_address}/24", "dev", self.bridge)
+            there("address", "add", f"{address}/24", "dev", self.bridge)
 
     @staticmethod
     def device(tap: str) -> tuple[str, ...]:
@@ -81,112 +80,53 @@ class VmNetwork:
                 "-device", "virtio-net-pci,netdev=net,mac=52:54:00:67:63:01,romfile=")
 
     def close(self) -> None:
-        for there, taps in self.ends:
+        for there, _, taps in self.ends:
             there("link", "set", self.cable, "nomaster")
             for link in (*taps, self.bridge):
                 there("link", "del", link)
 
 
-class Client(threading.Thread):
-    """Asks a redis for one value after the other, some keys much more often than others, and sets each tenth anew. What it
-    gets must be what it set."""
-
-    KEYS, SIZE, SKEW, PORT = 8000, 1024, 0.99, 6379  # SKEW: zipf's, as YCSB has it
-    THINK = 0.001  # seconds between two requests
-
-    def __init__(self, address: str, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.random = random.Random(seed)
-        self.keys = self.random.choices(range(self.KEYS), weights=[1 / (rank + 1) ** self.SKEW for rank in range(self.KEYS)], k=50_000)
-        self.connection = socket.create_connection((address, self.PORT), timeout=60)
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.replies = self.connection.makefile("rb")
-        self.answered = 0
-        self.error = ""
-        self.stopping = False
-
-    def command(self, *words: str) -> bytes:
-        """A simple or bulk reply."""
-        parts = [f"*{len(words)}\r\n"] + [f"${len(word)}\r\n{word}\r\n" for word in words]
-        self.connection.sendall("".join(parts).encode())
-        head = self.replies.readline()
-        return self.replies.read(int(head[1:]) + 2)[:-2] if head.startswith(b"$") else head.strip()
-
-    def value(self, key: int) -> str:
-        # Keys lie about memory by their hash, not in the order of how often they are asked for.
-        return f"{key:08d}" * (self.SIZE // 8)
-
-    def fill(self) -> None:
-        script = (f"for i = 0, {self.KEYS - 1} do redis.call('set', 'key:' .. i, string.rep(string.format('%08d', i), "
-                  f"{self.SIZE // 8})) end return redis.status_reply('OK')")
-        reply = self.command("eval", script, "0")
-        assert reply == b"+OK", reply
-
-    def run(self) -> None:
-        try:
-            for count, key in enumerate(self.keys * 1000):
-                if self.stopping:
-                    return
-                if count % 10 == 9:
-                    assert self.command("set", f"key:{key}", self.value(key)) == b"+OK"
-                else:
-                    got = self.command("get", f"key:{key}")
-                    assert got == self.value(key).encode(), f"key {key} holds {got[:40]!r}"
-                self.answered += 1
-                time.sleep(self.THINK)
-        except (OSError, AssertionError, ValueError) as error:
-            self.error = f"{type(error).__name__} after {self.answered} requests: {error}"
-
-    def stop(self) -> None:
-        self.stopping = True
-        self.join()
-        self.connection.close()
-
-
 class Redis:
-    """A redis that clients ask from outside. The guide does not see their requests."""
+    """A redis that is asked from outside, by a client on each host: one of them is near it before the VM moves, the other
+    thereafter, and neither host has more to do then. The guide does not see their requests."""
 
     unit = "requests/s"
-    CLIENTS = 2
 
     def __init__(self) -> None:
         append = f"{CONSOLE} demo.batch=0 demo.ip={VmNetwork.vm_address}/24"
         self.spec = LINUX.but(append=append, args=VmNetwork.device(VmNetwork.destination_tap))
         self.network: VmNetwork | None = None
-        self.clients: list[Client] = []
+        self.clients: list[RedisClient | There] = []
         self.vms: list[Vm | There] = []
-        self.sampler = Sampler(self.done)
 
     def start(self, bench: Bench, far: Far) -> Vm:
         self.network = VmNetwork(far)
         source = bench.start(self.spec.but(args=VmNetwork.device(VmNetwork.source_tap)))
         self.vms.append(source)
         wait_ready(source)
-        self.clients = [Client(VmNetwork.vm_address, seed) for seed in range(self.CLIENTS)]
+        self.clients = [RedisClient(VmNetwork.vm_address, 0), far.redis_client(VmNetwork.vm_address, 1)]
         self.clients[0].fill()
         for client in self.clients:
             client.start()
-        wait_for("redis answers", lambda: self.done() > 0, 20 * SLOW)
+        wait_for("redis answers", lambda: all(client.answered() > 0 for client in self.clients), 20 * SLOW)
         return source
 
     def sample(self) -> None:
-        self.sampler.start()
+        for client in self.clients:
+            client.sample()
 
     def moves_to(self, destination: Vm | There) -> None:
         self.vms.append(destination)
 
     def samples(self) -> list[Samples]:
-        return [self.sampler.stop()]
-
-    def done(self) -> float:
-        return sum(client.answered for client in self.clients)
+        return [client.samples() for client in self.clients]
 
     def verify(self, seconds: float) -> None:
-        before = [client.answered for client in self.clients]
+        before = [client.answered() for client in self.clients]
         time.sleep(seconds)
         for client, was in zip(self.clients, before, strict=True):
-            wait_for(f"redis answers; {client.error}", lambda client=client, was=was: client.error or client.answered > was, 20 * SLOW)
-            assert not client.error, client.error
+            wait_for("redis answers", lambda client=client, was=was: client.error() or client.answered() > was, 20 * SLOW)
+            assert not client.error(), client.error()
         for vm in self.vms:
             vm.check()
 

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from .environment import SLOW
+from .redis_client import RedisClient
 from .stream_server import StreamServer
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class FarHost:
 
     def ip(self, *arguments: str) -> None:
         ip("-n", self.name, *arguments)
+
+    def redis_client(self, address: str, seed: int) -> RedisClient:
+        return RedisClient(address, seed)
 
     def stream_server(self) -> StreamServer:
         return StreamServer(self.address, self.enter)

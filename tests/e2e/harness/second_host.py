@@ -14,6 +14,7 @@ from .bench import Bench
 from .environment import SLOW, TWO_HOSTS
 from .far_host import FarHost, Switch, ip
 from .gcctl import Gcctl
+from .redis_client import RedisClient
 from .sampler import Samples
 from .stream_server import StreamServer
 from .vm import Spec, Vm
@@ -40,6 +41,7 @@ class Manager(BaseManager):
 
 Manager.register("Host", Host)
 Manager.register("Bench", Bench, method_to_typeid={"start": "Vm", "receive": "Gcctl"})
+Manager.register("RedisClient", RedisClient)
 Manager.register("StreamServer", StreamServer)
 for kind in (Vm, Gcctl):
     Manager.register(kind.__name__, create_method=False)
@@ -126,6 +128,9 @@ class SecondHost:
 
     def ip(self, *arguments: str) -> None:
         self.there.ip(*arguments)
+
+    def redis_client(self, address: str, seed: int) -> There:
+        return There(manager().RedisClient(address, seed), self._here)
 
     def stream_server(self) -> There:
         return There(manager().StreamServer(self.address), self._here)
