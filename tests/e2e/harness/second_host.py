@@ -5,6 +5,7 @@ Whatever of it passes a time between the hosts is in this file: each host's time
 """
 
 import functools
+import subprocess
 import time
 from collections.abc import Callable
 from multiprocessing.managers import BaseManager
@@ -30,6 +31,9 @@ class Host:
 
     def time(self) -> float:
         return time.time()
+
+    def run(self, *command: str) -> None:
+        subprocess.run(command, check=True, timeout=10 * SLOW)
 
     def ip(self, *arguments: str) -> None:
         ip(*arguments)
