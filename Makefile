@@ -108,7 +108,7 @@ bench-quick: prepare  ## some of that: 8 minutes
 bench bench-quick:
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \
-	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko --hosts 2 --timeout 7200 -- \
+	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko --hosts 2 --timeout 10800 -- \
 	     tests/bench/migration.py $(if $(filter bench-quick,$@),--quick) --out build/bench/results.json; \
 	 status=$$?; [ ! -e build/bench/results.json ] || build/bin/gcctl report build/bench/results.json -o build/bench/report.html; \
 	 exit $$status
