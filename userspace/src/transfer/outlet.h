@@ -30,6 +30,8 @@ class Outlet {
     /// Lets so many bytes at most wait unsent in the socket, as each that comes later waits for
     /// them (TCP_NOTSENT_LOWAT).
     void limit_unsent(std::uint64_t bytes);
+    /// As it was set; 0: it was not. From any thread.
+    [[nodiscard]] std::uint64_t unsent_limit() const { return unsent_limit_; }
     /// Bytes per second that the peer's TCP has acknowledged of late (tcpi_delivery_rate, see
     /// net/ipv4/tcp_rate.c, 6.1); 0 if that is not known.
     [[nodiscard]] std::uint64_t delivery_rate() const;
@@ -65,7 +67,7 @@ class Outlet {
 
     UniqueFd fd_;
     Marks marks_;
-    std::uint64_t unsent_limit_ = 0;  ///< the socket's; 0: none was set
+    std::atomic<std::uint64_t> unsent_limit_ = 0;  ///< the socket's; 0: none was set
     std::atomic<std::uint64_t> written_ = 0;
     std::mutex mark_mutex_;
     std::uint32_t mark_ = 0;         ///< the socket's

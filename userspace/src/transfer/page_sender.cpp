@@ -47,6 +47,7 @@ void PageSender::Batch::add(PageRef page, Content content) {
 Result<void> PageSender::relay(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
     spend(bytes.size());
+    limit_main();
     return main_.write_framed(Class::precopy, link::FrameKind::stream, bytes.parts());
 }
 

@@ -54,6 +54,8 @@ class PageSender {
 
     /// Writes bytes of the source's stream to main as they are. Paced.
     Result<void> relay(const Gather& bytes);
+    /// Bytes that are best relayed at once: on a slow path few. By the thread that relays.
+    [[nodiscard]] std::size_t relay_piece() const { return 2 * main_.unsent_limit(); }
 
     /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page
     /// that is claimed afterwards can overtake them. Not paced, as the VM is stopped.

@@ -16,10 +16,11 @@ class ReadBuffer {
     /// What one read takes at most: all that a unix socket holds by default.
     static constexpr std::size_t chunk = std::size_t{256} * 1024;
 
-    /// Reads once. @return bytes that came; 0 at the end of the file. Errors: io.
-    Result<std::size_t> fill(int fd) {
+    /// Reads once, at most so much. @return bytes that came; 0 at the end of the file. Errors: io.
+    Result<std::size_t> fill(int fd, std::size_t most = chunk) {
         make_room();
-        GC_TRY(const std::size_t got, read_some(fd, std::span(data_).subspan(end_, chunk)));
+        const std::size_t room = std::min(most, chunk);
+        GC_TRY(const std::size_t got, read_some(fd, std::span(data_).subspan(end_, room)));
         end_ += got;
         return got;
     }

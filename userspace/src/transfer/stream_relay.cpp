@@ -29,7 +29,8 @@ Result<void> StreamRelay::run() {
         ::poll(waits.data(), waits.size(), -1);
         if (waits[1].revents != 0)
             return {};
-        GC_TRY(const std::size_t got, buffer_.fill(source_.fd()));
+        // The last of the source's stream, for which the VM halts, comes behind all that is here.
+        GC_TRY(const std::size_t got, buffer_.fill(source_.fd(), sender_.relay_piece()));
         if (got == 0 && mode_ == Mode::verbatim)
             return {};
         if (got == 0)
