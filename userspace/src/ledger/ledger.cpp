@@ -6,6 +6,22 @@
 #include <span>
 
 namespace gc {
+namespace {
+
+constexpr std::uint64_t word_bits = 64;
+
+/// Calls visit(word, mask) for each word that has bits of these pages, which the mask names.
+template <typename Visit>
+void for_each_word(std::uint64_t first, std::uint64_t count, Visit visit) {
+    for (std::uint64_t page = first; page < first + count;) {
+        const std::uint64_t from = page % word_bits;
+        const std::uint64_t here = std::min(word_bits - from, first + count - page);
+        visit(page / word_bits, (~std::uint64_t{0} >> (word_bits - here)) << from);
+        page += here;
+    }
+}
+
+}  // namespace
 
 Ledger::Ledger(std::vector<Block> blocks) : blocks_(std::move(blocks)), bits_(blocks_.size()) {
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -59,15 +75,11 @@ bool Ledger::set(std::size_t block, std::uint64_t page, Class as) {
 Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t first, std::uint64_t count) {
     GC_CHECK(check_range("pre-copy", block, first, count));
     std::uint64_t delivered = 0;
-    for (std::uint64_t page = first; page < first + count;) {
-        const std::uint64_t from = page % word_bits;
-        const std::uint64_t here = std::min(word_bits - from, first + count - page);
-        const std::uint64_t mask = (~std::uint64_t{0} >> (word_bits - here)) << from;
+    for_each_word(first, count, [&](std::uint64_t word, std::uint64_t mask) {
         const std::uint64_t before =
-            bits_[block].words[page / word_bits].fetch_or(mask, std::memory_order_acq_rel);
+            bits_[block].words[word].fetch_or(mask, std::memory_order_acq_rel);
         delivered += static_cast<std::uint64_t>(std::popcount(~before & mask));
-        page += here;
-    }
+    });
     if (!bits_[block].deliveries.empty())
         std::ranges::fill(std::span(bits_[block].deliveries).subspan(first, count),
                           Delivery{Class::precopy, false});
@@ -81,15 +93,11 @@ Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t first, std
 Result<void> Ledger::discard(std::size_t block, std::uint64_t first, std::uint64_t count) {
     GC_CHECK(check_range("a discard", block, first, count));
     std::uint64_t forgotten = 0;
-    for (std::uint64_t page = first; page < first + count;) {
-        const std::uint64_t from = page % word_bits;
-        const std::uint64_t here = std::min(word_bits - from, first + count - page);
-        const std::uint64_t mask = (~std::uint64_t{0} >> (word_bits - here)) << from;
+    for_each_word(first, count, [&](std::uint64_t word, std::uint64_t mask) {
         const std::uint64_t before =
-            bits_[block].words[page / word_bits].fetch_and(~mask, std::memory_order_acq_rel);
+            bits_[block].words[word].fetch_and(~mask, std::memory_order_acq_rel);
         forgotten += static_cast<std::uint64_t>(std::popcount(before & mask));
-        page += here;
-    }
+    });
     // Before the seal nothing but pre-copy delivers.
     delivered_[static_cast<std::size_t>(Class::precopy)].fetch_sub(forgotten,
                                                                    std::memory_order_relaxed);
@@ -124,14 +132,10 @@ std::optional<Delivery> Ledger::delivery(std::size_t block, std::uint64_t page) 
 
 std::uint64_t Ledger::count(std::size_t block, std::uint64_t first, std::uint64_t end) const {
     std::uint64_t delivered = 0;
-    for (std::uint64_t page = first; page < end;) {
-        const std::uint64_t from = page % word_bits;
-        const std::uint64_t here = std::min(word_bits - from, end - page);
-        const std::uint64_t mask = (~std::uint64_t{0} >> (word_bits - here)) << from;
-        delivered += static_cast<std::uint64_t>(std::popcount(
-            bits_[block].words[page / word_bits].load(std::memory_order_acquire) & mask));
-        page += here;
-    }
+    for_each_word(first, end - first, [&](std::uint64_t word, std::uint64_t mask) {
+        delivered += static_cast<std::uint64_t>(
+            std::popcount(bits_[block].words[word].load(std::memory_order_acquire) & mask));
+    });
     return delivered;
 }
 

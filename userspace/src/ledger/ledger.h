@@ -106,7 +106,6 @@ class Ledger {
     [[nodiscard]] std::optional<Delivery> delivery(std::size_t block, std::uint64_t page) const;
 
   private:
-    static constexpr unsigned word_bits = 64;
     struct Bits {
         std::unique_ptr<std::atomic<std::uint64_t>[]> words;
         std::atomic<std::uint64_t> missing = 0;
