@@ -103,7 +103,7 @@ bench-capture: userspace kmod  ## what capture costs a guide's process
 bench-track: userspace kmod  ## what tracking costs a VM's first touches, and a track's owner
 bench-redis: userspace kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
 bench-silence: prepare  ## what migrations cost the others on their link, beside unmodified QEMU's: 30 minutes
-bench: prepare  ## migrations in every mode, of every workload, beside unmodified QEMU's, with tables and pictures: an hour
+bench: prepare  ## migrations in all modes, of all workloads, beside unmodified QEMU's, with tables and pictures: an hour
 bench-quick: prepare  ## some of that: 8 minutes
 bench bench-quick:
 	@mkdir -p $(BUILD)/bench
