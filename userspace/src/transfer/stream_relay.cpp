@@ -109,9 +109,9 @@ Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const s
     } else if (const auto* list = std::get_if<stream::RamBlockList>(&item)) {
         GC_TRY(ledger_, on_blocks_(*list, ram_section_));
     } else if (const auto* page = std::get_if<stream::RamPage>(&item)) {
-        return precopy_pages({page->block, page->index, page->offset, 1, false}, raw);
+        return precopy_pages({page->block, page->offset, 1, false}, raw);
     } else if (const auto* zero = std::get_if<stream::RamZero>(&item)) {
-        return precopy_pages({zero->block, zero->index, zero->offset, 1, true}, raw);
+        return precopy_pages({zero->block, zero->offset, 1, true}, raw);
     }
     pending_.refer(raw);
     return {};

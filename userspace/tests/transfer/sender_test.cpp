@@ -187,6 +187,19 @@ class Sender : public testing::Test {
         finish_reading();
     }
 
+    /// @param meanwhile begins when a page of the guide waits to be sent
+    template <typename Meanwhile>
+    void push_while_guide_is_busy(std::vector<std::uint64_t> touched, Meanwhile meanwhile) {
+        FakeCapture capture(std::move(touched));
+        GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+        BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
+        push_beside(guide, bulk, [&] {
+            while (!guide.busy())
+                std::this_thread::sleep_for(1ms);
+            meanwhile(bulk);
+        });
+    }
+
     void finish_reading() {
         sender->shut_down();
         for (std::thread& reader : readers)
@@ -364,12 +377,7 @@ TEST_F(Sender, APageOfTheGuideThatWouldWaitInTheSocketIsLeftToWhoNeedsItAtOnce) 
     Gather bytes;
     bytes.refer(much);
     ASSERT_TRUE(sender->relay(bytes));
-    FakeCapture capture({40});
-    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
-    push_beside(guide, bulk, [&] {
-        while (!guide.busy())
-            std::this_thread::sleep_for(1ms);
+    push_while_guide_is_busy({40}, [&](BulkPusher& bulk) {
         std::this_thread::sleep_for(20ms);
         EXPECT_EQ(sender->send_urgent({0, 40}), true);
         bulk.on_resumed();
@@ -386,12 +394,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     // No granule fits.
     const int small = 1;
     ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-    FakeCapture capture({40});
-    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
-    push_beside(guide, bulk, [&] {
-        while (!guide.busy())
-            std::this_thread::sleep_for(1ms);
+    push_while_guide_is_busy({40}, [&](BulkPusher& bulk) {
         bulk.on_resumed();
         std::this_thread::sleep_for(20ms);
         EXPECT_EQ(ledger->delivered(Class::background), 0U);
