@@ -9,17 +9,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.bench import Bench  # noqa: E402
 from harness.environment import DEMO, SLOW  # noqa: E402
-from harness.far_host import FarHost, ip  # noqa: E402
+from harness.far_host import ip  # noqa: E402
 from harness.redis_client import RedisClient  # noqa: E402
 from harness.sampler import Samples  # noqa: E402
-from harness.second_host import SecondHost, There  # noqa: E402
+from harness.second_host import Far, There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
 from metered import Metered  # noqa: E402
 
 LINUX = Spec(ram_mib=128, kernel=DEMO / "kernel", initrd=DEMO / "initramfs")
 CONSOLE = "console=ttyS0 quiet tsc=reliable"
-Far = FarHost | SecondHost
 
 
 def wait_ready(vm: Vm) -> None:

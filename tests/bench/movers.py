@@ -11,8 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.bench import Bench  # noqa: E402
-from harness.far_host import FarHost  # noqa: E402
-from harness.second_host import SecondHost, There  # noqa: E402
+from harness.second_host import Far, There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 
 PORT = 4444
@@ -32,7 +31,6 @@ class Moving:
     demand: list[tuple[float, int]] = field(default_factory=list)  # (time.time(), pages requested so far), where QEMU tells
 
 
-Far = FarHost | SecondHost
 Mover = Callable[[Bench, Far, Vm, Spec], Moving]
 
 

@@ -3,7 +3,9 @@
 
 import sys
 import time
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,12 @@ RECOVERED, RECOVERED_FOR = 0.9, 0.5
 
 def count_at(seen: Samples, when: float) -> float:
     """Between two samples in proportion."""
-    low, high = 0, len(seen) - 1
     if when <= seen[0][0]:
         return seen[0][1]
     if when >= seen[-1][0]:
         return seen[-1][1]
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if seen[middle][0] <= when else (low, middle)
-    (before, was), (after, now) = seen[low], seen[high]
+    high = bisect_right(seen, when, key=itemgetter(0))
+    (before, was), (after, now) = seen[high - 1], seen[high]
     return was + (now - was) * (when - before) / max(after - before, 1e-9)
 
 

@@ -14,10 +14,10 @@ from harness.bench import Bench  # noqa: E402
 from harness.environment import SLOW  # noqa: E402
 from harness.link_load import Stream  # noqa: E402
 from harness.sampler import Samples  # noqa: E402
-from harness.second_host import There  # noqa: E402
+from harness.second_host import Far, There  # noqa: E402
 from harness.vm import Spec, Vm  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
-from linux_workloads import Build, Far, Redis  # noqa: E402
+from linux_workloads import Build, Redis  # noqa: E402
 from metered import Metered  # noqa: E402
 
 

@@ -35,9 +35,6 @@ class Host:
     def run(self, *command: str) -> None:
         subprocess.run(command, check=True, timeout=10 * SLOW)
 
-    def ip(self, *arguments: str) -> None:
-        ip(*arguments)
-
 
 class Manager(BaseManager):
     """Of either end. A method's result is a copy here, but for those named, whose result is a proxy."""
@@ -113,8 +110,8 @@ class SecondHost:
         self.switch.plug(self.far_nic)
         ip("address", "add", f"{self.near_address}/24", "dev", self.nic)
         ip("link", "set", self.nic, "up")
-        self.there.ip("address", "add", f"{self.address}/24", "dev", self.far_nic)
-        self.there.ip("link", "set", self.far_nic, "up")
+        self.ip("address", "add", f"{self.address}/24", "dev", self.far_nic)
+        self.ip("link", "set", self.far_nic, "up")
 
     def _measured_offset(self) -> float:
         """How far its clock is ahead of this one's: by the shortest round trip of some."""
@@ -131,7 +128,7 @@ class SecondHost:
         return self.bench_there
 
     def ip(self, *arguments: str) -> None:
-        self.there.ip(*arguments)
+        self.there.run("ip", *arguments)
 
     def redis_client(self, address: str, seed: int) -> There:
         return There(manager().RedisClient(address, seed), self._here)
@@ -147,12 +144,15 @@ class SecondHost:
 
     def close(self) -> None:
         self.bench_there.close()
-        self.there.ip("address", "flush", "dev", self.far_nic)
+        self.ip("address", "flush", "dev", self.far_nic)
         ip("link", "del", self.nic)
         ip("-n", self.switch.name, "link", "set", self.far_nic, "netns", "1")
         self.switch.close()
 
 
-def far_host(rate: str) -> FarHost | SecondHost:
+Far = FarHost | SecondHost
+
+
+def far_host(rate: str) -> Far:
     """The lab's second VM, or if there is none a namespace."""
     return SecondHost(rate) if TWO_HOSTS else FarHost(rate)
