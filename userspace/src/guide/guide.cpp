@@ -133,7 +133,9 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
                          : qmp.error().message);
     }
     qmp_.emplace(std::move(*qmp));
-    return {};
+    GC_CHECK(qmp::set_capabilities(*qmp_, {{"events", true}}));
+    // Now, while nobody waits for it.
+    return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
 }
 
 std::vector<GuideFeed> Guide::feeds() {
@@ -175,22 +177,26 @@ Result<void> Guide::forget_copies() {
 
 Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
     GC_CHECK(forget_copies());
-    GC_CHECK(qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number)));
     GC_CHECK(write_all(incoming_.get(), stream));
     ::shutdown(incoming_.get(), SHUT_WR);
     const auto deadline = std::chrono::steady_clock::now() + load_timeout;
-    for (;;) {
-        GC_TRY(const qmp::MigrationStatus status, qmp::query_migrate(*qmp_));
-        if (status.completed())
-            break;
-        if (status.failed() || std::chrono::steady_clock::now() > deadline)
-            return fail(ErrorKind::io, "the guide did not load the device state: '{}' {}",
-                        status.status, status.error);
-        std::this_thread::sleep_for(1ms);
+    // Not asked how far it is: it would answer instead of loading.
+    for (std::string status; status != "completed";) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+            deadline - std::chrono::steady_clock::now());
+        GC_TRY(const auto event, qmp_->next_event(std::max(left, 0ms)));
+        if (!event)
+            return fail(ErrorKind::io, "the guide did not load the device state within {} s",
+                        load_timeout.count());
+        if (event->name == "RESUME")
+            return {};
+        if (event->name == "MIGRATION")
+            status = event->data.value("status", "");
+        if (status == "failed")
+            return fail(ErrorKind::io, "the guide could not load the device state");
     }
-    // It starts by itself if the state says that the VM ran; that is known only when it was loaded.
-    GC_TRY(const qmp::RunState state, qmp::query_status(*qmp_));
-    return state.running ? Result<void>{} : qmp::cont(*qmp_);
+    // It starts by itself if the state says that the VM ran, and then it is RESUME that came.
+    return qmp::cont(*qmp_);
 }
 
 std::uint64_t Guide::measure_memory() {
