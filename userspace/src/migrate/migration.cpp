@@ -19,6 +19,10 @@ using nlohmann::json;
 
 constexpr auto tick_interval = 50ms;
 constexpr auto ready_timeout = 10s;
+/// Bytes of pre-copy that the device state may wait for, on a path of any length: some of the pages
+/// that the source QEMU sends while it is held. For the others the VM runs on, but not without end.
+constexpr std::uint64_t clear_path = 4 * page_size;
+constexpr auto longest_hold = 2s;
 /// For the destination to end its QEMU and so to give disk images back.
 constexpr auto abandon_timeout = 5s;
 constexpr auto run_on_timeout = 30s;
@@ -181,7 +185,8 @@ Result<void> Migration::start() {
     GC_CHECK(open_channels());
     GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
     GC_TRY(SourceImage image, SourceImage::open(std::move(blocks)));
-    GC_TRY(UniqueFd stream, source_->start());
+    GC_TRY(UniqueFd stream,
+           source_->start(wants_precopy() ? Source::Pace::full : Source::Pace::held));
     GC_TRY(data_, DataPlane::create({std::move(stream), std::move(channels_)}, std::move(image),
                                     {.bandwidth = options_.bandwidth,
                                      .next_pages = options_.next_pages,
@@ -195,20 +200,33 @@ Result<void> Migration::start() {
     return maybe_start_postcopy();
 }
 
+bool Migration::wants_precopy() const {
+    return options_.precopy_rounds > 0 || options_.precopy_time.count() > 0;
+}
+
+Result<bool> Migration::precopy_is_over() {
+    if (!wants_precopy())
+        return true;
+    if (options_.precopy_time.count() > 0 && Clock::now() - begun_ >= options_.precopy_time)
+        return true;
+    if (options_.precopy_rounds == 0)
+        return false;
+    // dirty-sync-count is 1 while the first pass is under way.
+    GC_TRY(const unsigned syncs, source_->precopy_rounds());
+    return syncs > options_.precopy_rounds;
+}
+
 Result<void> Migration::maybe_start_postcopy() {
     if (postcopy_asked_)
         return {};
-    const bool by_rounds = options_.precopy_rounds > 0;
-    const bool by_time = options_.precopy_time.count() > 0;
-    bool due = !by_rounds && !by_time;
-    if (by_time && Clock::now() - begun_ >= options_.precopy_time)
-        due = true;
-    if (!due && by_rounds) {
-        // dirty-sync-count is 1 while the first pass is under way.
-        GC_TRY(const unsigned syncs, source_->precopy_rounds());
-        due = syncs > options_.precopy_rounds;
+    if (!held_since_) {
+        GC_TRY(const bool over, precopy_is_over());
+        if (!over)
+            return {};
+        GC_CHECK(source_->hold());
+        held_since_ = Clock::now();
     }
-    if (!due)
+    if (data_->under_way() > clear_path && Clock::now() - *held_since_ < longest_hold)
         return {};
     postcopy_asked_ = true;
     return qmp::migrate_start_postcopy(source_->qmp());

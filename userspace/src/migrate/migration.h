@@ -44,6 +44,9 @@ class Migration {
     Result<void> loop();
 
     Result<void> tick();
+    [[nodiscard]] bool wants_precopy() const;
+    Result<bool> precopy_is_over();
+    /// Once pre-copy is over and what it sent has arrived.
     Result<void> maybe_start_postcopy();
     Result<void> on_notices();
     Result<void> on_notice(SwitchedOver& notice);
@@ -87,6 +90,7 @@ class Migration {
     WarmPages warm_;         ///< until the data plane has it
     PageChannels channels_;  ///< until the data plane has them
     std::uint32_t awaited_pong_ = 0;
+    std::optional<Clock::time_point> held_since_;  ///< the source sends next to nothing
     bool postcopy_asked_ = false;
     bool converged_ = false;
     bool never_ran_ = false;  ///< the destination's gcctl vouches that the VM did not run there

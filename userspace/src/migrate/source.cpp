@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/source.h"
 
+#include "util/page.h"
 #include "util/private_socket.h"
 
 #include <array>
@@ -37,6 +38,11 @@ const json wanted_parameters{
     {"max-postcopy-bandwidth", 0},
     {"downtime-limit", 1},
 };
+
+/// The same, with a page for each of the windows that QEMU paces by, ten a second (XFER_LIMIT_RATIO
+/// in migration/qemu-file.h, 7.2). The device state is not paced (postcopy_start() in
+/// migration/migration.c).
+const json held_parameters{{"max-bandwidth", 10 * page_size}};
 
 }  // namespace
 
@@ -145,7 +151,7 @@ Result<std::vector<ImageBlock>> Source::open_image() const {
     return image;
 }
 
-Result<UniqueFd> Source::start() {
+Result<UniqueFd> Source::start(Pace pace) {
     qmp::Capabilities set;
     for (const auto& [name, on] : wanted_capabilities)
         if (const auto found = capabilities_.find(name);
@@ -153,9 +159,15 @@ Result<UniqueFd> Source::start() {
             set[name] = on;
     GC_CHECK(qmp::set_capabilities(qmp_, set));
     GC_CHECK(qmp::set_parameters(qmp_, wanted_parameters));
+    if (pace == Pace::held)
+        GC_CHECK(hold());
     GC_TRY(PrivateListener listener, PrivateListener::make(pid_));
     GC_CHECK(qmp::migrate(qmp_, listener.uri()));
     return listener.accept(connect_timeout);
+}
+
+Result<void> Source::hold() {
+    return qmp::set_parameters(qmp_, held_parameters);
 }
 
 Result<unsigned> Source::precopy_rounds() {

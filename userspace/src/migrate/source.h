@@ -29,9 +29,17 @@ class Source {
     /// Guest RAM, by RAM block, opened once more. Errors: io, unsupported.
     Result<std::vector<ImageBlock>> open_image() const;
 
+    /// What QEMU sends of the memory while the VM runs.
+    enum class Pace {
+        full,  ///< as much as is taken
+        held,  ///< next to nothing, see hold()
+    };
     /// Sets capabilities and parameters, has QEMU migrate to a socket of ours and gives that
     /// socket. After it, an error or the end of this process leaves the VM running.
-    Result<UniqueFd> start();
+    Result<UniqueFd> start(Pace pace);
+    /// From now on QEMU sends next to nothing until it switches over: the device state, for which
+    /// the VM halts, waits for all that is on its way before it.
+    Result<void> hold();
 
     /// As often as QEMU has gone over all of RAM (dirty-sync-count of query-migrate).
     Result<unsigned> precopy_rounds();

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <poll.h>
+#include <utility>
 
 namespace gc {
 namespace {
@@ -44,6 +45,8 @@ Result<void> BulkPusher::run(Ledger& ledger) {
             GC_TRY(const bool pushed, push_background(ledger));
             if (pushed)
                 continue;
+            if (on_image_sent_)
+                std::exchange(on_image_sent_, nullptr)();
         }
         wait(longest_wait);
     }

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,13 +27,17 @@ struct WarmPages {
 
 class BulkPusher {
   public:
+    /// Told once, when the image has nothing more to send.
+    using OnImageSent = std::function<void()>;
+
     /// @param hold_background how long, once the VM runs, no background is sent
     /// @param wake readable when the thread should look again: PageSender, GuidePusher and
     /// NextPages signal it, and this object
     BulkPusher(PageSender& sender, const SourceImage& image, const GuidePusher& guide,
-               NextPages& next, std::chrono::milliseconds hold_background, const Waker& wake)
+               NextPages& next, std::chrono::milliseconds hold_background,
+               OnImageSent on_image_sent, const Waker& wake)
         : sender_(sender), image_(image), guide_(guide), next_(next), hold_(hold_background),
-          wake_(wake) {}
+          on_image_sent_(std::move(on_image_sent)), wake_(wake) {}
 
     /// Sent once the VM runs, whether the background is held or not. Before run().
     void set_warm(WarmPages warm) { warm_ = std::move(warm); }
@@ -90,6 +95,7 @@ class BulkPusher {
     WarmPages warm_;
     std::size_t warm_next_ = 0;  ///< of warm_.pages
     std::chrono::milliseconds hold_;
+    OnImageSent on_image_sent_;
     std::atomic<Clock::time_point> running_{};  ///< when the VM resumed at the destination
     const Waker& wake_;
     std::atomic<bool> stopping_ = false;

@@ -7,32 +7,35 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, S
                                                      DataPlaneOptions options,
                                                      std::vector<GuideFeed> guide) {
     GC_TRY(Waker notices, Waker::create());
+    GC_TRY(Waker wake_relay, Waker::create());
     GC_TRY(Waker wake_guide, Waker::create());
     GC_TRY(Waker wake_bulk, Waker::create());
-    GC_TRY(Waker stop, Waker::create());
     return std::unique_ptr<DataPlane>(new DataPlane(
         std::move(sockets), std::move(image), options, std::move(guide),
-        {std::move(notices), std::move(wake_guide), std::move(wake_bulk), std::move(stop)}));
+        {std::move(notices), std::move(wake_relay), std::move(wake_guide), std::move(wake_bulk)}));
 }
 
 DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
                      std::vector<GuideFeed> guide, std::array<Waker, 4> wakers)
     : keep_deliveries_(options.keep_deliveries), image_(std::move(image)),
-      notices_(std::move(wakers[0])), wake_guide_(std::move(wakers[1])),
-      wake_bulk_(std::move(wakers[2])), source_(std::move(sockets.source)),
+      notices_(std::move(wakers[0])), wake_relay_(std::move(wakers[1])),
+      wake_guide_(std::move(wakers[2])), wake_bulk_(std::move(wakers[3])),
+      source_(std::move(sockets.source)),
       sender_(std::move(sockets.channels), options.marks, options.bandwidth, wake_bulk_),
-      next_(options.next_pages, wake_bulk_),
+      asked_(wake_relay_), next_(options.next_pages, wake_bulk_),
       relay_(
           source_, sender_, image_, asked_, notices_,
           [this] {
               wake_guide_.signal();
               wake_bulk_.signal();
           },
-          std::move(wakers[3]),
+          wake_relay_,
           [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
       server_(sender_, source_, image_, asked_, next_, notices_, wake_guide_),
       guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
-      bulk_(sender_, image_, guide_, next_, options.hold_background, wake_bulk_) {}
+      bulk_(
+          sender_, image_, guide_, next_, options.hold_background, [this] { relay_.fetch_rest(); },
+          wake_bulk_) {}
 
 void DataPlane::start() {
     threads_.emplace_back([this] { ended(relay_.run()); });

@@ -59,6 +59,12 @@ class DataPlane {
 
     [[nodiscard]] Notices& notices() { return notices_; }
 
+    /// Before switch-over: bytes of pre-copy on their way from the source QEMU to the destination.
+    [[nodiscard]] std::uint64_t under_way() const {
+        // In their direction, so that none is missed that goes from one place to the next.
+        return source_.unread() + relay_.in_hand() + sender_.under_way();
+    }
+
     /// The guide's feeds are not used any more when this returns.
     void drop_guide() { guide_.drop_guide(); }
     void on_resumed() { bulk_.on_resumed(); }
@@ -84,6 +90,7 @@ class DataPlane {
     const bool keep_deliveries_;
     SourceImage image_;
     Notices notices_;
+    Waker wake_relay_;
     Waker wake_guide_;
     Waker wake_bulk_;
     SourceSocket source_;

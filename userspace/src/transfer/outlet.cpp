@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/outlet.h"
 
+#include "util/socket.h"
+
 #include <algorithm>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/ioctl.h>
+#include <sys/ioctl.h>  // TIOCOUTQ, which SIOCOUTQ is
 #include <sys/socket.h>
 
 namespace gc {
-
 void Outlet::limit_unsent(std::uint64_t bytes) {
     if (bytes == unsent_limit_)
         return;
@@ -33,12 +34,13 @@ bool Outlet::writable() const {
 }
 
 std::uint64_t Outlet::sent() const {
-    int unsent = 0;
     const std::uint64_t written = written_;
     // Of TCP only; on any other socket nothing waits.
-    if (::ioctl(fd_.get(), SIOCOUTQNSD, &unsent) < 0)
-        return written;
-    return written - std::min(written, static_cast<std::uint64_t>(unsent));
+    return written - std::min(written, queued_bytes(fd_.get(), SIOCOUTQNSD));
+}
+
+std::uint64_t Outlet::unacknowledged() const {
+    return queued_bytes(fd_.get(), SIOCOUTQ);
 }
 
 void Outlet::mark(Class as) {

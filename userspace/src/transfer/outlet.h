@@ -55,6 +55,8 @@ class Outlet {
     [[nodiscard]] std::uint64_t written() const { return written_; }
     /// Of these, those that TCP has sent. From any thread.
     [[nodiscard]] std::uint64_t sent() const;
+    /// Of these, those that the peer's TCP has not acknowledged. From any thread.
+    [[nodiscard]] std::uint64_t unacknowledged() const;
 
     /// No more bytes will follow.
     void end() const;

@@ -57,6 +57,9 @@ class PageSender {
     /// Bytes that are best relayed at once: on a slow path few. By the thread that relays.
     [[nodiscard]] std::size_t relay_piece() const { return 2 * main_.unsent_limit(); }
 
+    /// Bytes on main that have not arrived yet. From any thread.
+    [[nodiscard]] std::uint64_t under_way() const { return main_.unacknowledged(); }
+
     /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page
     /// that is claimed afterwards can overtake them. Not paced, as the VM is stopped.
     Result<void> switch_over(const Gather& bytes);

@@ -5,12 +5,21 @@
 #include "stream/package.h"
 #include "stream/return_path.h"
 #include "transfer/read_to_end.h"
+#include "util/socket.h"
 
 #include <array>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>  // FIONREAD, which SIOCINQ is
 #include <thread>
+#include <utility>
 
 namespace gc {
+
+std::uint64_t SourceSocket::unread() const {
+    return queued_bytes(fd_.get(), SIOCINQ);
+}
+
 Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
     const std::lock_guard lock(mutex_);
     return write_all(fd_.get(), bytes);
@@ -18,17 +27,22 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
                          AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
-                         Waker stop, OnBlocks on_blocks)
+                         const Waker& wake, OnBlocks on_blocks)
     : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
-      on_switch_over_(std::move(on_switch_over)), stop_(std::move(stop)),
-      on_blocks_(std::move(on_blocks)) {}
+      on_switch_over_(std::move(on_switch_over)), wake_(wake), on_blocks_(std::move(on_blocks)) {}
 
 Result<void> StreamRelay::run() {
     while (mode_ != Mode::done) {
-        std::array<pollfd, 2> waits{{{source_.fd(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
+        std::array<pollfd, 2> waits{
+            {{reads_on() ? source_.fd() : -1, POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
         ::poll(waits.data(), waits.size(), -1);
-        if (waits[1].revents != 0)
+        wake_.clear();
+        if (stopping_)
             return {};
+        if (mode_ == Mode::picking && rest_wanted_ && !std::exchange(requested_, true))
+            GC_CHECK(request_what_the_image_lacks());
+        if (waits[0].revents == 0)
+            continue;
         // The last of the source's stream, for which the VM halts, comes behind all that is here.
         GC_TRY(const std::size_t got, buffer_.fill(source_.fd(), sender_.relay_piece()));
         if (got == 0 && mode_ == Mode::verbatim)
@@ -36,11 +50,13 @@ Result<void> StreamRelay::run() {
         if (got == 0)
             return fail(ErrorKind::io, "the source QEMU closed its migration stream");
         std::span<const std::byte> input = buffer_.bytes();
+        in_hand_ = input.size();
         const Result<void> consumed = consume(input);
         // Also after an error: what was taken is taken, and drain() goes on from here.
         buffer_.keep(input.size());
         GC_CHECK(consumed);
         GC_CHECK(flush());
+        in_hand_ = buffer_.bytes().size();
     }
     return {};
 }
@@ -179,12 +195,16 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
     GC_CHECK(sender_.switch_over(pending_));
     pending_.clear();
-    mode_ = Mode::picking;
+    mode_ = lacks_nothing() ? Mode::done : Mode::picking;
     on_switch_over_();
-    return request_what_the_image_lacks();
+    return {};
 }
 
 // ---- after switch-over
+
+bool StreamRelay::reads_on() const {
+    return mode_ != Mode::picking || requested_ || asked_.any();
+}
 
 Result<void> StreamRelay::request_what_the_image_lacks() {
     stream::Buffer requests;
@@ -196,8 +216,6 @@ Result<void> StreamRelay::request_what_the_image_lacks() {
         const std::uint64_t length = std::min<std::uint64_t>(block.pages * page_size, 0xfffff000U);
         stream::append_page_request(requests, block.name, 0, static_cast<std::uint32_t>(length));
     }
-    if (lacks_nothing())
-        mode_ = Mode::done;
     return source_.write(requests);
 }
 

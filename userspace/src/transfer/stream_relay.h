@@ -27,6 +27,8 @@ class SourceSocket {
 
     [[nodiscard]] int fd() const { return fd_.get(); }
     Result<void> write(std::span<const std::byte> bytes);
+    /// Bytes that the source has written and nobody has read.
+    [[nodiscard]] std::uint64_t unread() const;
     /// When no thread uses it any more.
     void close() { fd_.reset(); }
 
@@ -38,9 +40,13 @@ class SourceSocket {
 /// Pages in blocks without an image that the destination waits for. Thread-safe.
 class AskedPages {
   public:
+    /// @param added signalled when there is one more
+    explicit AskedPages(const Waker& added) : added_(added) {}
+
     void add(PageRef page) {
         const std::lock_guard lock(mutex_);
         pages_.emplace(page.block, page.number);
+        added_.signal();
     }
     /// @return whether it was among them
     bool take(PageRef page) {
@@ -53,6 +59,7 @@ class AskedPages {
     }
 
   private:
+    const Waker& added_;
     mutable std::mutex mutex_;
     std::set<std::pair<std::size_t, std::uint64_t>> pages_;
 };
@@ -65,21 +72,33 @@ class StreamRelay {
     /// Told once, when the ledger is sealed and the package has left.
     using OnSwitchOver = std::function<void()>;
 
+    /// @param wake readable when the thread should look again: `asked` signals it, and this object
     StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
-                AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, Waker stop,
+                AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, const Waker& wake,
                 OnBlocks on_blocks);
 
     /// The thread's body: returns when nothing more is wanted of the source, when stop() was
     /// called, or with an error.
     Result<void> run();
     /// From any thread.
-    void stop() const { stop_.signal(); }
+    void stop() {
+        stopping_ = true;
+        wake_.signal();
+    }
+    /// All of the image has been sent. What it lacks waits for that, but for pages that are asked
+    /// for: it would only be in the way of the device state and of the guide. From any thread.
+    void fetch_rest() {
+        rest_wanted_ = true;
+        wake_.signal();
+    }
 
     /// After run() has returned: lets a source that has switched over end its migration in good
     /// order, by taking the rest of its stream and telling it that all has arrived. Takes as long
     /// as copying the rest of its memory through a socket does. Errors: io, protocol.
     Result<void> drain(std::chrono::milliseconds timeout);
 
+    /// Bytes that have been read from the source and are not written yet. From any thread.
+    [[nodiscard]] std::uint64_t in_hand() const { return in_hand_; }
     /// Page records relayed before switch-over: their bytes, and how many of them were zero
     /// markers.
     [[nodiscard]] std::uint64_t precopy_bytes() const { return precopy_bytes_; }
@@ -101,6 +120,8 @@ class StreamRelay {
     Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
     Result<void> ensure_discard();
     Result<void> pick(std::string_view block, std::uint64_t offset, PageSender::Content content);
+    /// Whether any of what the source sends now is wanted.
+    [[nodiscard]] bool reads_on() const;
     Result<void> request_what_the_image_lacks();
     [[nodiscard]] bool lacks_nothing() const;
     Result<void> flush();
@@ -111,7 +132,10 @@ class StreamRelay {
     AskedPages& asked_;
     Notices& notices_;
     OnSwitchOver on_switch_over_;
-    Waker stop_;
+    const Waker& wake_;
+    std::atomic<bool> stopping_ = false;
+    std::atomic<bool> rest_wanted_ = false;
+    bool requested_ = false;  ///< all that the image lacks
     OnBlocks on_blocks_;
     Ledger* ledger_ = nullptr;
     stream::Reader reader_;
@@ -122,6 +146,7 @@ class StreamRelay {
     bool discarded_ = false;
     Gather pending_;                   ///< relayed bytes not yet written; most are in buffer_
     std::vector<std::byte> preamble_;  ///< file header and configuration, for the guide
+    std::atomic<std::uint64_t> in_hand_ = 0;
     std::atomic<std::uint64_t> precopy_bytes_ = 0;
     std::atomic<std::uint64_t> precopy_zeros_ = 0;
 };

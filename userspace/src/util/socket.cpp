@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -200,6 +201,11 @@ Result<bool> wait_readable(int fd, milliseconds timeout) {
         if (errno != EINTR)
             return fail_errno(errno, "poll");
     }
+}
+
+std::uint64_t queued_bytes(int fd, unsigned long queue) {
+    int bytes = 0;
+    return ::ioctl(fd, queue, &bytes) < 0 ? 0 : static_cast<std::uint64_t>(bytes);
 }
 
 }  // namespace gc

@@ -40,4 +40,8 @@ Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout);
 /// Waits until the descriptor is readable (true) or the timeout has passed (false).
 Result<bool> wait_readable(int fd, std::chrono::milliseconds timeout);
 
+/// Bytes in a queue of the socket.
+/// @param queue SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7), unix(7)); a socket without it has 0 there
+std::uint64_t queued_bytes(int fd, unsigned long queue);
+
 }  // namespace gc

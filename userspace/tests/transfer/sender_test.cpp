@@ -167,7 +167,7 @@ class Sender : public testing::Test {
     void push_all(std::vector<std::uint64_t> touched, WarmPages warm = {}) {
         FakeCapture capture(std::move(touched));
         GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-        BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
+        BulkPusher bulk(*sender, *image, guide, next, 0ms, nullptr, wake);
         bulk.set_warm(std::move(warm));
         push_beside(guide, bulk, [&] {
             while (!capture.read_all() && !ledger->full())
@@ -192,7 +192,7 @@ class Sender : public testing::Test {
     void push_while_guide_is_busy(std::vector<std::uint64_t> touched, Meanwhile meanwhile) {
         FakeCapture capture(std::move(touched));
         GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-        BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
+        BulkPusher bulk(*sender, *image, guide, next, 0ms, nullptr, wake);
         push_beside(guide, bulk, [&] {
             while (!guide.busy())
                 std::this_thread::sleep_for(1ms);
@@ -298,7 +298,7 @@ TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
 TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
     make_sender(true);
     GuidePusher guide(*sender, {}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, next, 1h, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 1h, nullptr, wake);
     bulk.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
     push_beside(guide, bulk, [&] {
         std::this_thread::sleep_for(20ms);
@@ -333,7 +333,7 @@ TEST_F(Sender, WhatFollowsAFaultGoesBeforeTheHotSet) {
 TEST_F(Sender, WhatFollowsAFaultDoesNotWaitForTheBackground) {
     make_sender(true);
     GuidePusher guide(*sender, {}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, next, 1h, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 1h, nullptr, wake);
     push_beside(guide, bulk, [&] {
         next.asked_before({0, 10}, *ledger);
         std::this_thread::sleep_for(20ms);
@@ -473,7 +473,7 @@ TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
     make_sender(true);
     FakeCapture capture({3});
     GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, next, 1h, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 1h, nullptr, wake);
     bulk.on_resumed();
     expect_background_waits_for(bulk, guide, &BulkPusher::release_background);
 }
@@ -482,7 +482,7 @@ TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
     make_sender(true);
     FakeCapture capture({3});
     GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
-    BulkPusher bulk(*sender, *image, guide, next, 0ms, wake);
+    BulkPusher bulk(*sender, *image, guide, next, 0ms, nullptr, wake);
     expect_background_waits_for(bulk, guide, &BulkPusher::on_resumed);
 }
 

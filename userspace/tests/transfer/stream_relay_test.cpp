@@ -54,7 +54,7 @@ class Relaying : public testing::TestWithParam<std::size_t> {
     /// The source sends this, so many bytes at a time, and hangs up. @return what came of it
     Buffer relay(const Buffer& input) {
         StreamRelay relay(
-            source, sender, image, asked, notices, [] {}, Waker::create().value(),
+            source, sender, image, asked, notices, [] {}, wake,
             [this](const stream::RamBlockList& blocks, std::uint32_t) -> Result<Ledger*> {
                 std::vector<Ledger::Block> wanted;
                 for (const auto& block : blocks.blocks)
@@ -88,7 +88,8 @@ class Relaying : public testing::TestWithParam<std::size_t> {
     Waker full = Waker::create().value();
     PageSender sender;
     SourceImage image = SourceImage::open({}).value();
-    AskedPages asked;
+    Waker wake = Waker::create().value();
+    AskedPages asked{wake};
     Notices notices{Waker::create().value()};
     std::optional<Ledger> ledger;
     std::uint64_t bytes = 0, zeros = 0;
