@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What of the source's stream goes on before switch-over: all bytes, in their order, less what the
-// destination must not see; however they come.
+// What of the source's stream goes on. Before switch-over: all bytes, in their order, less what the
+// destination must not see; however they come. After it: the pages that are wanted of the source.
 #include "transfer/stream_relay.h"
 
 #include "../stream/samples.h"
+#include "util/socket.h"
 
 #include <algorithm>
 #include <array>
@@ -15,6 +16,7 @@ namespace gc {
 namespace {
 
 namespace samples = stream::samples;
+using namespace std::chrono_literals;
 using stream::Buffer;
 using stream::CommandCode;
 using stream::Tag;
@@ -47,21 +49,45 @@ Frames read_frames(int fd) {
     }
 }
 
-class Relaying : public testing::TestWithParam<std::size_t> {
+/// A relay between a source QEMU, which is `qemu`, and the channel `main`.
+class OneRelay : public testing::Test {
   protected:
-    Relaying() : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full) {}
+    OneRelay() : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full) {}
 
+    Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t section) {
+        std::vector<Ledger::Block> wanted;
+        for (const auto& block : blocks.blocks)
+            wanted.push_back({std::string(block.name), block.length / page_size});
+        std::vector<std::size_t> no_image(wanted.size(), SourceImage::none);
+        ledger.emplace(std::move(wanted));
+        sender.begin(*ledger, image, std::move(no_image), section);
+        return &*ledger;
+    }
+
+    UniqueFd qemu, main;
+    SourceSocket source;
+    Waker full = Waker::create().value();
+    PageSender sender;
+    SourceImage image = SourceImage::open({}).value();
+    Waker wake = Waker::create().value();
+    AskedPages asked{wake};
+    Notices notices{Waker::create().value()};
+    std::optional<Ledger> ledger;
+    Waker switched_over = Waker::create().value();
+    StreamRelay relay{source,
+                      sender,
+                      image,
+                      asked,
+                      notices,
+                      [this] { switched_over.signal(); },
+                      wake,
+                      [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }};
+};
+
+class Relaying : public OneRelay, public testing::WithParamInterface<std::size_t> {
+  protected:
     /// The source sends this, so many bytes at a time, and hangs up. @return what came of it
-    Buffer relay(const Buffer& input) {
-        StreamRelay relay(
-            source, sender, image, asked, notices, [] {}, wake,
-            [this](const stream::RamBlockList& blocks, std::uint32_t) -> Result<Ledger*> {
-                std::vector<Ledger::Block> wanted;
-                for (const auto& block : blocks.blocks)
-                    wanted.push_back({std::string(block.name), block.length / page_size});
-                ledger.emplace(std::move(wanted));
-                return &*ledger;
-            });
+    Buffer relay_all(const Buffer& input) {
         Frames frames;
         std::thread reading([&] { frames = read_frames(main.get()); });
         std::thread writing([&] {
@@ -78,21 +104,8 @@ class Relaying : public testing::TestWithParam<std::size_t> {
         sender.shut_down();
         writing.join();
         reading.join();
-        bytes = relay.precopy_bytes();
-        zeros = relay.precopy_zeros();
         return frames.bytes;
     }
-
-    UniqueFd qemu, main;
-    SourceSocket source;
-    Waker full = Waker::create().value();
-    PageSender sender;
-    SourceImage image = SourceImage::open({}).value();
-    Waker wake = Waker::create().value();
-    AskedPages asked{wake};
-    Notices notices{Waker::create().value()};
-    std::optional<Ledger> ledger;
-    std::uint64_t bytes = 0, zeros = 0;
 };
 
 /// Two sections with pages in a row, zeros in a row, and pages here and there.
@@ -125,20 +138,70 @@ TEST_P(Relaying, PassesAllOnButWhatTheDestinationMustNotSee) {
         sent, samples::concat({begin, samples::command(CommandCode::switchover_start), after}));
     stream::append(expected, samples::concat({begin, after}));
 
-    EXPECT_EQ(relay(sent), expected);
+    EXPECT_EQ(relay_all(sent), expected);
     ASSERT_TRUE(ledger);
     EXPECT_EQ(ledger->delivered(Class::precopy), 11U);
     for (const std::uint64_t page : {2, 3, 4, 5, 9, 10, 11, 12, 15})
         EXPECT_TRUE(ledger->has(0, page)) << page;
     EXPECT_EQ(ledger->missing(1), 0U);
-    EXPECT_EQ(zeros, 4U) << "each time one was sent";
+    EXPECT_EQ(relay.precopy_zeros(), 4U) << "each time one was sent";
     // Of each its head and its content; a name is one byte longer.
-    EXPECT_EQ(bytes, 8 * (8 + page_size) + std::uint64_t{4} * 9 + std::uint64_t{2} * 7 + 4);
+    EXPECT_EQ(relay.precopy_bytes(),
+              8 * (8 + page_size) + std::uint64_t{4} * 9 + std::uint64_t{2} * 7 + 4);
 }
 
 INSTANTIATE_TEST_SUITE_P(In, Relaying, testing::Values(1, 100, 4103, in_one), [](const auto& of) {
     return of.param == in_one ? std::string("One") : "PiecesOf" + std::to_string(of.param);
 });
+
+Buffer part(std::initializer_list<Buffer> pages) {
+    return samples::concat({samples::section(Tag::section_part, samples::ram_id, "", 0),
+                            samples::concat(pages), samples::ram_rests()});
+}
+
+TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
+    constexpr std::size_t rom = 1;
+    std::thread reading([&] { read_frames(main.get()); });
+    Result<void> ended = fail(ErrorKind::io, "still under way");
+    std::thread relaying([&] { ended = relay.run(); });
+    const auto send = [&](const Buffer& bytes) { EXPECT_TRUE(write_all(qemu.get(), bytes)); };
+    const auto until = [](const auto& holds) {
+        for (int i = 0; i < 1000 && !holds(); ++i)
+            std::this_thread::sleep_for(1ms);
+        EXPECT_TRUE(holds());
+    };
+    Buffer until_switch_over = samples::concat({samples::until_ram(), samples::ram_rests()});
+    stream::append_package(until_switch_over, samples::package({3}));
+    send(until_switch_over);
+    EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
+
+    // As the source goes over its memory by itself.
+    const Buffer sweep = part({samples::page("pc.ram", 0, 1), samples::page("rom", 1, 1)});
+    send(sweep);
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(source.unread(), sweep.size());
+    asked.add({rom, 1});
+    until([&] { return ledger->has(rom, 1); });
+    until([&] { return source.unread() == 0; });
+    EXPECT_EQ(ledger->delivered(Class::urgent), 1U);
+    send(sweep);
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(source.unread(), sweep.size()) << "nothing is asked for any more";
+
+    relay.fetch_rest();
+    EXPECT_TRUE(wait_readable(qemu.get(), 1s).value()) << "the source was not asked for the rest";
+    until([&] { return source.unread() == 0; });
+    Buffer rest = samples::section(Tag::section_part, samples::ram_id, "", 0);
+    for (std::uint64_t page = 1; page < 16; ++page)
+        stream::append(rest, samples::zero("pc.ram", page));
+    stream::append(rest, samples::concat({samples::zero("rom", 0), samples::ram_rests()}));
+    send(rest);
+    until([&] { return ledger->full(); });
+    relaying.join();
+    EXPECT_TRUE(ended) << ended.error().message;
+    sender.shut_down();
+    reading.join();
+}
 
 TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
     const Buffer read(100), other(10);

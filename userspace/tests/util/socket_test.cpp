@@ -5,6 +5,9 @@
 #include <array>
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>  // FIONREAD, which SIOCINQ is
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace gc {
@@ -36,6 +39,21 @@ TEST(Tcp, ConnectsAndCarries) {
     std::array<std::byte, 3> got{};
     EXPECT_EQ(read_some(server.get(), got).value(), 3U);
     EXPECT_EQ(got, sent);
+}
+
+TEST(QueuedBytes, AreTheUnreadAndTheUnacknowledged) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const UniqueFd writer(ends[0]), reader(ends[1]);
+    EXPECT_EQ(queued_bytes(reader.get(), SIOCINQ), 0U);
+    EXPECT_EQ(queued_bytes(writer.get(), SIOCOUTQ), 0U);
+    const std::array<std::byte, 3> sent{};
+    ASSERT_TRUE(write_all(writer.get(), sent));
+    EXPECT_EQ(queued_bytes(reader.get(), SIOCINQ), 3U);
+    EXPECT_GE(queued_bytes(writer.get(), SIOCOUTQ), 3U) << "unix(7) counts the buffers too";
+    std::array<std::byte, 2> got{};
+    ASSERT_EQ(read_some(reader.get(), got).value(), 2U);
+    EXPECT_EQ(queued_bytes(reader.get(), SIOCINQ), 1U);
 }
 
 TEST(Tcp, RefusedConnectionNamesThePeer) {
