@@ -93,6 +93,8 @@ check-dkms:  ## build the DKMS package, and the module with it, and load that in
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
 
+# How often make bench does all of it.
+ROUNDS = 1
 # In the lab, on the first kernel; NAME writes build/bench/NAME.json.
 bench-capture: BENCH = --no-nested -- build/bin/capture_bench
 bench-track: BENCH = -- build/bin/track_bench --mib 64
@@ -108,8 +110,8 @@ bench-quick: prepare  ## some of that: 8 minutes
 bench bench-quick:
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \
-	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko --hosts 2 --timeout 10800 -- \
-	     tests/bench/migration.py $(if $(filter bench-quick,$@),--quick) --out build/bench/results.json; \
+	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko --hosts 2 --timeout $$((7200 * $(ROUNDS))) -- \
+	     tests/bench/migration.py $(if $(filter bench-quick,$@),--quick) --rounds $(ROUNDS) --out build/bench/results.json; \
 	 status=$$?; [ ! -e build/bench/results.json ] || build/bin/gcctl report build/bench/results.json -o build/bench/report.html; \
 	 exit $$status
 

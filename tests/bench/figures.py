@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the benchmarks' files have in common: rows of figures, the machine, tables."""
 
+import itertools
+import math
 import os
 import platform
 import statistics
@@ -39,6 +41,13 @@ def table(made: list[Row], workload: str, reference: str) -> str:
             line.append(f"{row['median']:.1f}{ratio}" if row else "")
         lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
+
+
+def quantile_us(counts: list[int], q: float) -> int:
+    """The upper bound of the bucket that holds it (0 < q <= 1), of those that gcctl and QEMU have: the i-th counts what took
+    2^i to 2^(i+1) us. 0 if nothing was counted."""
+    wanted = math.ceil(q * sum(counts))
+    return next((2 << i for i, seen in enumerate(itertools.accumulate(counts)) if seen >= wanted > 0), 0)
 
 
 def machine() -> dict[str, Any]:

@@ -4,22 +4,22 @@
 two hosts the second is the destination; with one, both ends share its CPUs.
 
 Every workload is moved over the same slow link in the modes that tell something of it, or with --all in every mode, in rotating
-order. A mode that does not complete, or in which the guest finds an error in its memory, fails the run. Writes --out, and beside
-it the tables (.md); `gcctl report` makes pictures of it. Metrics are as docs/benchmarks.md defines them.
+order. A mode that does not complete, or in which the guest finds an error in its memory, fails the run; one that the QEMU at hand
+lacks is named and left out. Writes --out, and beside it the tables (.md), anew after each migration; `gcctl report` makes
+pictures of it. Metrics are as docs/benchmarks.md defines them.
 """
 
 import argparse
 import json
-import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import qemu
 from figures import Values, machine, rows, table
 from movers import Mover, gcctl, qemu_postcopy, qemu_precopy
-from trial import Trial, run
+from trial import run
 from workloads import WORKLOADS, Workload
 
 from harness.environment import TWO_HOSTS
@@ -39,36 +39,59 @@ MODES: dict[str, Mover] = {
     # With the destination's touches tracked, which costs it page faults.
     "gc-guide-measured": gcctl("--policy", "none", receive_options=("--measure=3s",)),
 }
+# The capability that a mode needs, where not every QEMU has it: this came with 7.1.
+NEEDS = {REFERENCE: "postcopy-preempt"}
 QUICK_WORKLOADS, QUICK_MODES = ("pointer chase", "fresh allocation", "idle"), (REFERENCE, "gc-off", "gc-guide")
 # Where not all modes tell something new, or each takes minutes.
 CORE_MODES = ("qemu-precopy", "qemu-postcopy", *QUICK_MODES, "gc-guide-silent")
 MODES_OF = {"pointer chase": tuple(MODES), "sequential": tuple(MODES), "redis": QUICK_MODES, "build": QUICK_MODES}
 
 
-def qemu_version() -> str:
-    said = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
-    return said.splitlines()[0].removeprefix("QEMU emulator version ")
+class Results:
+    """What was found so far, and its files."""
 
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.values: Values = {}
+        self.runs: list[dict[str, Any]] = []
+        self.machine = machine() | {"qemu": qemu.version(), "hosts": 2 if TWO_HOSTS else 1}
 
-def measure(workload: Workload, mode: str, number: int) -> tuple[Trial | None, dict[str, Any]]:
-    """One trial, and what the file has of it."""
-    about = {"workload": workload.name, "mode": mode, "round": number}
-    try:
-        trial = run(workload, MODES[mode], LINK_MBIT)
-    except AssertionError as error:
-        print(f"round {number}, {workload.name}, {mode}: FAILED: {error}", file=sys.stderr, flush=True)
-        nothing: dict[str, Any] = {"throughput": None, "faults": None, "stall_us": None, "bytes": None}
-        return None, about | {"error": str(error).splitlines()[0]} | nothing
-    told = ", ".join(f"{metric} {value:.1f} {unit}" for metric, (unit, value) in trial.values.items())
-    print(f"round {number}, {workload.name}, {mode}: {told}", file=sys.stderr, flush=True)
-    return trial, about | {"error": ""} | trial.series()
+    def measure(self, workload: Workload, mode: str, number: int) -> None:
+        about = {"workload": workload.name, "mode": mode, "round": number}
+        name = f"round {number}, {workload.name}, {mode}"
+        try:
+            trial = run(workload, MODES[mode], LINK_MBIT)
+        except AssertionError as error:
+            print(f"{name}: FAILED: {error}", file=sys.stderr, flush=True)
+            nothing: dict[str, Any] = {"throughput": None, "faults": None, "stall_us": None, "bytes": None}
+            self.runs.append(about | {"error": str(error).splitlines()[0]} | nothing)
+        else:
+            told = ", ".join(f"{metric} {value:.1f} {unit}" for metric, (unit, value) in trial.values.items())
+            print(f"{name}: {told}", file=sys.stderr, flush=True)
+            self.runs.append(about | {"error": ""} | trial.series())
+            for metric, (unit, value) in trial.values.items():
+                self.values.setdefault((workload.name, mode, metric), (unit, []))[1].append(value)
+        self.write()
+
+    def failed(self) -> int:
+        return sum(run["error"] != "" for run in self.runs)
+
+    def tables(self) -> str:
+        made = rows(self.values, REFERENCE)
+        return "\n".join(table(made, name, REFERENCE) for name in dict.fromkeys(run["workload"] for run in self.runs))
+
+    def write(self) -> None:
+        result = {"schema": "guidecopy.bench/1", "bench": "migration", "reference": REFERENCE, "link_mbit": LINK_MBIT,
+                  "machine": self.machine, "rows": rows(self.values, REFERENCE), "runs": self.runs}
+        self.out.write_text(json.dumps(result, indent=1) + "\n")
+        self.out.with_suffix(".md").write_text(self.tables())
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="some workloads in some modes, once")
+    parser.add_argument("--quick", action="store_true", help="some workloads in some modes")
     parser.add_argument("--all", action="store_true", help="every workload in every mode")
     parser.add_argument("--mode", action="append", choices=MODES, help="only these, beside the reference")
     parser.add_argument("--workload", action="append", choices=[workload.name for workload in WORKLOADS], help="only these")
@@ -85,34 +108,25 @@ def turns(arguments: argparse.Namespace) -> list[tuple[Workload, str]]:
             return MODES
         return QUICK_MODES if arguments.quick else MODES_OF.get(workload.name, CORE_MODES)
 
-    return [(workload, mode) for workload in WORKLOADS if workload.name in names for mode in MODES if mode in modes(workload)]
+    has = qemu.migration_capabilities()
+    lacks = {mode: needed for mode, needed in NEEDS.items() if needed not in has}
+    for mode, needed in lacks.items():
+        print(f"{mode} is left out: this QEMU ({qemu.version()}) lacks {needed}", file=sys.stderr, flush=True)
+    return [(workload, mode) for workload in WORKLOADS if workload.name in names for mode in MODES
+            if mode in modes(workload) and mode not in lacks]
 
 
 def main() -> int:
     arguments = parse_arguments()
-    values: Values = {}
-    runs, failed = [], 0
-    collected: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    chosen, rounds = turns(arguments), 1 if arguments.quick else arguments.rounds
-    for number in range(rounds):
-        first = number * len(chosen) // rounds
+    results = Results(arguments.out)
+    chosen = turns(arguments)
+    for number in range(arguments.rounds):
+        first = number * len(chosen) // arguments.rounds
         for workload, mode in chosen[first:] + chosen[:first]:
-            trial, kept = measure(workload, mode, number + 1)
-            runs.append(kept)
-            failed += trial is None
-            for metric, (unit, value) in (trial.values if trial else {}).items():
-                key = (workload.name, mode, metric)
-                collected[key].append(value)
-                values[key] = (unit, collected[key])
-    made = rows(values, REFERENCE)
-    result = {"schema": "guidecopy.bench/1", "bench": "migration", "reference": REFERENCE, "link_mbit": LINK_MBIT,
-              "machine": machine() | {"qemu": qemu_version(), "hosts": 2 if TWO_HOSTS else 1}, "rows": made, "runs": runs}
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    tables = "\n".join(table(made, name, REFERENCE) for name in dict.fromkeys(workload.name for workload, _ in chosen))
-    arguments.out.with_suffix(".md").write_text(tables)
-    print(tables)
-    print(f"{len(runs)} migrations, {failed} failed")
-    return 1 if failed else 0
+            results.measure(workload, mode, number + 1)
+    print(results.tables())
+    print(f"{len(results.runs)} migrations, {results.failed()} failed")
+    return 1 if results.failed() else 0
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
+from figures import quantile_us  # noqa: E402
 from harness.bench import Bench  # noqa: E402
 from harness.environment import SLOW  # noqa: E402
 from harness.link_load import Transmitted  # noqa: E402
 from harness.sampler import Sampler, Samples  # noqa: E402
 from harness.second_host import far_host  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
-from movers import Mover, Moving  # noqa: E402
+from movers import Mover  # noqa: E402
 from workloads import Workload  # noqa: E402
 
 # Seconds: the workload alone, before; at least, from the end of the migration on; at most, to the end of the migration.
@@ -25,6 +26,7 @@ BEFORE, AFTER, LONGEST = 3.0, 2.0, 60.0
 STEP = 0.1  # of what is drawn
 # The workload has recovered when it has done, for RECOVERED_FOR seconds, RECOVERED of what it did before.
 RECOVERED, RECOVERED_FOR = 0.9, 0.5
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 def count_at(seen: Samples, when: float) -> float:
@@ -65,7 +67,7 @@ class Trial:
     sent: int  # bytes that the source's NIC sent, up to `over`
     report: dict[str, Any]  # gcctl's, if it was it
     demand: list[tuple[float, int]]  # (when, pages requested so far), if QEMU told
-    blocktime_ms: float | None  # that vCPUs waited for pages, by the destination's QEMU
+    waited: dict[str, Any]  # for pages, as the destination's QEMU has it in query-migrate
     unit: str = ""
     values: dict[str, tuple[str, float]] = field(default_factory=dict)
 
@@ -96,8 +98,10 @@ class Trial:
                  "sent": ("MiB", self.sent / (1 << 20))}
         if (faults := self.faults()) is not None:
             found["demand faults"] = ("", float(faults))
-        if self.blocktime_ms is not None:
-            found["vCPUs blocked"] = ("ms", self.blocktime_ms)
+        if "postcopy-vcpu-blocktime" in self.waited:
+            found["vCPUs blocked"] = ("ms", float(sum(self.waited["postcopy-vcpu-blocktime"])))
+        if latencies := self.waited.get("postcopy-latency-dist"):  # QEMU 10.1
+            found |= {f"fault latency {name}": ("us", float(quantile_us(latencies, q))) for name, q in QUANTILES.items()}
         if self.report:
             demand = self.report["demand"]
             found |= {"stall": ("ms", demand["stall_ms"]), "stall p50": ("us", demand["p50_us"]),
@@ -128,12 +132,6 @@ class Trial:
         return {"step_ms": round(1000 * STEP), "counts": counts}
 
 
-def blocktime(moving: Moving) -> float | None:
-    state = moving.destination.command("query-migrate")
-    blocked = state.get("postcopy-vcpu-blocktime")
-    return float(sum(blocked)) if blocked is not None else None
-
-
 def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:
     """Raises AssertionError for a migration that does not complete or a guest that finds an error in its memory."""
     far = far_host(f"{link_mbit}mbit")
@@ -161,8 +159,8 @@ def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:
         meter = Meter(load.samples())
         stop, resume = source.event_time("STOP"), moving.destination.event_time("RESUME")
         assert stop and resume, "QEMU did not tell when the VM was stopped and went on"
-        trial = Trial(begin, stop, resume, over, end, meter, sent[-1][1] - sent[0][1], report, moving.demand, blocktime(moving),
-                      load.unit)
+        trial = Trial(begin, stop, resume, over, end, meter, sent[-1][1] - sent[0][1], report, moving.demand,
+                      moving.destination.command("query-migrate"), load.unit)
         trial.values = trial.metrics()
         return trial
     except AssertionError as error:
