@@ -12,10 +12,10 @@
 
 namespace gc {
 
-/// Lets so many pages be under way as the destination takes in a round trip, and in `queue_time`,
-/// as measured; the greatest rate and the shortest round trip of the last seconds count, as in BBR
-/// for packets. In pages, as one of zeros costs the destination as much as one of data, and next to
-/// nothing on the way. Not thread-safe.
+/// Lets so many pages be under way that none is for longer than a round trip and `queue_time`. From
+/// how long a frame was, and how much was under way with it, follows how much may be; the shortest
+/// round trip of the last seconds counts. In pages, as one of zeros costs the destination as much
+/// as one of data, and next to nothing on the way. Not thread-safe.
 class BulkWindow {
   public:
     using Clock = std::chrono::steady_clock;
@@ -36,11 +36,9 @@ class BulkWindow {
 
     /// A frame with so many pages leaves.
     void sent(std::uint64_t pages, Clock::time_point now) {
-        if (in_flight_ == 0)
-            taken_at_ = now;
         draining_ = false;
-        frames_.push_back({pages, taken_, taken_at_, now});
         in_flight_ += pages;
+        frames_.push_back({pages, in_flight_, now});
     }
 
     /// The destination has taken the oldest frame.
@@ -50,30 +48,23 @@ class BulkWindow {
         const Frame frame = frames_.front();
         frames_.pop_front();
         in_flight_ -= frame.pages;
-        taken_ += frame.pages;
-        taken_at_ = now;
         forget(now);
-        // Since the answer before the frame left, or answers that come together would look like a
-        // fast path.
-        newest_.rate = std::max(newest_.rate, static_cast<double>(taken_ - frame.taken_before) /
-                                                  seconds(now - frame.taken_before_at));
-        newest_.round_trip = std::min(newest_.round_trip, seconds(now - frame.at));
-        const double rate = std::max(newest_.rate, older_.rate);
-        const double round_trip = std::min(newest_.round_trip, older_.round_trip);
-        limit_ = std::max(least, static_cast<std::uint64_t>(
-                                     rate * (probing_gain * round_trip + seconds(queue_time))));
+        const double took = seconds(now - frame.at);
+        newest_ = std::min(newest_, took);
+        const double may_take = probing_gain * std::min(newest_, older_) + seconds(queue_time);
+        const auto fits =
+            static_cast<std::uint64_t>(static_cast<double>(frame.under_way) * may_take / took);
+        // What was less than the limit says nothing against that; and what was quick may have been
+        // of zeros: so not at once to what would fit.
+        limit_ = took > may_take ? std::clamp(fits, std::min(least, limit_), limit_)
+                                 : std::max(limit_, std::min(fits, limit_ + frame.pages));
     }
 
   private:
     struct Frame {
         std::uint64_t pages;
-        std::uint64_t taken_before;         ///< by the destination when it left
-        Clock::time_point taken_before_at;  ///< when it said so
+        std::uint64_t under_way;  ///< pages, with its own, when it left
         Clock::time_point at;
-    };
-    struct Measured {
-        double rate = 0;  ///< pages per second; the greatest
-        double round_trip = std::numeric_limits<double>::infinity();  ///< seconds; the shortest
     };
     /// On a long path, where it is more than queue_time is: finds out within a few round trips that
     /// the path carries more.
@@ -91,15 +82,15 @@ class BulkWindow {
         if (now < forget_at_)
             return;
         forget_at_ = now + memory;
-        older_ = std::exchange(newest_, {});
+        older_ = std::exchange(newest_, std::numeric_limits<double>::infinity());
         draining_ = true;
     }
 
     std::deque<Frame> frames_;  ///< on their way
     std::uint64_t in_flight_ = 0;
-    std::uint64_t taken_ = 0;
-    Clock::time_point taken_at_;  ///< or, if none is on its way, when one left
-    Measured newest_, older_;
+    /// Round trips, the shortest of their time; seconds.
+    double newest_ = std::numeric_limits<double>::infinity();
+    double older_ = std::numeric_limits<double>::infinity();
     Clock::time_point forget_at_;
     bool draining_ = false;  ///< nothing leaves until all is taken
     std::uint64_t limit_ = start;

@@ -118,6 +118,19 @@ TEST(BulkWindow, AnswersThatComeTogetherAreNoFastPath) {
     EXPECT_GE(window.limit(), 20U);
 }
 
+TEST(BulkWindow, AFewPagesOfZerosDoNotOpenItForLong) {
+    // On a slow link: a page takes 3 ms, one of zeros nothing.
+    BulkWindow window;
+    Path path{.round_trip = 5ms, .per_page = 3ms, .answers = {}};
+    path.run(window, 1, 200);
+    const std::uint64_t before = window.limit();
+    path.per_page = 1us;
+    path.run(window, 4, 8);
+    path.per_page = 3ms;
+    path.run(window, window.piece(), 40);
+    EXPECT_LE(window.limit(), before + 1);
+}
+
 TEST(BulkWindow, NeverClosesBelowItsLeast) {
     BulkWindow window;
     Path path{.round_trip = 1ms, .per_page = 10ms, .answers = {}};
