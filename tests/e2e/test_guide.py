@@ -3,6 +3,7 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -95,6 +96,39 @@ def test_guide_frozen(bench: Bench) -> None:
     assert report["guide"]["started"]
     assert report["guide"]["ended"] in ("complete", "diverged"), report["guide"]
     wait_for("the frozen guide is gone", lambda: not os.path.exists(f"/proc/{pid}"), 5 * SLOW)
+
+
+def start_frozen(bench: Bench, spec: Spec, *options: str) -> tuple[Migration, int]:
+    """A migration whose guide cannot load; and the guide's pid. The pre-copy is the time in which to freeze it."""
+    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, "--precopy-time", "3s", "--bandwidth", "4M", *options, guide="on")
+    pid = migration.migrate.wait_event("guide-started")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    migration.migrate.wait_event("switch-over")
+    return migration, pid
+
+
+def test_vm_waits_for_its_guide(bench: Bench) -> None:
+    spec = Spec()
+    # A guide that takes longer than 10 s to load is given up.
+    migration, pid = start_frozen(bench, spec, "--guide-wait", "60s")
+    time.sleep(3)
+    assert migration.migrate.event("commit") is None
+    os.kill(pid, signal.SIGCONT)
+    report = finish(migration, spec)
+    names = [event["event"] for event in migration.migrate.events()]
+    assert names.index("guide-runs") < names.index("commit")
+    assert report["guide"]["waited_ms"] > 0
+
+
+def test_vm_does_not_wait_long_for_its_guide(bench: Bench) -> None:
+    spec = Spec()
+    migration, pid = start_frozen(bench, spec, "--guide-wait", "200ms")
+    migration.migrate.wait_event("resumed")
+    assert migration.migrate.event("guide-runs") is None
+    os.kill(pid, signal.SIGCONT)
+    migration.migrate.wait_event("guide-runs")
+    report = finish(migration, spec)
+    assert report["guide"]["waited_ms"] >= 200
 
 
 def test_guide_that_takes_too_much_memory(bench: Bench) -> None:

@@ -35,7 +35,7 @@ def migration() -> Json:
         "bytes": classes(precopy=8 * MIB, urgent=3 * MIB, guide=79 * MIB, warm=6 * MIB, background=581 * MIB, zero=1 * MIB),
         "demand": {"faults": sum(histogram), "stall_ms": 912.25, "p50_us": 1024, "p99_us": 8192, "p999_us": 32768,
                    "histogram_us": histogram, "timeline": {"step_ms": 10, "counts": storm(25, 90)}},
-        "guide": {"started": True, "load_ms": 3.4, "records": 20200, "pushed": 20113, "dropped": 0, "blocked_ms": 12.5,
+        "guide": {"started": True, "load_ms": 3.4, "waited_ms": 0.8, "records": 20200, "pushed": 20113, "dropped": 0, "blocked_ms": 12.5,
                   "memory_bytes": 96 * MIB, "ended": "complete", "reason": "",
                   "sent": {"packets": 17, "bytes": 1822, "arp": 2, "ipv4": 15, "ipv6": 0, "other": 0, "dropped_by": "ebpf"}},
         "next": {"pages": 16, "sent": 321},

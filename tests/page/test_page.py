@@ -90,7 +90,7 @@ def test_older_report(see: Callable[..., Seen]) -> None:
     data = samples.migration()
     for later in ("next", "hot", "policy", "measured"):
         del data[later]
-    for part, later in (("demand", "timeline"), ("guide", "sent"), ("guide", "load_ms"), ("guide", "memory_bytes"),
+    for part, later in (("demand", "timeline"), ("guide", "sent"), ("guide", "load_ms"), ("guide", "waited_ms"), ("guide", "memory_bytes"),
                         ("pages", "warm"), ("bytes", "warm")):
         del data[part][later]
     seen = see(data)

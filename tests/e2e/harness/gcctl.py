@@ -20,7 +20,7 @@ REPORT_KEYS = {
     "bytes": dict.fromkeys((*CLASSES, "total", "zero"), int),
     "demand": {"faults": int, "stall_ms": float, "p50_us": float, "p99_us": float, "p999_us": float, "histogram_us": list,
                "timeline": {"step_ms": int, "counts": list}},
-    "guide": {"started": bool, "load_ms": float, "records": int, "pushed": int, "dropped": int, "blocked_ms": float,
+    "guide": {"started": bool, "load_ms": float, "waited_ms": float, "records": int, "pushed": int, "dropped": int, "blocked_ms": float,
               "sent": {**dict.fromkeys(("packets", "bytes", "arp", "ipv4", "ipv6", "other"), int), "dropped_by": str},
               "ended": str, "reason": str},
     "next": {"pages": int, "sent": int},

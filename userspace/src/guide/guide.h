@@ -63,8 +63,8 @@ class Guide {
     /// Where the pages it touches can be read. Valid as long as this object is.
     [[nodiscard]] std::vector<GuideFeed> feeds();
 
-    /// Loads the device state and lets the guide run, in a thread of its own: neither the VM's
-    /// switch-over nor its page faults wait for the guide.
+    /// Loads the device state and lets the guide run, in a thread of its own: nothing else waits
+    /// for it that does not want to.
     void load(std::vector<std::byte> stream);
 
     /// Readable when check() or take_loaded() may have news.

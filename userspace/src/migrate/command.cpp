@@ -20,6 +20,7 @@ struct Texts {
     std::string policy_device;
     std::string policy_link;
     std::string hold_background;
+    std::string guide_wait;
     std::string report;
     bool json = false;
     bool quiet = false;
@@ -43,6 +44,9 @@ po::options_description describe(Options& options, Texts& texts) {
         "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
         "end the guide when it costs more memory than this, e.g. 512M; what it costs is in the "
         "report")(
+        "guide-wait", po::value(&texts.guide_wait)->default_value("50ms")->value_name("TIME"),
+        "let the VM wait at most this long for its guide to run, which must be ahead of it to be "
+        "of use; 0s: not at all")(
         "next-pages",
         po::value(&options.next_pages)->default_value(options.next_pages)->value_name("N"),
         "send so many pages ahead after each that the VM asks for, before hot set and background, "
@@ -93,6 +97,7 @@ Result<void> convert(const Texts& texts, Options& options) {
     }
     if (options.policy == "none" && (options.policy_required || options.policy_device))
         return fail(ErrorKind::usage, "--policy none has neither a NIC nor a need");
+    GC_TRY(options.guide_wait, parse_duration(texts.guide_wait));
     if (!texts.hold_background.empty()) {
         GC_TRY(options.hold_background, parse_duration(texts.hold_background));
     }

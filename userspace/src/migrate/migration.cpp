@@ -5,6 +5,7 @@
 #include "migrate/measurement.h"
 #include "migrate/release.h"
 #include "qmp/migration.h"
+#include "transfer/bulk_window.h"
 
 #include <array>
 #include <csignal>
@@ -23,6 +24,9 @@ constexpr auto ready_timeout = 10s;
 /// that the source QEMU sends while it is held. For the others the VM runs on, but not without end.
 constexpr std::uint64_t clear_path = 4 * page_size;
 constexpr auto longest_hold = 2s;
+/// What the guide needs to be ahead of the VM: a page that it touches waits for so long behind
+/// others.
+constexpr auto guide_ahead = BulkWindow::queue_time;
 /// For the destination to end its QEMU and so to give disk images back.
 constexpr auto abandon_timeout = 5s;
 constexpr auto run_on_timeout = 30s;
@@ -243,7 +247,7 @@ Result<void> Migration::loop() {
                                      {data_->notices().fd(), POLLIN, 0},
                                      {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
-            ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick_interval).count());
+            ::poll(waits.data(), waits.size(), static_cast<int>(longest_poll().count()));
         // The notices first: a pong is what the VM waits for.
         GC_CHECK(on_notices());
         GC_CHECK(on_destination());
@@ -255,7 +259,16 @@ Result<void> Migration::loop() {
     return {};
 }
 
+std::chrono::milliseconds Migration::longest_poll() const {
+    const auto until = waits_for_guide();
+    return until ? std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*until - Clock::now()),
+                              0ms, tick_interval)
+                 : tick_interval;
+}
+
 Result<void> Migration::tick() {
+    if (phase_ == Phase::switched_over)
+        GC_CHECK(maybe_commit());
     show_progress();
     return phase_ == Phase::precopy ? maybe_start_postcopy() : Result<void>{};
 }
@@ -284,8 +297,24 @@ Result<void> Migration::on_notice(Converged&) {
 
 Result<void> Migration::on_notice(Pong& notice) {
     if (phase_ == Phase::switched_over && notice.value == awaited_pong_)
-        return commit();
+        state_taken_ = Clock::now();
     return {};
+}
+
+std::optional<Migration::Clock::time_point> Migration::waits_for_guide() const {
+    if (phase_ != Phase::switched_over || !state_taken_ || !guide_)
+        return std::nullopt;
+    const auto longest = *state_taken_ + options_.guide_wait;
+    return guide_runs_ ? std::min(longest, *guide_runs_ + guide_ahead) : longest;
+}
+
+Result<void> Migration::maybe_commit() {
+    // Side by side, the VM would ask for each page that its guide has just sent.
+    const auto until = waits_for_guide();
+    if (!state_taken_ || (until && Clock::now() < *until))
+        return {};
+    report_.guide.waited_ms = guide_ ? in_ms(Clock::now() - *state_taken_) : 0;
+    return commit();
 }
 
 Result<void> Migration::commit() {
@@ -396,6 +425,7 @@ void Migration::on_guide() {
     if (!guide_)
         return;
     if (const auto loaded = guide_->take_loaded()) {
+        guide_runs_ = Clock::now();
         report_.guide.started = true;
         report_.guide.load_ms = in_ms(*loaded);
         report_.mode = "guide";

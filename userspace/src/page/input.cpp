@@ -45,7 +45,10 @@ Form guide() {
                    {"blocked_ms", number()},
                    {"ended", text()},
                    {"reason", text()}},
-                  {{"load_ms", number()}, {"memory_bytes", count()}, {"sent", sent}});
+                  {{"load_ms", number()},
+                   {"waited_ms", number()},
+                   {"memory_bytes", count()},
+                   {"sent", sent}});
 }
 
 Form policy() {

@@ -24,15 +24,11 @@ nlohmann::json to_json(const SentReport& sent) {
 }
 
 nlohmann::json to_json(const GuideReport& guide) {
-    return {{"started", guide.started},
-            {"load_ms", guide.load_ms},
-            {"records", guide.records},
-            {"pushed", guide.pushed},
-            {"dropped", guide.dropped},
-            {"blocked_ms", guide.blocked_ms},
-            {"memory_bytes", guide.memory_bytes},
-            {"sent", to_json(guide.sent)},
-            {"ended", guide.ended},
+    return {{"started", guide.started},       {"load_ms", guide.load_ms},
+            {"waited_ms", guide.waited_ms},   {"records", guide.records},
+            {"pushed", guide.pushed},         {"dropped", guide.dropped},
+            {"blocked_ms", guide.blocked_ms}, {"memory_bytes", guide.memory_bytes},
+            {"sent", to_json(guide.sent)},    {"ended", guide.ended},
             {"reason", guide.reason}};
 }
 
@@ -171,10 +167,11 @@ std::string Report::summary() const {
     text +=
         fmt::format("  guide: {}{}{}", guide.ended, guide.reason.empty() ? "" : ", ", guide.reason);
     if (guide.started)
-        text += fmt::format("; loaded in {:.1f} ms, {} first touches, {} pages pushed, {} lost, "
+        text += fmt::format("; loaded in {:.1f} ms, for which the VM waited {:.1f} ms, {} first "
+                            "touches, {} pages pushed, {} lost, "
                             "{} MiB of memory, {} packets into its quarantine",
-                            guide.load_ms, guide.records, guide.pushed, guide.dropped,
-                            guide.memory_bytes >> 20, guide.sent.packets);
+                            guide.load_ms, guide.waited_ms, guide.records, guide.pushed,
+                            guide.dropped, guide.memory_bytes >> 20, guide.sent.packets);
     text += '\n';
     if (!policy.device.empty())
         text += policy_line(policy);

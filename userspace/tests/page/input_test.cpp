@@ -62,8 +62,8 @@ TEST(Input, IsTheReportOfAMigration) {
 TEST(Input, IsAnOlderReport) {
     Json older = migration();
     for (const char* later :
-         {"/next", "/hot", "/policy", "/measured", "/simulated", "/guide/load_ms", "/guide/sent",
-          "/guide/memory_bytes", "/pages/warm", "/bytes/warm"})
+         {"/next", "/hot", "/policy", "/measured", "/simulated", "/guide/load_ms",
+          "/guide/waited_ms", "/guide/sent", "/guide/memory_bytes", "/pages/warm", "/bytes/warm"})
         older = without(older, later);
     EXPECT_EQ(complaint(older), "");
 }

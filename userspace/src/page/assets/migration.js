@@ -57,6 +57,7 @@ function guideTable({guide, capture}) {
         ["ended", guide.reason ? `${guide.ended}: ${guide.reason}` : guide.ended], ["capture", capture],
         ...!guide.started ? [["started", "no"]] : [
             ["its device state loaded in", guide.load_ms === undefined ? null : milliseconds(guide.load_ms)],
+            ["the VM waited for it", guide.waited_ms === undefined ? null : milliseconds(guide.waited_ms)],
             ["first touches recorded", number(guide.records)], ["pages sent because it touched them", number(guide.pushed)],
             ["records lost", number(guide.dropped)], ["waited for room in the ring", milliseconds(guide.blocked_ms)],
             ["memory at most", guide.memory_bytes === undefined ? null : bytes(guide.memory_bytes)],
