@@ -44,7 +44,10 @@ po::options_description describe(Options& options, Texts& texts) {
         "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
         "end the guide when it costs more memory than this, e.g. 512M; what it costs is in the "
         "report")(
-        "guide-wait", po::value(&texts.guide_wait)->default_value("50ms")->value_name("TIME"),
+        "guide-wait",
+        po::value(&texts.guide_wait)
+            ->default_value(fmt::format("{}ms", options.guide_wait.count()))
+            ->value_name("TIME"),
         "let the VM wait at most this long for its guide to run, which must be ahead of it to be "
         "of use; 0s: not at all")(
         "next-pages",

@@ -313,7 +313,8 @@ Result<void> Migration::maybe_commit() {
     const auto until = waits_for_guide();
     if (!state_taken_ || (until && Clock::now() < *until))
         return {};
-    report_.guide.waited_ms = guide_ ? in_ms(Clock::now() - *state_taken_) : 0;
+    if (options_.guide)
+        report_.guide.waited_ms = in_ms(Clock::now() - *state_taken_);
     return commit();
 }
 
