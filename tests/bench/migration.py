@@ -52,6 +52,7 @@ class Results:
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        out.parent.mkdir(parents=True, exist_ok=True)
         self.values: Values = {}
         self.runs: list[dict[str, Any]] = []
         self.machine = machine() | {"qemu": qemu.version(), "hosts": 2 if TWO_HOSTS else 1}
@@ -83,7 +84,6 @@ class Results:
     def write(self) -> None:
         result = {"schema": "guidecopy.bench/1", "bench": "migration", "reference": REFERENCE, "link_mbit": LINK_MBIT,
                   "machine": self.machine, "rows": rows(self.values, REFERENCE), "runs": self.runs}
-        self.out.parent.mkdir(parents=True, exist_ok=True)
         self.out.write_text(json.dumps(result, indent=1) + "\n")
         self.out.with_suffix(".md").write_text(self.tables())
 

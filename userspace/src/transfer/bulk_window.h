@@ -56,7 +56,7 @@ class BulkWindow {
             static_cast<std::uint64_t>(static_cast<double>(frame.under_way) * may_take / took);
         // What was less than the limit says nothing against that; and what was quick may have been
         // of zeros: so not at once to what would fit.
-        limit_ = took > may_take ? std::clamp(fits, std::min(least, limit_), limit_)
+        limit_ = took > may_take ? std::clamp(fits, least, limit_)
                                  : std::max(limit_, std::min(fits, limit_ + frame.pages));
     }
 
