@@ -15,6 +15,10 @@ using nlohmann::json;
 constexpr const char* fault_around_path = "/sys/kernel/debug/fault_around_bytes";
 
 void print(const json& result) {
+    const json& machine = result["machine"];
+    fmt::print("on {}, {} CPUs, Linux {}, TCP {}\n", machine["cpu"].get<std::string>(),
+               machine["cpus"].get<unsigned>(), machine["kernel"].get<std::string>(),
+               machine["tcp"].get<std::string>());
     for (const json& row : result["rows"]) {
         const std::string ratio =
             row["ratio"].is_null() ? "" : fmt::format("  ratio {:.3f}", row["ratio"].get<double>());
@@ -96,7 +100,11 @@ json machine() {
             model = line.substr(line.find(": ") + 2);
             break;
         }
+    // On loopback, too, BBR paces and CUBIC does not.
+    std::string congestion_control = "unknown";
+    std::ifstream("/proc/sys/net/ipv4/tcp_congestion_control") >> congestion_control;
     return {{"cpu", model},
+            {"tcp", congestion_control},
             {"cpus", std::thread::hardware_concurrency()},
             {"kernel", std::string(name.release)},
             {"virtual", model.find("QEMU") != std::string::npos ||

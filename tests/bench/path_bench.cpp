@@ -43,8 +43,15 @@ constexpr std::array<std::pair<Workload, const char*>, 4> workloads{
      {Workload::busy, "request-busy"},
      {Workload::push, "push"},
      {Workload::precopy, "pre-copy"}}};
-constexpr std::array<std::pair<Sender, const char*>, 2> senders{
-    {{Sender::qemu, "qemu-postcopy-preempt"}, {Sender::gcctl, "gcctl"}}};
+struct Mode {
+    const char* name;
+    Sender sender;
+    const char* option = nullptr;  ///< one more of gcctl's
+};
+/// The first is the reference.
+constexpr std::array<Mode, 3> modes{{{"qemu-postcopy-preempt", Sender::qemu},
+                                     {"gcctl", Sender::gcctl},
+                                     {"gcctl --kill-source", Sender::gcctl, "--kill-source"}}};
 
 /// (workload, mode, metric) -> its unit, and a value for each run.
 struct Series {
@@ -87,17 +94,19 @@ std::string last_words(const std::filesystem::path& log) {
 }
 
 /// Has the source begin, by itself or by gcctl.
-Result<std::optional<Child>> begin(Sender sender, Workload workload, SourceVm& vm,
+Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm& vm,
                                    std::uint16_t port, const std::filesystem::path& directory) {
     const std::string to = fmt::format("127.0.0.1:{}", port);
     const bool precopy = workload == Workload::precopy;
-    if (sender == Sender::gcctl) {
+    if (mode.sender == Sender::gcctl) {
         std::vector<std::string> argv{GC_GCCTL, "migrate", "--qmp",       vm.qmp_path(),
                                       "--to",   to,        "--guide=off", "--quiet"};
         if (precopy)
             argv.insert(argv.end(), {"--precopy-time", "60min"});
         if (workload == Workload::idle)
             argv.insert(argv.end(), {"--hold-background", "60min", "--next-pages", "0"});
+        if (mode.option != nullptr)
+            argv.emplace_back(mode.option);
         GC_TRY(Child child, Child::spawn(std::move(argv), directory / "gcctl.log"));
         return child;
     }
@@ -130,20 +139,20 @@ Result<std::vector<double>> ask(SyntheticDestination& destination, std::uint64_t
     return latencies;
 }
 
-Result<void> one_run(Sender sender, const char* mode, Workload workload, const char* name,
-                     std::size_t mib, Figures& figures) {
+Result<void> one_run(const Mode& mode, Workload workload, const char* name, std::size_t mib,
+                     Figures& figures) {
     const auto note = [&](const char* metric, const char* unit, double value) {
-        Series& series = figures[{name, mode, metric}];
+        Series& series = figures[{name, mode.name, metric}];
         series.unit = unit;
         series.values.push_back(value);
     };
     GC_TRY(const ScratchDirectory scratch, ScratchDirectory::make());
     GC_TRY(SourceVm vm, SourceVm::start(scratch.path(), mib));
     const std::uint64_t pages = (std::uint64_t{mib} << 20) / page_size;
-    GC_TRY(const auto destination, SyntheticDestination::listen(sender, ram_block, pages));
+    GC_TRY(const auto destination, SyntheticDestination::listen(mode.sender, ram_block, pages));
     const double cpu_before = vm.process().cpu_seconds();
     const auto begun = Clock::now();
-    GC_TRY(auto gcctl, begin(sender, workload, vm, destination->port(), scratch.path()));
+    GC_TRY(auto gcctl, begin(mode, workload, vm, destination->port(), scratch.path()));
     const auto cpu = [&] {
         return vm.process().cpu_seconds() - cpu_before + (gcctl ? gcctl->cpu_seconds() : 0);
     };
@@ -181,7 +190,7 @@ json rows(const Figures& figures) {
     json all = json::array();
     for (const auto& [key, series] : figures) {
         const auto& [workload, mode, metric] = key;
-        const auto reference = figures.find({workload, senders[0].second, metric});
+        const auto reference = figures.find({workload, modes[0].name, metric});
         all.push_back(row(workload, mode, metric.c_str(), series.unit, series.values,
                           reference == figures.end() ? 0 : median(reference->second.values)));
     }
@@ -192,14 +201,17 @@ Result<json> bench(const Options& options) {
     Figures figures;
     for (std::size_t round = 0; round < options.repeats; ++round)
         for (const auto& [workload, name] : workloads)
-            for (std::size_t i = 0; i < senders.size(); ++i) {
+            for (std::size_t i = 0; i < modes.size(); ++i) {
                 // In rotating order, as whoever comes second may find the machine warmer.
-                const auto& [sender, mode] = senders[(i + round) % senders.size()];
-                if (auto ran = one_run(sender, mode, workload, name, options.mib, figures); !ran)
-                    return wrap(ran.error(), fmt::format("{}, {}", name, mode));
+                const Mode& mode = modes[(i + round) % modes.size()];
+                // An option that matters at the end matters where that is measured.
+                if (mode.option != nullptr && workload != Workload::push)
+                    continue;
+                if (auto ran = one_run(mode, workload, name, options.mib, figures); !ran)
+                    return wrap(ran.error(), fmt::format("{}, {}", name, mode.name));
             }
     return json{{"bench", "path"},
-                {"reference", senders[0].second},
+                {"reference", modes[0].name},
                 {"machine", machine()},
                 {"memory_mib", options.mib},
                 {"rows", rows(figures)}};

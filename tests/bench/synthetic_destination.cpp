@@ -24,6 +24,16 @@ std::chrono::milliseconds left(std::chrono::steady_clock::time_point deadline) {
         0ms);
 }
 
+/// A frame's head, or nothing at the channel's end.
+Result<std::optional<link::FrameHead>> read_head(int fd) {
+    std::array<std::byte, link::frame_head_size> bytes;
+    GC_TRY(const bool more, read_whole(fd, bytes));
+    if (!more)
+        return std::nullopt;
+    GC_TRY(const link::FrameHead head, link::decode(bytes));
+    return head;
+}
+
 /// Takes whole items off the front of what has come so far.
 class Parser {
   public:
@@ -160,12 +170,10 @@ Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) 
     std::size_t in_frame = framed ? 0 : SIZE_MAX;
     for (;;) {
         if (in_frame == 0) {
-            std::array<std::byte, link::frame_head_size> bytes;
-            GC_TRY(const bool more, read_whole(fd, bytes));
-            if (!more)
+            GC_TRY(const auto head, read_head(fd));
+            if (!head)
                 return {};
-            GC_TRY(const link::FrameHead head, link::decode(bytes));
-            in_frame = head.size;
+            in_frame = head->size;
             continue;
         }
         const auto room = std::span(buffer).first(std::min(buffer.size(), in_frame));
@@ -176,8 +184,6 @@ Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) 
         GC_CHECK(take(room.first(got)));
         if (framed)
             in_frame -= got;
-        if (in_frame == 0 && fd == bulk_.get())
-            GC_CHECK(write_all(fd, link::frame_taken));
     }
 }
 
@@ -205,18 +211,34 @@ Result<void> SyntheticDestination::read_urgent() {
 
 Result<void> SyntheticDestination::read_bulk() {
     Parser parser(stream::Start::header);
-    bool opened = false;
-    return read_channel(bulk_.get(), true, [&](auto bytes) -> Result<void> {
+    std::vector<std::byte> frame;
+    const auto take = [&](std::span<const std::byte> bytes) {
         const auto at = Clock::now();
-        const auto handle = [&](const stream::Item& item) -> Result<void> {
+        return parser.feed(bytes, [&](const stream::Item& item) -> Result<void> {
             on_page(item, at);
             return {};
-        };
+        });
+    };
+    for (bool opened = false;;) {
+        GC_TRY(const auto head, read_head(bulk_.get()));
+        if (!head)
+            return {};
         // It carries nothing before switch-over, and so not before the opening is there.
         if (!std::exchange(opened, true))
-            GC_CHECK(parser.feed(opening_, handle));
-        return parser.feed(bytes, handle);
-    });
+            GC_CHECK(take(opening_));
+        frame.resize(head->size);
+        GC_TRY(const bool whole, read_whole(bulk_.get(), frame));
+        if (!whole)
+            return {};
+        bytes_ += frame.size();
+        std::vector<std::span<const std::byte>> parts{frame};
+        if (head->kind == link::FrameKind::split) {
+            GC_TRY(parts, link::join_split(frame));
+        }
+        for (const auto part : parts)
+            GC_CHECK(take(part));
+        GC_CHECK(write_all(bulk_.get(), link::frame_taken));
+    }
 }
 
 Result<void> SyntheticDestination::read_control() {

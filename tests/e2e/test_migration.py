@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """VMs of all supported shapes arrive whole, with and without a guide."""
 
+import signal
+
 import pytest
 from harness.bench import Bench
 from harness.environment import GUIDE_MODES
@@ -22,6 +24,16 @@ def test_switched_over_at_once(bench: Bench, guide: str) -> None:
     # The device state, for which the VM halts, stood behind next to nothing: no more than the source is let send in the
     # 2 s that it may be held.
     assert report["bytes"]["precopy"] < 128 << 10, report["bytes"]
+
+
+def test_source_is_killed(bench: Bench, guide: str) -> None:
+    spec = Spec()
+    migration = bench.migrate(bench.start_source(spec), spec, "--kill-source", guide=guide)
+    check_mode(migration.wait_completed(spec, source_is_left=False), guide)
+    migration.source.wait_end()
+    assert migration.source.process.returncode == -signal.SIGKILL, migration.source.errors()
+    migration.destination.wait_running()
+    migration.source.check()
 
 
 def test_two_ram_backends(bench: Bench, guide: str) -> None:

@@ -6,6 +6,11 @@
 // lower 24, and then so many bytes. After a frame of main that is `sections`, and before the next,
 // frames of bulk may go into the stream. What the destination QEMU says comes back on main as it
 // is; on bulk a byte comes back for each frame that it was handed.
+//
+// A frame `split` is one of sections whose pages come apart, one after another at its end, as they
+// are in a file of the source: so its kernel sends them from there, and nobody copies them. All
+// numbers are of 16 bits, big-endian: how many pages there are, and for each how many bytes of
+// what is around the pages come before it. Then come those bytes, and then the pages.
 #pragma once
 
 #include "util/error.h"
@@ -14,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace gc::link {
 
@@ -21,6 +27,7 @@ enum class FrameKind : std::uint8_t {
     stream = 1,    ///< may end in the middle of anything; on main only
     sections = 2,  ///< ends where another section may begin; on bulk it also begins so
     last = 3,      ///< the stream's end, to come after all of bulk; on main only
+    split = 4,     ///< sections, with the pages behind all else; on bulk only
 };
 
 struct FrameHead {
@@ -42,5 +49,11 @@ inline constexpr std::array frame_taken{std::byte{1}};
 std::array<std::byte, frame_head_size> encode(FrameHead head);
 /// Errors: protocol (no kind of frame).
 Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes);
+
+/// What a split frame begins with; what is around the pages comes next.
+/// @param cuts for each page how many bytes of that come before it; they fit into 16 bits
+std::vector<std::byte> encode_cuts(std::span<const std::size_t> cuts);
+/// A split frame's bytes in the stream's order; they stay where they are. Errors: protocol.
+Result<std::vector<std::span<const std::byte>>> join_split(std::span<const std::byte> frame);
 
 }  // namespace gc::link

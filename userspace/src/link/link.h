@@ -2,7 +2,7 @@
 // What `gcctl migrate` and `gcctl receive` say to each other.
 //
 // Four TCP connections to one port. Each begins with one line of JSON, the hello:
-//     {"guidecopy": 2, "channel": "control" | "main" | "bulk" | "urgent", "token": "32 hex digits"}
+//     {"guidecopy": 3, "channel": "control" | "main" | "bulk" | "urgent", "token": "32 hex digits"}
 // After it "urgent" carries QEMU's bytes and nothing else. "main" and "bulk" carry its main channel
 // in frames, see frame.h: bulk the pages that may wait, so that no other has to wait behind them.
 // "control" goes on with lines of JSON, each an object with "type":
@@ -30,7 +30,7 @@
 
 namespace gc::link {
 
-inline constexpr int protocol_version = 2;
+inline constexpr int protocol_version = 3;
 inline constexpr std::size_t max_line = std::size_t{64} * 1024;
 
 enum class Channel { control, main, bulk, urgent };

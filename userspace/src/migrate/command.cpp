@@ -72,8 +72,11 @@ po::options_description describe(Options& options, Texts& texts) {
         "do not migrate where the policy cannot be attached; default: migrate without")(
         "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
         "once the VM runs, send only what is asked for, next to that, guided to or hot for this "
-        "long; SIGUSR1 ends it")("report", po::value(&texts.report)->value_name("FILE"),
-                                 "write the report there, as JSON")(
+        "long; SIGUSR1 ends it")(
+        "kill-source", po::bool_switch(&options.kill_source),
+        "when all of the VM is at the destination, end the source QEMU (SIGKILL); default: read "
+        "the rest of its memory from it, so that it ends its migration, and leave it")(
+        "report", po::value(&texts.report)->value_name("FILE"), "write the report there, as JSON")(
         "json", po::bool_switch(&texts.json), "print events as JSON, one object a line")(
         "quiet,q", po::bool_switch(&texts.quiet), "print nothing but errors")(
         "verbose,v", po::bool_switch(&options.verbose), "also print what happens to the guide");

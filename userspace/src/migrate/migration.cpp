@@ -70,7 +70,7 @@ Result<void> Migration::prepare() {
     report_.kernel = kernel_release();
     report_.next.pages = options_.next_pages;
     GC_TRY(signals_, Signals::block());
-    GC_TRY(source_, Source::open(options_.qmp));
+    GC_TRY(source_, Source::open(options_.qmp, options_.kill_source));
     report_.source_qemu = source_->version();
 
     GC_TRY(token_, link::make_token());
@@ -475,7 +475,7 @@ Result<void> Migration::finish() {
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
     // Everything has arrived. That the source QEMU cannot be told so is a pity, no failure.
-    if (auto ended = end_source(); !ended)
+    if (auto ended = options_.kill_source ? kill_source() : end_source(); !ended)
         progress_.warning(
             fmt::format("the VM is at the destination, but the source QEMU did not end its "
                         "migration: {}; quit it",
@@ -503,6 +503,12 @@ Result<void> Migration::end_source() {
         ended = data_->drain_source(end_source_timeout);
     if (ended)
         ended = await_completed(source_->qmp(), end_source_timeout);
+    data_->close_source();
+    return ended;
+}
+
+Result<void> Migration::kill_source() {
+    Result<void> ended = source_->kill();
     data_->close_source();
     return ended;
 }

@@ -69,6 +69,7 @@ class Migration {
 
     Result<void> finish();
     Result<void> end_source();
+    Result<void> kill_source();
     void take_measured();
     Error roll_back(Error error);
     Error give_up(Error error);

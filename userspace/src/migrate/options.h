@@ -35,6 +35,7 @@ struct Options {
     std::optional<std::string> policy_device;      ///< none: the NIC towards the destination
     std::optional<std::uint64_t> policy_link;  ///< its rate, bytes per second; none: what it says
     bool policy_required = false;              ///< no migration without
+    bool kill_source = false;                  ///< when the VM needs it no more
     std::chrono::milliseconds connect_timeout{10'000};
     std::optional<std::string> report;  ///< file
     Output output = Output::automatic;

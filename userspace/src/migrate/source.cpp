@@ -15,6 +15,8 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 
 constexpr auto connect_timeout = 10s;
+/// The kernel frees all of its memory first.
+constexpr auto kill_timeout = 60s;
 
 /// What changes the stream into something that we do not carry, with the version that brought it.
 constexpr std::array<std::string_view, 13> refused_capabilities{
@@ -46,13 +48,19 @@ const json held_parameters{{"max-bandwidth", 10 * page_size}};
 
 }  // namespace
 
-Result<Source> Source::open(const std::string& qmp_path) {
+Result<Source> Source::open(const std::string& qmp_path, bool to_be_killed) {
     GC_TRY(qmp::Client qmp, qmp::Client::connect(qmp_path));
     if (!qmp.version().at_least(7, 2))
         return fail(ErrorKind::unsupported, "the source QEMU is {}; expected 7.2 or later",
                     qmp.version().text());
     GC_TRY(const pid_t pid, qmp.peer_pid());
     Source source(std::move(qmp), pid);
+    GC_TRY(source.process_, qmp::QemuProcess::open(source.qmp_));
+    if (to_be_killed && !source.process_)
+        return fail(ErrorKind::unsupported,
+                    "--kill-source expects a QEMU at {}, but process {}, which listens there, is "
+                    "none; without the option the source QEMU is left to its manager",
+                    qmp_path, pid);
     GC_CHECK(source.check_state());
     GC_CHECK(source.check_capabilities());
     GC_CHECK(source.check_memory());
@@ -174,6 +182,12 @@ Result<unsigned> Source::precopy_rounds() {
     GC_TRY(const qmp::MigrationStatus status, qmp::query_migrate(qmp_));
     const auto ram = status.details.find("ram");
     return ram == status.details.end() ? 0U : ram->value("dirty-sync-count", 0U);
+}
+
+Result<void> Source::kill() const {
+    GC_TRY(const bool ended, process_->kill(kill_timeout));
+    return ended ? Result<void>{}
+                 : fail(ErrorKind::io, "the source QEMU (process {}) does not end; kill it", pid_);
 }
 
 void Source::restore_settings() {

@@ -4,10 +4,12 @@
 
 #include "qmp/client.h"
 #include "qmp/migration.h"
+#include "qmp/qemu_process.h"
 #include "qmp/ram_blocks.h"
 #include "transfer/source_image.h"
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <vector>
@@ -18,7 +20,8 @@ class Source {
   public:
     /// Connects and checks: QEMU's version, nothing in the way among its capabilities, the VM
     /// running or paused, guest RAM that can be read. Changes nothing. Errors: io, unsupported.
-    static Result<Source> open(const std::string& qmp_path);
+    /// @param to_be_killed whether kill() must work
+    static Result<Source> open(const std::string& qmp_path, bool to_be_killed);
 
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
     [[nodiscard]] pid_t pid() const { return pid_; }
@@ -44,6 +47,9 @@ class Source {
     /// As often as QEMU has gone over all of RAM (dirty-sync-count of query-migrate).
     Result<unsigned> precopy_rounds();
 
+    /// Ends QEMU, whatever it does. Errors: io, it is still there.
+    Result<void> kill() const;
+
     /// Puts capabilities and parameters back to what they were. Best effort, for after the
     /// migration.
     void restore_settings();
@@ -57,6 +63,7 @@ class Source {
 
     qmp::Client qmp_;
     pid_t pid_;
+    std::optional<qmp::QemuProcess> process_;
     bool was_running_ = false;
     qmp::Capabilities capabilities_;  ///< as found
     nlohmann::json parameters_;       ///< as found, those that we change

@@ -3,11 +3,6 @@
 
 #include "qmp/migration.h"
 
-#include <csignal>
-#include <filesystem>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 namespace gc::receive {
 namespace {
 
@@ -16,18 +11,6 @@ using namespace std::chrono_literals;
 // The main loop may itself wait for a page that is still on its way.
 constexpr auto patient = 120s;
 constexpr auto end_timeout = 2s;
-
-/// A manager may have made the socket for QEMU; then the peer is the manager, and nobody to be
-/// killed.
-Result<UniqueFd> open_qemu(const qmp::Client& qmp) {
-    GC_TRY(const pid_t pid, qmp.peer_pid());
-    UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    std::error_code error;
-    const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error);
-    if (error || !program.filename().string().starts_with("qemu"))
-        process.reset();
-    return process;
-}
 
 }  // namespace
 
@@ -52,7 +35,7 @@ Result<Destination> Destination::prepare(const std::string& qmp_path) {
             set.error().message);
     // In RUN_STATE_INMIGRATE this only clears QEMU's autostart (qmp_stop in softmmu/cpus.c, 7.2).
     GC_CHECK(qmp::stop(qmp));
-    GC_TRY(UniqueFd process, open_qemu(qmp));
+    GC_TRY(auto process, qmp::QemuProcess::open(qmp));
     return Destination(std::move(qmp), std::move(process), preempt);
 }
 
@@ -77,10 +60,9 @@ Result<void> Destination::end() {
     const auto quit = qmp_.execute("quit", nullptr, end_timeout);
     if (!process_)
         return quit ? Result<void>{} : Unexpected(quit.error());
-    GC_TRY(bool ended, wait_readable(process_.get(), end_timeout));
+    GC_TRY(bool ended, process_->ends(end_timeout));
     if (!ended) {
-        ::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
-        GC_TRY(ended, wait_readable(process_.get(), end_timeout));
+        GC_TRY(ended, process_->kill(end_timeout));
     }
     return ended ? Result<void>{}
                  : fail(ErrorKind::io, "the destination QEMU does not end; kill it");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "qmp/client.h"
+#include "qmp/qemu_process.h"
 #include "util/private_socket.h"
 
 #include <optional>
@@ -40,11 +41,11 @@ class Destination {
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
 
   private:
-    Destination(qmp::Client qmp, UniqueFd process, bool preempt)
+    Destination(qmp::Client qmp, std::optional<qmp::QemuProcess> process, bool preempt)
         : qmp_(std::move(qmp)), process_(std::move(process)), preempt_(preempt) {}
 
     qmp::Client qmp_;
-    UniqueFd process_;  ///< pidfd of the QEMU, or none if QMP's peer is not QEMU itself
+    std::optional<qmp::QemuProcess> process_;
     bool preempt_;
     std::optional<PrivateDirectory> directory_;  ///< holds the incoming socket
 };

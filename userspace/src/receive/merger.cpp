@@ -79,7 +79,8 @@ Result<void> Merger::carry_bulk() {
         GC_TRY(const bool more, read_head(bulk_, head));
         if (!more)
             break;
-        if (head.kind != link::FrameKind::sections || head.size > link::max_bulk_frame)
+        const bool split = head.kind == link::FrameKind::split;
+        if ((head.kind != link::FrameKind::sections && !split) || head.size > link::max_bulk_frame)
             return fail(ErrorKind::protocol,
                         "expected sections of at most {} bytes on the bulk channel, got a frame of "
                         "kind {} and {} bytes",
@@ -89,9 +90,13 @@ Result<void> Merger::carry_bulk() {
         GC_TRY(const bool whole, read_whole(bulk_, frame));
         if (!whole && head.size > 0)
             return fail(ErrorKind::io, "the bulk channel ended within a frame");
+        std::vector<std::span<const std::byte>> parts{frame};
+        if (split) {
+            GC_TRY(parts, link::join_split(frame));
+        }
         if (!take_turn_for_bulk())
             return {};
-        const auto handed = hand_on(frame);
+        const auto handed = hand_on(parts);
         give_turn(true);
         GC_CHECK(handed);
         // Nobody may be there any more who wants to know.
@@ -119,16 +124,21 @@ Result<void> Merger::copy(std::size_t size) {
         GC_TRY(const std::size_t got, read_some(main_, room));
         if (got == 0)
             return fail(ErrorKind::io, "the main channel ended within a frame");
-        GC_CHECK(hand_on(room.first(got)));
+        const std::span<const std::byte> part = room.first(got);
+        GC_CHECK(hand_on(std::span(&part, 1)));
         size -= got;
     }
     return {};
 }
 
-Result<void> Merger::hand_on(std::span<const std::byte> bytes) const {
-    GC_CHECK(write_all(to_, bytes));
+Result<void> Merger::hand_on(std::span<const std::span<const std::byte>> parts) const {
+    std::vector<iovec> vector;
+    vector.reserve(parts.size());
+    for (const std::span<const std::byte> part : parts)
+        vector.push_back({const_cast<std::byte*>(part.data()), part.size()});
+    GC_CHECK(write_all(to_, vector));
     if (tap_)
-        tap_(bytes);
+        std::ranges::for_each(parts, tap_);
     return {};
 }
 

@@ -37,7 +37,7 @@ class Merger {
     Result<bool> read_head(int fd, link::FrameHead& head) const;
     /// Hands on so many bytes of main.
     Result<void> copy(std::size_t size);
-    Result<void> hand_on(std::span<const std::byte> bytes) const;
+    Result<void> hand_on(std::span<const std::span<const std::byte>> parts) const;
     void await_bulk_end();
     void take_turn_for_main();
     /// @return false when the stream has ended

@@ -9,7 +9,8 @@
 namespace gc::simulate {
 namespace {
 
-constexpr std::uint64_t section_pages = PageSender::section_data / page_size;
+constexpr std::uint64_t guide_section = PageSender::section_data / page_size;
+constexpr std::uint64_t bulk_section = PageSender::bulk_section_data / page_size;
 /// TCP hands a NIC a millisecond's worth of its rate at a time, so that on slow links a section is
 /// in several pieces, which arrive and let others pass one by one.
 constexpr double piece_seconds = 0.001;
@@ -31,7 +32,7 @@ Source::Source(const Workload& workload, const Scenario& scenario, std::uint32_t
     : workload_(workload), scenario_(scenario), vm_(vm), pages_(pages), link_(link),
       events_(events), pacer_(scenario.bandwidth), sweep_(workload) {
     const double piece = scenario.link * piece_seconds / static_cast<double>(data_bytes);
-    section_pages_ = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(piece), 1, section_pages);
+    piece_pages_ = std::max<std::uint64_t>(static_cast<std::uint64_t>(piece), 1);
     const double queue = std::chrono::duration<double>(scenario.queue).count();
     unsent_limit_ =
         unsent_limit(static_cast<std::uint64_t>(scenario.link)) +
@@ -123,7 +124,8 @@ void Source::pump_guide(Time now) {
             return;
         }
         const auto first = static_cast<std::uint32_t>(guided_.size());
-        for (; !ring_.empty() && guided_.size() - first < section_pages_; ring_.pop_front())
+        for (; !ring_.empty() && guided_.size() - first < std::min(piece_pages_, guide_section);
+             ring_.pop_front())
             if (claim(ring_.front(), Class::guide))
                 guided_.push_back(ring_.front());
         const auto last = static_cast<std::uint32_t>(guided_.size());
@@ -141,7 +143,7 @@ void Source::pump_background(Time now) {
             return;
         }
         const Sweep::Piece data =
-            sweep_.take_data(std::min(section_pages_, window_.piece()),
+            sweep_.take_data(std::min({piece_pages_, bulk_section, window_.piece()}),
                              [&](std::uint32_t page) { return claim(page, Class::background); });
         const std::uint64_t zeros = data.pages > 0 ? 0 : sweep_.take_zeros(section_zeros);
         if (data.pages + zeros == 0)
@@ -185,7 +187,7 @@ std::uint64_t Source::finish() {
     // Pages that were touched have all been claimed: only their neighbours are left.
     const std::uint64_t data = sweep_.data_left(), zeros = sweep_.zeros_left();
     const std::uint64_t sections =
-        (data + section_pages - 1) / section_pages + (zeros + section_zeros - 1) / section_zeros;
+        (data + bulk_section - 1) / bulk_section + (zeros + section_zeros - 1) / section_zeros;
     const std::uint64_t bytes = data * data_bytes + zeros * zero_bytes + sections * section_bytes;
     sent_pages_.zero += zeros;
     count(sent_pages_, Class::background, data + zeros);

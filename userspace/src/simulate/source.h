@@ -78,7 +78,7 @@ class Source {
     Duration blocked_time_{0};
     std::uint64_t unsent_ = 0;  ///< bytes of the guide's channel that wait before the link
     std::uint64_t unsent_limit_;
-    std::uint64_t section_pages_;
+    std::uint64_t piece_pages_;
 
     Pacer pacer_;
     BulkWindow window_;

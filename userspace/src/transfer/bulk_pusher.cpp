@@ -15,7 +15,7 @@ using Known = SourceImage::Known;
 /// no room.
 constexpr std::size_t background_batch = 256;
 /// A section full of data; what the guide touches next goes before the next of these.
-constexpr std::size_t section_pages = PageSender::section_data / page_size;
+constexpr std::size_t section_pages = PageSender::bulk_section_data / page_size;
 constexpr auto longest_wait = 100ms;
 
 }  // namespace
@@ -142,17 +142,17 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
     for (std::uint64_t page = first; page < first + count;) {
         const std::uint64_t begin = page - page % window;
         if (looked_.block != block_ || looked_.first != begin) {
-            if (image_.is_copied(block_))
+            if (image_.is_copied(block_) && !image_.is_in_file(block_))
                 looked_.room.resize(window * page_size);
             looked_.block = SourceImage::none;
-            GC_TRY(looked_.data,
-                   image_.find_data(block_, begin, std::min(window, end - begin), looked_.room));
+            GC_TRY(looked_.found, image_.find_data(block_, begin, std::min(window, end - begin),
+                                                   looked_.room, looked_.view));
             looked_.block = block_;
             looked_.first = begin;
         }
         const std::uint64_t next = std::min(begin + window, first + count);
         for (; page < next; ++page)
-            if ((looked_.data >> (page - begin) & 1U) != 0)
+            if ((looked_.found.data >> (page - begin) & 1U) != 0)
                 return true;
     }
     return false;
@@ -161,7 +161,7 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
 std::span<const PageContent> BulkPusher::looked_at(std::span<const PageRef> pages,
                                                    std::span<PageContent> into) const {
     // Of several windows only the last is still there.
-    if (!image_.is_copied(looked_.block) || pages.front().number < looked_.first)
+    if (!looked_.found.copied || pages.front().number < looked_.first)
         return {};
     for (std::size_t i = 0; i < pages.size(); ++i)
         into[i] = std::span(looked_.room)

@@ -109,8 +109,9 @@ class BulkPusher {
     struct Looked {
         std::size_t block = SourceImage::none;
         std::uint64_t first = 0;
-        std::uint64_t data = 0;       ///< of SourceImage::find_data()
+        SourceImage::Found found;
         std::vector<std::byte> room;  ///< that has them, if they had to be copied
+        SourceImage::View view;
     } looked_;
 };
 

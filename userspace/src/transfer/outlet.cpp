@@ -12,6 +12,19 @@
 #include <sys/socket.h>
 
 namespace gc {
+namespace {
+
+std::size_t size_of(std::span<const iovec> parts, std::span<const FileRun> runs) {
+    std::size_t size = 0;
+    for (const iovec& part : parts)
+        size += part.iov_len;
+    for (const FileRun& run : runs)
+        size += run.size;
+    return size;
+}
+
+}  // namespace
+
 void Outlet::limit_unsent(std::uint64_t bytes) {
     if (bytes == unsent_limit_)
         return;
@@ -58,16 +71,18 @@ void Outlet::hurry(std::uint64_t position) {
     mark(Class::urgent);
 }
 
-Result<void> Outlet::write(Class as, std::span<iovec> parts) {
+Result<void> Outlet::write(Class as, std::span<iovec> parts, std::span<const FileRun> runs) {
     {
         const std::lock_guard lock(mark_mutex_);
         if (hurry_until_ != 0 && hurry_until_ <= sent())
             hurry_until_ = 0;
         mark(hurry_until_ != 0 ? Class::urgent : as);
-        for (const iovec& part : parts)
-            written_ += part.iov_len;
+        written_ += size_of(parts, runs);
     }
-    return write_all(fd_.get(), parts);
+    GC_CHECK(write_all(fd_.get(), parts, runs.empty() ? 0 : MSG_MORE));
+    for (const FileRun& run : runs)
+        GC_CHECK(send_file(fd_.get(), run.file, run.offset, run.size));
+    return {};
 }
 
 Result<void> Outlet::write_framed(Class as, link::FrameKind kind, std::span<const iovec> parts) {
@@ -91,13 +106,11 @@ Result<void> Outlet::write_framed(Class as, link::FrameKind kind, std::span<cons
     return {};
 }
 
-Result<void> Outlet::write_frame(Class as, link::FrameKind kind, std::span<iovec> parts) {
-    std::size_t size = 0;
-    for (const iovec& part : parts.subspan(1))
-        size += part.iov_len;
-    auto head = link::encode({kind, size});
+Result<void> Outlet::write_frame(Class as, link::FrameKind kind, std::span<iovec> parts,
+                                 std::span<const FileRun> runs) {
+    auto head = link::encode({kind, size_of(parts.subspan(1), runs)});
     parts[0] = {head.data(), head.size()};
-    return write(as, parts);
+    return write(as, parts, runs);
 }
 
 void Outlet::end() const {

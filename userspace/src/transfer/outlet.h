@@ -18,6 +18,13 @@ namespace gc {
 /// What a traffic policy knows the packets of a class by (SO_MARK); 0: nothing.
 using Marks = std::array<std::uint32_t, class_count>;
 
+/// Bytes of a file.
+struct FileRun {
+    int file = -1;
+    std::uint64_t offset = 0;
+    std::size_t size = 0;
+};
+
 /// Not thread-safe, but for what says so.
 class Outlet {
   public:
@@ -40,13 +47,17 @@ class Outlet {
 
     /// Writes the bytes as they are. From here on all that waits in the socket is marked as of this
     /// class, too: the kernel reads the mark when it sends (ip_queue_xmit in net/ipv4/ip_output.c,
-    /// 6.1). Unless what waits there is in a hurry. The vector is consumed. Errors: io.
-    Result<void> write(Class as, std::span<iovec> parts);
+    /// 6.1). Unless what waits there is in a hurry. The vector is consumed.
+    /// @param runs sent after the parts, from where they are: see send_file()
+    /// Errors: io.
+    Result<void> write(Class as, std::span<iovec> parts, std::span<const FileRun> runs = {});
     /// Writes the bytes in frames, the last of them of this kind.
     Result<void> write_framed(Class as, link::FrameKind kind, std::span<const iovec> parts);
     /// Writes the bytes as one frame.
     /// @param parts the first of it is free, for the frame's head
-    Result<void> write_frame(Class as, link::FrameKind kind, std::span<iovec> parts);
+    /// @param runs as of write()
+    Result<void> write_frame(Class as, link::FrameKind kind, std::span<iovec> parts,
+                             std::span<const FileRun> runs = {});
 
     /// Until all before this position is sent, all that waits is marked as urgent. From any thread,
     /// also while another is in write(). What the NIC's qdisc has keeps its departure time.

@@ -26,8 +26,10 @@ void PageSender::begin(Ledger& ledger, const SourceImage& image,
         if (image_index_[block] != SourceImage::none && image.is_copied(image_index_[block]))
             granule_room_ = std::max(granule_room_, ledger.granule(block) * page_size);
     urgent_batch_.room.resize(granule_room_);
-    for (Batch* batch : {&main_batch_, &bulk_batch_})
-        batch->room.resize(granule_room_ == 0 ? 0 : section_data + granule_room_);
+    if (granule_room_ > 0) {
+        main_batch_.room.resize(section_data + granule_room_);
+        bulk_batch_.room.resize(bulk_section_data + granule_room_);
+    }
 }
 
 void PageSender::Batch::clear() {
@@ -37,6 +39,8 @@ void PageSender::Batch::clear() {
     heads.clear();
     cuts.clear();
     parts.clear();
+    in_file = false;
+    runs.clear();
 }
 
 void PageSender::Batch::add(PageRef page, Content content) {
@@ -127,9 +131,14 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
     Batch& batch = guide ? main_batch_ : bulk_batch_;
     batch.clear();
     // Bulk has the window of who sends there.
-    const std::uint64_t most = guide ? std::min(limit_main(), section_data) : section_data;
+    const std::uint64_t most = guide ? std::min(limit_main(), section_data) : bulk_section_data;
     // Of what is known the size is known, too, and it is read together.
     const bool unknown = known == SourceImage::Known::nothing;
+    // On bulk only, as who merges has that whole before it goes on.
+    batch.in_file = !guide && known == SourceImage::Known::data &&
+                    std::ranges::all_of(pages, [this](const PageRef& page) {
+                        return image_->is_in_file(image_index_[page.block]);
+                    });
     std::size_t done = 0;
     for (std::size_t data = 0; done < pages.size() && data < most; ++done) {
         const std::size_t before = batch.pages.size();
@@ -148,7 +157,9 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
     }
     if (batch.pages.empty())
         return Sent{done, 0};
-    if (!unknown && contents.empty())
+    if (batch.in_file)
+        std::ranges::fill(batch.contents, std::span<const std::byte>());
+    else if (!unknown && contents.empty())
         GC_CHECK(read(batch, 0, known));
     GC_CHECK(guide ? write_section(main_, main_backlog_, batch, as)
                    : write_section(bulk_, bulk_backlog_, batch, as));
@@ -211,6 +222,18 @@ void PageSender::put_parts(Batch& batch) {
         batch.parts.push_back({batch.heads.data() + from, batch.heads.size() - from});
 }
 
+void PageSender::put_runs(Batch& batch) const {
+    for (const PageRef page : batch.pages) {
+        const ImageBlock& block = image_->blocks()[image_index_[page.block]];
+        const FileRun run{block.file.get(), block.offset + page.number * page_size, page_size};
+        if (!batch.runs.empty() && batch.runs.back().file == run.file &&
+            batch.runs.back().offset + batch.runs.back().size == run.offset)
+            batch.runs.back().size += run.size;
+        else
+            batch.runs.push_back(run);
+    }
+}
+
 Result<void> PageSender::write_urgent(Batch& batch) {
     const std::uint64_t zeros = put_heads(batch);
     account(Class::urgent, batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
@@ -223,19 +246,29 @@ Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batc
     const std::uint64_t zeros = put_heads(batch);
     stream::append_end_of_ram(batch.heads);
     stream::append_section_footer(batch.heads, ram_section_);
-    const std::uint64_t size = batch.heads.size() + (batch.pages.size() - zeros) * page_size;
+    const std::vector<std::byte> cuts =
+        batch.in_file ? link::encode_cuts(batch.cuts) : std::vector<std::byte>{};
+    const std::uint64_t size =
+        cuts.size() + batch.heads.size() + (batch.pages.size() - zeros) * page_size;
     if (as != Class::urgent)
         spend(size);
     account(as, size, zeros);
     batch.parts.push_back({});  // the frame's head
-    put_parts(batch);
+    if (batch.in_file) {
+        batch.parts.push_back({const_cast<std::byte*>(cuts.data()), cuts.size()});
+        batch.parts.push_back({batch.heads.data(), batch.heads.size()});
+        put_runs(batch);
+    } else {
+        put_parts(batch);
+    }
     backlog.sent(to.sent());
     const std::uint64_t end = to.written() + link::frame_head_size + size;
     if (backlog.add(batch.pages, end))
         to.hurry(end);
     // What is not for bulk goes before the background, whatever it is.
     const Class mark = &to == &bulk_ || as == Class::urgent ? as : Class::guide;
-    return to.write_frame(mark, link::FrameKind::sections, batch.parts);
+    return to.write_frame(mark, batch.in_file ? link::FrameKind::split : link::FrameKind::sections,
+                          batch.parts, batch.runs);
 }
 
 void PageSender::spend(std::size_t bytes) {

@@ -37,9 +37,12 @@ struct PageChannels {
 /// Order of the locks: urgent, main, bulk.
 class PageSender {
   public:
-    /// Page data that one section holds, in bytes: what a guide page waits for at the destination
-    /// behind the background, and an urgent page where there is no channel of its own for it.
+    /// Page data that one section of main holds, in bytes: what an urgent page waits for where
+    /// there is no channel of its own for it.
     static constexpr std::size_t section_data = 16 * page_size;
+    /// The same of bulk, where on a slow path they are far smaller (BulkWindow::piece()). A guide
+    /// page waits for it at the destination, while it is handed to QEMU.
+    static constexpr std::size_t bulk_section_data = 64 * page_size;
 
     using Content = PageContent;
 
@@ -75,7 +78,8 @@ class PageSender {
         std::size_t done = 0;       ///< so many of the pages, from the first on
         std::size_t delivered = 0;  ///< so many pages were in the section; 0: there was none
     };
-    /// @param known of each of the pages
+    /// @param known of each of the pages; those of data are sent from their file, if they are in
+    /// one
     /// @param contents of each of the pages, each a granule of its own; or nothing: they are read
     Result<Sent> send(std::span<const PageRef> pages, Class as,
                       SourceImage::Known known = SourceImage::Known::nothing,
@@ -130,6 +134,8 @@ class PageSender {
         stream::Buffer heads;         ///< all that is not page data
         std::vector<std::size_t> cuts;
         std::vector<iovec> parts;
+        bool in_file = false;  ///< all pages are data, and sent from there
+        std::vector<FileRun> runs;
 
         void clear();
         void add(PageRef page, Content content);
@@ -145,6 +151,8 @@ class PageSender {
     /// The heads, in a buffer that moves no more, with page data in between straight from where it
     /// is.
     static void put_parts(Batch& batch);
+    /// Where the pages are, in files.
+    void put_runs(Batch& batch) const;
     Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as);
     Result<void> write_urgent(Batch& batch);
     /// As it suits what main carries now. @return bytes that may wait unsent

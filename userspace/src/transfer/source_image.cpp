@@ -14,6 +14,10 @@
 namespace gc {
 namespace {
 
+/// What a View shows, in pages. Of it, not of the block, are page tables made.
+constexpr std::uint64_t view_pages = 512;
+static_assert(view_pages % SourceImage::window == 0);
+
 PageContent content_of(std::span<const std::byte> bytes) {
     const bool zero = bytes[0] == std::byte{0} &&
                       std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
@@ -115,31 +119,66 @@ Result<void> SourceImage::read(std::size_t block, std::uint64_t first, std::span
     return {};
 }
 
-Result<std::uint64_t> SourceImage::find_data(std::size_t block, std::uint64_t first,
-                                             std::uint64_t count, std::span<std::byte> room) const {
-    std::uint64_t found = 0;
+Result<SourceImage::Found> SourceImage::find_data(std::size_t block, std::uint64_t first,
+                                                  std::uint64_t count, std::span<std::byte> room,
+                                                  View& view) const {
+    Found found;
     if (!is_copied(block)) {
-        // What is in memory is no hole; of the rest the file system knows. All at once, and without
-        // the inode's lock, which lseek takes (shmem_file_llseek in mm/shmem.c, 6.1).
-        std::array<unsigned char, window> resident{};
-        const auto pages = maps_[block].bytes().subspan(first * page_size, count * page_size);
-        if (::mincore(const_cast<std::byte*>(pages.data()), pages.size(), resident.data()) != 0)
-            resident.fill(0);
-        for (std::uint64_t i = 0; i < count; ++i) {
-            PageContent content;
-            if ((resident[i] & 1U) != 0)
-                content = content_of(bytes_of(block, first + i));
-            else {
-                GC_TRY(content, mapped(block, first + i));
-            }
-            found |= std::uint64_t{content.has_value()} << i;
-        }
-        return found;
+        const auto there = maps_[block].bytes().subspan(first * page_size, count * page_size);
+        GC_TRY(found.data, find_mapped(block, first, there));
+    } else if (is_in_file(block)) {
+        GC_CHECK(show(view, block, first));
+        const auto there =
+            view.mapping_.bytes().subspan((first - view.first_) * page_size, count * page_size);
+        GC_TRY(found.data, find_mapped(block, first, there));
+    } else {
+        GC_CHECK(copy(block, first, room.first(count * page_size)));
+        for (std::uint64_t i = 0; i < count; ++i)
+            found.data |=
+                std::uint64_t{content_of(room.subspan(i * page_size, page_size)).has_value()} << i;
+        found.copied = true;
     }
-    GC_CHECK(copy(block, first, room.first(count * page_size)));
-    for (std::uint64_t i = 0; i < count; ++i)
-        found |= std::uint64_t{content_of(room.subspan(i * page_size, page_size)).has_value()} << i;
     return found;
+}
+
+Result<std::uint64_t> SourceImage::find_mapped(std::size_t block, std::uint64_t first,
+                                               std::span<const std::byte> there) const {
+    // What is in memory is no hole; of the rest the file system knows. All at once, and without the
+    // inode's lock, which lseek takes (shmem_file_llseek in mm/shmem.c, 6.1).
+    std::array<unsigned char, window> resident{};
+    if (::mincore(const_cast<std::byte*>(there.data()), there.size(), resident.data()) != 0)
+        resident.fill(0);
+    const std::uint64_t end = first + there.size() / page_size;
+    std::uint64_t found = 0;
+    for (std::uint64_t number = first; number < end;) {
+        const std::uint64_t i = number - first;
+        if ((resident[i] & 1U) == 0) {
+            GC_TRY(const std::uint64_t data, next_data(block, number));
+            if (data > number) {
+                number = data;
+                continue;
+            }
+        }
+        const auto page = content_of(there.subspan(i * page_size, page_size));
+        found |= std::uint64_t{page.has_value()} << i;
+        ++number;
+    }
+    return found;
+}
+
+Result<void> SourceImage::show(View& view, std::size_t block, std::uint64_t first) const {
+    const std::uint64_t begin = first - first % view_pages;
+    if (view.block_ == block && view.first_ == begin)
+        return {};
+    const ImageBlock& source = blocks_[block];
+    const std::uint64_t count = std::min(view_pages, source.length / page_size - begin);
+    view.block_ = none;
+    GC_TRY(view.mapping_, Mapping::map(source.file.get(), count * page_size, PROT_READ, MAP_SHARED,
+                                       static_cast<off_t>(source.offset + begin * page_size),
+                                       fmt::format("a part of the RAM block {}", source.name)));
+    view.block_ = block;
+    view.first_ = begin;
+    return {};
 }
 
 Result<std::uint64_t> SourceImage::next_data(std::size_t block, std::uint64_t number) const {

@@ -33,6 +33,15 @@ class SourceImage {
     /// What find_data() looks at together, in pages.
     static constexpr std::uint64_t window = 64;
 
+    /// Some of a file, mapped to be looked at: page by page in a fault it is more work than to
+    /// copy it, but one after another less, and what is sent from the file is not copied at all.
+    class View {
+        friend SourceImage;
+        std::size_t block_ = none;
+        std::uint64_t first_ = 0;
+        Mapping mapping_;
+    };
+
     /// What is known of pages before they are read.
     enum class Known { nothing, data, zeros };
 
@@ -43,19 +52,29 @@ class SourceImage {
     [[nodiscard]] std::size_t find(std::string_view name) const;
     [[nodiscard]] const std::vector<ImageBlock>& blocks() const { return blocks_; }
 
-    /// Whether pages have to be copied to be looked at.
+    /// Whether read() copies the pages.
     [[nodiscard]] bool is_copied(std::size_t block) const { return maps_[block].size() == 0; }
+    /// Whether they are in a file that the kernel can send them from (sendfile).
+    [[nodiscard]] bool is_in_file(std::size_t block) const {
+        return is_copied(block) && !blocks_[block].memory;
+    }
 
     /// The pages from `first` on, as many as `into` has. Their bytes are in the image itself, or,
     /// if is_copied(), in `room`, which must have as many. What was never written, a hole of a file
     /// or memory that QEMU has not touched, is not allocated by it. Errors: io.
     Result<void> read(std::size_t block, std::uint64_t first, std::span<PageContent> into,
                       std::span<std::byte> room, Known known = Known::nothing) const;
-    /// Which of these pages, at most `window`, are other than zero: bit i of page first + i. If
-    /// is_copied(), the pages are then in `room`. Errors: as of read().
-    [[nodiscard]] Result<std::uint64_t> find_data(std::size_t block, std::uint64_t first,
-                                                  std::uint64_t count,
-                                                  std::span<std::byte> room) const;
+    /// Which of these pages, at most `window`, are other than zero: bit i of page first + i.
+    struct Found {
+        std::uint64_t data = 0;
+        bool copied = false;  ///< the pages are in `room`
+    };
+    /// @param room for so many pages, if is_copied()
+    /// @param view of a block that is_in_file(): kept from one call to the next
+    /// Errors: as of read().
+    [[nodiscard]] Result<Found> find_data(std::size_t block, std::uint64_t first,
+                                          std::uint64_t count, std::span<std::byte> room,
+                                          View& view) const;
 
     /// The first page from `number` on that may be other than zero, without reading it; the block's
     /// end if there is none. Errors: io, for a block without a file.
@@ -66,7 +85,12 @@ class SourceImage {
                                                       std::uint64_t number) const;
     [[nodiscard]] Result<void> copy(std::size_t block, std::uint64_t first,
                                     std::span<std::byte> into) const;
+    /// Which of the pages, from `first` on, that are mapped there.
+    [[nodiscard]] Result<std::uint64_t> find_mapped(std::size_t block, std::uint64_t first,
+                                                    std::span<const std::byte> there) const;
     [[nodiscard]] Result<PageContent> mapped(std::size_t block, std::uint64_t number) const;
+    /// Has the view show this page and those after it.
+    Result<void> show(View& view, std::size_t block, std::uint64_t first) const;
 
     std::vector<ImageBlock> blocks_;
     std::vector<Mapping> maps_;  ///< of each block; empty where it is copied

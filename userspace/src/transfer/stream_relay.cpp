@@ -36,7 +36,8 @@ Result<void> StreamRelay::run() {
         std::array<pollfd, 2> waits{
             {{reads_on() ? source_.fd() : -1, POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
         ::poll(waits.data(), waits.size(), -1);
-        wake_.clear();
+        if (waits[1].revents != 0)
+            wake_.clear();
         if (stopping_)
             return {};
         if (mode_ == Mode::picking && rest_wanted_ && !std::exchange(requested_, true))

@@ -29,12 +29,12 @@ Result<Mapping> Mapping::map(int fd, std::size_t length, int prot, int flags, of
     return Mapping(start, length);
 }
 
-Result<void> write_all(int fd, std::span<iovec> parts) {
+Result<void> write_all(int fd, std::span<iovec> parts, int flags) {
     while (!parts.empty()) {
         msghdr message{};
         message.msg_iov = parts.data();
         message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
-        ssize_t written = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+        ssize_t written = ::sendmsg(fd, &message, MSG_NOSIGNAL | flags);
         if (written < 0 && errno == ENOTSOCK)
             written = ::writev(fd, parts.data(), static_cast<int>(message.msg_iovlen));
         if (written < 0) {

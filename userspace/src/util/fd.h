@@ -64,8 +64,10 @@ class Mapping {
 };
 
 /// Writes all of the vector's bytes to a blocking descriptor, through EINTR and short writes.
-/// Never raises SIGPIPE on a socket. The vector is consumed. Errors: io.
-Result<void> write_all(int fd, std::span<iovec> parts);
+/// Never raises SIGPIPE on a socket. The vector is consumed.
+/// @param flags of send(2), for a socket
+/// Errors: io.
+Result<void> write_all(int fd, std::span<iovec> parts, int flags = 0);
 Result<void> write_all(int fd, std::span<const std::byte> bytes);
 
 /// Reads at least one byte (0 at end of file) into the span. Errors: io.

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -201,6 +202,20 @@ Result<bool> wait_readable(int fd, milliseconds timeout) {
         if (errno != EINTR)
             return fail_errno(errno, "poll");
     }
+}
+
+Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t size) {
+    for (auto at = static_cast<off_t>(offset); size > 0;) {
+        const ssize_t sent = ::sendfile(socket, file, &at, size);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return fail_errno(errno, "send from a file");
+        if (sent == 0)
+            return fail(ErrorKind::io, "the file to send from ends at byte {}", at);
+        size -= static_cast<std::size_t>(sent);
+    }
+    return {};
 }
 
 std::uint64_t queued_bytes(int fd, unsigned long queue) {

@@ -40,6 +40,11 @@ Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout);
 /// Waits until the descriptor is readable (true) or the timeout has passed (false).
 Result<bool> wait_readable(int fd, std::chrono::milliseconds timeout);
 
+/// Sends so many bytes of a file from its page cache, without copying them (sendfile(2)): whoever
+/// writes there before the peer has them changes what it gets. SIGPIPE must be ignored. Errors: io,
+/// also when the file ends before.
+Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t size);
+
 /// Bytes in a queue of the socket.
 /// @param queue SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7), unix(7)); a socket without it has 0 there
 std::uint64_t queued_bytes(int fd, unsigned long queue);

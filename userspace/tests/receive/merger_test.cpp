@@ -2,6 +2,7 @@
 // What comes on main and bulk becomes one stream: over socket pairs.
 #include "receive/merger.h"
 
+#include "util/page.h"
 #include "util/socket.h"
 
 #include <algorithm>
@@ -195,6 +196,27 @@ TEST_F(Merging, BulkMustBringSections) {
     EXPECT_EQ(read(1), ".");
     const auto head = link::encode({FrameKind::stream, 7});
     ASSERT_TRUE(write_all(bulk.get(), head));
+    EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, PagesThatComeApartGoWhereTheyBelong) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    const auto cuts = link::encode_cuts(std::array<std::size_t, 2>{3, 4});
+    const std::string pages = std::string(page_size, 'A') + std::string(page_size, 'B');
+    const auto text = [](std::span<const std::byte> bytes) {
+        return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    };
+    send(bulk, FrameKind::split, text(cuts) + "(1:2.)" + pages);
+    EXPECT_EQ(read(1 + 6 + pages.size()),
+              ".(1:" + pages.substr(0, page_size) + "2" + pages.substr(page_size) + ".)");
+}
+
+TEST_F(Merging, AMalformedSplitFrameEndsTheStream) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    send(bulk, FrameKind::split, std::string("\0\1\0\0no page", 11));
     EXPECT_EQ(read(100), "");
 }
 

@@ -5,10 +5,13 @@
 #include "transfer/outlet.h"
 
 #include <array>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <thread>
+#include <unistd.h>
 
 namespace gc {
 namespace {
@@ -83,6 +86,32 @@ TEST_F(Connected, SentIsWhatTcpHasSent) {
     EXPECT_LT(outlet->sent(), most_taken);
     read_all();
     EXPECT_EQ(outlet->sent(), most_taken);
+}
+
+TEST_F(Connected, SendsWhatIsInAFileFromThere) {
+    const UniqueFd file(::memfd_create("pages", MFD_CLOEXEC));
+    ASSERT_TRUE(write_all(file.get(), std::as_bytes(std::span("0123456789", 10))));
+    std::array<char, 2> text{'a', 'b'};
+    std::array<iovec, 2> parts{{{}, {text.data(), text.size()}}};
+    const std::array<FileRun, 2> runs{{{file.get(), 7, 3}, {file.get(), 1, 2}}};
+    ASSERT_TRUE(outlet->write_frame(Class::warm, link::FrameKind::split, parts, runs));
+    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::warm)]);
+    std::array<std::byte, link::frame_head_size> head{};
+    std::array<std::byte, 7> body{};
+    ASSERT_TRUE(read_whole(reader.get(), head).value());
+    ASSERT_TRUE(read_whole(reader.get(), body).value());
+    EXPECT_EQ(link::decode(head).value(), (link::FrameHead{link::FrameKind::split, body.size()}));
+    EXPECT_EQ(std::memcmp(body.data(), "ab78912", body.size()), 0);
+    EXPECT_EQ(outlet->written(), head.size() + body.size());
+}
+
+TEST_F(Connected, SaysThatAFileEndsBeforeWhatWasToBeSent) {
+    const UniqueFd file(::memfd_create("pages", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.get(), 10), 0);
+    const std::array<FileRun, 1> runs{{{file.get(), 7, 4}}};
+    const auto written = outlet->write(Class::warm, {}, runs);
+    ASSERT_FALSE(written);
+    EXPECT_NE(written.error().message.find("ends at byte 10"), std::string::npos);
 }
 
 TEST_F(Connected, IsWritableWhileLessWaitsThanIsLetThrough) {

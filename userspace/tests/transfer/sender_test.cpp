@@ -94,8 +94,10 @@ stream::Buffer read_raw(int fd) {
     }
 }
 
-/// The same for one that carries frames. @param last whether it must end with a `last` frame
-stream::Buffer read_frames(int fd, bool last) {
+/// The same for one that carries frames.
+/// @param last whether it must end with a `last` frame
+/// @param split how many of the frames were
+stream::Buffer read_frames(int fd, bool last, std::size_t& split) {
     stream::Buffer all;
     link::FrameHead head;
     for (;;) {
@@ -106,7 +108,13 @@ stream::Buffer read_frames(int fd, bool last) {
         head = link::decode(bytes).value();
         stream::Buffer frame(head.size);
         EXPECT_TRUE(read_whole(fd, frame).value_or(false));
-        stream::append(all, frame);
+        std::vector<std::span<const std::byte>> parts{frame};
+        if (head.kind == link::FrameKind::split) {
+            parts = link::join_split(frame).value();
+            ++split;
+        }
+        for (const auto part : parts)
+            stream::append(all, part);
         (void)write_all(fd, link::frame_taken);
     }
     EXPECT_EQ(head.kind == link::FrameKind::last, last);
@@ -156,9 +164,10 @@ class Sender : public testing::Test {
         readers.emplace_back([this] {
             while (!read_main)
                 std::this_thread::sleep_for(1ms);
-            main_bytes = read_frames(main_end.get(), !cut_short);
+            main_bytes = read_frames(main_end.get(), !cut_short, split_on_main);
         });
-        readers.emplace_back([this] { bulk_bytes = read_frames(bulk_end.get(), false); });
+        readers.emplace_back(
+            [this] { bulk_bytes = read_frames(bulk_end.get(), false, split_on_bulk); });
         if (with_urgent)
             readers.emplace_back([this] { urgent_bytes = read_raw(urgent_end.get()); });
     }
@@ -251,6 +260,7 @@ class Sender : public testing::Test {
     bool cut_short = false;  ///< the stream will not be ended
     std::vector<std::thread> readers;
     stream::Buffer main_bytes, bulk_bytes, urgent_bytes;
+    std::size_t split_on_main = 0, split_on_bulk = 0;
     Arrived on_main, on_bulk, on_urgent;
 };
 
@@ -281,6 +291,8 @@ TEST_F(Sender, GuidePagesGoOnMainInTheirOrderAndTheRestOnBulk) {
     EXPECT_FALSE(on_bulk.ended) << "the stream ends on main";
     EXPECT_EQ(ledger->delivered(Class::guide), 3U);
     EXPECT_EQ(ledger->delivered(Class::background), ram_pages - 3);
+    EXPECT_EQ(split_on_main, 0U) << "who merges does not wait for all of a frame of main";
+    EXPECT_GT(split_on_bulk, 0U) << "data of the background is sent from its file";
 }
 
 TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {

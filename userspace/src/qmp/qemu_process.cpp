@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/qemu_process.h"
+
+#include "util/socket.h"
+
+#include <csignal>
+#include <filesystem>
+
+// glibc 2.36 forgets that C++ may include it.
+extern "C" {
+#include <sys/pidfd.h>
+}
+
+namespace gc::qmp {
+
+Result<std::optional<QemuProcess>> QemuProcess::open(const Client& qmp) {
+    GC_TRY(const pid_t pid, qmp.peer_pid());
+    // First of all: the number may be another process's a moment later, the pidfd may not.
+    UniqueFd pidfd(::pidfd_open(pid, 0));
+    std::error_code error;
+    const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error);
+    if (!pidfd || error || !program.filename().string().starts_with("qemu"))
+        return std::nullopt;
+    return QemuProcess(std::move(pidfd));
+}
+
+Result<bool> QemuProcess::ends(std::chrono::milliseconds timeout) const {
+    return wait_readable(pidfd_.get(), timeout);
+}
+
+Result<bool> QemuProcess::kill(std::chrono::milliseconds timeout) const {
+    // What cannot be killed does not end, or has ended.
+    (void)::pidfd_send_signal(pidfd_.get(), SIGKILL, nullptr, 0);
+    return ends(timeout);
+}
+
+}  // namespace gc::qmp
