@@ -48,8 +48,8 @@ po::options_description describe(Options& options, Texts& texts) {
         po::value(&texts.guide_wait)
             ->default_value(fmt::format("{}ms", options.guide_wait.count()))
             ->value_name("TIME"),
-        "let the VM wait at most this long for its guide to run, which must be ahead of it to be "
-        "of use; 0s: not at all")(
+        "let the VM's state, and so the VM, wait at most this long for its guide to run, which "
+        "must be ahead of it to be of use; 0s: not at all")(
         "next-pages",
         po::value(&options.next_pages)->default_value(options.next_pages)->value_name("N"),
         "send so many pages ahead after each that the VM asks for, before hot set and background, "

@@ -5,7 +5,6 @@
 #include "migrate/measurement.h"
 #include "migrate/release.h"
 #include "qmp/migration.h"
-#include "transfer/bulk_window.h"
 
 #include <array>
 #include <csignal>
@@ -24,9 +23,6 @@ constexpr auto ready_timeout = 10s;
 /// that the source QEMU sends while it is held. For the others the VM runs on, but not without end.
 constexpr std::uint64_t clear_path = 4 * page_size;
 constexpr auto longest_hold = 2s;
-/// What the guide needs to be ahead of the VM: a page that it touches waits for so long behind
-/// others.
-constexpr auto guide_ahead = BulkWindow::queue_time;
 /// For the destination to end its QEMU and so to give disk images back.
 constexpr auto abandon_timeout = 5s;
 constexpr auto run_on_timeout = 30s;
@@ -193,6 +189,7 @@ Result<void> Migration::start() {
            source_->start(wants_precopy() ? Source::Pace::full : Source::Pace::held));
     GC_TRY(data_, DataPlane::create({std::move(stream), std::move(channels_)}, std::move(image),
                                     {.bandwidth = options_.bandwidth,
+                                     .guide_wait = guide_ ? options_.guide_wait : 0ms,
                                      .next_pages = options_.next_pages,
                                      .hold_background = options_.hold_background,
                                      .keep_deliveries = measure_.has_value(),
@@ -247,7 +244,7 @@ Result<void> Migration::loop() {
                                      {data_->notices().fd(), POLLIN, 0},
                                      {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
-            ::poll(waits.data(), waits.size(), static_cast<int>(longest_poll().count()));
+            ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick_interval).count());
         // The notices first: a pong is what the VM waits for.
         GC_CHECK(on_notices());
         GC_CHECK(on_destination());
@@ -259,16 +256,7 @@ Result<void> Migration::loop() {
     return {};
 }
 
-std::chrono::milliseconds Migration::longest_poll() const {
-    const auto until = waits_for_guide();
-    return until ? std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*until - Clock::now()),
-                              0ms, tick_interval)
-                 : tick_interval;
-}
-
 Result<void> Migration::tick() {
-    if (phase_ == Phase::switched_over)
-        GC_CHECK(maybe_commit());
     show_progress();
     return phase_ == Phase::precopy ? maybe_start_postcopy() : Result<void>{};
 }
@@ -297,28 +285,12 @@ Result<void> Migration::on_notice(Converged&) {
 
 Result<void> Migration::on_notice(Pong& notice) {
     if (phase_ == Phase::switched_over && notice.value == awaited_pong_)
-        state_taken_ = Clock::now();
+        return commit();
     return {};
 }
 
-std::optional<Migration::Clock::time_point> Migration::waits_for_guide() const {
-    if (phase_ != Phase::switched_over || !state_taken_ || !guide_)
-        return std::nullopt;
-    const auto longest = *state_taken_ + options_.guide_wait;
-    return guide_runs_ ? std::min(longest, *guide_runs_ + guide_ahead) : longest;
-}
-
-Result<void> Migration::maybe_commit() {
-    // Side by side, the VM would ask for each page that its guide has just sent.
-    const auto until = waits_for_guide();
-    if (!state_taken_ || (until && Clock::now() < *until))
-        return {};
-    if (options_.guide)
-        report_.guide.waited_ms = in_ms(Clock::now() - *state_taken_);
-    return commit();
-}
-
 Result<void> Migration::commit() {
+    report_.guide.waited_ms = in_ms(data_->state_waited());
     guardian_->dismiss();
     phase_ = Phase::committed;
     GC_CHECK(control_->send("commit", {{"run", source_->was_running()}}));
@@ -426,7 +398,7 @@ void Migration::on_guide() {
     if (!guide_)
         return;
     if (const auto loaded = guide_->take_loaded()) {
-        guide_runs_ = Clock::now();
+        data_->release_state();
         report_.guide.started = true;
         report_.guide.load_ms = in_ms(*loaded);
         report_.mode = "guide";
@@ -440,8 +412,10 @@ void Migration::on_guide() {
 void Migration::end_guide(std::string_view how, std::string_view reason) {
     if (!guide_)
         return;
-    if (data_)
+    if (data_) {
         data_->drop_guide();
+        data_->release_state();
+    }
     const GuideTotals totals = guide_->stop();
     report_.guide.ended = how;
     report_.guide.reason = reason;

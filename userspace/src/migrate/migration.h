@@ -43,7 +43,6 @@ class Migration {
     Result<void> start();
     Result<void> loop();
 
-    [[nodiscard]] std::chrono::milliseconds longest_poll() const;
     Result<void> tick();
     [[nodiscard]] bool wants_precopy() const;
     Result<bool> precopy_is_over();
@@ -61,10 +60,6 @@ class Migration {
     Result<void> on_source_events();
     Result<void> on_signals();
     void on_guide();
-    /// Until when the VM, which could run, waits for its guide; nothing if it does not.
-    [[nodiscard]] std::optional<Clock::time_point> waits_for_guide() const;
-    /// Once the destination has the VM's state and the guide is ahead, or has had its time.
-    Result<void> maybe_commit();
     Result<void> commit();
 
     Result<void> finish();
@@ -98,8 +93,6 @@ class Migration {
     std::uint32_t awaited_pong_ = 0;
     std::optional<Clock::time_point> held_since_;  ///< the source sends next to nothing
     bool postcopy_asked_ = false;
-    std::optional<Clock::time_point> guide_runs_;   ///< since
-    std::optional<Clock::time_point> state_taken_;  ///< the destination has all of it but RAM
     bool converged_ = false;
     bool never_ran_ = false;  ///< the destination's gcctl vouches that the VM did not run there
     bool all_sent_ = false;

@@ -26,7 +26,7 @@ struct Options {
     bool guide = true;
     std::uint32_t lead = 4096;       ///< pages touched by the guide and not yet sent, at most
     std::uint64_t guide_memory = 0;  ///< bytes that the guide may cost; 0: no limit
-    std::chrono::milliseconds guide_wait{50};  ///< of the VM for its guide to run, at most
+    std::chrono::milliseconds guide_wait{50};  ///< of the VM's state for its guide to run
     std::uint32_t next_pages = 16;             ///< sent ahead after each demand fault; 0: none
     std::string hot;                           ///< a trace's file, "auto", or empty: no hot set
     std::uint64_t bandwidth = 0;               ///< bytes per second for all but urgent; 0: no limit

@@ -39,7 +39,7 @@ struct SentReport {
 struct GuideReport {
     bool started = false;
     double load_ms = 0;              ///< switch-over's device state in hand -> guide runs
-    double waited_ms = 0;            ///< the VM, when it could run, for its guide to run
+    double waited_ms = 0;            ///< the rest of the device state for the guide to run
     std::uint64_t records = 0;       ///< first touches captured
     std::uint64_t pushed = 0;        ///< pages sent because the guide touched them
     std::uint64_t dropped = 0;       ///< records lost: always 0

@@ -30,7 +30,8 @@ DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptio
               wake_bulk_.signal();
           },
           wake_relay_,
-          [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }),
+          [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); },
+          options.guide_wait),
       server_(sender_, source_, image_, asked_, next_, notices_, wake_guide_),
       guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
       bulk_(

@@ -28,6 +28,7 @@ struct DataPlaneSockets {
 
 struct DataPlaneOptions {
     std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
+    std::chrono::milliseconds guide_wait{0};       ///< of the device state, at most
     std::uint64_t next_pages = 0;                  ///< sent ahead after each that is asked for
     std::chrono::milliseconds hold_background{0};  ///< once the VM runs
     bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
@@ -67,6 +68,9 @@ class DataPlane {
 
     /// The guide's feeds are not used any more when this returns.
     void drop_guide() { guide_.drop_guide(); }
+    /// See StreamRelay.
+    void release_state() { relay_.release_state(); }
+    [[nodiscard]] std::chrono::nanoseconds state_waited() const { return relay_.state_waited(); }
     void on_resumed() { bulk_.on_resumed(); }
     void release_background() { bulk_.release_background(); }
 

@@ -55,6 +55,11 @@ Result<void> PageSender::relay(const Gather& bytes) {
     return main_.write_framed(Class::precopy, link::FrameKind::stream, bytes.parts());
 }
 
+Result<void> PageSender::begin_switch_over(const Gather& bytes) {
+    const std::lock_guard lock(main_mutex_);
+    return main_.write_framed(Class::urgent, link::FrameKind::stream, bytes.parts());
+}
+
 Result<void> PageSender::switch_over(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
     ledger_->seal();

@@ -63,8 +63,10 @@ class PageSender {
     /// Bytes on main that have not arrived yet. From any thread.
     [[nodiscard]] std::uint64_t under_way() const { return main_.unacknowledged(); }
 
-    /// Writes the last bytes of pre-copy, the package among them, and seals the ledger: no page
-    /// that is claimed afterwards can overtake them. Not paced, as the VM is stopped.
+    /// Writes what comes before the last bytes of pre-copy. Not paced, as the VM is stopped.
+    Result<void> begin_switch_over(const Gather& bytes);
+    /// Writes these, the package's end, and seals the ledger: no page that is claimed afterwards
+    /// can overtake them. Not paced either.
     Result<void> switch_over(const Gather& bytes);
 
     /// Sends a page that the destination asked for, at once, with all of its granule. @return false

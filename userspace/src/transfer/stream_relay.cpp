@@ -16,6 +16,8 @@
 
 namespace gc {
 
+using namespace std::chrono_literals;
+
 std::uint64_t SourceSocket::unread() const {
     return queued_bytes(fd_.get(), SIOCINQ);
 }
@@ -27,12 +29,14 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
                          AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
-                         const Waker& wake, OnBlocks on_blocks)
+                         const Waker& wake, OnBlocks on_blocks,
+                         std::chrono::milliseconds guide_wait)
     : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
-      on_switch_over_(std::move(on_switch_over)), wake_(wake), on_blocks_(std::move(on_blocks)) {}
+      on_switch_over_(std::move(on_switch_over)), wake_(wake), on_blocks_(std::move(on_blocks)),
+      guide_wait_(guide_wait) {}
 
 Result<void> StreamRelay::run() {
-    while (mode_ != Mode::done) {
+    while (mode_ != Mode::done && !stopping_) {
         std::array<pollfd, 2> waits{
             {{reads_on() ? source_.fd() : -1, POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
         ::poll(waits.data(), waits.size(), -1);
@@ -190,15 +194,32 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
     GC_CHECK(ensure_discard());
     GC_CHECK(ledger_->check_granules());
-    pending_.refer(raw);
+    // QEMU loads the package when it has all of it.
+    const std::span<const std::byte> last = raw.last(1);
+    pending_.refer(raw.first(raw.size() - last.size()));
     // Told before it is done: the control loop must know which pong it waits for before that can
     // come.
     notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
+    GC_CHECK(sender_.begin_switch_over(pending_));
+    pending_.clear();
+    await_guide();
+    if (stopping_)
+        return {};
+    pending_.refer(last);
     GC_CHECK(sender_.switch_over(pending_));
     pending_.clear();
     mode_ = lacks_nothing() ? Mode::done : Mode::picking;
     on_switch_over_();
     return {};
+}
+
+void StreamRelay::await_guide() {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    for (auto left = guide_wait_; left > 0ms && !released_ && !stopping_;
+         left = std::chrono::ceil<std::chrono::milliseconds>(begin + guide_wait_ - Clock::now()))
+        wake_.wait(left);
+    waited_ = Clock::now() - begin;
 }
 
 // ---- after switch-over

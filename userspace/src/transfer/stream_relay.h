@@ -73,9 +73,10 @@ class StreamRelay {
     using OnSwitchOver = std::function<void()>;
 
     /// @param wake readable when the thread should look again: `asked` signals it, and this object
+    /// @param guide_wait the longest that the device state waits for release_state()
     StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
                 AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, const Waker& wake,
-                OnBlocks on_blocks);
+                OnBlocks on_blocks, std::chrono::milliseconds guide_wait);
 
     /// The thread's body: returns when nothing more is wanted of the source, when stop() was
     /// called, or with an error.
@@ -91,6 +92,16 @@ class StreamRelay {
         rest_wanted_ = true;
         wake_.signal();
     }
+
+    /// The guide runs, or never will. The destination gets the device state's last byte only then:
+    /// the VM's timers begin when it loads that, whenever the VM itself may begin (kvm_apic_put()
+    /// in hw/i386/kvm/apic.c, 7.2), and those of its guide must be ahead. From any thread.
+    void release_state() {
+        released_ = true;
+        wake_.signal();
+    }
+    /// How long it waited for that, once it was otherwise written. From any thread.
+    [[nodiscard]] std::chrono::nanoseconds state_waited() const { return waited_; }
 
     /// After run() has returned: lets a source that has switched over end its migration in good
     /// order, by taking the rest of its stream and telling it that all has arrived. Takes as long
@@ -119,6 +130,7 @@ class StreamRelay {
     Result<void> relay_command(const stream::Command& command, std::span<const std::byte> raw);
     Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
     Result<void> ensure_discard();
+    void await_guide();
     Result<void> pick(std::string_view block, std::uint64_t offset, PageSender::Content content);
     /// Whether any of what the source sends now is wanted.
     [[nodiscard]] bool reads_on() const;
@@ -135,8 +147,11 @@ class StreamRelay {
     const Waker& wake_;
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> rest_wanted_ = false;
-    bool requested_ = false;  ///< all that the image lacks
+    std::atomic<bool> released_ = false;  ///< the device state
+    bool requested_ = false;              ///< all that the image lacks
     OnBlocks on_blocks_;
+    std::chrono::milliseconds guide_wait_;
+    std::atomic<std::chrono::nanoseconds> waited_{};
     Ledger* ledger_ = nullptr;
     stream::Reader reader_;
     ReadBuffer buffer_;   ///< read, and not yet taken by the reader

@@ -52,7 +52,15 @@ Frames read_frames(int fd) {
 /// A relay between a source QEMU, which is `qemu`, and the channel `main`.
 class OneRelay : public testing::Test {
   protected:
-    OneRelay() : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full) {}
+    /// @param guide_wait of the device state
+    explicit OneRelay(std::chrono::milliseconds guide_wait = 0ms)
+        : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full),
+          relay(
+              source, sender, image, asked, notices, [this] { switched_over.signal(); }, wake,
+              [this](const auto& blocks, std::uint32_t section) {
+                  return on_blocks(blocks, section);
+              },
+              guide_wait) {}
 
     Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t section) {
         std::vector<Ledger::Block> wanted;
@@ -74,14 +82,7 @@ class OneRelay : public testing::Test {
     Notices notices{Waker::create().value()};
     std::optional<Ledger> ledger;
     Waker switched_over = Waker::create().value();
-    StreamRelay relay{source,
-                      sender,
-                      image,
-                      asked,
-                      notices,
-                      [this] { switched_over.signal(); },
-                      wake,
-                      [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); }};
+    StreamRelay relay;
 };
 
 class Relaying : public OneRelay, public testing::WithParamInterface<std::size_t> {
@@ -201,6 +202,65 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     EXPECT_TRUE(ended) << ended.error().message;
     sender.shut_down();
     reading.join();
+}
+
+/// A source that has switched over, with a guide.
+template <int wait_ms> class Waiting : public OneRelay {
+  protected:
+    Waiting() : OneRelay(std::chrono::milliseconds(wait_ms)) {}
+
+    void SetUp() override {
+        stream::append_package(sent, samples::package({3}));
+        reading = std::thread([this] { frames = read_frames(main.get()); });
+        relaying = std::thread([this] { EXPECT_TRUE(relay.run()); });
+        EXPECT_TRUE(write_all(qemu.get(), sent));
+    }
+    void TearDown() override { end(); }
+
+    void end() {
+        if (!relaying.joinable())
+            return;
+        relay.stop();
+        relaying.join();
+        sender.shut_down();
+        reading.join();
+    }
+
+    /// Whether main ended in the package so, without so many bytes at its end.
+    void expect_end(link::FrameKind kind, std::size_t missing) {
+        end();
+        ASSERT_FALSE(frames.heads.empty());
+        EXPECT_EQ(frames.heads.back().kind, kind);
+        constexpr std::size_t some = 16;
+        ASSERT_GE(frames.bytes.size(), some);
+        EXPECT_TRUE(std::ranges::equal(std::span(frames.bytes).last(some),
+                                       std::span(sent).first(sent.size() - missing).last(some)));
+    }
+
+    Buffer sent = samples::concat({samples::until_ram(), samples::ram_rests()});
+    Frames frames;
+    std::thread reading, relaying;
+};
+
+using WaitingLong = Waiting<60'000>;
+TEST_F(WaitingLong, TheStateIsWholeWhenTheGuideRuns) {
+    EXPECT_FALSE(wait_readable(switched_over.fd(), 50ms).value());
+    relay.release_state();
+    EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
+    EXPECT_GE(relay.state_waited(), 40ms);
+    expect_end(link::FrameKind::sections, 0);
+}
+
+TEST_F(WaitingLong, AllButItsLastByteIsThereBefore) {
+    EXPECT_FALSE(wait_readable(switched_over.fd(), 50ms).value());
+    expect_end(link::FrameKind::stream, 1);
+}
+
+using WaitingBriefly = Waiting<30>;
+TEST_F(WaitingBriefly, TheStateDoesNotWaitForEver) {
+    EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
+    EXPECT_GE(relay.state_waited(), 30ms);
+    expect_end(link::FrameKind::sections, 0);
 }
 
 TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
