@@ -24,16 +24,6 @@ std::chrono::milliseconds left(std::chrono::steady_clock::time_point deadline) {
         0ms);
 }
 
-/// A frame's head, or nothing at the channel's end.
-Result<std::optional<link::FrameHead>> read_head(int fd) {
-    std::array<std::byte, link::frame_head_size> bytes;
-    GC_TRY(const bool more, read_whole(fd, bytes));
-    if (!more)
-        return std::nullopt;
-    GC_TRY(const link::FrameHead head, link::decode(bytes));
-    return head;
-}
-
 /// Takes whole items off the front of what has come so far.
 class Parser {
   public:
@@ -170,10 +160,11 @@ Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) 
     std::size_t in_frame = framed ? 0 : SIZE_MAX;
     for (;;) {
         if (in_frame == 0) {
-            GC_TRY(const auto head, read_head(fd));
-            if (!head)
+            link::FrameHead head;
+            GC_TRY(const bool more, link::read_head(fd, head));
+            if (!more)
                 return {};
-            in_frame = head->size;
+            in_frame = head.size;
             continue;
         }
         const auto room = std::span(buffer).first(std::min(buffer.size(), in_frame));
@@ -220,21 +211,19 @@ Result<void> SyntheticDestination::read_bulk() {
         });
     };
     for (bool opened = false;;) {
-        GC_TRY(const auto head, read_head(bulk_.get()));
-        if (!head)
+        link::FrameHead head;
+        GC_TRY(const bool more, link::read_head(bulk_.get(), head));
+        if (!more)
             return {};
         // It carries nothing before switch-over, and so not before the opening is there.
         if (!std::exchange(opened, true))
             GC_CHECK(take(opening_));
-        frame.resize(head->size);
+        frame.resize(head.size);
         GC_TRY(const bool whole, read_whole(bulk_.get(), frame));
         if (!whole)
             return {};
         bytes_ += frame.size();
-        std::vector<std::span<const std::byte>> parts{frame};
-        if (head->kind == link::FrameKind::split) {
-            GC_TRY(parts, link::join_split(frame));
-        }
+        GC_TRY(const auto parts, link::parts_of(head.kind, frame));
         for (const auto part : parts)
             GC_CHECK(take(part));
         GC_CHECK(write_all(bulk_.get(), link::frame_taken));

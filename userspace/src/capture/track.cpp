@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "capture/track.h"
 
+#include "util/pidfd.h"
 #include "util/process_maps.h"
 
 #include <array>
 #include <cstring>
 #include <unistd.h>
-
-// glibc 2.36 forgets that C++ may include it.
-extern "C" {
-#include <sys/pidfd.h>
-}
 
 namespace gc::capture {
 namespace {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "link/frame.h"
 
+#include "util/fd.h"
 #include "util/page.h"
 
 namespace gc::link {
@@ -38,6 +39,15 @@ Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes) {
                                                        std::to_integer<std::size_t>(bytes[3])};
 }
 
+Result<bool> read_head(int fd, FrameHead& head) {
+    std::array<std::byte, frame_head_size> bytes;
+    GC_TRY(const bool more, read_whole(fd, bytes));
+    if (!more)
+        return false;
+    GC_TRY(head, decode(bytes));
+    return true;
+}
+
 std::vector<std::byte> encode_cuts(std::span<const std::size_t> cuts) {
     std::vector<std::byte> out;
     out.reserve((1 + cuts.size()) * number_size);
@@ -47,7 +57,10 @@ std::vector<std::byte> encode_cuts(std::span<const std::size_t> cuts) {
     return out;
 }
 
-Result<std::vector<std::span<const std::byte>>> join_split(std::span<const std::byte> frame) {
+Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
+                                                         std::span<const std::byte> frame) {
+    if (kind != FrameKind::split)
+        return std::vector{frame};
     const std::size_t pages = frame.size() < number_size ? 0 : number_at(frame, 0);
     const std::size_t numbers = (1 + pages) * number_size;
     const std::size_t data = pages * page_size;

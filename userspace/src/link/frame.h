@@ -49,11 +49,14 @@ inline constexpr std::array frame_taken{std::byte{1}};
 std::array<std::byte, frame_head_size> encode(FrameHead head);
 /// Errors: protocol (no kind of frame).
 Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes);
+/// Reads a frame's head. @return false at the channel's end. Errors: io, protocol.
+Result<bool> read_head(int fd, FrameHead& head);
 
 /// What a split frame begins with; what is around the pages comes next.
 /// @param cuts for each page how many bytes of that come before it; they fit into 16 bits
 std::vector<std::byte> encode_cuts(std::span<const std::size_t> cuts);
-/// A split frame's bytes in the stream's order; they stay where they are. Errors: protocol.
-Result<std::vector<std::span<const std::byte>>> join_split(std::span<const std::byte> frame);
+/// A frame's bytes in the stream's order; they stay where they are. Errors: protocol.
+Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
+                                                         std::span<const std::byte> frame);
 
 }  // namespace gc::link

@@ -55,12 +55,14 @@ Result<Source> Source::open(const std::string& qmp_path, bool to_be_killed) {
                     qmp.version().text());
     GC_TRY(const pid_t pid, qmp.peer_pid());
     Source source(std::move(qmp), pid);
-    GC_TRY(source.process_, qmp::QemuProcess::open(source.qmp_));
-    if (to_be_killed && !source.process_)
-        return fail(ErrorKind::unsupported,
-                    "--kill-source expects a QEMU at {}, but process {}, which listens there, is "
-                    "none; without the option the source QEMU is left to its manager",
-                    qmp_path, pid);
+    if (to_be_killed) {
+        GC_TRY(source.process_, qmp::QemuProcess::open(source.qmp_));
+        if (!source.process_)
+            return fail(ErrorKind::unsupported,
+                        "--kill-source expects a QEMU at {}, but process {}, which listens there, "
+                        "is none; without the option the source QEMU is left to its manager",
+                        qmp_path, pid);
+    }
     GC_CHECK(source.check_state());
     GC_CHECK(source.check_capabilities());
     GC_CHECK(source.check_memory());

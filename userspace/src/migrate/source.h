@@ -63,7 +63,7 @@ class Source {
 
     qmp::Client qmp_;
     pid_t pid_;
-    std::optional<qmp::QemuProcess> process_;
+    std::optional<qmp::QemuProcess> process_;  ///< if it may have to be killed
     bool was_running_ = false;
     qmp::Capabilities capabilities_;  ///< as found
     nlohmann::json parameters_;       ///< as found, those that we change

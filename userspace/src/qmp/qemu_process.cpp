@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "qmp/qemu_process.h"
 
+#include "util/pidfd.h"
 #include "util/socket.h"
 
 #include <csignal>
 #include <filesystem>
-
-// glibc 2.36 forgets that C++ may include it.
-extern "C" {
-#include <sys/pidfd.h>
-}
 
 namespace gc::qmp {
 

@@ -26,7 +26,7 @@ Merger::~Merger() {
 Result<void> Merger::begin(std::size_t size) {
     // Of any kind: at an early switch-over all that the source sends before it is in one frame.
     do {
-        GC_TRY(const bool any, read_head(main_, first_));
+        GC_TRY(const bool any, link::read_head(main_, first_));
         if (!any)
             return fail(ErrorKind::io,
                         "the source closed the main channel before the stream began");
@@ -66,7 +66,7 @@ Result<void> Merger::carry_main() {
         GC_CHECK(copied);
         if (head.kind == link::FrameKind::last)
             return {};
-        GC_TRY(const bool more, read_head(main_, head));
+        GC_TRY(const bool more, link::read_head(main_, head));
         if (!more)
             return {};
     } while (true);
@@ -76,11 +76,11 @@ Result<void> Merger::carry_bulk() {
     std::vector<std::byte> frame;
     for (;;) {
         link::FrameHead head;
-        GC_TRY(const bool more, read_head(bulk_, head));
+        GC_TRY(const bool more, link::read_head(bulk_, head));
         if (!more)
             break;
-        const bool split = head.kind == link::FrameKind::split;
-        if ((head.kind != link::FrameKind::sections && !split) || head.size > link::max_bulk_frame)
+        if ((head.kind != link::FrameKind::sections && head.kind != link::FrameKind::split) ||
+            head.size > link::max_bulk_frame)
             return fail(ErrorKind::protocol,
                         "expected sections of at most {} bytes on the bulk channel, got a frame of "
                         "kind {} and {} bytes",
@@ -90,10 +90,7 @@ Result<void> Merger::carry_bulk() {
         GC_TRY(const bool whole, read_whole(bulk_, frame));
         if (!whole && head.size > 0)
             return fail(ErrorKind::io, "the bulk channel ended within a frame");
-        std::vector<std::span<const std::byte>> parts{frame};
-        if (split) {
-            GC_TRY(parts, link::join_split(frame));
-        }
+        GC_TRY(const auto parts, link::parts_of(head.kind, frame));
         if (!take_turn_for_bulk())
             return {};
         const auto handed = hand_on(parts);
@@ -106,15 +103,6 @@ Result<void> Merger::carry_bulk() {
     bulk_ended_ = true;
     changed_.notify_all();
     return {};
-}
-
-Result<bool> Merger::read_head(int fd, link::FrameHead& head) const {
-    std::array<std::byte, link::frame_head_size> bytes;
-    GC_TRY(const bool more, read_whole(fd, bytes));
-    if (!more)
-        return false;
-    GC_TRY(head, link::decode(bytes));
-    return true;
 }
 
 Result<void> Merger::copy(std::size_t size) {

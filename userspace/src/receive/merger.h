@@ -33,8 +33,6 @@ class Merger {
   private:
     Result<void> carry_main();
     Result<void> carry_bulk();
-    /// Reads a frame's head. @return false at the channel's end
-    Result<bool> read_head(int fd, link::FrameHead& head) const;
     /// Hands on so many bytes of main.
     Result<void> copy(std::size_t size);
     Result<void> hand_on(std::span<const std::span<const std::byte>> parts) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/process_memory.h"
 
+#include "util/pidfd.h"
 #include "util/process_maps.h"
 
 #include <algorithm>
@@ -8,7 +9,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fcntl.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -46,7 +46,7 @@ Result<ProcessMemory> ProcessMemory::open(pid_t pid, std::uint64_t address, std:
     memory.address_ = address;
     memory.length_ = length;
     memory.underlay_ = std::move(underlay);
-    memory.process_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    memory.process_ = UniqueFd(::pidfd_open(pid, 0));
     if (!memory.process_)
         return fail_errno(errno, fmt::format("pidfd_open of process {}", pid));
     const std::string path = fmt::format("/proc/{}/pagemap", pid);
@@ -77,7 +77,7 @@ Result<void> ProcessMemory::probe() const {
 }
 
 Result<void> ProcessMemory::check_alive() const {
-    if (::syscall(SYS_pidfd_send_signal, process_.get(), 0, nullptr, 0) != 0 && errno != EPERM)
+    if (::pidfd_send_signal(process_.get(), 0, nullptr, 0) != 0 && errno != EPERM)
         return fail(ErrorKind::io, "process {} has ended", pid_);
     return {};
 }

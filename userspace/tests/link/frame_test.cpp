@@ -46,7 +46,7 @@ std::vector<std::byte> split(const std::vector<std::size_t>& cuts, std::string_v
 
 /// The frame's parts, a page as one letter; or the error's message.
 std::string join(const std::vector<std::byte>& frame) {
-    const auto parts = join_split(frame);
+    const auto parts = parts_of(FrameKind::split, frame);
     if (!parts)
         return parts.error().message;
     std::string joined;

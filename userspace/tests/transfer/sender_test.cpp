@@ -108,12 +108,9 @@ stream::Buffer read_frames(int fd, bool last, std::size_t& split) {
         head = link::decode(bytes).value();
         stream::Buffer frame(head.size);
         EXPECT_TRUE(read_whole(fd, frame).value_or(false));
-        std::vector<std::span<const std::byte>> parts{frame};
-        if (head.kind == link::FrameKind::split) {
-            parts = link::join_split(frame).value();
-            ++split;
-        }
-        for (const auto part : parts)
+        split += head.kind == link::FrameKind::split ? 1 : 0;
+        const auto parts = link::parts_of(head.kind, frame);
+        for (const auto part : parts.value())
             stream::append(all, part);
         (void)write_all(fd, link::frame_taken);
     }
