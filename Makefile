@@ -5,15 +5,15 @@ BUILD   := $(CURDIR)/build
 DESTDIR ?=
 PREFIX  ?= /usr/local
 # The kernels that guidecopy.ko is built for and tested on, and the one that `make install` installs it for.
-KERNELS = $(shell scripts/kernels)
+KERNELS := $(shell scripts/kernels)
 KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps userspace kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-module check-bpf check-lab \
-        kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-capture bench-track bench-redis bench-silence bench-simulate \
-        bench-scale bench-path style format clean
+.PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg \
+        check-module check-bpf check-lab kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-build bench-capture \
+        bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
 
-all: userspace kmod  ## build gcctl, and guidecopy.ko for the kernels whose headers are here
+all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -21,21 +21,36 @@ help:  ## list the targets
 deps:  ## install what is needed from Debian's packages (scripts/packages.txt)
 	@scripts/deps
 
-userspace: $(BUILD)/userspace/CMakeCache.txt  ## build gcctl and the unit tests
-	@cmake --build $(BUILD)/userspace --parallel $$(nproc)
+# CMakePresets.json says what each preset is; build/bin has the programs of `dev`.
+$(BUILD)/%/build.ninja:
+	@cmake --preset $* >$(BUILD)/$*.configure.log 2>&1 || { cat $(BUILD)/$*.configure.log >&2; exit 1; }
+$(BUILD)/dev/build.ninja $(BUILD)/release/build.ninja $(BUILD)/asan/build.ninja $(BUILD)/tsan/build.ninja: | $(BUILD)/bin
+$(BUILD)/bin:
+	@mkdir -p $(BUILD) && ln -s dev/bin $@
 
-$(BUILD)/userspace/CMakeCache.txt:
-	@mkdir -p $(BUILD)
-	@cmake -S . -B $(BUILD)/userspace -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$(BUILD)/bin -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+userspace: $(BUILD)/dev/build.ninja  ## build gcctl and the tests' programs (preset dev)
+	@ninja -C $(BUILD)/dev
 
-kmod:  ## build guidecopy.ko for each of scripts/kernels
-	@for kver in $(KERNELS); do $(MAKE) -C kmod --no-print-directory KVER=$$kver OUT=$(BUILD)/kmod/$$kver || exit; done
+gcctl: $(BUILD)/dev/build.ninja  ## build gcctl alone (preset dev)
+	@ninja -C $(BUILD)/dev gcctl
+
+release: $(BUILD)/release/build.ninja  ## build gcctl as it is installed (preset release)
+	@cmake -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(BUILD)/release >/dev/null
+	@ninja -C $(BUILD)/release
+
+# kbuild takes seconds to find that nothing is to be done: it is asked only when a source is newer.
+KMOD_SOURCES := $(wildcard kmod/*.[ch] kmod/tests/*.[ch] kmod/Kbuild kmod/Makefile include/uapi/*.h)
+$(BUILD)/kmod/%/guidecopy.ko: $(KMOD_SOURCES)
+	@$(MAKE) -C kmod --no-print-directory KVER=$* OUT=$(BUILD)/kmod/$*
+	@touch $@
+
+kmod: $(KERNELS:%=$(BUILD)/kmod/%/guidecopy.ko)  ## build guidecopy.ko for each of scripts/kernels
 
 guests:  ## build the guests that the tests and the demo run
 	@$(MAKE) -C tests/guests --no-print-directory OUT=$(BUILD)/guests
 
-install: userspace  ## install gcctl, the udev rule, and guidecopy.ko for the running kernel (KVER)
-	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/userspace
+install: release  ## install gcctl, the udev rule, and guidecopy.ko for the running kernel (KVER)
+	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/release
 	install -D -m 644 kmod/60-guidecopy.rules $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules
 	$(MAKE) -C kmod KVER=$(KVER) OUT=$(BUILD)/kmod/$(KVER)
 	install -D -m 644 $(BUILD)/kmod/$(KVER)/guidecopy.ko $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
@@ -62,8 +77,9 @@ demo-guest: guests
 prepare: deps
 	@$(MAKE) --no-print-directory userspace kmod demo-guest
 
-demo: prepare  ## migrate a real VM with its guide in the lab, and show what happened
+demo: deps  ## migrate a real VM with its guide in the lab, and show what happened
 	@kernel=$$(scripts/kernels | head -n 1) && \
+	 $(MAKE) --no-print-directory gcctl demo-guest $(BUILD)/kmod/$$kernel/guidecopy.ko && \
 	 scripts/lab --kernel $$kernel --mem 4G --timeout 280 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
 
 check: prepare  ## run all tests

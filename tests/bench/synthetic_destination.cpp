@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "synthetic_destination.h"
 
-#include "link/frame.h"
+#include "peer/frame.h"
 #include "stream/package.h"
 #include "stream/return_path.h"
 #include "util/socket.h"
 
 #include <array>
 #include <sys/socket.h>
+#include <nlohmann/json.hpp>
 
 namespace gc::bench {
 namespace {
@@ -119,19 +120,19 @@ Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point 
 Result<void> SyntheticDestination::greet_gcctl(Clock::time_point deadline) {
     while (!control_ || !main_ || !bulk_ || !urgent_) {
         GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
-        GC_TRY(const link::Hello hello, link::receive_hello(fd.get(), left(deadline)));
+        GC_TRY(const peer::Hello hello, peer::receive_hello(fd.get(), left(deadline)));
         switch (hello.channel) {
-        case link::Channel::control:
-            control_ = std::make_unique<link::Control>(std::move(fd));
+        case peer::Channel::control:
+            control_ = std::make_unique<peer::Control>(std::move(fd));
             GC_CHECK(control_->send("ready", {{"qemu", "synthetic"}, {"preempt", true}}));
             break;
-        case link::Channel::main:
+        case peer::Channel::main:
             main_ = std::move(fd);
             break;
-        case link::Channel::bulk:
+        case peer::Channel::bulk:
             bulk_ = std::move(fd);
             break;
-        case link::Channel::urgent:
+        case peer::Channel::urgent:
             urgent_ = std::move(fd);
             break;
         }
@@ -160,8 +161,8 @@ Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) 
     std::size_t in_frame = framed ? 0 : SIZE_MAX;
     for (;;) {
         if (in_frame == 0) {
-            link::FrameHead head;
-            GC_TRY(const bool more, link::read_head(fd, head));
+            peer::FrameHead head;
+            GC_TRY(const bool more, peer::read_head(fd, head));
             if (!more)
                 return {};
             in_frame = head.size;
@@ -211,8 +212,8 @@ Result<void> SyntheticDestination::read_bulk() {
         });
     };
     for (bool opened = false;;) {
-        link::FrameHead head;
-        GC_TRY(const bool more, link::read_head(bulk_.get(), head));
+        peer::FrameHead head;
+        GC_TRY(const bool more, peer::read_head(bulk_.get(), head));
         if (!more)
             return {};
         // It carries nothing before switch-over, and so not before the opening is there.
@@ -223,10 +224,10 @@ Result<void> SyntheticDestination::read_bulk() {
         if (!whole)
             return {};
         bytes_ += frame.size();
-        GC_TRY(const auto parts, link::parts_of(head.kind, frame));
+        GC_TRY(const auto parts, peer::parts_of(head.kind, frame));
         for (const auto part : parts)
             GC_CHECK(take(part));
-        GC_CHECK(write_all(bulk_.get(), link::frame_taken));
+        GC_CHECK(write_all(bulk_.get(), peer::frame_taken));
     }
 }
 

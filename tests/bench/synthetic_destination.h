@@ -3,7 +3,7 @@
 // that touches them would. In front of it is a source QEMU, or `gcctl migrate`.
 #pragma once
 
-#include "link/link.h"
+#include "peer/protocol.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 #include "util/error.h"
@@ -89,7 +89,7 @@ class SyntheticDestination {
     std::vector<std::atomic<bool>> have_;
     std::uint16_t port_ = 0;
     UniqueFd listener_, main_, urgent_, bulk_;
-    std::unique_ptr<link::Control> control_;
+    std::unique_ptr<peer::Control> control_;
     std::mutex say_mutex_;
     stream::Buffer opening_;  ///< of the section "ram", for who reads bulk
     std::uint32_t ram_section_ = 0;

@@ -24,6 +24,7 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <thread>
 

@@ -3,7 +3,7 @@
 
 from conftest import TREE, Namespace, pins
 
-FIXED = TREE / "build" / "userspace" / "bpf" / "examples" / "fixed.bpf.o"
+FIXED = TREE / "build" / "dev" / "bpf" / "examples" / "fixed.bpf.o"
 MARK = 0x67630000
 GUIDE, BACKGROUND = 1, 3
 

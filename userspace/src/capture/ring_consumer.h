@@ -2,7 +2,7 @@
 // The reading side of the module's ring, over plain memory: no descriptor, no system call.
 #pragma once
 
-#include "capture/source.h"
+#include "capture/record_source.h"
 
 #include <guidecopy.h>
 

@@ -9,7 +9,7 @@
 
 namespace gc::capture {
 
-class Session final : public Source {
+class Session final : public RecordSource {
   public:
     /// Entries that make a ring of 2 MiB: 256 MiB of guest memory that the guide can be ahead.
     static constexpr std::uint32_t default_ring_entries = 1U << 16;

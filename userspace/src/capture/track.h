@@ -23,7 +23,7 @@ struct AddressRange {
 /// process runs none (TCG) or may not be looked at, io when it has ended.
 Result<UniqueFd> vm_of_process(pid_t pid);
 
-class Track final : public Source {
+class Track final : public RecordSource {
   public:
     /// Arms all pages of the ranges, which are numbered through in their order. The ring has room
     /// for a record of each page. The track ends with this object.

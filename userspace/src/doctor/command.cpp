@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "doctor/command.h"
 
-#include "cli/arguments.h"
 #include "doctor/checks.h"
+#include "options/arguments.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
 
 namespace gc::doctor {
 
@@ -38,7 +39,7 @@ Result<std::optional<CommandLine>> parse(std::span<const std::string> arguments)
         "qmp", po::value(&line.options.qmp)->value_name("SOCKET"),
         "also look at the VM behind this QMP unix socket")("json", po::bool_switch(&line.json),
                                                            "print one JSON object");
-    GC_TRY(const auto values, cli::parse("doctor", "[options]", arguments, description));
+    GC_TRY(const auto values, options::parse("doctor", "[options]", arguments, description));
     if (!values)
         return std::nullopt;
     GC_TRY(line.options.role, parse_role(role));
@@ -50,16 +51,16 @@ Result<std::optional<CommandLine>> parse(std::span<const std::string> arguments)
 int command(std::span<const std::string> arguments) {
     const auto line = parse(arguments);
     if (!line)
-        return cli::complain("doctor", line.error());
+        return options::complain("doctor", line.error());
     if (!*line)
-        return cli::exit_done;
+        return options::exit_done;
     const auto checks = run_checks(Host(), (*line)->options);
     if ((*line)->json)
         fmt::print("{}\n", render_json(checks).dump(2, ' ', false,
                                                     nlohmann::json::error_handler_t::replace));
     else
         fmt::print("{}", render_text(checks));
-    return ready(checks) ? cli::exit_done : cli::exit_failed;
+    return ready(checks) ? options::exit_done : options::exit_failed;
 }
 
 }  // namespace gc::doctor

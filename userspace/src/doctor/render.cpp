@@ -2,6 +2,7 @@
 #include "doctor/checks.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace gc::doctor {
 

@@ -2,6 +2,7 @@
 #include "guide/derivation.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace gc::guide {
 

@@ -6,6 +6,7 @@
 #include "guide/option_list.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <span>
 #include <string>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/event.h"
 #include "guide/guide.h"
 
 #include "guide/images.h"
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::guide {
 namespace {
 
 using namespace std::chrono_literals;
@@ -41,7 +42,7 @@ Result<SocketPair> socket_pair() {
     return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Result<capture::Session> session_over(const ImageBlock& block, std::uint32_t ring_entries) {
+Result<capture::Session> session_over(const image::ImageBlock& block, std::uint32_t ring_entries) {
     if (!block.memory)
         return capture::Session::create(block.file.get(), block.offset, block.length, ring_entries);
     GC_TRY(capture::Session session,
@@ -65,7 +66,7 @@ Result<void> give_node_to(const std::string& node, pid_t pid) {
 }  // namespace
 
 Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
-                                              const std::vector<ImageBlock>& memory,
+                                              const std::vector<image::ImageBlock>& memory,
                                               GuideLimits limits) {
     GC_TRY(Waker news, Waker::create());
     std::unique_ptr<Guide> guide(new Guide(std::move(news), limits));
@@ -78,12 +79,12 @@ Guide::~Guide() {
     stop();
 }
 
-Result<void> Guide::capture_memory(const std::vector<ImageBlock>& memory, pid_t source) {
+Result<void> Guide::capture_memory(const std::vector<image::ImageBlock>& memory, pid_t source) {
     const auto share =
         std::max<std::uint32_t>(1, limits_.lead / static_cast<std::uint32_t>(memory.size()));
     const std::uint32_t entries =
         std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
-    for (const ImageBlock& block : memory) {
+    for (const image::ImageBlock& block : memory) {
         GC_TRY(capture::Session session, session_over(block, entries));
         GC_CHECK(give_node_to(session.node(), source));
         captured_.push_back({block.name, block.backend, block.length, block.memory.has_value(),
@@ -138,8 +139,8 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
 }
 
-std::vector<GuideFeed> Guide::feeds() {
-    std::vector<GuideFeed> feeds;
+std::vector<transfer::GuideFeed> Guide::feeds() {
+    std::vector<transfer::GuideFeed> feeds;
     for (Captured& captured : captured_)
         feeds.push_back({captured.block, &captured.session});
     return feeds;
@@ -264,4 +265,4 @@ GuideTotals Guide::stop() {
     return totals;
 }
 
-}  // namespace gc
+}  // namespace gc::guide

@@ -6,9 +6,9 @@
 #include "capture/session.h"
 #include "guide/process.h"
 #include "guide/quarantine.h"
+#include "image/source_image.h"
 #include "qmp/client.h"
 #include "transfer/guide_feed.h"
-#include "transfer/source_image.h"
 #include "util/mailbox.h"
 
 #include <atomic>
@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-namespace gc {
+namespace gc::guide {
 
 /// What a guide is allowed.
 struct GuideLimits {
@@ -50,7 +50,7 @@ class Guide {
     /// @param memory the VM's RAM, by RAM block
     /// Errors: unsupported (a device that cannot be made harmless, the module is missing), io.
     static Result<std::unique_ptr<Guide>> prepare(qmp::Client& source_qmp, pid_t source,
-                                                  const std::vector<ImageBlock>& memory,
+                                                  const std::vector<image::ImageBlock>& memory,
                                                   GuideLimits limits);
     ~Guide();
     Guide(const Guide&) = delete;
@@ -61,7 +61,7 @@ class Guide {
     [[nodiscard]] const std::string& without_sink() const { return quarantine_->without_sink(); }
 
     /// Where the pages it touches can be read. Valid as long as this object is.
-    [[nodiscard]] std::vector<GuideFeed> feeds();
+    [[nodiscard]] std::vector<transfer::GuideFeed> feeds();
 
     /// Loads the device state and lets the guide run, in a thread of its own: nothing else waits
     /// for it that does not want to.
@@ -80,7 +80,7 @@ class Guide {
   private:
     Guide(Waker news, GuideLimits limits) : limits_(limits), news_(std::move(news)) {}
 
-    Result<void> capture_memory(const std::vector<ImageBlock>& memory, pid_t source);
+    Result<void> capture_memory(const std::vector<image::ImageBlock>& memory, pid_t source);
     Result<void> start_process(qmp::Client& source_qmp, pid_t source);
     void work(std::span<const std::byte> stream);
     Result<void> load_and_run(std::span<const std::byte> stream);
@@ -110,4 +110,4 @@ class Guide {
     std::optional<GuideEnd> end_;
 };
 
-}  // namespace gc
+}  // namespace gc::guide

@@ -2,6 +2,7 @@
 #include "guide/images.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace gc::guide {
 

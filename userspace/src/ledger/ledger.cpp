@@ -5,7 +5,7 @@
 #include <bit>
 #include <span>
 
-namespace gc {
+namespace gc::ledger {
 namespace {
 
 constexpr std::uint64_t word_bits = 64;
@@ -59,14 +59,14 @@ Result<void> Ledger::check_range(std::string_view what, std::size_t block, std::
     return {};
 }
 
-bool Ledger::set(std::size_t block, std::uint64_t page, Class as) {
+bool Ledger::set(std::size_t block, std::uint64_t page, PageClass as) {
     const std::uint64_t bit = std::uint64_t{1} << (page % word_bits);
     if (bits_[block].words[page / word_bits].fetch_or(bit, std::memory_order_acq_rel) & bit)
         return false;
     if (!bits_[block].deliveries.empty())
         bits_[block].deliveries[page] = {as, false};
     // Before `missing`: whoever sees nothing missing sees all of the counts.
-    delivered_[static_cast<std::size_t>(as)].fetch_add(1, std::memory_order_relaxed);
+    delivered_[as].fetch_add(1, std::memory_order_relaxed);
     bits_[block].missing.fetch_sub(1, std::memory_order_acq_rel);
     missing_.fetch_sub(1, std::memory_order_acq_rel);
     return true;
@@ -82,9 +82,8 @@ Result<void> Ledger::deliver_precopy(std::size_t block, std::uint64_t first, std
     });
     if (!bits_[block].deliveries.empty())
         std::ranges::fill(std::span(bits_[block].deliveries).subspan(first, count),
-                          Delivery{Class::precopy, false});
-    delivered_[static_cast<std::size_t>(Class::precopy)].fetch_add(delivered,
-                                                                   std::memory_order_relaxed);
+                          Delivery{PageClass::precopy, false});
+    delivered_[PageClass::precopy].fetch_add(delivered, std::memory_order_relaxed);
     bits_[block].missing.fetch_sub(delivered, std::memory_order_acq_rel);
     missing_.fetch_sub(delivered, std::memory_order_acq_rel);
     return {};
@@ -99,14 +98,13 @@ Result<void> Ledger::discard(std::size_t block, std::uint64_t first, std::uint64
         forgotten += static_cast<std::uint64_t>(std::popcount(before & mask));
     });
     // Before the seal nothing but pre-copy delivers.
-    delivered_[static_cast<std::size_t>(Class::precopy)].fetch_sub(forgotten,
-                                                                   std::memory_order_relaxed);
+    delivered_[PageClass::precopy].fetch_sub(forgotten, std::memory_order_relaxed);
     bits_[block].missing.fetch_add(forgotten, std::memory_order_acq_rel);
     missing_.fetch_add(forgotten, std::memory_order_acq_rel);
     return {};
 }
 
-bool Ledger::claim(std::size_t block, std::uint64_t page, Class as) {
+bool Ledger::claim(std::size_t block, std::uint64_t page, PageClass as) {
     if (!sealed() || block >= blocks_.size() || page >= blocks_[block].pages)
         return false;
     const std::uint64_t granule = blocks_[block].granule;
@@ -184,4 +182,4 @@ std::uint64_t Ledger::next_missing(std::size_t block, std::uint64_t from) const 
     return pages;
 }
 
-}  // namespace gc
+}  // namespace gc::ledger

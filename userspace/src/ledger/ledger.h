@@ -7,9 +7,9 @@
 // fails with EEXIST and breaks the migration.
 #pragma once
 
+#include "ledger/page_class.h"
 #include "util/error.h"
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -18,15 +18,11 @@
 #include <string_view>
 #include <vector>
 
-namespace gc {
-
-/// Why a page was sent.
-enum class Class : std::uint8_t { precopy, urgent, guide, warm, background };
-inline constexpr std::size_t class_count = 5;
+namespace gc::ledger {
 
 /// How a page was sent.
 struct Delivery {
-    Class as = Class::precopy;
+    PageClass as = PageClass::precopy;
     bool zero = false;  ///< as a zero marker; of pre-copy not known
     bool operator==(const Delivery&) const = default;
 };
@@ -72,7 +68,7 @@ class Ledger {
 
     /// True for exactly one caller a granule: it must deliver all pages of the one that this page
     /// is in. False before seal(), and for no page.
-    [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, Class as);
+    [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, PageClass as);
 
     /// By whom claimed the page: its content is zeros.
     void sent_as_zero(std::size_t block, std::uint64_t page);
@@ -95,8 +91,8 @@ class Ledger {
     }
     [[nodiscard]] std::uint64_t total() const { return total_; }
     /// Pages whose one valid delivery was of this class. The classes add up to total() - missing().
-    [[nodiscard]] std::uint64_t delivered(Class as) const {
-        return delivered_[static_cast<std::size_t>(as)].load(std::memory_order_relaxed);
+    [[nodiscard]] std::uint64_t delivered(PageClass as) const {
+        return delivered_[as].load(std::memory_order_relaxed);
     }
 
     // ---- when no other thread uses it any more
@@ -115,17 +111,17 @@ class Ledger {
 
     [[nodiscard]] Result<void> check_range(std::string_view what, std::size_t block,
                                            std::uint64_t first, std::uint64_t count) const;
-    bool set(std::size_t block, std::uint64_t page, Class as);
+    bool set(std::size_t block, std::uint64_t page, PageClass as);
     /// Delivered pages of [first, end).
     [[nodiscard]] std::uint64_t count(std::size_t block, std::uint64_t first,
                                       std::uint64_t end) const;
 
     std::vector<Block> blocks_;
     std::vector<Bits> bits_;  ///< one bit a page: delivered
-    std::array<std::atomic<std::uint64_t>, class_count> delivered_{};
+    PerClass<std::atomic<std::uint64_t>> delivered_;
     std::atomic<std::uint64_t> missing_ = 0;
     std::uint64_t total_ = 0;
     std::atomic<bool> sealed_ = false;
 };
 
-}  // namespace gc
+}  // namespace gc::ledger

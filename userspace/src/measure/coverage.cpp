@@ -14,32 +14,32 @@ std::optional<double> share(std::uint64_t part, std::uint64_t whole) {
     return static_cast<double>(part) / static_cast<double>(whole);
 }
 
-std::uint64_t& count_of(ClassCounts& counts, Class as) {
+std::uint64_t& count_of(report::ClassCounts& counts, ledger::PageClass as) {
     switch (as) {
-    case Class::precopy:
+    case ledger::PageClass::precopy:
         return counts.precopy;
-    case Class::urgent:
+    case ledger::PageClass::urgent:
         return counts.urgent;
-    case Class::guide:
+    case ledger::PageClass::guide:
         return counts.guide;
-    case Class::warm:
+    case ledger::PageClass::warm:
         return counts.warm;
-    case Class::background:
+    case ledger::PageClass::background:
         break;
     }
     return counts.background;
 }
 
 /// With bytes of its own on the wire, sent since the guide touched it.
-bool is_guide_data(const std::optional<Delivery>& delivery) {
-    return delivery == Delivery{Class::guide, false};
+bool is_guide_data(const std::optional<ledger::Delivery>& delivery) {
+    return delivery == ledger::Delivery{ledger::PageClass::guide, false};
 }
 
 }  // namespace
 
 Result<void> Coverage::add(const Touched& touched) {
     const std::size_t block = ledger_.find(touched.block);
-    if (block == Ledger::no_block)
+    if (block == ledger::Ledger::no_block)
         return fail(ErrorKind::protocol,
                     "the destination says that pages of '{}' were touched, a RAM block that the "
                     "source does not have",
@@ -50,7 +50,7 @@ Result<void> Coverage::add(const Touched& touched) {
 }
 
 Result<void> Coverage::add(std::size_t block, const Run& run, bool asked) {
-    const Ledger::Block& in = ledger_.blocks()[block];
+    const ledger::Ledger::Block& in = ledger_.blocks()[block];
     if (run.first > in.pages || run.count > in.pages - run.first)
         return fail(ErrorKind::protocol,
                     "the destination says that {} pages from page {} on of '{}' were touched, "
@@ -72,18 +72,18 @@ Result<void> Coverage::add(std::size_t block, const Run& run, bool asked) {
     return {};
 }
 
-MeasureReport Coverage::result() const {
+report::MeasureReport Coverage::result() const {
     std::uint64_t pushed_data = 0;
     for (std::size_t block = 0; block < ledger_.blocks().size(); ++block)
         for (std::uint64_t page = 0; page < ledger_.blocks()[block].pages; ++page)
             pushed_data += is_guide_data(ledger_.delivery(block, page)) ? 1 : 0;
-    MeasureReport report;
+    report::MeasureReport report;
     report.touched = touched_;
     report.asked = asked_;
     // What was there at switch-over needs no guide.
     const std::uint64_t needed = touched_.total - touched_.precopy;
     report.coverage = share(needed - std::min(asked_, needed), needed);
-    report.accuracy = share(touched_.guide, ledger_.delivered(Class::guide));
+    report.accuracy = share(touched_.guide, ledger_.delivered(ledger::PageClass::guide));
     report.waste_bytes = (pushed_data - touched_guide_data_) * page_size;
     return report;
 }

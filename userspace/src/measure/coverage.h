@@ -12,19 +12,19 @@ namespace gc::measure {
 class Coverage {
   public:
     /// @param ledger outlives this object; it has kept the deliveries, and no thread changes it now
-    explicit Coverage(const Ledger& ledger) : ledger_(ledger) {}
+    explicit Coverage(const ledger::Ledger& ledger) : ledger_(ledger) {}
 
     /// Errors: protocol, when there are no such pages, or they were never delivered.
     Result<void> add(const Touched& touched);
 
     /// The shares and counts of all that was added; the destination's own figures are left alone.
-    [[nodiscard]] MeasureReport result() const;
+    [[nodiscard]] report::MeasureReport result() const;
 
   private:
     [[nodiscard]] Result<void> add(std::size_t block, const Run& run, bool asked);
 
-    const Ledger& ledger_;
-    ClassCounts touched_;
+    const ledger::Ledger& ledger_;
+    report::ClassCounts touched_;
     std::uint64_t asked_ = 0;
     std::uint64_t touched_guide_data_ = 0;
 };

@@ -2,6 +2,7 @@
 #include "measure/touched.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace gc::measure {
 namespace {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/command.h"
 
-#include "cli/arguments.h"
 #include "migrate/migration.h"
+#include "options/arguments.h"
 #include "util/units.h"
+
+#include <nlohmann/json.hpp>
 
 namespace gc::migrate {
 namespace {
@@ -126,8 +128,8 @@ Result<void> convert(const Texts& texts, Options& options) {
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     Texts texts;
-    GC_TRY(const auto values, cli::parse("migrate", "--qmp SOCKET --to HOST:PORT [options]",
-                                         arguments, describe(options, texts)));
+    GC_TRY(const auto values, options::parse("migrate", "--qmp SOCKET --to HOST:PORT [options]",
+                                             arguments, describe(options, texts)));
     if (!values)
         return std::nullopt;
     GC_CHECK(convert(texts, options));
@@ -139,24 +141,24 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 int command(std::span<const std::string> arguments) {
     auto options = parse(arguments);
     if (!options)
-        return cli::complain("migrate", options.error());
+        return options::complain("migrate", options.error());
     if (!*options)
-        return cli::exit_done;
+        return options::exit_done;
 
     Progress progress((*options)->output, (*options)->verbose);
     ErrorKind failure = ErrorKind::io;
-    const Report report = Migration::run(**options, progress, failure);
-    int status = cli::exit_done;
+    const report::Report report = Migration::run(**options, progress, failure);
+    int status = options::exit_done;
     if (report.result != "completed") {
         progress.event("failed", {{"error", report.error}});
-        status = cli::complain("migrate", {failure, report.error});
+        status = options::complain("migrate", {failure, report.error});
     }
     if (progress.shows_summary() && report.result == "completed")
         fmt::print("{}", report.summary());
     if ((*options)->report) {
         if (auto written = write_report(report, *(*options)->report); !written) {
-            const int unwritten = cli::complain("migrate", written.error());
-            status = status == cli::exit_done ? unwritten : status;
+            const int unwritten = options::complain("migrate", written.error());
+            status = status == options::exit_done ? unwritten : status;
         }
     }
     return status;

@@ -2,7 +2,7 @@
 #include "migrate/hot.h"
 
 #include "record/recorder.h"
-#include "record/trace_file.h"
+#include "trace/file.h"
 #include "trace/hot_set.h"
 
 #include <algorithm>
@@ -17,8 +17,8 @@ using namespace std::chrono_literals;
 constexpr int epochs = 4;
 constexpr auto epoch_length = 500ms;
 
-WarmPages to_warm(const trace::Trace& trace) {
-    WarmPages warm;
+transfer::WarmPages to_warm(const trace::Trace& trace) {
+    transfer::WarmPages warm;
     for (const trace::Block& block : trace.header.blocks)
         warm.blocks.push_back(block.name);
     const auto hot = trace::hot_set(trace);
@@ -30,8 +30,9 @@ WarmPages to_warm(const trace::Trace& trace) {
 
 }  // namespace
 
-Result<WarmPages> hot_of_file(const std::string& path, std::span<const qmp::RamBlock> guest_ram) {
-    GC_TRY(const trace::Trace trace, record::read_trace(path));
+Result<transfer::WarmPages> hot_of_file(const std::string& path,
+                                        std::span<const qmp::RamBlock> guest_ram) {
+    GC_TRY(const trace::Trace trace, trace::read_trace(path));
     for (const trace::Block& block : trace.header.blocks) {
         const auto own = std::ranges::find(guest_ram, block.name, &qmp::RamBlock::name);
         if (own == guest_ram.end())
@@ -47,7 +48,7 @@ Result<WarmPages> hot_of_file(const std::string& path, std::span<const qmp::RamB
     return to_warm(trace);
 }
 
-Result<WarmPages> hot_of_vm(qmp::Client& client) {
+Result<transfer::WarmPages> hot_of_vm(qmp::Client& client) {
     GC_TRY(record::TrackedVm vm, record::TrackedVm::open(client, capture::TrackMode::age));
     trace::Trace trace{{trace::Mode::age, 0, vm.blocks()}, {}};
     record::Recorder recorder(vm);

@@ -12,9 +12,10 @@ namespace gc::migrate {
 
 /// Of a trace of this VM, or of one with the same RAM blocks. Errors: io, protocol, and usage when
 /// the trace is of a VM with other blocks.
-Result<WarmPages> hot_of_file(const std::string& path, std::span<const qmp::RamBlock> guest_ram);
+Result<transfer::WarmPages> hot_of_file(const std::string& path,
+                                        std::span<const qmp::RamBlock> guest_ram);
 
 /// Tracks the running VM by age for two seconds. Errors: those of record::TrackedVm and Recorder.
-Result<WarmPages> hot_of_vm(qmp::Client& client);
+Result<transfer::WarmPages> hot_of_vm(qmp::Client& client);
 
 }  // namespace gc::migrate

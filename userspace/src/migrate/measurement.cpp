@@ -15,8 +15,9 @@ constexpr auto tick = 250ms;
 
 }  // namespace
 
-Result<MeasureReport> take_measurement(link::Control& control, Signals& signals,
-                                       const Ledger& ledger, std::chrono::milliseconds time) {
+Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& signals,
+                                               const ledger::Ledger& ledger,
+                                               std::chrono::milliseconds time) {
     measure::Coverage coverage(ledger);
     for (auto deadline = Clock::now() + time + patience; Clock::now() < deadline;) {
         if (signals.take())
@@ -29,7 +30,7 @@ Result<MeasureReport> take_measurement(link::Control& control, Signals& signals,
         } else if (type == "measured" && message->contains("problem")) {
             return fail(ErrorKind::io, "{}", message->value("problem", "no reason given"));
         } else if (type == "measured") {
-            MeasureReport report = coverage.result();
+            report::MeasureReport report = coverage.result();
             report.time_ms = message->value("time_ms", 0.0);
             report.unresolved = message->value("unresolved", std::uint64_t{0});
             return report;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ledger/ledger.h"
-#include "link/link.h"
+#include "peer/protocol.h"
 #include "report/report.h"
 #include "util/signals.h"
 
@@ -17,7 +17,8 @@ namespace gc::migrate {
 /// @param time that the destination measures for
 /// Errors: io (the destination is gone, or could not measure, or takes too long), protocol,
 /// cancelled by a signal.
-Result<MeasureReport> take_measurement(link::Control& control, Signals& signals,
-                                       const Ledger& ledger, std::chrono::milliseconds time);
+Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& signals,
+                                               const ledger::Ledger& ledger,
+                                               std::chrono::milliseconds time);
 
 }  // namespace gc::migrate

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/event.h"
 #include "migrate/migration.h"
 
 #include "migrate/hot.h"
@@ -8,6 +9,7 @@
 
 #include <array>
 #include <csignal>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sys/utsname.h>
 
@@ -40,7 +42,7 @@ std::string kernel_release() {
 
 }  // namespace
 
-Report Migration::run(const Options& options, Progress& progress, ErrorKind& failure) {
+report::Report Migration::run(const Options& options, Progress& progress, ErrorKind& failure) {
     Migration migration(options, progress);
     const Result<void> done = [&]() -> Result<void> {
         GC_CHECK(migration.prepare());
@@ -66,12 +68,12 @@ Result<void> Migration::prepare() {
     report_.kernel = kernel_release();
     report_.next.pages = options_.next_pages;
     GC_TRY(signals_, Signals::block());
-    GC_TRY(source_, Source::open(options_.qmp, options_.kill_source));
+    GC_TRY(source_, SourceQemu::open(options_.qmp, options_.kill_source));
     report_.source_qemu = source_->version();
 
-    GC_TRY(token_, link::make_token());
+    GC_TRY(token_, peer::make_token());
     GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
-    GC_CHECK(link::send_hello(fd.get(), {link::Channel::control, token_}));
+    GC_CHECK(peer::send_hello(fd.get(), {peer::Channel::control, token_}));
     control_.emplace(std::move(fd));
     auto ready = control_->receive(ready_timeout);
     if (!ready || !*ready || (**ready).value("type", "") != "ready")
@@ -96,23 +98,26 @@ Result<void> Migration::prepare() {
 Result<void> Migration::prepare_policy() {
     if (options_.policy == "none")
         return {};
-    auto shaping = Shaping::begin(options_, control_->fd());
-    if (shaping) {
-        shaping_.emplace(std::move(*shaping));
+    auto lease = policy::MigrationPolicy::begin({.policy = options_.policy,
+                                                 .device = options_.policy_device,
+                                                 .link = options_.policy_link,
+                                                 .peer = control_->fd()});
+    if (lease) {
+        policy_.emplace(std::move(*lease));
         progress_.detail("policy",
-                         {{"name", shaping_->policy_name()}, {"device", shaping_->device()}},
-                         fmt::format("{} is shaped by the policy {}", shaping_->device(),
-                                     shaping_->policy_name()));
-        for (const std::string& warning : shaping_->warnings())
+                         {{"name", policy_->policy_name()}, {"device", policy_->device()}},
+                         fmt::format("{} is shaped by the policy {}", policy_->device(),
+                                     policy_->policy_name()));
+        for (const std::string& warning : policy_->warnings())
             progress_.warning(warning);
         return {};
     }
-    if (options_.policy_required || shaping.error().kind == ErrorKind::usage)
-        return Unexpected(shaping.error());
-    report_.policy.reason = shaping.error().message;
+    if (options_.policy_required || lease.error().kind == ErrorKind::usage)
+        return Unexpected(lease.error());
+    report_.policy.reason = lease.error().message;
     progress_.warning(fmt::format("no traffic policy: {}; migrating without one (as --policy none "
                                   "does)",
-                                  shaping.error().message));
+                                  lease.error().message));
     return {};
 }
 
@@ -142,13 +147,14 @@ void Migration::prepare_guide() {
     if (!options_.guide || !source_->was_running())
         return;
     auto image = source_->open_image();
-    auto guide = image ? Guide::prepare(source_->qmp(), source_->pid(), *image,
-                                        {.lead = options_.lead, .memory = options_.guide_memory})
-                       : Unexpected(image.error());
+    auto guide =
+        image ? guide::Guide::prepare(source_->qmp(), source_->pid(), *image,
+                                      {.lead = options_.lead, .memory = options_.guide_memory})
+              : Unexpected(image.error());
     if (!guide) {
         report_.guide.ended = "refused";
         report_.guide.reason = guide.error().message;
-        progress_.event("guide-refused", {{"reason", guide.error().message}});
+        progress_.event("guide-refused",  {{"reason", guide.error().message}});
         progress_.warning(
             fmt::format("no guide: {}; migrating without one", guide.error().message));
         return;
@@ -166,16 +172,16 @@ void Migration::prepare_guide() {
 // ---- pre-copy
 
 Result<void> Migration::open_channels() {
-    const auto open = [&](link::Channel channel) -> Result<UniqueFd> {
+    const auto open = [&](peer::Channel channel) -> Result<UniqueFd> {
         GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
-        GC_CHECK(link::send_hello(fd.get(), {channel, token_}));
+        GC_CHECK(peer::send_hello(fd.get(), {channel, token_}));
         return fd;
     };
-    GC_TRY(channels_.main, open(link::Channel::main));
+    GC_TRY(channels_.main, open(peer::Channel::main));
     if (preempt_) {
-        GC_TRY(channels_.urgent, open(link::Channel::urgent));
+        GC_TRY(channels_.urgent, open(peer::Channel::urgent));
     }
-    GC_TRY(channels_.bulk, open(link::Channel::bulk));
+    GC_TRY(channels_.bulk, open(peer::Channel::bulk));
     return {};
 }
 
@@ -183,21 +189,22 @@ Result<void> Migration::start() {
     begun_ = Clock::now();
     phase_ = Phase::precopy;
     GC_CHECK(open_channels());
-    GC_TRY(std::vector<ImageBlock> blocks, source_->open_image());
-    GC_TRY(SourceImage image, SourceImage::open(std::move(blocks)));
+    GC_TRY(std::vector<image::ImageBlock> blocks, source_->open_image());
+    GC_TRY(image::SourceImage image, image::SourceImage::open(std::move(blocks)));
     GC_TRY(UniqueFd stream,
-           source_->start(wants_precopy() ? Source::Pace::full : Source::Pace::held));
-    GC_TRY(data_, DataPlane::create({std::move(stream), std::move(channels_)}, std::move(image),
-                                    {.bandwidth = options_.bandwidth,
-                                     .guide_wait = guide_ ? options_.guide_wait : 0ms,
-                                     .next_pages = options_.next_pages,
-                                     .hold_background = options_.hold_background,
-                                     .keep_deliveries = measure_.has_value(),
-                                     .marks = shaping_ ? shaping_->marks() : Marks{}},
-                                    guide_ ? guide_->feeds() : std::vector<GuideFeed>{}));
+           source_->start(wants_precopy() ? SourceQemu::Pace::full : SourceQemu::Pace::held));
+    GC_TRY(data_, transfer::DataPlane::create(
+                      {std::move(stream), std::move(channels_)}, std::move(image),
+                      {.bandwidth = options_.bandwidth,
+                       .guide_wait = guide_ ? options_.guide_wait : 0ms,
+                       .next_pages = options_.next_pages,
+                       .hold_background = options_.hold_background,
+                       .keep_deliveries = measure_.has_value(),
+                       .marks = policy_ ? policy_->marks() : transfer::Marks{}},
+                      guide_ ? guide_->feeds() : std::vector<transfer::GuideFeed>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
-    progress_.event("started", {}, fmt::format("migrating to {}", options_.to.str()));
+    progress_.milestone("started", fmt::format("migrating to {}", options_.to.str()));
     return maybe_start_postcopy();
 }
 
@@ -267,23 +274,23 @@ Result<void> Migration::on_notices() {
     return {};
 }
 
-Result<void> Migration::on_notice(SwitchedOver& notice) {
+Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
     phase_ = Phase::switched_over;
     awaited_pong_ = notice.last_ping;
-    progress_.event("switch-over", {}, "switch-over: the VM is stopped, its state is on its way");
+    progress_.milestone("switch-over", "switch-over: the VM is stopped, its state is on its way");
     if (guide_)
         guide_->load(std::move(notice.guide_stream));
     return {};
 }
 
-Result<void> Migration::on_notice(Converged&) {
+Result<void> Migration::on_notice(transfer::Converged&) {
     // Pre-copy left nothing to fetch, so there is nothing to guide.
     converged_ = true;
     end_guide("complete", "");
     return {};
 }
 
-Result<void> Migration::on_notice(Pong& notice) {
+Result<void> Migration::on_notice(transfer::Pong& notice) {
     if (phase_ == Phase::switched_over && notice.value == awaited_pong_)
         return commit();
     return {};
@@ -294,11 +301,11 @@ Result<void> Migration::commit() {
     guardian_->dismiss();
     phase_ = Phase::committed;
     GC_CHECK(control_->send("commit", {{"run", source_->was_running()}}));
-    progress_.event("commit", {});
+    progress_.milestone("commit");
     return {};
 }
 
-Result<void> Migration::on_notice(Shut& notice) {
+Result<void> Migration::on_notice(transfer::Shut& notice) {
     if (notice.status != 0)
         return fail(ErrorKind::protocol, "the destination QEMU ended the migration with status {}",
                     notice.status);
@@ -307,13 +314,13 @@ Result<void> Migration::on_notice(Shut& notice) {
     return converged_ ? commit() : Result<void>{};
 }
 
-Result<void> Migration::on_notice(AllSent&) {
+Result<void> Migration::on_notice(transfer::AllSent&) {
     all_sent_ = true;
     end_guide("complete", "");
     return {};
 }
 
-Result<void> Migration::on_notice(Broken& notice) {
+Result<void> Migration::on_notice(transfer::Broken& notice) {
     // The destination's gcctl knows better what happened, if it can still tell.
     if (auto message = control_->receive(500ms); message && *message)
         GC_CHECK(on_destination_message(**message));
@@ -416,7 +423,7 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
         data_->drop_guide();
         data_->release_state();
     }
-    const GuideTotals totals = guide_->stop();
+    const guide::GuideTotals totals = guide_->stop();
     report_.guide.ended = how;
     report_.guide.reason = reason;
     report_.guide.records = totals.records;
@@ -443,7 +450,7 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
 
 Result<void> Migration::finish() {
     end_guide("complete", "");
-    const ClassCounts pages = data_->pages();
+    const report::ClassCounts pages = data_->pages();
     progress_.update({"finishing", pages.total, pages.total, pages.urgent, pages.guide, pages.warm,
                       pages.background, data_->bytes().total});
     data_->stop();
@@ -455,7 +462,7 @@ Result<void> Migration::finish() {
                         "migration: {}; quit it",
                         ended.error().message));
     report_.result = "completed";
-    progress_.event("completed", {{"total_ms", report_.total_ms}});
+    progress_.event("completed",  {{"total_ms", report_.total_ms}});
     take_measured();
     return {};
 }
@@ -463,7 +470,7 @@ Result<void> Migration::finish() {
 void Migration::take_measured() {
     if (!measure_)
         return;
-    progress_.event("measuring", {}, "waiting for what the destination measures");
+    progress_.milestone("measuring", "waiting for what the destination measures");
     if (auto taken = take_measurement(*control_, *signals_, *data_->ledger(), *measure_))
         report_.measured = *taken;
     else
@@ -540,8 +547,8 @@ Error Migration::give_up(Error error) {
 }
 
 void Migration::fill_report() {
-    if (shaping_)
-        report_.policy = shaping_->end();
+    if (policy_)
+        report_.policy = policy_->end();
     if (data_) {
         report_.pages = data_->pages();
         report_.bytes = data_->bytes();
@@ -555,7 +562,7 @@ void Migration::fill_report() {
 void Migration::show_progress() {
     constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over",
                                                     "post-copy", "post-copy"};
-    const ClassCounts pages = data_->pages();
+    const report::ClassCounts pages = data_->pages();
     progress_.update({names[static_cast<std::size_t>(phase_)],
                       pages.precopy + pages.urgent + pages.guide + pages.warm + pages.background,
                       pages.total, pages.urgent, pages.guide, pages.warm, pages.background,

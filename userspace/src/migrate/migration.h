@@ -3,12 +3,12 @@
 #pragma once
 
 #include "guide/guide.h"
-#include "link/link.h"
 #include "migrate/guardian.h"
 #include "migrate/options.h"
 #include "migrate/progress.h"
-#include "migrate/shaping.h"
-#include "migrate/source.h"
+#include "migrate/source_qemu.h"
+#include "peer/protocol.h"
+#include "policy/migration_policy.h"
 #include "report/report.h"
 #include "transfer/data_plane.h"
 #include "util/signals.h"
@@ -26,7 +26,7 @@ enum class Phase { preparing, precopy, switched_over, committed, resumed };
 class Migration {
   public:
     /// Runs a migration to its end, whatever that is. The report says which.
-    static Report run(const Options& options, Progress& progress, ErrorKind& failure);
+    static report::Report run(const Options& options, Progress& progress, ErrorKind& failure);
 
   private:
     using Clock = std::chrono::steady_clock;
@@ -49,12 +49,12 @@ class Migration {
     /// Once pre-copy is over and what it sent has arrived.
     Result<void> maybe_start_postcopy();
     Result<void> on_notices();
-    Result<void> on_notice(SwitchedOver& notice);
-    Result<void> on_notice(Converged& notice);
-    Result<void> on_notice(Pong& notice);
-    Result<void> on_notice(Shut& notice);
-    Result<void> on_notice(AllSent& notice);
-    Result<void> on_notice(Broken& notice);
+    Result<void> on_notice(transfer::SwitchedOver& notice);
+    Result<void> on_notice(transfer::Converged& notice);
+    Result<void> on_notice(transfer::Pong& notice);
+    Result<void> on_notice(transfer::Shut& notice);
+    Result<void> on_notice(transfer::AllSent& notice);
+    Result<void> on_notice(transfer::Broken& notice);
     Result<void> on_destination();
     Result<void> on_destination_message(const nlohmann::json& message);
     Result<void> on_source_events();
@@ -74,22 +74,22 @@ class Migration {
 
     const Options& options_;
     Progress& progress_;
-    Report report_;
+    report::Report report_;
     Phase phase_ = Phase::preparing;
     Clock::time_point begun_{};
     Clock::time_point stopped_{};
     std::optional<Signals> signals_;
-    std::optional<Source> source_;
+    std::optional<SourceQemu> source_;
     std::optional<Guardian> guardian_;
-    std::optional<link::Control> control_;
+    std::optional<peer::Control> control_;
     std::string token_;
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
-    std::optional<Shaping> shaping_;
-    std::unique_ptr<Guide> guide_;
-    std::unique_ptr<DataPlane> data_;
-    WarmPages warm_;         ///< until the data plane has it
-    PageChannels channels_;  ///< until the data plane has them
+    std::optional<policy::MigrationPolicy> policy_;
+    std::unique_ptr<guide::Guide> guide_;
+    std::unique_ptr<transfer::DataPlane> data_;
+    transfer::WarmPages warm_;         ///< until the data plane has it
+    transfer::PageChannels channels_;  ///< until the data plane has them
     std::uint32_t awaited_pong_ = 0;
     std::optional<Clock::time_point> held_since_;  ///< the source sends next to nothing
     bool postcopy_asked_ = false;

@@ -2,7 +2,8 @@
 #include "migrate/progress.h"
 
 #include <cstdio>
-#include <fmt/format.h>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 namespace gc::migrate {
@@ -48,6 +49,10 @@ void Progress::event(std::string_view event, const nlohmann::json& fields, std::
         fmt::print("{}\n", text);
         std::fflush(stdout);
     }
+}
+
+void Progress::milestone(std::string_view name, std::string_view text) {
+    event(name, nlohmann::json::object(), text);
 }
 
 void Progress::detail(std::string_view name, const nlohmann::json& fields, std::string_view text) {

@@ -6,7 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -33,8 +33,9 @@ class Progress {
 
     /// A milestone: JSON mode prints {"event": event, ...fields}, the others the text, if there is
     /// one.
-    void event(std::string_view event, const nlohmann::json& fields = nlohmann::json::object(),
-               std::string_view text = {});
+    void event(std::string_view event, const nlohmann::json& fields, std::string_view text = {});
+    /// The same without fields.
+    void milestone(std::string_view event, std::string_view text = {});
 
     /// Something the user should know that does not stop the migration.
     void warning(std::string_view text);

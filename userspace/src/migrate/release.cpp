@@ -9,6 +9,7 @@
 #include "util/private_socket.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 namespace gc::migrate {
@@ -76,7 +77,7 @@ Result<stream::Buffer> answer(const stream::Command& command,
 Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>& pages,
                               steady_clock::time_point deadline) {
     stream::Reader reader(stream::Start::entry);
-    ReadBuffer buffer;
+    transfer::ReadBuffer buffer;
     GC_CHECK(
         read_to_end(fd, reader, buffer, deadline, [&](const stream::Item& item) -> Result<void> {
             const auto* command = std::get_if<stream::Command>(&item);

@@ -2,8 +2,8 @@
 // The commands that change something: attach, set, detach.
 #include "policy/command.h"
 
-#include "cli/arguments.h"
-#include "shape/attachment.h"
+#include "options/arguments.h"
+#include "policy/attachment.h"
 #include "util/units.h"
 
 #include <algorithm>
@@ -20,8 +20,8 @@ Result<std::optional<std::uint64_t>> parse_link(const std::string& text) {
     return rate;
 }
 
-Result<std::optional<shape::AttachOptions>> parse_attach(std::span<const std::string> arguments) {
-    shape::AttachOptions options;
+Result<std::optional<AttachOptions>> parse_attach(std::span<const std::string> arguments) {
+    AttachOptions options;
     std::string policy;
     std::string link;
     po::options_description description("Options");
@@ -35,19 +35,19 @@ Result<std::optional<shape::AttachOptions>> parse_attach(std::span<const std::st
         "link", po::value(&link)->value_name("RATE"),
         "what the link carries, such as 10gbit (default: the policy's, else what the NIC says)");
     GC_TRY(const auto values,
-           cli::parse("policy attach", "--dev NIC [options]", arguments, description));
+           options::parse("policy attach", "--dev NIC [options]", arguments, description));
     if (!values)
         return std::nullopt;
     GC_TRY(options.link, parse_link(link));
-    GC_TRY(options.policy, shape::Policy::find(policy));
+    GC_TRY(options.policy, Policy::find(policy));
     return options;
 }
 
-Result<void> attach(const shape::AttachOptions& options) {
-    GC_TRY(const auto attached, shape::Attachment::attach(options));
-    const shape::State& state = attached.state();
+Result<void> attach(const AttachOptions& options) {
+    GC_TRY(const auto attached, Attachment::attach(options));
+    const State& state = attached.state();
     fmt::print("attached policy '{}' to {} ({})\n", state.policy.name, state.device, state.hook);
-    GC_TRY(const shape::Status status, attached.status());
+    GC_TRY(const Status status, attached.status());
     if (const std::string warning = status.warning(); !warning.empty())
         fmt::print(stderr, "gcctl policy attach: warning: {}\n", warning);
     return {};
@@ -79,7 +79,7 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
                         argument.find('=') == std::string::npos;
     }
     GC_TRY(const auto values,
-           cli::parse("policy set", "--dev NIC [options] [KEY=VALUE]...", others, description));
+           options::parse("policy set", "--dev NIC [options] [KEY=VALUE]...", others, description));
     if (!values)
         return std::nullopt;
     GC_TRY(options.link, parse_link(link));
@@ -90,11 +90,11 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
 }
 
 Result<void> set(const SetOptions& options) {
-    return shape::Attachment::set(
+    return Attachment::set(
         options.device,
-        [&](shape::Policy& policy) -> Result<void> {
+        [&](Policy& policy) -> Result<void> {
             if (!options.policy.empty()) {
-                GC_TRY(policy, shape::Policy::find(options.policy));
+                GC_TRY(policy, Policy::find(options.policy));
             }
             for (const std::string& assignment : options.assignments)
                 GC_CHECK(policy.set(assignment));
@@ -119,7 +119,7 @@ Result<std::optional<DetachOptions>> parse_detach(std::span<const std::string> a
         "force", po::bool_switch(&options.force),
         "also where a migration uses it, which goes on unshaped");
     GC_TRY(const auto values,
-           cli::parse("policy detach", "--dev NIC | --all [options]", arguments, description));
+           options::parse("policy detach", "--dev NIC | --all [options]", arguments, description));
     if (!values)
         return std::nullopt;
     if (options.all == !options.device.empty())
@@ -127,10 +127,10 @@ Result<std::optional<DetachOptions>> parse_detach(std::span<const std::string> a
     return options;
 }
 
-Result<void> detach(const DetachOptions& options) {
+Result<void> detach_chosen(const DetachOptions& options) {
     if (!options.all)
-        return shape::detach(options.device, options.force);
-    GC_TRY(const auto removed, shape::detach_all(options.force));
+        return detach(options.device, options.force);
+    GC_TRY(const auto removed, detach_all(options.force));
     for (const std::string& device : removed)
         fmt::print("detached {}\n", device);
     return {};
@@ -139,15 +139,15 @@ Result<void> detach(const DetachOptions& options) {
 }  // namespace
 
 int attach_command(std::span<const std::string> arguments) {
-    return cli::run("policy attach", arguments, parse_attach, attach);
+    return options::run("policy attach", arguments, parse_attach, attach);
 }
 
 int set_command(std::span<const std::string> arguments) {
-    return cli::run("policy set", arguments, parse_set, set);
+    return options::run("policy set", arguments, parse_set, set);
 }
 
 int detach_command(std::span<const std::string> arguments) {
-    return cli::run("policy detach", arguments, parse_detach, detach);
+    return options::run("policy detach", arguments, parse_detach, detach_chosen);
 }
 
 }  // namespace gc::policy

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "policy/command.h"
 
-#include "cli/arguments.h"
+#include "options/arguments.h"
 
 #include <array>
 
@@ -34,16 +34,16 @@ void print_usage(std::FILE* to) {
 int command(std::span<const std::string> arguments) {
     if (arguments.empty()) {
         print_usage(stderr);
-        return cli::exit_usage;
+        return options::exit_usage;
     }
     if (arguments[0] == "--help" || arguments[0] == "-h") {
         print_usage(stdout);
-        return cli::exit_done;
+        return options::exit_done;
     }
     for (const Command& each : commands)
         if (arguments[0] == each.name)
             return each.run(arguments.subspan(1));
-    return cli::complain(
+    return options::complain(
         "policy", {ErrorKind::usage,
                    fmt::format("'{}' is no command; see gcctl policy --help", arguments[0])});
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "policy/render.h"
 
-#include "shape/policy_text.h"
+#include "policy/policy_text.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 namespace gc::policy {
 namespace {
@@ -32,15 +33,15 @@ bool is_paced(const gc_policy_config& config, unsigned index) {
 
 using Values = std::map<std::string, std::string>;
 
-Values value_map(const shape::Policy& policy) {
-    const auto values = shape::values_of(policy);
+Values value_map(const Policy& policy) {
+    const auto values = values_of(policy);
     return {values.begin(), values.end()};
 }
 
 /// What the policy has for all classes, in the words of `gcctl policy set`.
-std::string common_text(const shape::Policy& policy) {
+std::string common_text(const Policy& policy) {
     std::string text = " ";
-    for (const auto& [key, value] : shape::values_of(policy))
+    for (const auto& [key, value] : values_of(policy))
         if (!key.starts_with("class."))
             text += fmt::format(" {}={}", key, value);
     return text + "\n";
@@ -86,11 +87,11 @@ std::optional<double> Reading::allowance(unsigned index) const {
 }
 
 std::string row_name(unsigned index) {
-    return index == GC_TENANTS ? "tenants" : std::string(shape::class_name(index));
+    return index == GC_TENANTS ? "tenants" : std::string(class_name(index));
 }
 
 std::string render_text(const Reading& reading) {
-    const shape::Status& now = reading.now;
+    const Status& now = reading.now;
     std::string text = fmt::format(
         "{}: policy '{}' ({}), program {}, by {}{}, link {}, target {}\n", now.device,
         now.policy.name, now.lasting ? "stays" : "goes with its last migration", now.object,
@@ -114,7 +115,7 @@ std::string render_text(const Reading& reading) {
 }
 
 nlohmann::json render_json(const Reading& reading) {
-    const shape::Status& now = reading.now;
+    const Status& now = reading.now;
     nlohmann::json classes = nlohmann::json::object();
     for (unsigned index = 0; index < GC_COUNTERS; ++index) {
         const gc_class_stats& stats = now.counters[index];

@@ -2,17 +2,17 @@
 // A policy's state as text and as JSON.
 #pragma once
 
-#include "shape/attachment.h"
+#include "policy/attachment.h"
 
 #include <chrono>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace gc::policy {
 
 /// Two readings make rates.
 struct Reading {
-    shape::Status now;
-    std::optional<shape::Counters> before;
+    Status now;
+    std::optional<Counters> before;
     std::chrono::duration<double> between{0};
 
     /// Bytes per second of a class or GC_TENANTS between the readings; none if there is only one.

@@ -2,13 +2,14 @@
 #include "policy/command.h"
 #include "policy/render.h"
 
-#include "cli/arguments.h"
+#include "options/arguments.h"
 #include "util/signals.h"
 #include "util/units.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 
 namespace gc::policy {
@@ -33,7 +34,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
         "watch", po::value(&watch)->implicit_value("1s")->value_name("INTERVAL"),
         "again and again, with the rates of each interval, until SIGINT")(
         "json", po::bool_switch(&options.json), "print JSON, one array a line");
-    GC_TRY(const auto values, cli::parse("policy show", "[options]", arguments, description));
+    GC_TRY(const auto values, options::parse("policy show", "[options]", arguments, description));
     if (!values)
         return std::nullopt;
     if (!watch.empty()) {
@@ -48,7 +49,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 constexpr std::chrono::milliseconds first_look(200);
 
 struct Last {
-    shape::Counters counters{};
+    Counters counters{};
     Clock::time_point when;
 };
 using Readings = std::vector<Reading>;
@@ -57,14 +58,14 @@ using Readings = std::vector<Reading>;
 Result<std::vector<std::string>> devices_of(const Options& options) {
     if (!options.device.empty())
         return std::vector{options.device};
-    return shape::Attachment::devices();
+    return Attachment::devices();
 }
 
 Result<Readings> look(const Options& options, std::map<std::string, Last>& last) {
     GC_TRY(const auto devices, devices_of(options));
     Readings readings;
     for (const std::string& device : devices) {
-        const auto attachment = shape::Attachment::open(device);
+        const auto attachment = Attachment::open(device);
         // It went since it was listed.
         if (!attachment && options.device.empty())
             continue;
@@ -128,7 +129,7 @@ Result<void> show(const Options& options) {
 }  // namespace
 
 int show_command(std::span<const std::string> arguments) {
-    return cli::run("policy show", arguments, parse, show);
+    return options::run("policy show", arguments, parse, show);
 }
 
 }  // namespace gc::policy

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "qmp/client.h"
 
+#include "qmp/event.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <deque>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -64,6 +68,22 @@ Result<UniqueFd> connect_unix(const std::string& path) {
 
 }  // namespace
 
+struct Client::Inbox {
+    std::deque<Event> events;
+    std::optional<json> greeting;
+    std::optional<json> reply;  ///< to the command whose id is last_id_
+};
+
+Client::Client(UniqueFd fd, std::string name)
+    : fd_(std::move(fd)), name_(std::move(name)), inbox_(std::make_unique<Inbox>()) {}
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+Client::~Client() = default;
+
+bool Client::has_event() const {
+    return !inbox_->events.empty();
+}
+
 std::string Version::text() const {
     auto number = fmt::format("{}.{}.{}", major, minor, micro);
     return package.empty() ? number : fmt::format("{} ({})", number, package);
@@ -82,13 +102,13 @@ Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string na
 
 Result<void> Client::negotiate(milliseconds timeout) {
     const auto deadline = steady_clock::now() + timeout;
-    while (!greeting_) {
+    while (!inbox_->greeting) {
         GC_TRY(const bool progress, pump(deadline));
-        if (!progress && !greeting_)
+        if (!progress && !inbox_->greeting)
             return broken(
                 fail(ErrorKind::io, "{}: {} within {} ms", name_, not_greeted, timeout.count()));
     }
-    GC_CHECK(accept_greeting(*greeting_));
+    GC_CHECK(accept_greeting(*inbox_->greeting));
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
     GC_CHECK(execute("qmp_capabilities", nullptr, std::max(left, milliseconds(1))));
     return {};
@@ -112,7 +132,7 @@ Result<json> Client::execute(std::string_view command, json arguments, milliseco
     if (broken_)
         return Unexpected(*broken_);
     const auto deadline = steady_clock::now() + timeout;
-    reply_.reset();
+    inbox_->reply.reset();
     json message{{"execute", command}, {"id", ++last_id_}};
     if (!arguments.is_null())
         message["arguments"] = std::move(arguments);
@@ -121,14 +141,18 @@ Result<json> Client::execute(std::string_view command, json arguments, milliseco
     return await_reply(command, deadline);
 }
 
+Result<json> Client::execute(std::string_view command) {
+    return execute(command, nullptr);
+}
+
 Result<json> Client::await_reply(std::string_view command, Deadline deadline) {
-    while (!reply_) {
+    while (!inbox_->reply) {
         GC_TRY(const bool progress, pump(deadline));
-        if (!progress && !reply_)
+        if (!progress && !inbox_->reply)
             return fail(ErrorKind::io, "{}: no reply to '{}' in time", name_, command);
     }
-    json reply = std::move(*reply_);
-    reply_.reset();
+    json reply = std::move(*inbox_->reply);
+    inbox_->reply.reset();
     if (auto it = reply.find("return"); it != reply.end())
         return std::move(*it);
     const json& error = reply["error"];
@@ -146,15 +170,15 @@ Result<std::string> Client::hmp(std::string_view line) {
 
 Result<std::optional<Event>> Client::next_event(milliseconds timeout) {
     const auto deadline = steady_clock::now() + timeout;
-    while (events_.empty()) {
+    while (inbox_->events.empty()) {
         if (broken_)
             return Unexpected(*broken_);
         GC_TRY(const bool progress, pump(deadline));
-        if (!progress && events_.empty())
+        if (!progress && inbox_->events.empty())
             return std::nullopt;
     }
-    std::optional<Event> event(std::move(events_.front()));
-    events_.pop_front();
+    std::optional<Event> event(std::move(inbox_->events.front()));
+    inbox_->events.pop_front();
     return event;
 }
 
@@ -255,7 +279,7 @@ Result<void> Client::dispatch(std::string_view line) {
     if (message.contains("event"))
         return take_event(std::move(message));
     if (message.contains("QMP")) {
-        greeting_ = std::move(message);
+        inbox_->greeting = std::move(message);
         return {};
     }
     const bool is_error = message.contains("error") && message["error"].is_object();
@@ -267,7 +291,7 @@ Result<void> Client::dispatch(std::string_view line) {
     // QEMU leaves the id out only where it could not read the command (qmp_error_response callers
     // in monitor/qmp.c, 7.2). Any other id belongs to a command whose caller gave up waiting.
     if (id == message.end() ? is_error : (id->is_number_unsigned() && *id == last_id_))
-        reply_ = std::move(message);
+        inbox_->reply = std::move(message);
     return {};
 }
 
@@ -286,7 +310,7 @@ Result<void> Client::take_event(json message) {
         event.emitted = std::chrono::system_clock::time_point(
             std::chrono::seconds(integer_at(*stamp, "seconds")) +
             std::chrono::microseconds(integer_at(*stamp, "microseconds")));
-    events_.push_back(std::move(event));
+    inbox_->events.push_back(std::move(event));
     return {};
 }
 

@@ -7,8 +7,8 @@
 #include "util/fd.h"
 
 #include <chrono>
-#include <deque>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,12 +28,7 @@ struct Version {
     [[nodiscard]] std::string text() const;  ///< "7.2.22 (Debian 1:7.2+dfsg-7)"
 };
 
-struct Event {
-    std::string name;                               ///< e.g. "STOP"
-    nlohmann::json data;                            ///< an object, empty if the event carries none
-    std::chrono::system_clock::time_point emitted;  ///< QEMU's own time stamp (wall clock, us)
-    std::chrono::steady_clock::time_point arrived;  ///< when this client read it
-};
+struct Event;  // qmp/event.h
 
 /// One QMP connection. Move-only, to be used by one thread at a time.
 ///
@@ -43,6 +38,10 @@ struct Event {
 /// stays usable).
 class Client {
   public:
+    Client(Client&&) noexcept;
+    Client& operator=(Client&&) noexcept;
+    ~Client();
+
     static constexpr std::chrono::milliseconds default_timeout{10'000};
 
     /// Connects, reads the greeting and leaves capability negotiation. The timeout covers all
@@ -59,8 +58,10 @@ class Client {
 
     /// Runs a command and gives its "return". After a timeout the command may still take effect;
     /// its late reply is recognised by its id and dropped.
-    Result<nlohmann::json> execute(std::string_view command, nlohmann::json arguments = nullptr,
+    Result<nlohmann::json> execute(std::string_view command, nlohmann::json arguments,
                                    std::chrono::milliseconds timeout = default_timeout);
+    /// A command without arguments.
+    Result<nlohmann::json> execute(std::string_view command);
 
     /// Runs a command of the human monitor and gives its text (lines end in "\r\n" or "\n").
     Result<std::string> hmp(std::string_view line);
@@ -69,7 +70,7 @@ class Client {
     Result<std::optional<Event>> next_event(std::chrono::milliseconds timeout);
 
     /// Events may be queued here already while the socket is silent: look before polling fd().
-    [[nodiscard]] bool has_event() const { return !events_.empty(); }
+    [[nodiscard]] bool has_event() const;
     [[nodiscard]] int fd() const { return fd_.get(); }
 
     /// The process that listens at the other end (SO_PEERCRED). It is the one that called
@@ -80,7 +81,8 @@ class Client {
   private:
     using Deadline = std::chrono::steady_clock::time_point;
 
-    Client(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+    struct Inbox;  ///< what has arrived and was not taken yet
+    Client(UniqueFd fd, std::string name);
 
     Result<void> negotiate(std::chrono::milliseconds timeout);
     Result<void> accept_greeting(const nlohmann::json& message);
@@ -96,9 +98,7 @@ class Client {
     std::string name_;
     Version version_;
     std::string buffer_;  ///< received bytes after the last complete line
-    std::deque<Event> events_;
-    std::optional<nlohmann::json> greeting_;
-    std::optional<nlohmann::json> reply_;  ///< to the command whose id is last_id_
+    std::unique_ptr<Inbox> inbox_;
     std::optional<Error> broken_;
     std::uint64_t last_id_ = 0;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "qmp/migration.h"
 
+#include <nlohmann/json.hpp>
+
 namespace gc::qmp {
 
 using nlohmann::json;
@@ -57,17 +59,28 @@ Result<std::vector<std::string>> set_known_capabilities(Client& client,
     return unknown;
 }
 
-Result<void> set_parameters(Client& client, json parameters) {
-    return run(client, "migrate-set-parameters", std::move(parameters));
+Result<void> set_parameters(Client& client, const NumberParameters& parameters) {
+    return run(client, "migrate-set-parameters", parameters);
 }
 
-Result<json> query_parameters(Client& client) {
-    return client.execute("query-migrate-parameters");
+Result<Parameters> query_parameters(Client& client) {
+    constexpr std::string_view command = "query-migrate-parameters";
+    GC_TRY(const json reply, client.execute(command));
+    if (!reply.is_object())
+        return malformed(client, command, reply);
+    Parameters parameters;
+    for (const auto& [name, value] : reply.items()) {
+        if (value.is_number_integer())
+            parameters.numbers[name] = value.get<std::int64_t>();
+        else if (name == "tls-creds" && value.is_string())
+            parameters.tls_creds = value.get<std::string>();
+    }
+    return parameters;
 }
 
 Result<MigrationStatus> query_migrate(Client& client) {
     constexpr std::string_view command = "query-migrate";
-    GC_TRY(json reply, client.execute(command));
+    GC_TRY(const json reply, client.execute(command));
     if (!reply.is_object())
         return malformed(client, command, reply);
     MigrationStatus status;
@@ -77,7 +90,8 @@ Result<MigrationStatus> query_migrate(Client& client) {
                         : "none";
     if (reply.contains("error-desc") && reply["error-desc"].is_string())
         status.error = reply["error-desc"].get<std::string>();
-    status.details = std::move(reply);
+    if (const auto ram = reply.find("ram"); ram != reply.end() && ram->is_object())
+        status.dirty_sync_count = ram->value("dirty-sync-count", 0U);
     return status;
 }
 

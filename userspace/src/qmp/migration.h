@@ -4,6 +4,7 @@
 
 #include "qmp/client.h"
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -20,15 +21,20 @@ Result<void> set_capabilities(Client& client, const Capabilities& wanted);
 /// Sets what this QEMU has and leaves out what it does not know. @return the names left out
 Result<std::vector<std::string>> set_known_capabilities(Client& client, const Capabilities& wanted);
 
-/// @param parameters e.g. {{"max-bandwidth", 1 << 30}}; bytes per second, milliseconds
-Result<void> set_parameters(Client& client, nlohmann::json parameters);
-Result<nlohmann::json> query_parameters(Client& client);
+/// Migration parameters that are numbers: bytes per second, milliseconds.
+using NumberParameters = std::map<std::string, std::int64_t, std::less<>>;
+Result<void> set_parameters(Client& client, const NumberParameters& parameters);
 
-// NOLINTNEXTLINE(bugprone-exception-escape): json's move does not throw, it asserts
+struct Parameters {
+    NumberParameters numbers;
+    std::string tls_creds;  ///< empty: no TLS
+};
+Result<Parameters> query_parameters(Client& client);
+
 struct MigrationStatus {
-    std::string status;      ///< "none", "setup", "active", "postcopy-active", "completed", ...
-    std::string error;       ///< QEMU's reason when it failed; empty otherwise
-    nlohmann::json details;  ///< all that query-migrate said
+    std::string status;  ///< "none", "setup", "active", "postcopy-active", "completed", ...
+    std::string error;   ///< QEMU's reason when it failed; empty otherwise
+    unsigned dirty_sync_count = 0;  ///< how often QEMU has gone over all of RAM
 
     [[nodiscard]] bool completed() const { return status == "completed"; }
     [[nodiscard]] bool failed() const { return status == "failed" || status == "cancelled"; }

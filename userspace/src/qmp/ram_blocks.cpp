@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 

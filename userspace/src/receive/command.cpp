@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/command.h"
 
-#include "cli/arguments.h"
+#include "options/arguments.h"
 #include "receive/receiver.h"
 #include "util/units.h"
 
@@ -28,8 +28,8 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
         "TIME from its start at least; gcctl migrate reports what that says of its guide")(
         "json", po::bool_switch(&options.json), "print events as JSON, one object a line")(
         "quiet,q", po::bool_switch(&options.quiet), "print nothing but errors");
-    GC_TRY(const auto values, cli::parse("receive", "--qmp SOCKET --listen HOST:PORT [options]",
-                                         arguments, description));
+    GC_TRY(const auto values, options::parse("receive", "--qmp SOCKET --listen HOST:PORT [options]",
+                                             arguments, description));
     if (!values)
         return std::nullopt;
     GC_TRY(options.listen, Endpoint::parse(listen));
@@ -45,7 +45,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 }  // namespace
 
 int command(std::span<const std::string> arguments) {
-    return cli::run("receive", arguments, parse, Receiver::run);
+    return options::run("receive", arguments, parse, Receiver::run);
 }
 
 }  // namespace gc::receive

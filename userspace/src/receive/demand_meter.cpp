@@ -75,7 +75,7 @@ void DemandMeter::arrived(const stream::Item& item) {
     }
 }
 
-Demand DemandMeter::result() const {
+report::Demand DemandMeter::result() const {
     const std::lock_guard lock(mutex_);
     return demand_;
 }

@@ -36,7 +36,7 @@ class DemandMeter {
     void saw_urgent(std::span<const std::byte> bytes);
 
     /// What was counted so far; up to the point where a stream could not be understood.
-    [[nodiscard]] Demand result() const;
+    [[nodiscard]] report::Demand result() const;
     /// All that was ever requested.
     [[nodiscard]] std::set<Page> asked() const;
     /// Why counting ended early, or an empty string.
@@ -58,7 +58,7 @@ class DemandMeter {
     std::optional<Clock::time_point> begin_;  ///< the device state is there
     std::map<Page, Clock::time_point> waiting_;
     std::set<Page> asked_;  ///< a second request is no second fault
-    Demand demand_;
+    report::Demand demand_;
     std::string problem_;
 };
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "qmp/event.h"
 #include "receive/receiver.h"
 
 #include "qmp/migration.h"
 
 #include <array>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 
 namespace gc::receive {
@@ -20,12 +22,12 @@ constexpr std::size_t file_header_size = 8;
 
 struct Arrival {
     UniqueFd fd;
-    link::Hello hello;
+    peer::Hello hello;
 };
 
 Result<Arrival> accept_channel(int listener, std::chrono::milliseconds timeout) {
     GC_TRY(UniqueFd fd, accept_one(listener, timeout));
-    GC_TRY(link::Hello hello, link::receive_hello(fd.get(), hello_timeout));
+    GC_TRY(peer::Hello hello, peer::receive_hello(fd.get(), hello_timeout));
     return Arrival{std::move(fd), std::move(hello)};
 }
 
@@ -44,7 +46,7 @@ Result<Arrival> accept_control(int listener, const Options& options) {
             continue;
         }
         auto arrival = accept_channel(listener, 1s);
-        if (arrival && arrival->hello.channel == link::Channel::control)
+        if (arrival && arrival->hello.channel == peer::Channel::control)
             return std::move(*arrival);
         fmt::print(stderr, "gcctl: a connection was turned away: {}\n",
                    arrival ? "it does not begin with the control channel"
@@ -55,7 +57,7 @@ Result<Arrival> accept_control(int listener, const Options& options) {
 }  // namespace
 
 Result<void> Receiver::run(const Options& options) {
-    GC_TRY(Destination destination, Destination::prepare(options.qmp));
+    GC_TRY(DestinationQemu destination, DestinationQemu::prepare(options.qmp));
     std::optional<TouchMeter> touches;
     if (options.measure) {
         GC_TRY(touches, TouchMeter::start(destination.qmp()));
@@ -71,7 +73,7 @@ Result<void> Receiver::run(const Options& options) {
     std::fflush(stdout);
 
     GC_TRY(Arrival control, accept_control(listener.get(), options));
-    Receiver receiver(options, std::move(destination), link::Control(std::move(control.fd)),
+    Receiver receiver(options, std::move(destination), peer::Control(std::move(control.fd)),
                       control.hello.token, std::move(touches));
     json ready{{"qemu", receiver.destination_.version()},
                {"preempt", receiver.destination_.has_preempt()}};
@@ -105,8 +107,8 @@ Result<void> Receiver::accept_channels(int listener) {
         GC_TRY(Arrival arrival, accept_channel(listener, 1s));
         if (arrival.hello.token != token_)
             continue;  // another migration's: closed here
-        (arrival.hello.channel == link::Channel::main   ? tcp_main_
-         : arrival.hello.channel == link::Channel::bulk ? tcp_bulk_
+        (arrival.hello.channel == peer::Channel::main   ? tcp_main_
+         : arrival.hello.channel == peer::Channel::bulk ? tcp_bulk_
                                                         : tcp_urgent_) = std::move(arrival.fd);
     }
     return start_relays();
@@ -114,18 +116,20 @@ Result<void> Receiver::accept_channels(int listener) {
 
 Result<void> Receiver::start_relays() {
     GC_TRY(unix_main_, destination_.connect());
-    to_qemu_main_ = std::make_unique<Merger>(tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
-                                             [this](auto bytes) { meter_.saw_main(bytes); });
+    to_qemu_main_ =
+        std::make_unique<StreamMerger>(tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
+                                       [this](auto bytes) { meter_.saw_main(bytes); });
     // QEMU knows its main channel by the stream's header, which must be there before the other
     // channel is.
     GC_CHECK(to_qemu_main_->begin(file_header_size));
     if (destination_.has_preempt()) {
         GC_TRY(unix_urgent_, destination_.connect());
-        to_qemu_urgent_ = std::make_unique<Relay>(tcp_urgent_.get(), unix_urgent_.get(),
-                                                  [this](auto bytes) { meter_.saw_urgent(bytes); });
+        to_qemu_urgent_ =
+            std::make_unique<ByteRelay>(tcp_urgent_.get(), unix_urgent_.get(),
+                                        [this](auto bytes) { meter_.saw_urgent(bytes); });
     }
-    from_qemu_ = std::make_unique<Relay>(unix_main_.get(), tcp_main_.get(),
-                                         [this](auto bytes) { meter_.saw_requests(bytes); });
+    from_qemu_ = std::make_unique<ByteRelay>(unix_main_.get(), tcp_main_.get(),
+                                             [this](auto bytes) { meter_.saw_requests(bytes); });
     to_qemu_main_->start();
     return {};
 }
@@ -286,6 +290,10 @@ Unexpected Receiver::lost_before_commit(Error error) {
 Unexpected Receiver::lost_after_commit(const Error& error) {
     (void)control_.send("failed", {{"reason", error.message}});
     return fail(ErrorKind::after_commit, "after the VM was taken over: {}", error.message);
+}
+
+void Receiver::say(std::string_view event, std::string_view text) const {
+    say(event, text, json::object());
 }
 
 void Receiver::say(std::string_view event, std::string_view text, json fields) const {

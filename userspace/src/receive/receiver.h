@@ -2,12 +2,12 @@
 // One incoming migration, from the first connection to QEMU's "completed".
 #pragma once
 
-#include "link/link.h"
+#include "peer/protocol.h"
+#include "receive/byte_relay.h"
 #include "receive/demand_meter.h"
-#include "receive/destination.h"
-#include "receive/merger.h"
+#include "receive/destination_qemu.h"
 #include "receive/options.h"
-#include "receive/relay.h"
+#include "receive/stream_merger.h"
 #include "receive/touch_meter.h"
 
 #include <memory>
@@ -22,7 +22,7 @@ class Receiver {
     static Result<void> run(const Options& options);
 
   private:
-    Receiver(const Options& options, Destination destination, link::Control control,
+    Receiver(const Options& options, DestinationQemu destination, peer::Control control,
              std::string token, std::optional<TouchMeter> touches)
         : options_(options), destination_(std::move(destination)), control_(std::move(control)),
           token_(std::move(token)), touches_(std::move(touches)) {}
@@ -40,19 +40,19 @@ class Receiver {
     Result<void> commit(bool run);
     Unexpected lost_before_commit(Error error);
     Unexpected lost_after_commit(const Error& error);
-    void say(std::string_view event, std::string_view text,
-             nlohmann::json fields = nlohmann::json::object()) const;
+    void say(std::string_view event, std::string_view text, nlohmann::json fields) const;
+    void say(std::string_view event, std::string_view text) const;
 
     const Options& options_;
-    Destination destination_;
-    link::Control control_;
+    DestinationQemu destination_;
+    peer::Control control_;
     std::string token_;
     UniqueFd tcp_main_, tcp_bulk_, tcp_urgent_, unix_main_, unix_urgent_;
     DemandMeter meter_;
     std::optional<TouchMeter> touches_;
     std::chrono::steady_clock::time_point resumed_at_;
-    std::unique_ptr<Merger> to_qemu_main_;
-    std::unique_ptr<Relay> to_qemu_urgent_, from_qemu_;
+    std::unique_ptr<StreamMerger> to_qemu_main_;
+    std::unique_ptr<ByteRelay> to_qemu_urgent_, from_qemu_;
     bool committed_ = false;
     bool resumed_ = false;      ///< it runs here, or stays paused as it was at the source
     bool completed_ = false;    ///< QEMU has everything

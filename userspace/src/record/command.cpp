@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "record/command.h"
 
-#include "cli/arguments.h"
+#include "options/arguments.h"
 #include "record/pace.h"
 #include "record/recorder.h"
-#include "record/show.h"
-#include "record/trace_file.h"
+#include "trace/file.h"
+#include "trace/show.h"
 #include "util/signals.h"
 #include "util/units.h"
 
@@ -14,6 +14,7 @@
 #include <csignal>
 #include <ctime>
 #include <poll.h>
+#include <nlohmann/json.hpp>
 
 namespace gc::record {
 namespace {
@@ -60,7 +61,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
         "where the trace goes; gcctl trace shows it")("json", po::bool_switch(&options.json),
                                                       "print JSON, one object a line");
     GC_TRY(const auto values,
-           cli::parse("record", "--qmp SOCKET -o FILE [options]", arguments, description));
+           options::parse("record", "--qmp SOCKET -o FILE [options]", arguments, description));
     if (!values)
         return std::nullopt;
     GC_TRY(options.mode, parse_mode(mode));
@@ -112,8 +113,8 @@ std::chrono::nanoseconds cpu_time() {
 
 /// Where the epochs go.
 struct Output {
-    TraceFile file;
-    Show show;
+    trace::TraceFile file;
+    trace::Show show;
 
     Result<void> take(const trace::Epoch& epoch) {
         show.epoch(epoch);
@@ -174,8 +175,8 @@ Result<void> record(const Options& options) {
         static_cast<trace::Mode>(options.mode),
         static_cast<std::uint64_t>(options.interval.value_or(milliseconds(0)).count()) * 1000,
         vm.blocks()};
-    GC_TRY(TraceFile file, TraceFile::create(options.output, header));
-    Output output{std::move(file), Show(header, options.json)};
+    GC_TRY(trace::TraceFile file, trace::TraceFile::create(options.output, header));
+    Output output{std::move(file), trace::Show(header, options.json)};
     output.show.begin("recording", {{"pid", vm.pid()}},
                       fmt::format("recording process {}", vm.pid()));
     GC_TRY(const Wake wake, record_epochs(vm, options, signals, output));
@@ -185,7 +186,7 @@ Result<void> record(const Options& options) {
 }  // namespace
 
 int command(std::span<const std::string> arguments) {
-    return cli::run("record", arguments, parse, record);
+    return options::run("record", arguments, parse, record);
 }
 
 }  // namespace gc::record

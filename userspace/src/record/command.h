@@ -9,7 +9,4 @@ namespace gc::record {
 /// `gcctl record ARGS`. @return the exit status
 int command(std::span<const std::string> arguments);
 
-/// `gcctl trace ARGS`. @return the exit status
-int trace_command(std::span<const std::string> arguments);
-
 }  // namespace gc::record

@@ -63,8 +63,10 @@ void Recorder::add(trace::Epoch& epoch, const capture::Record& record) {
     if (std::find(first, last, false) == last)
         return;
     std::fill(first, last, true);
-    trace::Touch touch{
-        .page = record.page, .vcpu = record.vcpu, .kind = record.kind, .order = record.order};
+    trace::Touch touch{.page = record.page,
+                       .vcpu = record.vcpu,
+                       .kind = static_cast<trace::AccessKind>(record.kind),
+                       .order = record.order};
     if (vm_.mode() == capture::TrackMode::order) {
         const auto since =
             std::chrono::nanoseconds(record.time_ns) - epoch_begin_.time_since_epoch();

@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
-namespace gc {
+namespace gc::report {
 
 void Histogram::add(std::chrono::nanoseconds duration) {
     const auto us = static_cast<std::uint64_t>(
@@ -47,4 +48,4 @@ nlohmann::json Demand::to_json() const {
             {"timeline", {{"step_ms", Timeline::step.count()}, {"counts", timeline.counts()}}}};
 }
 
-}  // namespace gc
+}  // namespace gc::report

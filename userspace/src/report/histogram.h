@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-namespace gc {
+namespace gc::report {
 
 class Histogram {
   public:
@@ -57,4 +57,4 @@ struct Demand {
     [[nodiscard]] nlohmann::json to_json() const;
 };
 
-}  // namespace gc
+}  // namespace gc::report

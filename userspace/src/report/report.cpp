@@ -4,16 +4,18 @@
 #include "report/histogram.h"
 #include "util/whole_file.h"
 
-namespace gc {
+#include <nlohmann/json.hpp>
+
+namespace gc::report {
 namespace {
 
-nlohmann::json to_json(const ClassCounts& counts) {
+nlohmann::json as_json(const ClassCounts& counts) {
     return {{"total", counts.total}, {"precopy", counts.precopy}, {"urgent", counts.urgent},
             {"guide", counts.guide}, {"warm", counts.warm},       {"background", counts.background},
             {"zero", counts.zero}};
 }
 
-nlohmann::json to_json(const SentReport& sent) {
+nlohmann::json as_json(const SentReport& sent) {
     return {{"packets", sent.packets},
             {"bytes", sent.bytes},
             {"arp", sent.arp},
@@ -23,21 +25,21 @@ nlohmann::json to_json(const SentReport& sent) {
             {"dropped_by", sent.dropped_by}};
 }
 
-nlohmann::json to_json(const GuideReport& guide) {
+nlohmann::json as_json(const GuideReport& guide) {
     return {{"started", guide.started},       {"load_ms", guide.load_ms},
             {"waited_ms", guide.waited_ms},   {"records", guide.records},
             {"pushed", guide.pushed},         {"dropped", guide.dropped},
             {"blocked_ms", guide.blocked_ms}, {"memory_bytes", guide.memory_bytes},
-            {"sent", to_json(guide.sent)},    {"ended", guide.ended},
+            {"sent", as_json(guide.sent)},    {"ended", guide.ended},
             {"reason", guide.reason}};
 }
 
-nlohmann::json to_json(const MeasureReport& measured) {
+nlohmann::json as_json(const MeasureReport& measured) {
     const auto share = [](const std::optional<double>& value) {
         return value ? nlohmann::json(*value) : nlohmann::json();
     };
     return {{"time_ms", measured.time_ms},
-            {"touched", to_json(measured.touched)},
+            {"touched", as_json(measured.touched)},
             {"asked", measured.asked},
             {"coverage", share(measured.coverage)},
             {"accuracy", share(measured.accuracy)},
@@ -45,22 +47,22 @@ nlohmann::json to_json(const MeasureReport& measured) {
             {"unresolved", measured.unresolved}};
 }
 
-nlohmann::json to_json(const TrafficCounts& counts) {
+nlohmann::json as_json(const TrafficCounts& counts) {
     return {{"packets", counts.packets},   {"bytes", counts.bytes},
             {"drops", counts.drops},       {"delayed", counts.delayed},
             {"delay_ms", counts.delay_ms}, {"delay_max_ms", counts.delay_max_ms}};
 }
 
-nlohmann::json to_json(const PolicyReport& policy) {
+nlohmann::json as_json(const PolicyReport& policy) {
     nlohmann::json classes = nlohmann::json::object();
     for (const auto& [name, counts] : policy.classes)
-        classes[name] = to_json(counts);
+        classes[name] = as_json(counts);
     return {{"name", policy.name},     {"device", policy.device},
             {"joined", policy.joined}, {"reason", policy.reason},
-            {"classes", classes},      {"tenants", to_json(policy.tenants)}};
+            {"classes", classes},      {"tenants", as_json(policy.tenants)}};
 }
 
-nlohmann::json to_json(const SimulatedReport& simulated) {
+nlohmann::json as_json(const SimulatedReport& simulated) {
     return {{"trace", simulated.trace},
             {"trace_ms", simulated.trace_ms},
             {"link", simulated.link},
@@ -127,15 +129,15 @@ nlohmann::json Report::to_json() const {
             {"capture", capture},
             {"downtime_ms", downtime_ms},
             {"total_ms", total_ms},
-            {"pages", gc::to_json(pages)},
-            {"bytes", gc::to_json(bytes)},
+            {"pages", as_json(pages)},
+            {"bytes", as_json(bytes)},
             {"demand", demand.is_null() ? Demand{}.to_json() : demand},
-            {"guide", gc::to_json(guide)},
+            {"guide", as_json(guide)},
             {"next", {{"pages", next.pages}, {"sent", next.sent}}},
             {"hot", {{"from", hot.from}, {"pages", hot.pages}, {"reason", hot.reason}}},
-            {"policy", gc::to_json(policy)},
-            {"measured", measured ? gc::to_json(*measured) : nlohmann::json()},
-            {"simulated", simulated ? gc::to_json(*simulated) : nlohmann::json()},
+            {"policy", as_json(policy)},
+            {"measured", measured ? as_json(*measured) : nlohmann::json()},
+            {"simulated", simulated ? as_json(*simulated) : nlohmann::json()},
             {"qemu", {{"source", source_qemu}, {"destination", destination_qemu}}},
             {"kernel", kernel}};
 }
@@ -182,4 +184,4 @@ Result<void> write_report(const Report& report, const std::string& path) {
     return write_whole_file(path, report.to_json().dump(2) + "\n");
 }
 
-}  // namespace gc
+}  // namespace gc::report

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace gc {
+namespace gc::report {
 
 /// Counts of one thing for each class that a page can be sent in (pages of 4 KiB, or bytes).
 struct ClassCounts {
@@ -137,4 +137,4 @@ struct Report {
 /// Writes the report to a file, whole or not at all (a temporary name, then rename). Errors: io.
 Result<void> write_report(const Report& report, const std::string& path);
 
-}  // namespace gc
+}  // namespace gc::report

@@ -12,9 +12,10 @@ double ms(Duration duration) {
 
 }  // namespace
 
-Report make_report(const Options& options, const Workload& workload, const Outcome& outcome) {
+report::Report make_report(const Options& options, const Workload& workload,
+                           const Outcome& outcome) {
     const Scenario& scenario = options.scenario;
-    Report report;
+    report::Report report;
     report.result = "completed";
     report.mode = scenario.guide ? "guide" : "postcopy";
     report.downtime_ms = ms(outcome.downtime);
@@ -32,15 +33,15 @@ Report make_report(const Options& options, const Workload& workload, const Outco
                         .ended = "complete",
                         .reason = {}};
     report.policy.name = options.policy;
-    report.simulated = SimulatedReport{.trace = options.trace,
-                                       .trace_ms = ms(workload.span),
-                                       .link = options.link,
-                                       .rtt_us = 1000 * ms(scenario.rtt),
-                                       .vms = scenario.vms,
-                                       .vcpus = outcome.vcpus,
-                                       .memory_bytes = workload.memory * page_size,
-                                       .touched = workload.pages.size(),
-                                       .waited_ms = ms(outcome.waited)};
+    report.simulated = report::SimulatedReport{.trace = options.trace,
+                                               .trace_ms = ms(workload.span),
+                                               .link = options.link,
+                                               .rtt_us = 1000 * ms(scenario.rtt),
+                                               .vms = scenario.vms,
+                                               .vcpus = outcome.vcpus,
+                                               .memory_bytes = workload.memory * page_size,
+                                               .touched = workload.pages.size(),
+                                               .waited_ms = ms(outcome.waited)};
     return report;
 }
 

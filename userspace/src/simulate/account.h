@@ -7,6 +7,7 @@
 
 namespace gc::simulate {
 
-Report make_report(const Options& options, const Workload& workload, const Outcome& outcome);
+report::Report make_report(const Options& options, const Workload& workload,
+                           const Outcome& outcome);
 
 }  // namespace gc::simulate

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "simulate/command.h"
 
-#include "cli/arguments.h"
-#include "record/trace_file.h"
+#include "options/arguments.h"
 #include "simulate/account.h"
+#include "trace/file.h"
 
 namespace gc::simulate {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint64_t most_pages = 1 << 25;
 
 Result<void> simulate(const Options& options) {
-    GC_TRY(const trace::Trace trace, record::read_trace(options.trace));
+    GC_TRY(const trace::Trace trace, trace::read_trace(options.trace));
     const auto workload = make_workload(trace, options.replay);
     if (!workload)
         return wrap(workload.error(), options.trace);
@@ -21,7 +21,7 @@ Result<void> simulate(const Options& options) {
                     "{} VMs that touch {} pages each are too much to simulate; expected {} pages "
                     "of all together at most",
                     options.scenario.vms, workload->pages.size(), most_pages);
-    const Report report = make_report(options, *workload, run(*workload, options.scenario));
+    const report::Report report = make_report(options, *workload, run(*workload, options.scenario));
     if (!options.report.empty())
         GC_CHECK(write_report(report, options.report));
     if (options.json)
@@ -34,7 +34,7 @@ Result<void> simulate(const Options& options) {
 }  // namespace
 
 int command(std::span<const std::string> arguments) {
-    return cli::run("simulate", arguments, parse, simulate);
+    return options::run("simulate", arguments, parse, simulate);
 }
 
 }  // namespace gc::simulate

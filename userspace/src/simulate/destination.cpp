@@ -12,7 +12,7 @@ constexpr std::uint32_t urgent_lane = 0, main_lane = 1;
 
 Destination::Destination(const Workload& workload, const Scenario& scenario, std::uint32_t vm,
                          Pages& pages, const std::vector<std::uint32_t>& guided, Events& events,
-                         Demand& demand)
+                         report::Demand& demand)
     : workload_(workload), scenario_(scenario), vm_(vm), pages_(pages), guided_(guided),
       events_(events), demand_(demand), walkers_(workload.vcpus.size()),
       busy_(workload.vcpus.size()) {}
@@ -62,9 +62,9 @@ void Destination::on_asks(std::uint32_t number, Time now) {
 }
 
 void Destination::on_arrived(const Frame& frame, Time now) {
-    const std::uint32_t number = frame.as == Class::urgent ? urgent_lane : main_lane;
+    const std::uint32_t number = frame.as == ledger::PageClass::urgent ? urgent_lane : main_lane;
     Lane& lane = lanes_[number];
-    (frame.as == Class::background ? lane.second : lane.first).push_back(frame);
+    (frame.as == ledger::PageClass::background ? lane.second : lane.first).push_back(frame);
     place_next(number, now);
 }
 
@@ -86,8 +86,8 @@ void Destination::on_placed(std::uint32_t number, Time now) {
     lane.placing.reset();
     placed_ += frame.pages;
     for (std::uint32_t i = frame.first; i < frame.last; ++i)
-        placed_page(frame.as == Class::guide ? guided_[i] : i, frame, lane.handed, now);
-    if (frame.as == Class::background)
+        placed_page(frame.as == ledger::PageClass::guide ? guided_[i] : i, frame, lane.handed, now);
+    if (frame.as == ledger::PageClass::background)
         events_.add({now + scenario_.rtt / 2, Event::Kind::acknowledged, vm_});
     place_next(number, now);
 }

@@ -19,7 +19,7 @@ class Destination {
     /// @param guided Source::guided()
     /// @param demand what is asked for is added there
     Destination(const Workload& workload, const Scenario& scenario, std::uint32_t vm, Pages& pages,
-                const std::vector<std::uint32_t>& guided, Events& events, Demand& demand);
+                const std::vector<std::uint32_t>& guided, Events& events, report::Demand& demand);
 
     void on_resumed(Time now);
     void on_touches(std::uint32_t vcpu, Time now);
@@ -57,7 +57,7 @@ class Destination {
     Pages& pages_;
     const std::vector<std::uint32_t>& guided_;
     Events& events_;
-    Demand& demand_;
+    report::Demand& demand_;
 
     Time resumed_{};
     std::vector<Walker> walkers_;

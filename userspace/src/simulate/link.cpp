@@ -12,15 +12,18 @@ Duration Link::takes(std::uint64_t bytes, double rate) const {
 }
 
 void Link::send(const Frame& frame, Time now) {
-    const bool first_line = !scenario_.by_class || frame.as == Class::urgent;
-    (first_line ? urgent_ : frame.as == Class::guide ? guide_ : background_).push_back(frame);
+    const bool first_line = !scenario_.by_class || frame.as == ledger::PageClass::urgent;
+    (first_line                             ? urgent_
+     : frame.as == ledger::PageClass::guide ? guide_
+                                            : background_)
+        .push_back(frame);
     start_next(now);
 }
 
-void Link::hurry(std::uint32_t vm, Class as, std::uint32_t number, Time now) {
-    if (!scenario_.by_class || as == Class::urgent)
+void Link::hurry(std::uint32_t vm, ledger::PageClass as, std::uint32_t number, Time now) {
+    if (!scenario_.by_class || as == ledger::PageClass::urgent)
         return;
-    std::deque<Frame>& line = as == Class::guide ? guide_ : background_;
+    std::deque<Frame>& line = as == ledger::PageClass::guide ? guide_ : background_;
     const auto hurried = [&](const Frame& frame) {
         return frame.vm == vm && frame.number <= number;
     };
@@ -50,9 +53,9 @@ void Link::start_next(Time now) {
     const Frame frame = line->front();
     line->pop_front();
     if (paced)
-        paced_until_ =
-            now + takes(frame.bytes, frame.as == Class::guide ? scenario_.guide_rate
-                                                              : scenario_.background_rate);
+        paced_until_ = now + takes(frame.bytes, frame.as == ledger::PageClass::guide
+                                                    ? scenario_.guide_rate
+                                                    : scenario_.background_rate);
     sent_ = frame;
     const Time saved = now - takes(scenario_.burst, scenario_.link);
     spent_until_ = std::max(spent_until_, saved) + takes(frame.bytes, scenario_.link);

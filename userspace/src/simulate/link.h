@@ -20,7 +20,7 @@ class Link {
     void send(const Frame& frame, Time now);
     /// The VM came to wait for a page in this frame: where the queue knows the classes, all of its
     /// channel up to it goes as if it were urgent.
-    void hurry(std::uint32_t vm, Class as, std::uint32_t number, Time now);
+    void hurry(std::uint32_t vm, ledger::PageClass as, std::uint32_t number, Time now);
 
     /// Event::Kind::link_is_free. @return the frame that has left, if one has
     std::optional<Frame> on_free(Time now);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "simulate/options.h"
 
-#include "cli/arguments.h"
-#include "shape/policy.h"
+#include "options/arguments.h"
+#include "policy/policy.h"
 #include "util/page.h"
 #include "util/units.h"
 
@@ -156,11 +156,11 @@ Result<void> read_link(const Texts& texts, Options& options) {
     scenario.guide_rate = scenario.background_rate = scenario.link;
     if (!scenario.by_class)
         return {};
-    GC_TRY(const shape::Policy policy, shape::Policy::find(options.policy));
+    GC_TRY(const policy::Policy policy, policy::Policy::find(options.policy));
     const double use = static_cast<double>(policy.use.on(options.link));
     const double free = policy.yield ? use - others * (1 + policy.headroom) : use;
     const auto rate = [&](unsigned index) {
-        const shape::ClassPolicy& of = policy.classes[index];
+        const policy::ClassPolicy& of = policy.classes[index];
         const double least = static_cast<double>(of.floor.on(options.link));
         const double most = std::min(static_cast<double>(of.cap.on(options.link)), scenario.link);
         return of.paced ? std::min(std::max(free, least), most) : scenario.link;
@@ -177,8 +177,8 @@ Result<void> read_link(const Texts& texts, Options& options) {
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     Texts texts;
-    GC_TRY(const auto values,
-           cli::parse("simulate", "TRACE [options]", arguments, describe(options, texts), "trace"));
+    GC_TRY(const auto values, options::parse("simulate", "TRACE [options]", arguments,
+                                             describe(options, texts), "trace"));
     if (!values)
         return std::nullopt;
     GC_CHECK(read_times(texts, options));

@@ -14,7 +14,7 @@ inline constexpr std::uint32_t nobody = UINT32_MAX;
 struct Page {
     enum class Where : std::uint8_t { source, on_its_way, here };
     Where where = Where::source;
-    Class as = Class::background;  ///< once it is not at the source
+    ledger::PageClass as = ledger::PageClass::background;  ///< once it is not at the source
     bool requested = false;
     std::uint32_t frame = 0;      ///< that it is in, by its number
     std::uint32_t vcpu = nobody;  ///< that waits for it
@@ -27,7 +27,7 @@ using Pages = std::vector<Page>;
 
 /// Pages that are written together, in one direction: to the destination.
 struct Frame {
-    Class as = Class::background;
+    ledger::PageClass as = ledger::PageClass::background;
     std::uint32_t vm = 0;
     std::uint32_t number = 0;  ///< rises with each of a VM
     /// Those of the pages that are in it and that Pages has. Urgent and background: a range of

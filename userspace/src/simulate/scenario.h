@@ -12,8 +12,8 @@
 namespace gc::simulate {
 
 /// Simulated. It begins with the first VM's switch-over, at Time{}.
-using Time = BulkWindow::Clock::time_point;
-using Duration = BulkWindow::Clock::duration;
+using Time = transfer::BulkWindow::Clock::time_point;
+using Duration = transfer::BulkWindow::Clock::duration;
 
 /// What software takes, as far as VMs or channels wait for it.
 struct Costs {

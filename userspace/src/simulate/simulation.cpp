@@ -42,7 +42,7 @@ class Simulation {
   private:
     struct Vm {
         Vm(const Workload& workload, const Scenario& scenario, std::uint32_t number, Link& link,
-           Events& events, Demand& demand)
+           Events& events, report::Demand& demand)
             : pages(workload.pages.size()), source(workload, scenario, number, pages, link, events),
               destination(workload, scenario, number, pages, source.guided(), events, demand) {}
         Pages pages;
@@ -65,7 +65,7 @@ class Simulation {
     const Scenario& scenario_;
     Events events_;
     Link link_;
-    Demand demand_;
+    report::Demand demand_;
     std::vector<std::unique_ptr<Vm>> vms_;
     Time now_{};
 };
@@ -145,7 +145,7 @@ Time Simulation::finish() {
 }
 
 void Simulation::add(Outcome& to, const Vm& vm) {
-    const auto add_counts = [](ClassCounts& sum, const ClassCounts& more) {
+    const auto add_counts = [](report::ClassCounts& sum, const report::ClassCounts& more) {
         sum.total += more.total;
         sum.urgent += more.urgent;
         sum.guide += more.guide;

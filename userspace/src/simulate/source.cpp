@@ -9,8 +9,8 @@
 namespace gc::simulate {
 namespace {
 
-constexpr std::uint64_t guide_section = PageSender::section_data / page_size;
-constexpr std::uint64_t bulk_section = PageSender::bulk_section_data / page_size;
+constexpr std::uint64_t guide_section = transfer::PageSender::section_data / page_size;
+constexpr std::uint64_t bulk_section = transfer::PageSender::bulk_section_data / page_size;
 /// TCP hands a NIC a millisecond's worth of its rate at a time, so that on slow links a section is
 /// in several pieces, which arrive and let others pass one by one.
 constexpr double piece_seconds = 0.001;
@@ -18,10 +18,10 @@ constexpr std::uint64_t section_zeros = 256;  // BulkPusher's background_batch
 /// TCP lets so much wait in a qdisc that holds it back.
 constexpr std::uint64_t qdisc_bytes = 128UL * 1024;
 
-void count(ClassCounts& counts, Class as, std::uint64_t more) {
-    (as == Class::urgent  ? counts.urgent
-     : as == Class::guide ? counts.guide
-                          : counts.background) += more;
+void count(report::ClassCounts& counts, ledger::PageClass as, std::uint64_t more) {
+    (as == ledger::PageClass::urgent  ? counts.urgent
+     : as == ledger::PageClass::guide ? counts.guide
+                                      : counts.background) += more;
     counts.total += more;
 }
 
@@ -35,12 +35,12 @@ Source::Source(const Workload& workload, const Scenario& scenario, std::uint32_t
     piece_pages_ = std::max<std::uint64_t>(static_cast<std::uint64_t>(piece), 1);
     const double queue = std::chrono::duration<double>(scenario.queue).count();
     unsent_limit_ =
-        unsent_limit(static_cast<std::uint64_t>(scenario.link)) +
+        transfer::unsent_limit(static_cast<std::uint64_t>(scenario.link)) +
         (scenario.by_class ? qdisc_bytes : static_cast<std::uint64_t>(scenario.link * queue));
 }
 
 void Source::on_switch_over(Time now) {
-    count(sent_bytes_, Class::urgent, package_bytes);
+    count(sent_bytes_, ledger::PageClass::urgent, package_bytes);
     if (!scenario_.guide)
         return;
     guide_runs_ = now + scenario_.costs.load;
@@ -93,8 +93,8 @@ void Source::on_resumed(Time now) {
 }
 
 void Source::on_requested(std::uint32_t page, Time now) {
-    if (claim(page, Class::urgent))
-        send(Class::urgent, page, page + 1, 1, data_bytes, now);
+    if (claim(page, ledger::PageClass::urgent))
+        send(ledger::PageClass::urgent, page, page + 1, 1, data_bytes, now);
     else if (pages_[page].where == Page::Where::on_its_way)
         link_.hurry(vm_, pages_[page].as, pages_[page].frame, now);
 }
@@ -105,7 +105,7 @@ void Source::on_acknowledged(Time now) {
 }
 
 void Source::on_left(const Frame& frame, Time now) {
-    if (frame.as != Class::guide)
+    if (frame.as != ledger::PageClass::guide)
         return;
     unsent_ -= frame.bytes;
     pump(now);
@@ -126,11 +126,11 @@ void Source::pump_guide(Time now) {
         const auto first = static_cast<std::uint32_t>(guided_.size());
         for (; !ring_.empty() && guided_.size() - first < std::min(piece_pages_, guide_section);
              ring_.pop_front())
-            if (claim(ring_.front(), Class::guide))
+            if (claim(ring_.front(), ledger::PageClass::guide))
                 guided_.push_back(ring_.front());
         const auto last = static_cast<std::uint32_t>(guided_.size());
         if (last > first)
-            send(Class::guide, first, last, last - first,
+            send(ledger::PageClass::guide, first, last, last - first,
                  (last - first) * data_bytes + section_bytes, now);
         unblock(now);
     }
@@ -142,20 +142,20 @@ void Source::pump_background(Time now) {
             wake_at(now + rest);
             return;
         }
-        const Sweep::Piece data =
-            sweep_.take_data(std::min({piece_pages_, bulk_section, window_.piece()}),
-                             [&](std::uint32_t page) { return claim(page, Class::background); });
+        const Sweep::Piece data = sweep_.take_data(
+            std::min({piece_pages_, bulk_section, window_.piece()}),
+            [&](std::uint32_t page) { return claim(page, ledger::PageClass::background); });
         const std::uint64_t zeros = data.pages > 0 ? 0 : sweep_.take_zeros(section_zeros);
         if (data.pages + zeros == 0)
             return;
         sent_pages_.zero += zeros;
         window_.sent(data.pages + zeros, now);
-        send(Class::background, data.first, data.last, data.pages + zeros,
+        send(ledger::PageClass::background, data.first, data.last, data.pages + zeros,
              data.pages * data_bytes + zeros * zero_bytes + section_bytes, now);
     }
 }
 
-bool Source::claim(std::uint32_t page, Class as) {
+bool Source::claim(std::uint32_t page, ledger::PageClass as) {
     Page& claimed = pages_[page];
     if (claimed.where != Page::Where::source)
         return false;
@@ -165,11 +165,11 @@ bool Source::claim(std::uint32_t page, Class as) {
     return true;
 }
 
-void Source::send(Class as, std::uint32_t first, std::uint32_t last, std::uint64_t pages,
-                  std::uint64_t bytes, Time now) {
-    if (as != Class::urgent)
+void Source::send(ledger::PageClass as, std::uint32_t first, std::uint32_t last,
+                  std::uint64_t pages, std::uint64_t bytes, Time now) {
+    if (as != ledger::PageClass::urgent)
         pacer_.spend(bytes, now);
-    if (as == Class::guide)
+    if (as == ledger::PageClass::guide)
         unsent_ += bytes;
     count(sent_pages_, as, pages);
     count(sent_bytes_, as, bytes);
@@ -190,8 +190,8 @@ std::uint64_t Source::finish() {
         (data + bulk_section - 1) / bulk_section + (zeros + section_zeros - 1) / section_zeros;
     const std::uint64_t bytes = data * data_bytes + zeros * zero_bytes + sections * section_bytes;
     sent_pages_.zero += zeros;
-    count(sent_pages_, Class::background, data + zeros);
-    count(sent_bytes_, Class::background, bytes);
+    count(sent_pages_, ledger::PageClass::background, data + zeros);
+    count(sent_bytes_, ledger::PageClass::background, bytes);
     return bytes;
 }
 

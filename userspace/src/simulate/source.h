@@ -37,8 +37,8 @@ class Source {
 
     /// The pages sent for the guide, in order.
     [[nodiscard]] const std::vector<std::uint32_t>& guided() const { return guided_; }
-    [[nodiscard]] const ClassCounts& sent_pages() const { return sent_pages_; }
-    [[nodiscard]] const ClassCounts& sent_bytes() const { return sent_bytes_; }
+    [[nodiscard]] const report::ClassCounts& sent_pages() const { return sent_pages_; }
+    [[nodiscard]] const report::ClassCounts& sent_bytes() const { return sent_bytes_; }
     [[nodiscard]] std::uint64_t guide_records() const { return records_; }
     [[nodiscard]] Duration guide_blocked() const { return blocked_time_; }
     /// When the background may be sent.
@@ -57,8 +57,8 @@ class Source {
     void pump_guide(Time now);
     void pump_background(Time now);
     /// Takes a page that is still here for the next frame. @return false if it is not
-    bool claim(std::uint32_t page, Class as);
-    void send(Class as, std::uint32_t first, std::uint32_t last, std::uint64_t pages,
+    bool claim(std::uint32_t page, ledger::PageClass as);
+    void send(ledger::PageClass as, std::uint32_t first, std::uint32_t last, std::uint64_t pages,
               std::uint64_t bytes, Time now);
     void wake_at(Time when);
 
@@ -80,14 +80,14 @@ class Source {
     std::uint64_t unsent_limit_;
     std::uint64_t piece_pages_;
 
-    Pacer pacer_;
-    BulkWindow window_;
+    transfer::Pacer pacer_;
+    transfer::BulkWindow window_;
     Sweep sweep_;
     bool resumed_ = false;
     Time background_from_{};
     Time woken_at_{};
     std::uint32_t frames_ = 0;
-    ClassCounts sent_pages_, sent_bytes_;
+    report::ClassCounts sent_pages_, sent_bytes_;
 };
 
 }  // namespace gc::simulate

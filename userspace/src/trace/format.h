@@ -23,7 +23,7 @@ struct Last {
     std::uint64_t next_page = 0;  ///< the one after its last
     std::uint64_t time_us = 0;
     std::uint32_t vcpu = UINT32_MAX;
-    capture::Kind kind = capture::Kind::any;
+    AccessKind kind = AccessKind::any;
     std::uint8_t order = 0;
 };
 

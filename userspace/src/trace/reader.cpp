@@ -131,7 +131,7 @@ Result<void> Reader::attributes(Last& last) {
     const std::uint64_t kind = word & ((1U << kind_bits) - 1);
     if (kind < 1 || kind > 4)
         return unlike("a kind from 1 to 4, came {}", kind);
-    last.kind = static_cast<capture::Kind>(kind);
+    last.kind = static_cast<AccessKind>(kind);
     last.order = static_cast<std::uint8_t>(word >> kind_bits);
     GC_TRY(const std::uint64_t vcpu, number("a vCPU's number + 1", 0, UINT32_MAX));
     last.vcpu = static_cast<std::uint32_t>(vcpu) - 1;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "trace/trace.h"
+#include "util/error.h"
 
 #include <cstddef>
 #include <span>

@@ -3,8 +3,6 @@
 // format of its file.
 #pragma once
 
-#include "capture/source.h"
-
 #include <array>
 #include <cstdint>
 #include <string>
@@ -23,6 +21,14 @@ enum class Mode : std::uint8_t {
     age = 2,    ///< they are in the order of addresses, and have no time of their own
 };
 std::string_view to_string(Mode mode);
+
+/// The numbers are those of enum gc_kind in the module's UAPI, and those of the file.
+enum class AccessKind : std::uint8_t {
+    read = 1,
+    write = 2,
+    exec = 3,
+    any = 4,  ///< seen by the accessed bit
+};
 
 /// A RAM block of guest memory. Pages are numbered from 0 through all blocks, in 4 KiB.
 struct Block {
@@ -59,7 +65,7 @@ struct Touch {
     std::uint64_t count = 1;
     std::uint64_t time_us = 0;  ///< since the epoch began; 0 with Mode::age
     std::uint32_t vcpu = UINT32_MAX;
-    capture::Kind kind = capture::Kind::read;
+    AccessKind kind = AccessKind::read;
     std::uint8_t order = 0;
 
     [[nodiscard]] std::uint64_t pages() const { return count << order; }

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 /// Positions are bytes since the connection's begin. Thread-safe.
 class Backlog {
@@ -61,4 +61,4 @@ class Backlog {
     std::deque<PageRef> wanted_;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -5,11 +5,11 @@
 #include <poll.h>
 #include <utility>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using namespace std::chrono_literals;
-using Known = SourceImage::Known;
+using Known = image::SourceImage::Known;
 
 /// Pages looked at before the guide is looked at again. All of them can be zero, and take next to
 /// no room.
@@ -20,7 +20,7 @@ constexpr auto longest_wait = 100ms;
 
 }  // namespace
 
-Result<void> BulkPusher::run(Ledger& ledger) {
+Result<void> BulkPusher::run(ledger::Ledger& ledger) {
     resolve_warm(ledger);
     while (!stopping_ && !ledger.full()) {
         // First, or what was acknowledged would end each wait at once.
@@ -53,20 +53,21 @@ Result<void> BulkPusher::run(Ledger& ledger) {
     return stopping_ ? Result<void>{} : sender_.finish();
 }
 
-void BulkPusher::resolve_warm(const Ledger& ledger) {
+void BulkPusher::resolve_warm(const ledger::Ledger& ledger) {
     for (PageRef& page : warm_.pages)
         page.block = ledger.find(warm_.blocks[page.block]);
-    std::erase_if(warm_.pages, [](const PageRef& page) { return page.block == Ledger::no_block; });
+    std::erase_if(warm_.pages,
+                  [](const PageRef& page) { return page.block == ledger::Ledger::no_block; });
 }
 
-Result<bool> BulkPusher::push_next(const Ledger& ledger) {
+Result<bool> BulkPusher::push_next(const ledger::Ledger& ledger) {
     std::array<PageRef, section_pages> pages;
     const std::size_t count = next_.take(ledger, std::span(pages).first(piece()));
     if (count == 0)
         return false;
     // They fit into the section. If they did not, the background would have them.
     GC_TRY(const PageSender::Sent sent,
-           send(std::span(pages).first(count), Class::warm, Known::nothing));
+           send(std::span(pages).first(count), ledger::PageClass::warm, Known::nothing));
     next_sent_ += sent.delivered;
     return true;
 }
@@ -75,13 +76,13 @@ Result<bool> BulkPusher::push_warm() {
     const auto rest = std::span(warm_.pages).subspan(warm_next_);
     if (rest.empty())
         return false;
-    GC_TRY(const PageSender::Sent sent,
-           send(rest.first(std::min(rest.size(), piece())), Class::warm, Known::nothing));
+    GC_TRY(const PageSender::Sent sent, send(rest.first(std::min(rest.size(), piece())),
+                                             ledger::PageClass::warm, Known::nothing));
     warm_next_ += sent.done;
     return true;
 }
 
-Result<bool> BulkPusher::push_background(Ledger& ledger) {
+Result<bool> BulkPusher::push_background(ledger::Ledger& ledger) {
     for (; sweep_ != Sweep::done;
          sweep_ = sweep_ == Sweep::data ? Sweep::zeros : Sweep::done, block_ = 0) {
         for (; block_ < image_.blocks().size(); ++block_, page_ = 0) {
@@ -95,7 +96,7 @@ Result<bool> BulkPusher::push_background(Ledger& ledger) {
     return false;
 }
 
-Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
+Result<void> BulkPusher::push_background_of(ledger::Ledger& ledger, std::size_t block) {
     const std::uint64_t end = ledger.blocks()[block].pages;
     const std::uint64_t granule = ledger.granule(block);
     std::array<PageRef, background_batch> pages;
@@ -114,7 +115,7 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
         if (wanted)
             pages[count++] = {block, page};
         page += granule;
-        if (!wanted && page % SourceImage::window == 0) {
+        if (!wanted && page % image::SourceImage::window == 0) {
             GC_TRY(page, image_.next_data(block_, page));
             page -= page % granule;
         }
@@ -126,25 +127,26 @@ Result<void> BulkPusher::push_background_of(Ledger& ledger, std::size_t block) {
     const Known known = granule > 1             ? Known::nothing
                         : sweep_ == Sweep::data ? Known::data
                                                 : Known::zeros;
-    std::array<PageContent, section_pages> room;
+    std::array<image::PageContent, section_pages> room;
     const auto wanted = std::span(pages).first(count);
     GC_TRY(const PageSender::Sent sent,
-           send(wanted, Class::background, known,
-                known == Known::data ? looked_at(wanted, room) : std::span<const PageContent>{}));
+           send(wanted, ledger::PageClass::background, known,
+                known == Known::data ? looked_at(wanted, room)
+                                     : std::span<const image::PageContent>{}));
     if (sent.done < count)
         page_ = pages[sent.done].number;
     return {};
 }
 
 Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
-    constexpr std::uint64_t window = SourceImage::window;
+    constexpr std::uint64_t window = image::SourceImage::window;
     const std::uint64_t end = image_.blocks()[block_].length / page_size;
     for (std::uint64_t page = first; page < first + count;) {
         const std::uint64_t begin = page - page % window;
         if (looked_.block != block_ || looked_.first != begin) {
             if (image_.is_copied(block_) && !image_.is_in_file(block_))
                 looked_.room.resize(window * page_size);
-            looked_.block = SourceImage::none;
+            looked_.block = image::SourceImage::none;
             GC_TRY(looked_.found, image_.find_data(block_, begin, std::min(window, end - begin),
                                                    looked_.room, looked_.view));
             looked_.block = block_;
@@ -158,8 +160,8 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
     return false;
 }
 
-std::span<const PageContent> BulkPusher::looked_at(std::span<const PageRef> pages,
-                                                   std::span<PageContent> into) const {
+std::span<const image::PageContent>
+BulkPusher::looked_at(std::span<const PageRef> pages, std::span<image::PageContent> into) const {
     // Of several windows only the last is still there.
     if (!looked_.found.copied || pages.front().number < looked_.first)
         return {};
@@ -169,8 +171,9 @@ std::span<const PageContent> BulkPusher::looked_at(std::span<const PageRef> page
     return into.first(pages.size());
 }
 
-Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, Class as, Known known,
-                                          std::span<const PageContent> contents) {
+Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, ledger::PageClass as,
+                                          Known known,
+                                          std::span<const image::PageContent> contents) {
     // Before it is done: the answer may be here first.
     const auto now = Clock::now();
     GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known, contents));
@@ -219,4 +222,4 @@ void BulkPusher::stop() {
     wake_.signal();
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

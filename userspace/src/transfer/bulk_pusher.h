@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 /// The hot set that was recorded before the migration.
 struct WarmPages {
@@ -33,7 +33,7 @@ class BulkPusher {
     /// @param hold_background how long, once the VM runs, no background is sent
     /// @param wake readable when the thread should look again: PageSender, GuidePusher and
     /// NextPages signal it, and this object
-    BulkPusher(PageSender& sender, const SourceImage& image, const GuidePusher& guide,
+    BulkPusher(PageSender& sender, const image::SourceImage& image, const GuidePusher& guide,
                NextPages& next, std::chrono::milliseconds hold_background,
                OnImageSent on_image_sent, const Waker& wake)
         : sender_(sender), image_(image), guide_(guide), next_(next), hold_(hold_background),
@@ -43,7 +43,7 @@ class BulkPusher {
     void set_warm(WarmPages warm) { warm_ = std::move(warm); }
 
     /// The thread's body: from switch-over until all has been sent and the stream was ended.
-    Result<void> run(Ledger& ledger);
+    Result<void> run(ledger::Ledger& ledger);
 
     /// The VM runs at the destination. The background waits for that: until then it would only be
     /// in the way of the device state, and of the guide's loading it.
@@ -59,26 +59,26 @@ class BulkPusher {
     using Clock = std::chrono::steady_clock;
 
     /// Makes the blocks of the hot set those of the ledger.
-    void resolve_warm(const Ledger& ledger);
+    void resolve_warm(const ledger::Ledger& ledger);
     /// Sends up to a section of what follows a page that the VM asked for. @return whether there
     /// may be more
-    Result<bool> push_next(const Ledger& ledger);
+    Result<bool> push_next(const ledger::Ledger& ledger);
     /// Sends up to a batch of the hot set. @return whether there may be more
     Result<bool> push_warm();
     /// Sends up to a batch of what is left. @return whether there may be more
-    Result<bool> push_background(Ledger& ledger);
-    Result<void> push_background_of(Ledger& ledger, std::size_t block);
+    Result<bool> push_background(ledger::Ledger& ledger);
+    Result<void> push_background_of(ledger::Ledger& ledger, std::size_t block);
     /// Whether one of these pages of block_ is other than zero.
     Result<bool> has_data(std::uint64_t first, std::uint64_t count);
     [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
     [[nodiscard]] bool background_held() const;
     /// The pages as they were copied when they were looked at; nothing if not all were.
-    [[nodiscard]] std::span<const PageContent> looked_at(std::span<const PageRef> pages,
-                                                         std::span<PageContent> into) const;
+    [[nodiscard]] std::span<const image::PageContent>
+    looked_at(std::span<const PageRef> pages, std::span<image::PageContent> into) const;
     /// Sends some of the pages, from the first on.
-    Result<PageSender::Sent> send(std::span<const PageRef> pages, Class as,
-                                  SourceImage::Known known,
-                                  std::span<const PageContent> contents = {});
+    Result<PageSender::Sent> send(std::span<const PageRef> pages, ledger::PageClass as,
+                                  image::SourceImage::Known known,
+                                  std::span<const image::PageContent> contents = {});
     /// Pages of data that go at once.
     [[nodiscard]] std::size_t piece() const;
     /// Whether as much is on its way as may be.
@@ -87,7 +87,7 @@ class BulkPusher {
     void wait(Clock::duration longest);
 
     PageSender& sender_;
-    const SourceImage& image_;
+    const image::SourceImage& image_;
     const GuidePusher& guide_;
     NextPages& next_;
     std::atomic<std::uint64_t> next_sent_ = 0;
@@ -107,12 +107,12 @@ class BulkPusher {
     std::uint64_t page_ = 0;
     /// The pages of the image that were looked at last.
     struct Looked {
-        std::size_t block = SourceImage::none;
+        std::size_t block = image::SourceImage::none;
         std::uint64_t first = 0;
-        SourceImage::Found found;
+        image::SourceImage::Found found;
         std::vector<std::byte> room;  ///< that has them, if they had to be copied
-        SourceImage::View view;
+        image::SourceImage::View view;
     } looked_;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -10,7 +10,7 @@
 #include <limits>
 #include <utility>
 
-namespace gc {
+namespace gc::transfer {
 
 /// Lets so many pages be under way that none is for longer than a round trip and `queue_time`. From
 /// how long a frame was, and how much was under way with it, follows how much may be; the shortest
@@ -96,4 +96,4 @@ class BulkWindow {
     std::uint64_t limit_ = start;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/data_plane.h"
 
-namespace gc {
+namespace gc::transfer {
 
-Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, SourceImage image,
+Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets,
+                                                     image::SourceImage image,
                                                      DataPlaneOptions options,
                                                      std::vector<GuideFeed> guide) {
     GC_TRY(Waker notices, Waker::create());
@@ -15,7 +16,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets, S
         {std::move(notices), std::move(wake_relay), std::move(wake_guide), std::move(wake_bulk)}));
 }
 
-DataPlane::DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
+DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPlaneOptions options,
                      std::vector<GuideFeed> guide, std::array<Waker, 4> wakers)
     : keep_deliveries_(options.keep_deliveries), image_(std::move(image)),
       notices_(std::move(wakers[0])), wake_relay_(std::move(wakers[1])),
@@ -45,22 +46,22 @@ void DataPlane::start() {
     threads_.emplace_back([this] { push_bulk(); });
 }
 
-Ledger* DataPlane::await_switch_over(const Waker& wake) {
+ledger::Ledger* DataPlane::await_switch_over(const Waker& wake) {
     // The relay wakes us when it has sealed the ledger.
     for (; !stopping_; wake.wait(std::chrono::seconds(1)))
-        if (Ledger* ledger = ledger_.load(std::memory_order_acquire);
+        if (ledger::Ledger* ledger = ledger_.load(std::memory_order_acquire);
             ledger != nullptr && ledger->sealed())
             return ledger;
     return nullptr;
 }
 
 void DataPlane::push_guide() {
-    if (Ledger* ledger = await_switch_over(wake_guide_))
+    if (ledger::Ledger* ledger = await_switch_over(wake_guide_))
         ended(guide_.run(*ledger));
 }
 
 void DataPlane::push_bulk() {
-    Ledger* ledger = await_switch_over(wake_bulk_);
+    ledger::Ledger* ledger = await_switch_over(wake_bulk_);
     if (ledger == nullptr)
         return;
     const Result<void> result = bulk_.run(*ledger);
@@ -87,11 +88,11 @@ void DataPlane::stop() {
     sender_.close();
 }
 
-Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
-                                     std::uint32_t ram_section) {
+Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
+                                             std::uint32_t ram_section) {
     if (ledger_storage_)
         return fail(ErrorKind::protocol, "the source QEMU names its RAM blocks twice");
-    std::vector<Ledger::Block> wanted;
+    std::vector<ledger::Ledger::Block> wanted;
     std::vector<std::size_t> image_index;
     for (const auto& block : blocks.blocks) {
         wanted.push_back({.name = std::string(block.name),
@@ -103,16 +104,16 @@ Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
                         block.length, *block.page_size);
         image_index.push_back(image_.find(block.name));
         const std::size_t image = image_index.back();
-        if (image != SourceImage::none && image_.blocks()[image].length != block.length)
+        if (image != image::SourceImage::none && image_.blocks()[image].length != block.length)
             return fail(ErrorKind::protocol,
                         "RAM block {} has 0x{:x} bytes in the stream and 0x{:x} in its memory",
                         block.name, block.length, image_.blocks()[image].length);
     }
-    for (const ImageBlock& block : image_.blocks())
-        if (std::ranges::find(wanted, block.name, &Ledger::Block::name) == wanted.end())
+    for (const image::ImageBlock& block : image_.blocks())
+        if (std::ranges::find(wanted, block.name, &ledger::Ledger::Block::name) == wanted.end())
             return fail(ErrorKind::protocol, "RAM block {} is not in the source QEMU's stream",
                         block.name);
-    ledger_storage_ = std::make_unique<Ledger>(std::move(wanted));
+    ledger_storage_ = std::make_unique<ledger::Ledger>(std::move(wanted));
     if (keep_deliveries_)
         ledger_storage_->keep_deliveries();
     sender_.begin(*ledger_storage_, image_, std::move(image_index), ram_section);
@@ -120,27 +121,27 @@ Result<Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
     return ledger_storage_.get();
 }
 
-ClassCounts DataPlane::pages() const {
-    const Ledger* ledger = ledger_.load(std::memory_order_acquire);
+report::ClassCounts DataPlane::pages() const {
+    const ledger::Ledger* ledger = ledger_.load(std::memory_order_acquire);
     if (ledger == nullptr)
         return {};
     return {.total = ledger->total(),
-            .precopy = ledger->delivered(Class::precopy),
-            .urgent = ledger->delivered(Class::urgent),
-            .guide = ledger->delivered(Class::guide),
-            .warm = ledger->delivered(Class::warm),
-            .background = ledger->delivered(Class::background),
+            .precopy = ledger->delivered(ledger::PageClass::precopy),
+            .urgent = ledger->delivered(ledger::PageClass::urgent),
+            .guide = ledger->delivered(ledger::PageClass::guide),
+            .warm = ledger->delivered(ledger::PageClass::warm),
+            .background = ledger->delivered(ledger::PageClass::background),
             .zero = relay_.precopy_zeros() + sender_.zero_pages()};
 }
 
-ClassCounts DataPlane::bytes() const {
-    ClassCounts counts{.precopy = relay_.precopy_bytes(),
-                       .urgent = sender_.bytes(Class::urgent),
-                       .guide = sender_.bytes(Class::guide),
-                       .warm = sender_.bytes(Class::warm),
-                       .background = sender_.bytes(Class::background)};
+report::ClassCounts DataPlane::bytes() const {
+    report::ClassCounts counts{.precopy = relay_.precopy_bytes(),
+                               .urgent = sender_.bytes(ledger::PageClass::urgent),
+                               .guide = sender_.bytes(ledger::PageClass::guide),
+                               .warm = sender_.bytes(ledger::PageClass::warm),
+                               .background = sender_.bytes(ledger::PageClass::background)};
     counts.total = counts.precopy + counts.urgent + counts.guide + counts.warm + counts.background;
     return counts;
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -19,7 +19,7 @@
 #include <memory>
 #include <thread>
 
-namespace gc {
+namespace gc::transfer {
 
 struct DataPlaneSockets {
     UniqueFd source;  ///< the source QEMU's migration socket
@@ -37,7 +37,8 @@ struct DataPlaneOptions {
 
 class DataPlane {
   public:
-    static Result<std::unique_ptr<DataPlane>> create(DataPlaneSockets sockets, SourceImage image,
+    static Result<std::unique_ptr<DataPlane>> create(DataPlaneSockets sockets,
+                                                     image::SourceImage image,
                                                      DataPlaneOptions options,
                                                      std::vector<GuideFeed> guide);
     ~DataPlane() { stop(); }
@@ -56,7 +57,7 @@ class DataPlane {
     void close_source() { source_.close(); }
 
     /// After stop(); none before the source has said what RAM blocks there are.
-    [[nodiscard]] const Ledger* ledger() const { return ledger_; }
+    [[nodiscard]] const ledger::Ledger* ledger() const { return ledger_; }
 
     [[nodiscard]] Notices& notices() { return notices_; }
 
@@ -74,25 +75,26 @@ class DataPlane {
     void on_resumed() { bulk_.on_resumed(); }
     void release_background() { bulk_.release_background(); }
 
-    [[nodiscard]] ClassCounts pages() const;
-    [[nodiscard]] ClassCounts bytes() const;
+    [[nodiscard]] report::ClassCounts pages() const;
+    [[nodiscard]] report::ClassCounts bytes() const;
     /// Pages that were sent because they follow one that was asked for.
     [[nodiscard]] std::uint64_t next_sent() const { return bulk_.next_sent(); }
 
   private:
-    DataPlane(DataPlaneSockets sockets, SourceImage image, DataPlaneOptions options,
+    DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPlaneOptions options,
               std::vector<GuideFeed> guide, std::array<Waker, 4> wakers);
 
-    Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t ram_section);
+    Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks,
+                                      std::uint32_t ram_section);
     /// A thread's end: an error that is not our own doing is for the control loop.
     void ended(const Result<void>& result);
     /// Waits for switch-over. @return null if it will not come
-    Ledger* await_switch_over(const Waker& wake);
+    ledger::Ledger* await_switch_over(const Waker& wake);
     void push_guide();
     void push_bulk();
 
     const bool keep_deliveries_;
-    SourceImage image_;
+    image::SourceImage image_;
     Notices notices_;
     Waker wake_relay_;
     Waker wake_guide_;
@@ -101,8 +103,8 @@ class DataPlane {
     PageSender sender_;
     AskedPages asked_;
     NextPages next_;
-    std::unique_ptr<Ledger> ledger_storage_;
-    std::atomic<Ledger*> ledger_ = nullptr;  ///< set once, by the relay thread
+    std::unique_ptr<ledger::Ledger> ledger_storage_;
+    std::atomic<ledger::Ledger*> ledger_ = nullptr;  ///< set once, by the relay thread
     StreamRelay relay_;
     PageServer server_;
     GuidePusher guide_;
@@ -111,4 +113,4 @@ class DataPlane {
     std::vector<std::thread> threads_;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

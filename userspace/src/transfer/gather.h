@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 class Gather {
   public:
@@ -51,4 +51,4 @@ class Gather {
     std::size_t size_ = 0;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

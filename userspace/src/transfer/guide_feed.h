@@ -2,16 +2,16 @@
 // Where the data plane learns which pages the guide touches.
 #pragma once
 
-#include "capture/source.h"
+#include "capture/record_source.h"
 
 #include <string>
 
-namespace gc {
+namespace gc::transfer {
 
 /// The captured first touches of one RAM block; a record's page is a page of that block.
 struct GuideFeed {
     std::string block;
-    capture::Source* source;  ///< not owned
+    capture::RecordSource* source;  ///< not owned
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -4,7 +4,7 @@
 #include <array>
 #include <poll.h>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using namespace std::chrono_literals;
@@ -15,7 +15,7 @@ constexpr auto longest_wait = 100ms;
 
 }  // namespace
 
-Result<void> GuidePusher::run(Ledger& ledger) {
+Result<void> GuidePusher::run(ledger::Ledger& ledger) {
     while (!stopping_ && !ledger.full()) {
         if (const auto rest = sender_.rest(); rest > 0s) {
             wait(rest, Until::rested);
@@ -37,19 +37,19 @@ Result<void> GuidePusher::run(Ledger& ledger) {
     return {};
 }
 
-Result<bool> GuidePusher::push(Ledger& ledger) {
+Result<bool> GuidePusher::push(ledger::Ledger& ledger) {
     if (touched_.empty()) {
         GC_TRY(const bool any, read_feeds(ledger));
         busy_ = busy_ || !touched_.empty();
         return any;
     }
     // Not all of them, where pages are huge: the bandwidth is looked at between sections.
-    GC_TRY(const PageSender::Sent sent, sender_.send(touched_, Class::guide));
+    GC_TRY(const PageSender::Sent sent, sender_.send(touched_, ledger::PageClass::guide));
     touched_.erase(touched_.begin(), touched_.begin() + static_cast<std::ptrdiff_t>(sent.done));
     return true;
 }
 
-Result<bool> GuidePusher::read_feeds(const Ledger& ledger) {
+Result<bool> GuidePusher::read_feeds(const ledger::Ledger& ledger) {
     const std::lock_guard lock(feeds_mutex_);
     std::array<capture::Record, batch> records;
     bool any = false;
@@ -102,4 +102,4 @@ void GuidePusher::stop() {
     wake_.signal();
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

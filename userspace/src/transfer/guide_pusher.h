@@ -10,7 +10,7 @@
 #include <mutex>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 class GuidePusher {
   public:
@@ -21,7 +21,7 @@ class GuidePusher {
         : sender_(sender), feeds_(std::move(feeds)), wake_(wake), idle_(idle) {}
 
     /// The thread's body: until all has been sent, or there is no guide (any more).
-    Result<void> run(Ledger& ledger);
+    Result<void> run(ledger::Ledger& ledger);
 
     /// Whether a page of the guide waits to be sent. From any thread.
     [[nodiscard]] bool busy() const { return busy_; }
@@ -33,9 +33,9 @@ class GuidePusher {
   private:
     /// Sends up to a section of pages that the guide touched, or, if there are none, reads which
     /// it did. @return whether there may be more
-    Result<bool> push(Ledger& ledger);
+    Result<bool> push(ledger::Ledger& ledger);
     /// Adds to touched_. @return whether there was a record
-    Result<bool> read_feeds(const Ledger& ledger);
+    Result<bool> read_feeds(const ledger::Ledger& ledger);
     [[nodiscard]] bool has_guide();
     void set_idle();
     enum class Until { rested, touched, writable };
@@ -53,4 +53,4 @@ class GuidePusher {
     std::atomic<bool> stopping_ = false;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-namespace gc {
+namespace gc::transfer {
 
-void NextPages::asked_before(PageRef page, const Ledger& ledger) {
+void NextPages::asked_before(PageRef page, const ledger::Ledger& ledger) {
     const std::uint64_t granule = ledger.granule(page.block);
     const auto round_up = [=](std::uint64_t number) {
         return (number + granule - 1) / granule * granule;
@@ -60,7 +60,7 @@ void NextPages::remove(const Range& other) {
     ranges_ = std::move(left);
 }
 
-std::size_t NextPages::take(const Ledger& ledger, std::span<PageRef> into) {
+std::size_t NextPages::take(const ledger::Ledger& ledger, std::span<PageRef> into) {
     const std::lock_guard lock(mutex_);
     std::size_t count = 0;
     while (count == 0 && !ranges_.empty()) {
@@ -75,4 +75,4 @@ std::size_t NextPages::take(const Ledger& ledger, std::span<PageRef> into) {
     return count;
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -12,7 +12,7 @@
 #include <mutex>
 #include <span>
 
-namespace gc {
+namespace gc::transfer {
 
 /// What follows the newest requests of the destination, the newest first. Who asks just where what
 /// was sent ahead ends walks on: for each such request it is twice as much as before, as with a
@@ -30,11 +30,11 @@ class NextPages {
     NextPages(std::uint64_t pages, const Waker& wake) : pages_(pages), wake_(wake) {}
 
     /// The VM has asked for what is before this page, be it delivered or not: that is where it is.
-    void asked_before(PageRef page, const Ledger& ledger);
+    void asked_before(PageRef page, const ledger::Ledger& ledger);
 
     /// Takes pages that are not delivered, each for all of its granule, in the order of addresses:
     /// as long as their granules have fewer pages than `into`. @return how many; 0: there are none
-    std::size_t take(const Ledger& ledger, std::span<PageRef> into);
+    std::size_t take(const ledger::Ledger& ledger, std::span<PageRef> into);
 
   private:
     struct Range {
@@ -59,4 +59,4 @@ class NextPages {
     std::deque<Walk> walks_;    ///< the newest first
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

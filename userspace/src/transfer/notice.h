@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 /// The source is stopped and the package about to leave: the destination will load its device state
 /// and may then ask for pages.
@@ -41,4 +41,4 @@ struct Broken {
 using Notice = std::variant<SwitchedOver, Converged, Pong, Shut, AllSent, Broken>;
 using Notices = Mailbox<Notice>;
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>  // TIOCOUTQ, which SIOCOUTQ is
 #include <sys/socket.h>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 std::size_t size_of(std::span<const iovec> parts, std::span<const FileRun> runs) {
@@ -56,8 +56,8 @@ std::uint64_t Outlet::unacknowledged() const {
     return queued_bytes(fd_.get(), SIOCOUTQ);
 }
 
-void Outlet::mark(Class as) {
-    const std::uint32_t mark = marks_[static_cast<std::size_t>(as)];
+void Outlet::mark(ledger::PageClass as) {
+    const std::uint32_t mark = marks_[as];
     if (mark == mark_)
         return;
     // It fails without CAP_NET_ADMIN only, and then there is no policy either.
@@ -68,15 +68,16 @@ void Outlet::mark(Class as) {
 void Outlet::hurry(std::uint64_t position) {
     const std::lock_guard lock(mark_mutex_);
     hurry_until_ = std::max(hurry_until_, position);
-    mark(Class::urgent);
+    mark(ledger::PageClass::urgent);
 }
 
-Result<void> Outlet::write(Class as, std::span<iovec> parts, std::span<const FileRun> runs) {
+Result<void> Outlet::write(ledger::PageClass as, std::span<iovec> parts,
+                           std::span<const FileRun> runs) {
     {
         const std::lock_guard lock(mark_mutex_);
         if (hurry_until_ != 0 && hurry_until_ <= sent())
             hurry_until_ = 0;
-        mark(hurry_until_ != 0 ? Class::urgent : as);
+        mark(hurry_until_ != 0 ? ledger::PageClass::urgent : as);
         written_ += size_of(parts, runs);
     }
     GC_CHECK(write_all(fd_.get(), parts, runs.empty() ? 0 : MSG_MORE));
@@ -85,12 +86,13 @@ Result<void> Outlet::write(Class as, std::span<iovec> parts, std::span<const Fil
     return {};
 }
 
-Result<void> Outlet::write_framed(Class as, link::FrameKind kind, std::span<const iovec> parts) {
+Result<void> Outlet::write_framed(ledger::PageClass as, peer::FrameKind kind,
+                                  std::span<const iovec> parts) {
     std::vector<iovec> frame;
     std::size_t taken = 0;  // of the first of the parts that are left
     do {
         frame.assign(1, {});
-        for (std::size_t room = link::max_frame; room > 0 && !parts.empty();) {
+        for (std::size_t room = peer::max_frame; room > 0 && !parts.empty();) {
             const iovec& part = parts.front();
             const std::size_t size = std::min(room, part.iov_len - taken);
             frame.push_back({static_cast<std::byte*>(part.iov_base) + taken, size});
@@ -101,14 +103,14 @@ Result<void> Outlet::write_framed(Class as, link::FrameKind kind, std::span<cons
                 taken = 0;
             }
         }
-        GC_CHECK(write_frame(as, parts.empty() ? kind : link::FrameKind::stream, frame));
+        GC_CHECK(write_frame(as, parts.empty() ? kind : peer::FrameKind::stream, frame));
     } while (!parts.empty());
     return {};
 }
 
-Result<void> Outlet::write_frame(Class as, link::FrameKind kind, std::span<iovec> parts,
+Result<void> Outlet::write_frame(ledger::PageClass as, peer::FrameKind kind, std::span<iovec> parts,
                                  std::span<const FileRun> runs) {
-    auto head = link::encode({kind, size_of(parts.subspan(1), runs)});
+    auto head = peer::encode({kind, size_of(parts.subspan(1), runs)});
     parts[0] = {head.data(), head.size()};
     return write(as, parts, runs);
 }
@@ -122,4 +124,4 @@ void Outlet::shut_down() const {
         ::shutdown(fd_.get(), SHUT_RDWR);
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -2,21 +2,20 @@
 // A TCP connection to the destination that pages leave by.
 #pragma once
 
-#include "ledger/ledger.h"
-#include "link/frame.h"
+#include "ledger/page_class.h"
+#include "peer/frame.h"
 #include "util/fd.h"
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <span>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 /// What a traffic policy knows the packets of a class by (SO_MARK); 0: nothing.
-using Marks = std::array<std::uint32_t, class_count>;
+using Marks = ledger::PerClass<std::uint32_t>;
 
 /// Bytes of a file.
 struct FileRun {
@@ -50,13 +49,15 @@ class Outlet {
     /// 6.1). Unless what waits there is in a hurry. The vector is consumed.
     /// @param runs sent after the parts, from where they are: see send_file()
     /// Errors: io.
-    Result<void> write(Class as, std::span<iovec> parts, std::span<const FileRun> runs = {});
+    Result<void> write(ledger::PageClass as, std::span<iovec> parts,
+                       std::span<const FileRun> runs = {});
     /// Writes the bytes in frames, the last of them of this kind.
-    Result<void> write_framed(Class as, link::FrameKind kind, std::span<const iovec> parts);
+    Result<void> write_framed(ledger::PageClass as, peer::FrameKind kind,
+                              std::span<const iovec> parts);
     /// Writes the bytes as one frame.
     /// @param parts the first of it is free, for the frame's head
     /// @param runs as of write()
-    Result<void> write_frame(Class as, link::FrameKind kind, std::span<iovec> parts,
+    Result<void> write_frame(ledger::PageClass as, peer::FrameKind kind, std::span<iovec> parts,
                              std::span<const FileRun> runs = {});
 
     /// Until all before this position is sent, all that waits is marked as urgent. From any thread,
@@ -76,7 +77,7 @@ class Outlet {
     void close() { fd_.reset(); }
 
   private:
-    void mark(Class as);
+    void mark(ledger::PageClass as);
 
     UniqueFd fd_;
     Marks marks_;
@@ -87,4 +88,4 @@ class Outlet {
     std::uint64_t hurry_until_ = 0;  ///< a position; 0: nothing hurries
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace gc {
+namespace gc::transfer {
 
 /// Not thread-safe: its owner serialises the channel it paces.
 class Pacer {
@@ -34,4 +34,4 @@ class Pacer {
     Clock::time_point departure_{};
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace gc {
+namespace gc::transfer {
 
 /// A page of the guest: the ledger's index of its RAM block, and its number in it.
 struct PageRef {
@@ -13,4 +13,4 @@ struct PageRef {
     bool operator==(const PageRef&) const = default;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <sys/socket.h>
 
-namespace gc {
+namespace gc::transfer {
 
 PageSender::PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
                        const Waker& full)
@@ -16,14 +16,14 @@ PageSender::PageSender(PageChannels channels, const Marks& marks, std::uint64_t 
     bulk_.limit_unsent(most_unsent);
 }
 
-void PageSender::begin(Ledger& ledger, const SourceImage& image,
+void PageSender::begin(ledger::Ledger& ledger, const image::SourceImage& image,
                        std::vector<std::size_t> image_index, std::uint32_t ram_section) {
     ledger_ = &ledger;
     image_ = &image;
     image_index_ = std::move(image_index);
     ram_section_ = ram_section;
     for (std::size_t block = 0; block < image_index_.size(); ++block)
-        if (image_index_[block] != SourceImage::none && image.is_copied(image_index_[block]))
+        if (image_index_[block] != image::SourceImage::none && image.is_copied(image_index_[block]))
             granule_room_ = std::max(granule_room_, ledger.granule(block) * page_size);
     urgent_batch_.room.resize(granule_room_);
     if (granule_room_ > 0) {
@@ -52,21 +52,21 @@ Result<void> PageSender::relay(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
     spend(bytes.size());
     limit_main();
-    return main_.write_framed(Class::precopy, link::FrameKind::stream, bytes.parts());
+    return main_.write_framed(ledger::PageClass::precopy, peer::FrameKind::stream, bytes.parts());
 }
 
 Result<void> PageSender::begin_switch_over(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
-    return main_.write_framed(Class::urgent, link::FrameKind::stream, bytes.parts());
+    return main_.write_framed(ledger::PageClass::urgent, peer::FrameKind::stream, bytes.parts());
 }
 
 Result<void> PageSender::switch_over(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
     ledger_->seal();
-    return main_.write_framed(Class::urgent, link::FrameKind::sections, bytes.parts());
+    return main_.write_framed(ledger::PageClass::urgent, peer::FrameKind::sections, bytes.parts());
 }
 
-bool PageSender::claim(PageRef page, Class as, Batch& batch) const {
+bool PageSender::claim(PageRef page, ledger::PageClass as, Batch& batch) const {
     if (!ledger_->claim(page.block, page.number, as))
         return false;
     const std::uint64_t granule = ledger_->granule(page.block);
@@ -77,7 +77,7 @@ bool PageSender::claim(PageRef page, Class as, Batch& batch) const {
 }
 
 Result<std::size_t> PageSender::read(Batch& batch, std::size_t from,
-                                     SourceImage::Known known) const {
+                                     image::SourceImage::Known known) const {
     std::size_t data = 0;
     while (from < batch.pages.size()) {
         const auto [block, first] = batch.pages[from];
@@ -107,13 +107,13 @@ Result<bool> PageSender::send_urgent(PageRef page) {
     }
     Batch& batch = urgent_batch_;
     batch.clear();
-    if (!claim(page, Class::urgent, batch)) {
+    if (!claim(page, ledger::PageClass::urgent, batch)) {
         hurry(page);
         return false;
     }
-    GC_CHECK(read(batch, 0, SourceImage::Known::nothing));
+    GC_CHECK(read(batch, 0, image::SourceImage::Known::nothing));
     GC_CHECK(urgent_ ? write_urgent(batch)
-                     : write_section(main_, main_backlog_, batch, Class::urgent));
+                     : write_section(main_, main_backlog_, batch, ledger::PageClass::urgent));
     check_full();
     return true;
 }
@@ -128,19 +128,19 @@ void PageSender::hurry(PageRef page) {
     }
 }
 
-Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class as,
-                                          SourceImage::Known known,
+Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, ledger::PageClass as,
+                                          image::SourceImage::Known known,
                                           std::span<const Content> contents) {
-    const bool guide = as == Class::guide;
+    const bool guide = as == ledger::PageClass::guide;
     const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
     Batch& batch = guide ? main_batch_ : bulk_batch_;
     batch.clear();
     // Bulk has the window of who sends there.
     const std::uint64_t most = guide ? std::min(limit_main(), section_data) : bulk_section_data;
     // Of what is known the size is known, too, and it is read together.
-    const bool unknown = known == SourceImage::Known::nothing;
+    const bool unknown = known == image::SourceImage::Known::nothing;
     // On bulk only, as who merges has that whole before it goes on.
-    batch.in_file = !guide && known == SourceImage::Known::data &&
+    batch.in_file = !guide && known == image::SourceImage::Known::data &&
                     std::ranges::all_of(pages, [this](const PageRef& page) {
                         return image_->is_in_file(image_index_[page.block]);
                     });
@@ -154,7 +154,7 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, Class 
         if (unknown) {
             GC_TRY(const std::size_t more, read(batch, before, known));
             data += more;
-        } else if (known == SourceImage::Known::data) {
+        } else if (known == image::SourceImage::Known::data) {
             data += (batch.pages.size() - before) * page_size;
             if (!contents.empty())
                 batch.contents.back() = contents[done];
@@ -181,7 +181,7 @@ std::uint64_t PageSender::limit_main() {
 Result<bool> PageSender::forward(PageRef page, Content content, bool asked, bool hurried) {
     const bool urgent = asked && urgent_;
     const std::lock_guard lock(urgent ? urgent_mutex_ : main_mutex_);
-    const Class as = asked ? Class::urgent : Class::background;
+    const ledger::PageClass as = asked ? ledger::PageClass::urgent : ledger::PageClass::background;
     if (!ledger_->claim(page.block, page.number, as))
         return false;
     Batch& batch = urgent ? urgent_batch_ : main_batch_;
@@ -195,7 +195,7 @@ Result<bool> PageSender::forward(PageRef page, Content content, bool asked, bool
 }
 
 std::uint64_t PageSender::put_heads(Batch& batch) const {
-    std::size_t block = Ledger::no_block;
+    std::size_t block = ledger::Ledger::no_block;
     std::uint64_t zeros = 0;
     for (std::size_t i = 0; i < batch.pages.size(); ++i) {
         const PageRef page = batch.pages[i];
@@ -229,7 +229,7 @@ void PageSender::put_parts(Batch& batch) {
 
 void PageSender::put_runs(Batch& batch) const {
     for (const PageRef page : batch.pages) {
-        const ImageBlock& block = image_->blocks()[image_index_[page.block]];
+        const image::ImageBlock& block = image_->blocks()[image_index_[page.block]];
         const FileRun run{block.file.get(), block.offset + page.number * page_size, page_size};
         if (!batch.runs.empty() && batch.runs.back().file == run.file &&
             batch.runs.back().offset + batch.runs.back().size == run.offset)
@@ -241,21 +241,23 @@ void PageSender::put_runs(Batch& batch) const {
 
 Result<void> PageSender::write_urgent(Batch& batch) {
     const std::uint64_t zeros = put_heads(batch);
-    account(Class::urgent, batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
+    account(ledger::PageClass::urgent,
+            batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
     put_parts(batch);
-    return urgent_.write(Class::urgent, batch.parts);
+    return urgent_.write(ledger::PageClass::urgent, batch.parts);
 }
 
-Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as) {
+Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batch,
+                                       ledger::PageClass as) {
     stream::append_section_part(batch.heads, ram_section_);
     const std::uint64_t zeros = put_heads(batch);
     stream::append_end_of_ram(batch.heads);
     stream::append_section_footer(batch.heads, ram_section_);
     const std::vector<std::byte> cuts =
-        batch.in_file ? link::encode_cuts(batch.cuts) : std::vector<std::byte>{};
+        batch.in_file ? peer::encode_cuts(batch.cuts) : std::vector<std::byte>{};
     const std::uint64_t size =
         cuts.size() + batch.heads.size() + (batch.pages.size() - zeros) * page_size;
-    if (as != Class::urgent)
+    if (as != ledger::PageClass::urgent)
         spend(size);
     account(as, size, zeros);
     batch.parts.push_back({});  // the frame's head
@@ -267,12 +269,13 @@ Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batc
         put_parts(batch);
     }
     backlog.sent(to.sent());
-    const std::uint64_t end = to.written() + link::frame_head_size + size;
+    const std::uint64_t end = to.written() + peer::frame_head_size + size;
     if (backlog.add(batch.pages, end))
         to.hurry(end);
     // What is not for bulk goes before the background, whatever it is.
-    const Class mark = &to == &bulk_ || as == Class::urgent ? as : Class::guide;
-    return to.write_frame(mark, batch.in_file ? link::FrameKind::split : link::FrameKind::sections,
+    const ledger::PageClass mark =
+        &to == &bulk_ || as == ledger::PageClass::urgent ? as : ledger::PageClass::guide;
+    return to.write_frame(mark, batch.in_file ? peer::FrameKind::split : peer::FrameKind::sections,
                           batch.parts, batch.runs);
 }
 
@@ -286,8 +289,8 @@ Pacer::Clock::duration PageSender::rest() const {
     return pacer_.wait(Pacer::Clock::now());
 }
 
-void PageSender::account(Class as, std::uint64_t bytes, std::uint64_t zero_pages) {
-    bytes_[static_cast<std::size_t>(as)] += bytes;
+void PageSender::account(ledger::PageClass as, std::uint64_t bytes, std::uint64_t zero_pages) {
+    bytes_[as] += bytes;
     zero_pages_ += zero_pages;
 }
 
@@ -316,13 +319,13 @@ Result<void> PageSender::finish() {
         stream::append_end_of_ram(end);
         iovec part{end.data(), end.size()};
         // From 8.0 on the destination closes this channel itself and may have done so already.
-        (void)urgent_.write(Class::urgent, std::span(&part, 1));
+        (void)urgent_.write(ledger::PageClass::urgent, std::span(&part, 1));
         end.clear();
     }
     bulk_.end();
     stream::append_eof(end);
     const iovec part{end.data(), end.size()};
-    return main_.write_framed(Class::guide, link::FrameKind::last, std::span(&part, 1));
+    return main_.write_framed(ledger::PageClass::guide, peer::FrameKind::last, std::span(&part, 1));
 }
 
 void PageSender::shut_down() const {
@@ -331,4 +334,4 @@ void PageSender::shut_down() const {
     urgent_.shut_down();
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

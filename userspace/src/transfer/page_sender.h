@@ -2,6 +2,7 @@
 // The channels to the destination, and the one place where pages are claimed and written.
 #pragma once
 
+#include "image/source_image.h"
 #include "ledger/ledger.h"
 #include "stream/writer.h"
 #include "transfer/backlog.h"
@@ -9,7 +10,6 @@
 #include "transfer/outlet.h"
 #include "transfer/pacer.h"
 #include "transfer/page_ref.h"
-#include "transfer/source_image.h"
 #include "util/fd.h"
 #include "util/mailbox.h"
 
@@ -22,7 +22,7 @@
 #include <string>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 struct PageChannels {
     UniqueFd main;    ///< QEMU's stream; after switch-over the guide's pages
@@ -44,7 +44,7 @@ class PageSender {
     /// page waits for it at the destination, while it is handed to QEMU.
     static constexpr std::size_t bulk_section_data = 64 * page_size;
 
-    using Content = PageContent;
+    using Content = image::PageContent;
 
     PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
                const Waker& full);
@@ -52,8 +52,8 @@ class PageSender {
     /// Where the pages are, once the source has said what RAM blocks there are.
     /// @param image_index for each block of the ledger its index in the image, or SourceImage::none
     /// @param ram_section the id that the source gave its section "ram"
-    void begin(Ledger& ledger, const SourceImage& image, std::vector<std::size_t> image_index,
-               std::uint32_t ram_section);
+    void begin(ledger::Ledger& ledger, const image::SourceImage& image,
+               std::vector<std::size_t> image_index, std::uint32_t ram_section);
 
     /// Writes bytes of the source's stream to main as they are. Paced.
     Result<void> relay(const Gather& bytes);
@@ -83,8 +83,8 @@ class PageSender {
     /// @param known of each of the pages; those of data are sent from their file, if they are in
     /// one
     /// @param contents of each of the pages, each a granule of its own; or nothing: they are read
-    Result<Sent> send(std::span<const PageRef> pages, Class as,
-                      SourceImage::Known known = SourceImage::Known::nothing,
+    Result<Sent> send(std::span<const PageRef> pages, ledger::PageClass as,
+                      image::SourceImage::Known known = image::SourceImage::Known::nothing,
                       std::span<const Content> contents = {});
 
     /// Sends a page whose content came in the source's stream; on the urgent channel if it was
@@ -120,9 +120,7 @@ class PageSender {
     [[nodiscard]] Result<std::size_t> take_acknowledged() const;
 
     /// Bytes written for pages of a class after switch-over, framing included.
-    [[nodiscard]] std::uint64_t bytes(Class as) const {
-        return bytes_[static_cast<std::size_t>(as)];
-    }
+    [[nodiscard]] std::uint64_t bytes(ledger::PageClass as) const { return bytes_[as]; }
     /// Of the pages sent after switch-over, those sent as zero markers.
     [[nodiscard]] std::uint64_t zero_pages() const { return zero_pages_; }
 
@@ -144,9 +142,9 @@ class PageSender {
     };
 
     /// Claims the page's granule for the batch. @return false if it was delivered already
-    bool claim(PageRef page, Class as, Batch& batch) const;
+    bool claim(PageRef page, ledger::PageClass as, Batch& batch) const;
     /// Reads the pages of the batch from the one at `from` on. @return bytes of their data
-    Result<std::size_t> read(Batch& batch, std::size_t from, SourceImage::Known known) const;
+    Result<std::size_t> read(Batch& batch, std::size_t from, image::SourceImage::Known known) const;
     /// Puts the pages' heads after what is in `heads`, and notes where each page's data belongs.
     /// @return the number of pages of zeros
     std::uint64_t put_heads(Batch& batch) const;
@@ -155,12 +153,12 @@ class PageSender {
     static void put_parts(Batch& batch);
     /// Where the pages are, in files.
     void put_runs(Batch& batch) const;
-    Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, Class as);
+    Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, ledger::PageClass as);
     Result<void> write_urgent(Batch& batch);
     /// As it suits what main carries now. @return bytes that may wait unsent
     std::uint64_t limit_main();
     void spend(std::size_t bytes);
-    void account(Class as, std::uint64_t bytes, std::uint64_t zero_pages);
+    void account(ledger::PageClass as, std::uint64_t bytes, std::uint64_t zero_pages);
     void check_full() const;
 
     Outlet main_;
@@ -169,8 +167,8 @@ class PageSender {
     Backlog main_backlog_;
     Backlog bulk_backlog_;
     const Waker& full_;  ///< signalled when the ledger has become full
-    Ledger* ledger_ = nullptr;
-    const SourceImage* image_ = nullptr;
+    ledger::Ledger* ledger_ = nullptr;
+    const image::SourceImage* image_ = nullptr;
     std::vector<std::size_t> image_index_;
     std::size_t granule_room_ = 0;  ///< the biggest granule that is not mapped, in bytes
     std::uint32_t ram_section_ = 0;
@@ -182,8 +180,8 @@ class PageSender {
     Batch bulk_batch_;                ///< under bulk_mutex_
     mutable std::mutex pacer_mutex_;  ///< taken last
     Pacer pacer_;
-    std::array<std::atomic<std::uint64_t>, class_count> bytes_{};
+    ledger::PerClass<std::atomic<std::uint64_t>> bytes_;
     std::atomic<std::uint64_t> zero_pages_ = 0;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 
-namespace gc {
+namespace gc::transfer {
 
-Result<void> PageServer::run(const std::atomic<Ledger*>& ledger) {
+Result<void> PageServer::run(const std::atomic<ledger::Ledger*>& ledger) {
     stream::ReturnPathReader reader;
     std::vector<std::byte> buffer;
     for (;;) {
@@ -31,7 +31,7 @@ Result<void> PageServer::run(const std::atomic<Ledger*>& ledger) {
     }
 }
 
-Result<bool> PageServer::handle(const stream::ReturnMessage& message, Ledger* ledger) {
+Result<bool> PageServer::handle(const stream::ReturnMessage& message, ledger::Ledger* ledger) {
     stream::Buffer onward;
     if (const auto* request = std::get_if<stream::PageRequest>(&message)) {
         if (ledger == nullptr || !ledger->sealed())
@@ -54,17 +54,17 @@ Result<bool> PageServer::handle(const stream::ReturnMessage& message, Ledger* le
     return false;
 }
 
-Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledger) {
+Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledger& ledger) {
     const std::size_t block = ledger.find(request.block);
     const std::uint64_t first = request.start / page_size;
     const std::uint64_t count = request.length / page_size;
-    if (block == Ledger::no_block || first + count > ledger.blocks()[block].pages)
+    if (block == ledger::Ledger::no_block || first + count > ledger.blocks()[block].pages)
         return fail(
             ErrorKind::protocol,
             "the destination asks for 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
             "does not have",
             request.length, request.start, request.block);
-    const bool image = image_.find(request.block) != SourceImage::none;
+    const bool image = image_.find(request.block) != image::SourceImage::none;
     for (std::uint64_t page = first; page < first + count; page += ledger.granule(block)) {
         if (image) {
             GC_CHECK(sender_.send_urgent({block, page}));
@@ -86,4 +86,4 @@ Result<void> PageServer::serve(const stream::PageRequest& request, Ledger& ledge
     return source_.write(onward);
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -8,31 +8,31 @@
 
 #include <atomic>
 
-namespace gc {
+namespace gc::transfer {
 
 class PageServer {
   public:
-    PageServer(PageSender& sender, SourceSocket& source, const SourceImage& image,
+    PageServer(PageSender& sender, SourceSocket& source, const image::SourceImage& image,
                AskedPages& asked, NextPages& next, Notices& notices, const Waker& guide)
         : sender_(sender), source_(source), image_(image), asked_(asked), next_(next),
           notices_(notices), guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks
-    Result<void> run(const std::atomic<Ledger*>& ledger);
+    Result<void> run(const std::atomic<ledger::Ledger*>& ledger);
 
   private:
-    Result<bool> handle(const stream::ReturnMessage& message, Ledger* ledger);
-    Result<void> serve(const stream::PageRequest& request, Ledger& ledger);
+    Result<bool> handle(const stream::ReturnMessage& message, ledger::Ledger* ledger);
+    Result<void> serve(const stream::PageRequest& request, ledger::Ledger& ledger);
     Result<void> forward(const stream::Buffer& message);
 
     PageSender& sender_;
     SourceSocket& source_;
-    const SourceImage& image_;
+    const image::SourceImage& image_;
     AskedPages& asked_;
     NextPages& next_;
     Notices& notices_;
     const Waker& guide_;  ///< of its pusher
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

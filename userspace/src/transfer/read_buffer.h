@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 class ReadBuffer {
   public:
@@ -50,4 +50,4 @@ class ReadBuffer {
     std::size_t end_ = 0;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using std::chrono::milliseconds;
@@ -48,4 +48,4 @@ Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
     }
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

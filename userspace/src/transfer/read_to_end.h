@@ -9,7 +9,7 @@
 #include <chrono>
 #include <functional>
 
-namespace gc {
+namespace gc::transfer {
 
 /// Reads the stream until its end of file and shows every item before that to `on_item`, but not
 /// every page; views in it are good for that call.
@@ -19,4 +19,4 @@ Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
                          std::chrono::steady_clock::time_point deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item);
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -14,7 +14,7 @@
 #include <thread>
 #include <utility>
 
-namespace gc {
+namespace gc::transfer {
 
 using namespace std::chrono_literals;
 
@@ -27,7 +27,7 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
     return write_all(fd_.get(), bytes);
 }
 
-StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
+StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
                          AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
                          const Waker& wake, OnBlocks on_blocks,
                          std::chrono::milliseconds guide_wait)
@@ -158,8 +158,8 @@ Result<void> StreamRelay::relay_command(const stream::Command& command,
     if (command.code == stream::CommandCode::postcopy_ram_discard) {
         GC_TRY(const stream::Discard discard, stream::parse_discard(command.payload));
         const std::size_t block =
-            ledger_ == nullptr ? Ledger::no_block : ledger_->find(discard.block);
-        if (block == Ledger::no_block)
+            ledger_ == nullptr ? ledger::Ledger::no_block : ledger_->find(discard.block);
+        if (block == ledger::Ledger::no_block)
             return fail(ErrorKind::protocol,
                         "the source QEMU discards pages of the unknown RAM block '{}'",
                         discard.block);
@@ -230,8 +230,8 @@ bool StreamRelay::reads_on() const {
 
 Result<void> StreamRelay::request_what_the_image_lacks() {
     stream::Buffer requests;
-    for (const Ledger::Block& block : ledger_->blocks()) {
-        if (image_.find(block.name) != SourceImage::none ||
+    for (const ledger::Ledger::Block& block : ledger_->blocks()) {
+        if (image_.find(block.name) != image::SourceImage::none ||
             ledger_->missing(ledger_->find(block.name)) == 0)
             continue;
         // A request names at most 4 GiB; no ROM or video memory comes near that.
@@ -243,7 +243,8 @@ Result<void> StreamRelay::request_what_the_image_lacks() {
 
 bool StreamRelay::lacks_nothing() const {
     for (std::size_t i = 0; i < ledger_->blocks().size(); ++i)
-        if (image_.find(ledger_->blocks()[i].name) == SourceImage::none && ledger_->missing(i) > 0)
+        if (image_.find(ledger_->blocks()[i].name) == image::SourceImage::none &&
+            ledger_->missing(i) > 0)
             return false;
     return true;
 }
@@ -262,7 +263,7 @@ Result<void> StreamRelay::pick_item(const stream::Item& item) {
 
 Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset,
                                PageSender::Content content) {
-    if (image_.find(block) != SourceImage::none)
+    if (image_.find(block) != image::SourceImage::none)
         return {};
     const PageRef page{ledger_->find(block), offset / page_size};
     const bool asked = asked_.take(page);
@@ -272,4 +273,4 @@ Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset,
     return {};
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 
 /// The socket to the source QEMU, which several threads write to.
 class SourceSocket {
@@ -67,14 +67,14 @@ class AskedPages {
 class StreamRelay {
   public:
     /// Told once, before the first page, what RAM blocks there are.
-    using OnBlocks = std::function<Result<Ledger*>(const stream::RamBlockList& blocks,
-                                                   std::uint32_t ram_section)>;
+    using OnBlocks = std::function<Result<ledger::Ledger*>(const stream::RamBlockList& blocks,
+                                                           std::uint32_t ram_section)>;
     /// Told once, when the ledger is sealed and the package has left.
     using OnSwitchOver = std::function<void()>;
 
     /// @param wake readable when the thread should look again: `asked` signals it, and this object
     /// @param guide_wait the longest that the device state waits for release_state()
-    StreamRelay(SourceSocket& source, PageSender& sender, const SourceImage& image,
+    StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
                 AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, const Waker& wake,
                 OnBlocks on_blocks, std::chrono::milliseconds guide_wait);
 
@@ -140,7 +140,7 @@ class StreamRelay {
 
     SourceSocket& source_;
     PageSender& sender_;
-    const SourceImage& image_;
+    const image::SourceImage& image_;
     AskedPages& asked_;
     Notices& notices_;
     OnSwitchOver on_switch_over_;
@@ -152,7 +152,7 @@ class StreamRelay {
     OnBlocks on_blocks_;
     std::chrono::milliseconds guide_wait_;
     std::atomic<std::chrono::nanoseconds> waited_{};
-    Ledger* ledger_ = nullptr;
+    ledger::Ledger* ledger_ = nullptr;
     stream::Reader reader_;
     ReadBuffer buffer_;   ///< read, and not yet taken by the reader
     bool ended_ = false;  ///< the source's end of file was read
@@ -166,4 +166,4 @@ class StreamRelay {
     std::atomic<std::uint64_t> precopy_zeros_ = 0;
 };
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace gc {
+namespace gc::transfer {
 
 /// What a page may wait for in the socket; longer than the thread that writes waits for a busy CPU,
 /// or that would be taken for the rate of the path.
@@ -29,4 +29,4 @@ constexpr std::uint64_t unsent_limit(std::uint64_t rate) {
     return std::clamp(bytes - bytes % page_size, least_unsent, most_unsent);
 }
 
-}  // namespace gc
+}  // namespace gc::transfer

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace gc {
+namespace gc::inline util {
 
 /// Pointers to the strings, ended by a null pointer; good for as long as the strings are not
 /// touched.
@@ -18,4 +18,4 @@ namespace gc {
     return pointers;
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -3,7 +3,11 @@
 
 #include <system_error>
 
-namespace gc {
+namespace gc::inline util {
+
+Unexpected fail_with(ErrorKind kind, fmt::string_view format, fmt::format_args args) {
+    return Unexpected(Error{kind, fmt::vformat(format, args)});
+}
 
 Unexpected fail_errno(int saved_errno, std::string what) {
     return fail(ErrorKind::io, "{}: {}", what, std::generic_category().message(saved_errno));
@@ -14,4 +18,4 @@ Unexpected wrap(Error error, std::string_view context) {
     return Unexpected(std::move(error));
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -2,12 +2,12 @@
 // The project's one error type. A message says what was expected, what came, and what to do.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <string>
 #include <tl/expected.hpp>
 #include <utility>
 
-namespace gc {
+namespace gc::inline util {
 
 /// What kind of failure an Error is; gcctl derives its exit status from it (see README, "Exit
 /// status").
@@ -29,9 +29,12 @@ struct Error {
 template <typename T> using Result = tl::expected<T, Error>;
 using Unexpected = tl::unexpected<Error>;
 
+[[nodiscard]] Unexpected fail_with(ErrorKind kind, fmt::string_view format, fmt::format_args args);
+
+/// An error with a message in fmt's format.
 template <typename... Args>
 [[nodiscard]] Unexpected fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
-    return Unexpected(Error{kind, fmt::format(format, std::forward<Args>(args)...)});
+    return fail_with(kind, format, fmt::make_format_args(args...));
 }
 
 /// ErrorKind::io with the text of errno appended: "open /dev/kvm: Permission denied".
@@ -41,7 +44,7 @@ template <typename... Args>
 /// The same error with "context: " in front of its message.
 [[nodiscard]] Unexpected wrap(Error error, std::string_view context);
 
-}  // namespace gc
+}  // namespace gc::inline util
 
 /// Assigns the value of a Result, or returns its error from the enclosing function.
 #define GC_CONCAT_(a, b) a##b

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::inline util {
 
 void UniqueFd::reset(int fd) {
     if (fd_ >= 0)
@@ -83,4 +83,4 @@ Result<bool> read_whole(int fd, std::span<std::byte> into) {
     return true;
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <utility>
 
-namespace gc {
+namespace gc::inline util {
 
 /// Owns a file descriptor; -1 is "none".
 class UniqueFd {
@@ -77,4 +77,4 @@ Result<std::size_t> read_some(int fd, std::span<std::byte> into);
 /// Errors: io, also for an end of file within it.
 Result<bool> read_whole(int fd, std::span<std::byte> into);
 
-}  // namespace gc
+}  // namespace gc::inline util

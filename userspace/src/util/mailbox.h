@@ -14,7 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::inline util {
 
 /// An eventfd: readable from the first signal() until clear(). Safe from any thread.
 class Waker {
@@ -77,4 +77,4 @@ template <typename T> class Mailbox {
     std::deque<T> items_;
 };
 
-}  // namespace gc
+}  // namespace gc::inline util

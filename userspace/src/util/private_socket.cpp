@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::inline util {
 namespace {
 
 /// Lets the user of a process use a path that we made. Needed when we are root and QEMU is not.
@@ -54,4 +54,4 @@ Result<UniqueFd> PrivateListener::accept(std::chrono::milliseconds timeout) {
     return accept_one(fd_.get(), timeout);
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

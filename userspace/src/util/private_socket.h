@@ -7,7 +7,7 @@
 #include <string>
 #include <sys/types.h>
 
-namespace gc {
+namespace gc::inline util {
 
 /// A directory of mode 0700, owned by the user of a process, removed with this object.
 class PrivateDirectory {
@@ -46,4 +46,4 @@ class PrivateListener {
     UniqueFd fd_;
 };
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -12,7 +12,7 @@
 #include <memory>
 #include <sys/sysmacros.h>
 
-namespace gc {
+namespace gc::inline util {
 
 namespace {
 
@@ -119,4 +119,4 @@ Result<std::string> read_file(const std::string& path) {
     }
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 #include <vector>
 
-namespace gc {
+namespace gc::inline util {
 
 /// A line of /proc/PID/maps (proc(5)).
 struct MapsLine {
@@ -36,4 +36,4 @@ Result<std::vector<std::string>> process_command_line(pid_t pid);
 /// The whole of a small file, /proc and /sys ones included. Errors: io; more than 64 MiB
 Result<std::string> read_file(const std::string& path);
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::inline util {
 namespace {
 
 constexpr std::uint64_t page_size = 4096;
@@ -182,4 +182,4 @@ Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
     return page;
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

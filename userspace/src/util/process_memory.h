@@ -8,7 +8,7 @@
 #include <optional>
 #include <sys/types.h>
 
-namespace gc {
+namespace gc::inline util {
 
 /// Bytes of memory that are a process's own: neither a file's nor shared (RssAnon of
 /// /proc/PID/status). Errors: io.
@@ -59,4 +59,4 @@ class ProcessMemory {
     std::uint64_t length_ = 0;
 };
 
-}  // namespace gc
+}  // namespace gc::inline util

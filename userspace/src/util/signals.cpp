@@ -6,7 +6,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::inline util {
 
 Result<Signals> Signals::block() {
     sigset_t set;
@@ -28,4 +28,4 @@ std::optional<int> Signals::take() const {
     return static_cast<int>(info.ssi_signo);
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -6,7 +6,7 @@
 
 #include <optional>
 
-namespace gc {
+namespace gc::inline util {
 
 /// SIGINT, SIGTERM, SIGHUP and SIGUSR1 are blocked while this exists, in threads started later too.
 class Signals {
@@ -22,4 +22,4 @@ class Signals {
     UniqueFd fd_;
 };
 
-}  // namespace gc
+}  // namespace gc::inline util

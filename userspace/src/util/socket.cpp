@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <thread>
 
-namespace gc {
+namespace gc::inline util {
 namespace {
 
 using std::chrono::milliseconds;
@@ -223,4 +223,4 @@ std::uint64_t queued_bytes(int fd, unsigned long queue) {
     return ::ioctl(fd, queue, &bytes) < 0 ? 0 : static_cast<std::uint64_t>(bytes);
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace gc {
+namespace gc::inline util {
 
 /// Where a TCP peer listens: "host:port", "1.2.3.4:port" or "[v6]:port".
 struct Endpoint {
@@ -49,4 +49,4 @@ Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t s
 /// @param queue SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7), unix(7)); a socket without it has 0 there
 std::uint64_t queued_bytes(int fd, unsigned long queue);
 
-}  // namespace gc
+}  // namespace gc::inline util

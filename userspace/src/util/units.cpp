@@ -5,7 +5,7 @@
 #include <charconv>
 #include <limits>
 
-namespace gc {
+namespace gc::inline util {
 namespace {
 
 struct Unit {
@@ -90,4 +90,4 @@ Result<double> parse_percent(std::string_view text) {
     return value;
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace gc {
+namespace gc::inline util {
 
 /// Bytes per second. "800mbit", "10gbit", "100kbit" are bits per second, powers of 1000, as in
 /// tc(8); "64K", "100M", "1G" and a bare number are bytes per second, powers of 1024, as QEMU's own
@@ -27,4 +27,4 @@ Result<std::chrono::nanoseconds> parse_short_duration(std::string_view text);
 /// "95%", "0.5%": 0 to 1. Errors: usage.
 Result<double> parse_percent(std::string_view text);
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::inline util {
 namespace {
 
 Result<void> write_new(const std::string& path, std::string_view text) {
@@ -66,4 +66,4 @@ Result<void> write_whole_file(const std::string& path, std::string_view text) {
     return {};
 }
 
-}  // namespace gc
+}  // namespace gc::inline util

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace gc {
+namespace gc::inline util {
 
 /// All of a file (a pipe as well). @param limit bytes
 /// Errors: io, also for a file that is longer.
@@ -18,4 +18,4 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t limit);
 /// is replaced if it is a regular one. Errors: io.
 Result<void> write_whole_file(const std::string& path, std::string_view text);
 
-}  // namespace gc
+}  // namespace gc::inline util

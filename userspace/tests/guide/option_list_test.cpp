@@ -2,6 +2,7 @@
 #include "guide/option_list.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace gc::guide {
 namespace {

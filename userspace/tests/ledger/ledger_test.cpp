@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <thread>
 
-namespace gc {
+namespace gc::ledger {
 namespace {
 
 using testing::HasSubstr;
@@ -24,8 +24,8 @@ void expect_refused(const Result<void>& result, std::string_view says) {
 }
 
 std::uint64_t delivered(const Ledger& ledger) {
-    return ledger.delivered(Class::precopy) + ledger.delivered(Class::urgent) +
-           ledger.delivered(Class::guide) + ledger.delivered(Class::background);
+    return ledger.delivered(PageClass::precopy) + ledger.delivered(PageClass::urgent) +
+           ledger.delivered(PageClass::guide) + ledger.delivered(PageClass::background);
 }
 
 TEST(Ledger, KeepsHowEachPageWasDelivered) {
@@ -37,15 +37,15 @@ TEST(Ledger, KeepsHowEachPageWasDelivered) {
     ASSERT_TRUE(ledger.discard(0, 2, 1));
     EXPECT_FALSE(ledger.delivery(0, 2)) << "it was forgotten";
     ledger.seal();
-    ASSERT_TRUE(ledger.claim(0, 2, Class::urgent));
+    ASSERT_TRUE(ledger.claim(0, 2, PageClass::urgent));
     ledger.sent_as_zero(0, 2);
-    EXPECT_FALSE(ledger.claim(0, 2, Class::guide));
-    ASSERT_TRUE(ledger.claim(1, 6, Class::guide));
-    EXPECT_EQ(ledger.delivery(0, 1), (Delivery{Class::precopy, false}));
-    EXPECT_EQ(ledger.delivery(0, 2), (Delivery{Class::urgent, true}));
+    EXPECT_FALSE(ledger.claim(0, 2, PageClass::guide));
+    ASSERT_TRUE(ledger.claim(1, 6, PageClass::guide));
+    EXPECT_EQ(ledger.delivery(0, 1), (Delivery{PageClass::precopy, false}));
+    EXPECT_EQ(ledger.delivery(0, 2), (Delivery{PageClass::urgent, true}));
     EXPECT_FALSE(ledger.delivery(1, 3));
     for (std::uint64_t page = 4; page < 8; ++page)
-        EXPECT_EQ(ledger.delivery(1, page), (Delivery{Class::guide, false})) << page;
+        EXPECT_EQ(ledger.delivery(1, page), (Delivery{PageClass::guide, false})) << page;
     EXPECT_FALSE(ledger.delivery(1, 8));
     EXPECT_FALSE(ledger.delivery(2, 0));
 }
@@ -64,27 +64,27 @@ TEST(Ledger, BeginsEmpty) {
 TEST(Ledger, ClaimsEachPageOnce) {
     Ledger ledger = small();
     ledger.seal();
-    EXPECT_TRUE(ledger.claim(0, 199, Class::urgent));
-    EXPECT_FALSE(ledger.claim(0, 199, Class::guide));
+    EXPECT_TRUE(ledger.claim(0, 199, PageClass::urgent));
+    EXPECT_FALSE(ledger.claim(0, 199, PageClass::guide));
     EXPECT_TRUE(ledger.has(0, 199));
-    EXPECT_EQ(ledger.delivered(Class::urgent), 1U);
-    EXPECT_EQ(ledger.delivered(Class::guide), 0U);
+    EXPECT_EQ(ledger.delivered(PageClass::urgent), 1U);
+    EXPECT_EQ(ledger.delivered(PageClass::guide), 0U);
     EXPECT_EQ(ledger.missing(), 202U);
 }
 
 TEST(Ledger, ClaimsNothingBeforeTheSeal) {
     Ledger ledger = small();
-    EXPECT_FALSE(ledger.claim(0, 0, Class::guide));
+    EXPECT_FALSE(ledger.claim(0, 0, PageClass::guide));
     EXPECT_EQ(ledger.missing(), 203U);
 }
 
 TEST(Ledger, ClaimsNoPageThatThereIsNot) {
     Ledger ledger = small();
     ledger.seal();
-    EXPECT_FALSE(ledger.claim(0, 200, Class::urgent));
-    EXPECT_FALSE(ledger.claim(1, 63, Class::urgent));
-    EXPECT_FALSE(ledger.claim(2, 0, Class::urgent));
-    EXPECT_FALSE(ledger.claim(Ledger::no_block, 0, Class::urgent));
+    EXPECT_FALSE(ledger.claim(0, 200, PageClass::urgent));
+    EXPECT_FALSE(ledger.claim(1, 63, PageClass::urgent));
+    EXPECT_FALSE(ledger.claim(2, 0, PageClass::urgent));
+    EXPECT_FALSE(ledger.claim(Ledger::no_block, 0, PageClass::urgent));
     EXPECT_FALSE(ledger.has(0, 200));
     EXPECT_EQ(ledger.missing(), 203U);
 }
@@ -93,7 +93,7 @@ TEST(Ledger, CountsARepeatedPrecopyOnce) {
     Ledger ledger = small();
     EXPECT_TRUE(ledger.deliver_precopy(0, 7));
     EXPECT_TRUE(ledger.deliver_precopy(0, 7));
-    EXPECT_EQ(ledger.delivered(Class::precopy), 1U);
+    EXPECT_EQ(ledger.delivered(PageClass::precopy), 1U);
     EXPECT_EQ(ledger.missing(0), 199U);
 }
 
@@ -102,7 +102,7 @@ TEST(Ledger, CountsARunOfPrecopyByItsPages) {
     ledger.keep_deliveries();
     for (const auto& [first, count] : {std::pair(0, 1), {60, 10}, {63, 66}, {127, 73}, {5, 0}})
         EXPECT_TRUE(ledger.deliver_precopy(0, first, count));
-    EXPECT_EQ(ledger.delivered(Class::precopy), 141U) << "page 0, and those from 60 on";
+    EXPECT_EQ(ledger.delivered(PageClass::precopy), 141U) << "page 0, and those from 60 on";
     EXPECT_EQ(ledger.missing(0), 59U);
     EXPECT_EQ(ledger.missing(), 62U);
     EXPECT_TRUE(ledger.has(0, 199));
@@ -119,7 +119,7 @@ TEST(Ledger, ForgetsWhatIsDiscarded) {
         ASSERT_TRUE(ledger.deliver_precopy(0, page));
     ASSERT_TRUE(ledger.discard(0, 60, 10));
     ASSERT_TRUE(ledger.discard(0, 65, 10));  // half of it is forgotten already
-    EXPECT_EQ(ledger.delivered(Class::precopy), 185U);
+    EXPECT_EQ(ledger.delivered(PageClass::precopy), 185U);
     EXPECT_EQ(ledger.missing(0), 15U);
     EXPECT_TRUE(ledger.has(0, 59));
     EXPECT_FALSE(ledger.has(0, 60));
@@ -128,8 +128,8 @@ TEST(Ledger, ForgetsWhatIsDiscarded) {
 
     ASSERT_TRUE(ledger.deliver_precopy(0, 62));
     ledger.seal();
-    EXPECT_FALSE(ledger.claim(0, 62, Class::background));
-    EXPECT_TRUE(ledger.claim(0, 63, Class::background));
+    EXPECT_FALSE(ledger.claim(0, 62, PageClass::background));
+    EXPECT_TRUE(ledger.claim(0, 63, PageClass::background));
 }
 
 TEST(Ledger, DiscardsAnyRange) {
@@ -185,9 +185,9 @@ TEST(Ledger, MayOnlyEndWhenFull) {
     ledger.seal();
     expect_refused(ledger.check_eof(),
                    "2 of 203 pages are not delivered, the first is page 1 of 'rom'");
-    EXPECT_TRUE(ledger.claim(1, 1, Class::guide));
+    EXPECT_TRUE(ledger.claim(1, 1, PageClass::guide));
     EXPECT_FALSE(ledger.full());
-    EXPECT_TRUE(ledger.claim(1, 2, Class::background));
+    EXPECT_TRUE(ledger.claim(1, 2, PageClass::background));
     EXPECT_TRUE(ledger.full());
     EXPECT_TRUE(ledger.check_eof());
     EXPECT_EQ(delivered(ledger), ledger.total());
@@ -205,13 +205,13 @@ TEST(Ledger, FindsWhatIsMissing) {
     ledger.seal();
     for (std::uint64_t page = 0; page < 200; ++page)
         if (page != 5 && page != 64 && page != 65 && page != 199) {
-            ASSERT_TRUE(ledger.claim(0, page, Class::background));
+            ASSERT_TRUE(ledger.claim(0, page, PageClass::background));
         }
     EXPECT_EQ(ledger.next_missing(0, 0), 5U);
     EXPECT_EQ(ledger.next_missing(0, 5), 5U);
     EXPECT_EQ(ledger.next_missing(0, 6), 64U);
     EXPECT_EQ(ledger.next_missing(0, 66), 199U);
-    ASSERT_TRUE(ledger.claim(0, 199, Class::background));
+    ASSERT_TRUE(ledger.claim(0, 199, PageClass::background));
     EXPECT_EQ(ledger.next_missing(0, 66), 200U) << "the bits behind the last page are none";
     EXPECT_EQ(ledger.next_missing(0, 1000), 200U);
     EXPECT_EQ(ledger.next_missing(1, 0), 0U);
@@ -225,8 +225,8 @@ TEST(Ledger, OfNoPagesIsFullAtOnce) {
 
 TEST(Ledger, GivesEachPageToOneOfManyThreads) {
     constexpr std::uint64_t pages = 100'003;
-    constexpr std::array<Class, 4> classes{Class::urgent, Class::guide, Class::background,
-                                           Class::background};
+    constexpr std::array<PageClass, 4> classes{PageClass::urgent, PageClass::guide,
+                                               PageClass::background, PageClass::background};
     Ledger ledger({{"pc.ram", pages}});
     for (std::uint64_t page = 0; page < pages; page += 3)
         ASSERT_TRUE(ledger.deliver_precopy(0, page));
@@ -256,22 +256,22 @@ TEST(Ledger, GivesEachPageToOneOfManyThreads) {
         ASSERT_EQ(owners[page], page % 3 ? 1 : 0) << page;
     EXPECT_TRUE(ledger.check_eof());
     EXPECT_EQ(delivered(ledger), pages);
-    EXPECT_EQ(ledger.delivered(Class::precopy), (pages + 2) / 3);
+    EXPECT_EQ(ledger.delivered(PageClass::precopy), (pages + 2) / 3);
     EXPECT_EQ(claimed, pages - (pages + 2) / 3);
 }
 
 TEST(LedgerGranules, AreClaimedWholeAndByOne) {
     Ledger ledger({{"m", 64, 16}, {"rom", 4}});
     ledger.seal();
-    EXPECT_TRUE(ledger.claim(0, 37, Class::urgent));
-    EXPECT_FALSE(ledger.claim(0, 32, Class::guide));
-    EXPECT_FALSE(ledger.claim(0, 47, Class::guide));
-    EXPECT_EQ(ledger.delivered(Class::urgent), 16U);
+    EXPECT_TRUE(ledger.claim(0, 37, PageClass::urgent));
+    EXPECT_FALSE(ledger.claim(0, 32, PageClass::guide));
+    EXPECT_FALSE(ledger.claim(0, 47, PageClass::guide));
+    EXPECT_EQ(ledger.delivered(PageClass::urgent), 16U);
     EXPECT_EQ(ledger.next_missing(0, 32), 48U);
-    EXPECT_TRUE(ledger.claim(1, 2, Class::background));
+    EXPECT_TRUE(ledger.claim(1, 2, PageClass::background));
     EXPECT_EQ(ledger.missing(1), 3U);
     for (const std::uint64_t page : {0U, 16U, 48U})
-        EXPECT_TRUE(ledger.claim(0, page, Class::background));
+        EXPECT_TRUE(ledger.claim(0, page, PageClass::background));
     EXPECT_EQ(ledger.missing(0), 0U);
 }
 
@@ -290,4 +290,4 @@ TEST(LedgerGranules, MustNotBeHalfDelivered) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::ledger

@@ -19,11 +19,11 @@ class CoverageTest : public testing::Test {
             ASSERT_TRUE(ledger_.deliver_precopy(1, page));
         ledger_.seal();
         for (std::uint64_t page = 10; page < 20; ++page)
-            ASSERT_TRUE(ledger_.claim(1, page, Class::guide));
+            ASSERT_TRUE(ledger_.claim(1, page, ledger::PageClass::guide));
         for (std::uint64_t page = 20; page < 30; ++page)
-            ASSERT_TRUE(ledger_.claim(1, page, Class::urgent));
+            ASSERT_TRUE(ledger_.claim(1, page, ledger::PageClass::urgent));
         for (std::uint64_t page = 30; page < 40; ++page)
-            ASSERT_TRUE(ledger_.claim(1, page, Class::background));
+            ASSERT_TRUE(ledger_.claim(1, page, ledger::PageClass::background));
         ledger_.sent_as_zero(1, 18);
         ledger_.sent_as_zero(1, 19);
     }
@@ -35,7 +35,7 @@ class CoverageTest : public testing::Test {
         EXPECT_THAT(added.error().message, HasSubstr(says));
     }
 
-    Ledger ledger_{{{"rom", 3}, {"m", 50}}};
+    ledger::Ledger ledger_{{{"rom", 3}, {"m", 50}}};
     Coverage coverage_{ledger_};
 };
 
@@ -43,7 +43,7 @@ TEST_F(CoverageTest, SharesOfWhatWasTouched) {
     // Of the guide's pages 8 are touched, 7 of them data, and one had to be asked for.
     ASSERT_TRUE(coverage_.add({"m", false, {{0, 4}, {11, 7}, {30, 2}}}));
     ASSERT_TRUE(coverage_.add({"m", true, {{18, 1}, {20, 10}}}));
-    const MeasureReport report = coverage_.result();
+    const report::MeasureReport report = coverage_.result();
     EXPECT_EQ(report.touched.total, 24U);
     EXPECT_EQ(report.touched.precopy, 4U);
     EXPECT_EQ(report.touched.guide, 8U);
@@ -57,7 +57,7 @@ TEST_F(CoverageTest, SharesOfWhatWasTouched) {
 }
 
 TEST_F(CoverageTest, NothingTouched) {
-    const MeasureReport report = coverage_.result();
+    const report::MeasureReport report = coverage_.result();
     EXPECT_EQ(report.touched.total, 0U);
     EXPECT_FALSE(report.coverage);
     EXPECT_EQ(report.accuracy, 0.0);
@@ -77,10 +77,10 @@ TEST_F(CoverageTest, PagesThatCannotBe) {
 }
 
 TEST(CoverageWithoutGuide, HasNoAccuracy) {
-    Ledger ledger({{"m", 2}});
+    ledger::Ledger ledger({{"m", 2}});
     ledger.keep_deliveries();
     ledger.seal();
-    ASSERT_TRUE(ledger.claim(0, 0, Class::urgent));
+    ASSERT_TRUE(ledger.claim(0, 0, ledger::PageClass::urgent));
     Coverage coverage(ledger);
     ASSERT_TRUE(coverage.add({"m", true, {{0, 1}}}));
     EXPECT_EQ(coverage.result().coverage, 0.0);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "measure/touched.h"
 
-#include "link/link.h"
+#include "peer/protocol.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace gc::measure {
 namespace {
@@ -18,7 +19,7 @@ TEST(Touched, ComesAsItWasSent) {
         sent.runs.push_back({UINT64_MAX - i, UINT64_MAX - 2 * i});
     Touched came{"pc.ram", true, {}};
     for (const json& message : to_messages(sent)) {
-        EXPECT_LT(message.dump().size(), link::max_line - 100);
+        EXPECT_LT(message.dump().size(), peer::max_line - 100);
         // As it comes out of a line of text.
         const auto part = from_message(json::parse(message.dump()));
         ASSERT_TRUE(part) << part.error().message;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/hot.h"
 
-#include "record/trace_file.h"
+#include "trace/file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -38,8 +38,8 @@ class HotOfFile : public testing::Test {
                         std::initializer_list<std::uint64_t> pages) {
         trace::Epoch epoch{.touches = {}};
         for (const std::uint64_t page : pages)
-            epoch.add({.page = page, .kind = capture::Kind::any});
-        auto file = record::TraceFile::create(path_, {trace::Mode::order, 1, std::move(blocks)});
+            epoch.add({.page = page, .kind = trace::AccessKind::any});
+        auto file = trace::TraceFile::create(path_, {trace::Mode::order, 1, std::move(blocks)});
         EXPECT_TRUE(file);
         EXPECT_TRUE(file->append(epoch));
         EXPECT_TRUE(file->finish());
@@ -64,7 +64,7 @@ TEST_F(HotOfFile, IsByBlockInItsOrder) {
     ASSERT_TRUE(hot) << hot.error().message;
     EXPECT_THAT(hot->blocks, ElementsAre("m1", "m0"));
     std::vector<std::pair<std::size_t, std::uint64_t>> pages;
-    for (const PageRef& page : hot->pages)
+    for (const transfer::PageRef& page : hot->pages)
         pages.emplace_back(page.block, page.number);
     EXPECT_THAT(pages, ElementsAre(Pair(1, 0), Pair(0, 3), Pair(1, 1023)));
 }

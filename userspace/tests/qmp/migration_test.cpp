@@ -4,6 +4,7 @@
 #include "fake_monitor.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 namespace gc::qmp {
 namespace {

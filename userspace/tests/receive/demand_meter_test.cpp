@@ -55,10 +55,10 @@ TEST(DemandMeter, TimeBeginsWithTheDeviceState) {
     stream::append_header(bytes);
     stream::append_package(bytes, {});
     meter.saw_main(bytes);
-    std::this_thread::sleep_for(Timeline::step);
+    std::this_thread::sleep_for(report::Timeline::step);
     meter.saw_requests(request(0x3000, 0x1000));
     EXPECT_EQ(meter.problem(), "");
-    const Demand demand = meter.result();
+    const report::Demand demand = meter.result();
     const auto& counts = demand.timeline.counts();
     ASSERT_GE(counts.size(), 2U);
     EXPECT_EQ(counts.back(), 1U);

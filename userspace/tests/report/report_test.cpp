@@ -5,8 +5,9 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
-namespace gc {
+namespace gc::report {
 namespace {
 
 using namespace std::chrono_literals;
@@ -178,4 +179,4 @@ TEST(Report, ThePolicyHasItsClassesByName) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::report

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "page/input.h"
+#include "html_report/input.h"
 #include "simulate/account.h"
 #include "simulate/command.h"
 #include "trace/writer.h"
@@ -134,7 +134,7 @@ TEST_F(Simulate, SaysThatItIsSimulated) {
 }
 TEST_F(Simulate, PrintsAReportThatAPageCanBeMadeOf) {
     write(trace::Mode::order);
-    const auto report = page::read_input(output(0, {"--json"}));
+    const auto report = html_report::read_input(output(0, {"--json"}));
     ASSERT_TRUE(report) << report.error().message;
     EXPECT_EQ((*report)["schema"], "guidecopy.report/1");
     EXPECT_EQ((*report)["simulated"]["memory_bytes"], 4 << 20);

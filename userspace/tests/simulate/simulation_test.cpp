@@ -200,7 +200,7 @@ TEST(Simulation, ZerosCostNextToNothing) {
 
 /// All that is sent, of each kind, is what its pages have.
 void expect_conserved(const Outcome& outcome, std::uint64_t pages, unsigned vms) {
-    const ClassCounts& sent = outcome.pages;
+    const report::ClassCounts& sent = outcome.pages;
     EXPECT_EQ(sent.total, pages);
     EXPECT_EQ(sent.urgent + sent.guide + sent.background, pages);
     EXPECT_EQ(outcome.bytes.total,

@@ -21,7 +21,7 @@ struct Reading {
     std::optional<Package> package;
     Configuration configuration;
     RamBlockList list;
-    std::unique_ptr<Ledger> ledger;
+    std::unique_ptr<ledger::Ledger> ledger;
     std::uint64_t discards = 0;
     std::uint64_t raw_bytes = 0;
     bool ended = false;
@@ -30,7 +30,8 @@ struct Reading {
 void deliver(Reading& reading, std::string_view block, std::size_t index, std::uint64_t offset) {
     ASSERT_EQ(reading.ledger->find(block), index);
     if (reading.package)
-        EXPECT_TRUE(reading.ledger->claim(index, offset / target_page, Class::background))
+        EXPECT_TRUE(
+            reading.ledger->claim(index, offset / target_page, ledger::PageClass::background))
             << block << " 0x" << std::hex << offset << " comes twice";
     else
         EXPECT_TRUE(reading.ledger->deliver_precopy(index, offset / target_page));
@@ -54,10 +55,10 @@ void note(Reading& reading, const Item& item) {
         reading.configuration = *configuration;
     } else if (const auto* list = std::get_if<RamBlockList>(&item)) {
         reading.list = *list;
-        std::vector<Ledger::Block> blocks;
+        std::vector<ledger::Ledger::Block> blocks;
         for (const auto& block : list->blocks)
             blocks.push_back({std::string(block.name), block.length / target_page});
-        reading.ledger = std::make_unique<Ledger>(std::move(blocks));
+        reading.ledger = std::make_unique<ledger::Ledger>(std::move(blocks));
     } else if (const auto* page = std::get_if<RamPage>(&item)) {
         deliver(reading, page->block, page->index, page->offset);
     } else if (const auto* zero = std::get_if<RamZero>(&item)) {
@@ -185,13 +186,15 @@ TEST_P(RecordedPostcopy, DeliversEachPageOnce) {
             break;
         if (const auto* page = std::get_if<RamPage>(&**item)) {
             const std::size_t block = reading.ledger->find(page->block);
-            EXPECT_TRUE(reading.ledger->claim(block, page->offset / target_page, Class::urgent));
+            EXPECT_TRUE(reading.ledger->claim(block, page->offset / target_page,
+                                              ledger::PageClass::urgent));
         }
     }
     EXPECT_TRUE(input.empty());
     const auto full = reading.ledger->check_eof();
     EXPECT_TRUE(full) << full.error().message;
-    EXPECT_EQ(GetParam().ends_with("preempt"), reading.ledger->delivered(Class::urgent) > 0);
+    EXPECT_EQ(GetParam().ends_with("preempt"),
+              reading.ledger->delivered(ledger::PageClass::urgent) > 0);
 }
 
 TEST_P(RecordedPostcopy, HasAReturnPath) {
@@ -214,7 +217,7 @@ TEST_P(RecordedPostcopy, HasAReturnPath) {
             ++requests;
             EXPECT_EQ(request->length, target_page);
             const std::size_t block = reading.ledger->find(request->block);
-            ASSERT_NE(block, Ledger::no_block);
+            ASSERT_NE(block, ledger::Ledger::no_block);
             EXPECT_LT(request->start / target_page, reading.ledger->blocks()[block].pages);
         } else {
             ASSERT_TRUE(std::holds_alternative<ShutMessage>(**message));

@@ -7,14 +7,13 @@
 namespace gc::trace {
 namespace {
 
-using capture::Kind;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
 Epoch epoch(std::initializer_list<std::uint64_t> pages) {
     Epoch made;
     for (const std::uint64_t page : pages)
-        made.add({.page = page, .kind = Kind::any});
+        made.add({.page = page, .kind = AccessKind::any});
     return made;
 }
 
@@ -51,8 +50,8 @@ TEST(HotSet, OfEqualHeatTheMoreRecentGoesFirst) {
 
 TEST(HotSet, PagesOfHugePagesCountOnceAnEpoch) {
     Epoch overlapping;
-    overlapping.touches = {{.page = 4, .kind = Kind::read, .order = 2},
-                           {.page = 6, .kind = Kind::read}};
+    overlapping.touches = {{.page = 4, .kind = AccessKind::read, .order = 2},
+                           {.page = 6, .kind = AccessKind::read}};
     EXPECT_THAT(order({overlapping, epoch({5})}), ElementsAre(5, 4, 6, 7));
 }
 

@@ -9,7 +9,6 @@
 namespace gc::trace {
 namespace {
 
-using capture::Kind;
 using testing::HasSubstr;
 
 Header sample_header() {
@@ -19,14 +18,14 @@ Header sample_header() {
 
 std::vector<Epoch> sample_epochs() {
     Epoch first{.begin_us = 0, .length_us = 250'003, .touches = {}};
-    first.touches = {{.page = 17, .time_us = 5, .vcpu = 0, .kind = Kind::exec},
-                     {.page = 3, .count = 40, .time_us = 5, .vcpu = 1, .kind = Kind::write},
-                     {.page = 999, .time_us = 250'003, .vcpu = 1, .kind = Kind::write},
-                     {.page = 1000, .time_us = 250'003, .vcpu = 7, .kind = Kind::read, .order = 9}};
+    first.touches = {{.page = 17, .time_us = 5, .vcpu = 0, .kind = AccessKind::exec},
+                     {.page = 3, .count = 40, .time_us = 5, .vcpu = 1, .kind = AccessKind::write},
+                     {.page = 999, .time_us = 250'003, .vcpu = 1, .kind = AccessKind::write},
+                     {.page = 1000, .time_us = 250'003, .vcpu = 7, .kind = AccessKind::read, .order = 9}};
     Epoch second{
         .begin_us = 250'004, .length_us = 1, .dropped = 3, .unresolved = UINT64_MAX, .touches = {}};
     Epoch third{.begin_us = 300'000, .length_us = 9, .touches = {}};
-    third.touches = {{.page = 0, .count = 1512, .kind = Kind::any}};
+    third.touches = {{.page = 0, .count = 1512, .kind = AccessKind::any}};
     return {first, second, third};
 }
 
@@ -88,7 +87,7 @@ TEST(Trace, NoEpochs) {
 TEST(Trace, IsCompact) {
     // A sequential scan is one run; a random one some bytes a touch.
     Epoch epoch{.length_us = 1, .touches = {}};
-    epoch.touches = {{.page = 0, .count = 1000, .kind = Kind::any}};
+    epoch.touches = {{.page = 0, .count = 1000, .kind = AccessKind::any}};
     Buffer bytes;
     append_epoch(bytes, epoch);
     EXPECT_LE(bytes.size(), 12U);
@@ -97,9 +96,9 @@ TEST(Trace, IsCompact) {
 TEST(Trace, NeighboursBecomeOneRun) {
     Epoch epoch;
     for (const std::uint64_t page : {4, 5, 6, 9})
-        epoch.add({.page = page, .kind = Kind::any});
-    epoch.add({.page = 10, .kind = Kind::read});
-    epoch.add({.page = 11, .time_us = 1, .kind = Kind::read});
+        epoch.add({.page = page, .kind = AccessKind::any});
+    epoch.add({.page = 10, .kind = AccessKind::read});
+    epoch.add({.page = 11, .time_us = 1, .kind = AccessKind::read});
     ASSERT_EQ(epoch.touches.size(), 4U);
     EXPECT_EQ(epoch.touches[0].count, 3U);
     EXPECT_EQ(epoch.pages(), 6U);

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using namespace std::chrono_literals;
@@ -147,4 +147,4 @@ TEST(BulkWindow, AnAnswerTooManyDoesNoHarm) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

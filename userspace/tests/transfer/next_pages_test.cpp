@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <vector>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using testing::ElementsAre;
@@ -20,12 +20,14 @@ class Next : public testing::Test {
     void SetUp() override { use_granule(1); }
 
     void use_granule(std::uint64_t pages) {
-        ledger.emplace(
-            std::vector<Ledger::Block>{{"a", block_pages, pages}, {"b", block_pages, pages}});
+        ledger.emplace(std::vector<ledger::Ledger::Block>{{"a", block_pages, pages},
+                                                          {"b", block_pages, pages}});
         ledger->seal();
     }
 
-    void deliver(std::uint64_t page) { ASSERT_TRUE(ledger->claim(0, page, Class::urgent)); }
+    void deliver(std::uint64_t page) {
+        ASSERT_TRUE(ledger->claim(0, page, ledger::PageClass::urgent));
+    }
 
     /// What a section with room for so many pages would have; all of block 0.
     std::vector<std::uint64_t> take(NextPages& next, std::size_t room = 16) {
@@ -47,7 +49,7 @@ class Next : public testing::Test {
     }
 
     Waker wake = Waker::create().value();
-    std::optional<Ledger> ledger;
+    std::optional<ledger::Ledger> ledger;
 };
 
 TEST_F(Next, PagesFollowARequest) {
@@ -208,4 +210,4 @@ TEST_F(Next, HugePagesFollowWhole) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

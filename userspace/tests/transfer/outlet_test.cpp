@@ -13,7 +13,7 @@
 #include <thread>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 constexpr Marks marks{103, 100, 101, 102, 103};
@@ -45,7 +45,7 @@ class Connected : public testing::Test {
         outlet.emplace(std::move(writer), marks);
     }
 
-    void write(Class as, std::size_t size) {
+    void write(ledger::PageClass as, std::size_t size) {
         std::vector<std::byte> bytes(size);
         std::array<iovec, 1> parts{{{bytes.data(), bytes.size()}}};
         ASSERT_TRUE(outlet->write(as, parts));
@@ -74,14 +74,15 @@ class Connected : public testing::Test {
 };
 
 TEST_F(Connected, AllThatWaitsHasTheMarkOfWhatWasWrittenLast) {
-    for (const Class as : {Class::background, Class::guide, Class::urgent, Class::warm}) {
+    for (const ledger::PageClass as : {ledger::PageClass::background, ledger::PageClass::guide,
+                                       ledger::PageClass::urgent, ledger::PageClass::warm}) {
         write(as, 10);
-        EXPECT_EQ(mark(), marks[static_cast<std::size_t>(as)]);
+        EXPECT_EQ(mark(), marks[as]);
     }
 }
 
 TEST_F(Connected, SentIsWhatTcpHasSent) {
-    write(Class::guide, most_taken);
+    write(ledger::PageClass::guide, most_taken);
     EXPECT_EQ(outlet->written(), most_taken);
     EXPECT_LT(outlet->sent(), most_taken);
     read_all();
@@ -94,13 +95,13 @@ TEST_F(Connected, SendsWhatIsInAFileFromThere) {
     std::array<char, 2> text{'a', 'b'};
     std::array<iovec, 2> parts{{{}, {text.data(), text.size()}}};
     const std::array<FileRun, 2> runs{{{file.get(), 7, 3}, {file.get(), 1, 2}}};
-    ASSERT_TRUE(outlet->write_frame(Class::warm, link::FrameKind::split, parts, runs));
-    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::warm)]);
-    std::array<std::byte, link::frame_head_size> head{};
+    ASSERT_TRUE(outlet->write_frame(ledger::PageClass::warm, peer::FrameKind::split, parts, runs));
+    EXPECT_EQ(mark(), marks[ledger::PageClass::warm]);
+    std::array<std::byte, peer::frame_head_size> head{};
     std::array<std::byte, 7> body{};
     ASSERT_TRUE(read_whole(reader.get(), head).value());
     ASSERT_TRUE(read_whole(reader.get(), body).value());
-    EXPECT_EQ(link::decode(head).value(), (link::FrameHead{link::FrameKind::split, body.size()}));
+    EXPECT_EQ(peer::decode(head).value(), (peer::FrameHead{peer::FrameKind::split, body.size()}));
     EXPECT_EQ(std::memcmp(body.data(), "ab78912", body.size()), 0);
     EXPECT_EQ(outlet->written(), head.size() + body.size());
 }
@@ -109,7 +110,7 @@ TEST_F(Connected, SaysThatAFileEndsBeforeWhatWasToBeSent) {
     const UniqueFd file(::memfd_create("pages", MFD_CLOEXEC));
     ASSERT_EQ(::ftruncate(file.get(), 10), 0);
     const std::array<FileRun, 1> runs{{{file.get(), 7, 4}}};
-    const auto written = outlet->write(Class::warm, {}, runs);
+    const auto written = outlet->write(ledger::PageClass::warm, {}, runs);
     ASSERT_FALSE(written);
     EXPECT_NE(written.error().message.find("ends at byte 10"), std::string::npos);
 }
@@ -117,7 +118,7 @@ TEST_F(Connected, SaysThatAFileEndsBeforeWhatWasToBeSent) {
 TEST_F(Connected, IsWritableWhileLessWaitsThanIsLetThrough) {
     outlet->limit_unsent(8192);
     EXPECT_TRUE(outlet->writable());
-    std::thread writer([&] { write(Class::guide, most_taken); });
+    std::thread writer([&] { write(ledger::PageClass::guide, most_taken); });
     while (outlet->written() == 0 || outlet->writable())
         std::this_thread::yield();
     read_all();
@@ -127,20 +128,22 @@ TEST_F(Connected, IsWritableWhileLessWaitsThanIsLetThrough) {
 
 TEST_F(Connected, KnowsWhatRateItCarries) {
     EXPECT_EQ(outlet->delivery_rate(), 0U);
-    write(Class::guide, most_taken);
+    write(ledger::PageClass::guide, most_taken);
     read_all();
     EXPECT_GT(outlet->delivery_rate(), 0U);
 }
 
 TEST_F(Connected, WhatHurriesIsUrgentUntilItIsSent) {
-    write(Class::guide, most_taken);
+    write(ledger::PageClass::guide, most_taken);
     outlet->hurry(most_taken);
-    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::urgent)]) << "what waits already";
-    write(Class::guide, 10);
-    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::urgent)]) << "it still waits";
+    EXPECT_EQ(mark(), marks[ledger::PageClass::urgent])
+        << "what waits already";
+    write(ledger::PageClass::guide, 10);
+    EXPECT_EQ(mark(), marks[ledger::PageClass::urgent])
+        << "it still waits";
     read_all();
-    write(Class::guide, 10);
-    EXPECT_EQ(mark(), marks[static_cast<std::size_t>(Class::guide)]);
+    write(ledger::PageClass::guide, 10);
+    EXPECT_EQ(mark(), marks[ledger::PageClass::guide]);
 }
 
 TEST(Backlog, KnowsWhereAWaitingPageEnds) {
@@ -170,4 +173,4 @@ TEST(Backlog, SaysWhenAPageComesThatWasWantedBefore) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

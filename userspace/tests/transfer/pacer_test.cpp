@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using namespace std::chrono_literals;
@@ -33,4 +33,4 @@ TEST(Pacer, IdleTimeIsNotSavedUp) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

@@ -20,7 +20,7 @@
 #include <thread>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 using namespace std::chrono_literals;
@@ -30,7 +30,7 @@ constexpr std::uint32_t ram_section = 2;
 constexpr std::uint64_t next_pages = 4;
 
 /// What the guide "touched", given by the test.
-class FakeCapture final : public capture::Source {
+class FakeCapture final : public capture::RecordSource {
   public:
     explicit FakeCapture(std::vector<std::uint64_t> pages) : pages_(std::move(pages)) {}
     Result<std::size_t> read(std::span<capture::Record> into) override {
@@ -99,22 +99,22 @@ stream::Buffer read_raw(int fd) {
 /// @param split how many of the frames were
 stream::Buffer read_frames(int fd, bool last, std::size_t& split) {
     stream::Buffer all;
-    link::FrameHead head;
+    peer::FrameHead head;
     for (;;) {
-        std::array<std::byte, link::frame_head_size> bytes;
+        std::array<std::byte, peer::frame_head_size> bytes;
         const auto more = read_whole(fd, bytes);
         if (!more || !*more)
             break;
-        head = link::decode(bytes).value();
+        head = peer::decode(bytes).value();
         stream::Buffer frame(head.size);
         EXPECT_TRUE(read_whole(fd, frame).value_or(false));
-        split += head.kind == link::FrameKind::split ? 1 : 0;
-        const auto parts = link::parts_of(head.kind, frame);
+        split += head.kind == peer::FrameKind::split ? 1 : 0;
+        const auto parts = peer::parts_of(head.kind, frame);
         for (const auto part : parts.value())
             stream::append(all, part);
-        (void)write_all(fd, link::frame_taken);
+        (void)write_all(fd, peer::frame_taken);
     }
-    EXPECT_EQ(head.kind == link::FrameKind::last, last);
+    EXPECT_EQ(head.kind == peer::FrameKind::last, last);
     return all;
 }
 
@@ -130,15 +130,15 @@ class Sender : public testing::Test {
         }
         const unsigned char zero = 0;
         ASSERT_EQ(::pwrite(file.get(), &zero, 1, (ram_pages - 2) * page_size), 1);
-        std::vector<ImageBlock> blocks;
+        std::vector<image::ImageBlock> blocks;
         blocks.push_back(
             {"pc.ram", "pc.ram", ram_pages * page_size, std::move(file), 0, std::nullopt});
-        image.emplace(SourceImage::open(std::move(blocks)).value());
+        image.emplace(image::SourceImage::open(std::move(blocks)).value());
         set_granule(1);
     }
 
     void set_granule(std::uint64_t pages) {
-        ledger.emplace(std::vector<Ledger::Block>{{"pc.ram", ram_pages, pages}});
+        ledger.emplace(std::vector<ledger::Ledger::Block>{{"pc.ram", ram_pages, pages}});
     }
 
     void make_sender(bool with_urgent) {
@@ -229,10 +229,10 @@ class Sender : public testing::Test {
     void expect_background_waits_for(BulkPusher& bulk, GuidePusher& guide,
                                      void (BulkPusher::*event)()) {
         push_beside(guide, bulk, [&] {
-            while (ledger->delivered(Class::guide) == 0)
+            while (ledger->delivered(ledger::PageClass::guide) == 0)
                 std::this_thread::sleep_for(1ms);
             std::this_thread::sleep_for(20ms);
-            EXPECT_EQ(ledger->delivered(Class::background), 0U);
+            EXPECT_EQ(ledger->delivered(ledger::PageClass::background), 0U);
             (bulk.*event)();
         });
         EXPECT_TRUE(on_main.ended);
@@ -248,8 +248,8 @@ class Sender : public testing::Test {
     Waker wake = Waker::create().value();
     Waker wake_guide = Waker::create().value();
     NextPages next{next_pages, wake};
-    std::optional<SourceImage> image;
-    std::optional<Ledger> ledger;
+    std::optional<image::SourceImage> image;
+    std::optional<ledger::Ledger> ledger;
     std::optional<PageSender> sender;
     UniqueFd main_end, bulk_end, urgent_end;
     stream::Buffer opening;
@@ -286,8 +286,8 @@ TEST_F(Sender, GuidePagesGoOnMainInTheirOrderAndTheRestOnBulk) {
     EXPECT_TRUE(on_main.ended);
     EXPECT_TRUE(on_urgent.ended);
     EXPECT_FALSE(on_bulk.ended) << "the stream ends on main";
-    EXPECT_EQ(ledger->delivered(Class::guide), 3U);
-    EXPECT_EQ(ledger->delivered(Class::background), ram_pages - 3);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::guide), 3U);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::background), ram_pages - 3);
     EXPECT_EQ(split_on_main, 0U) << "who merges does not wait for all of a frame of main";
     EXPECT_GT(split_on_bulk, 0U) << "data of the background is sent from its file";
 }
@@ -300,8 +300,8 @@ TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
     EXPECT_EQ((std::vector(on_bulk.pages.begin(), on_bulk.pages.begin() + 3)),
               (std::vector<std::uint64_t>{33, 30, 0}));
     EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
-    EXPECT_EQ(ledger->delivered(Class::guide), 2U);
-    EXPECT_EQ(ledger->delivered(Class::warm), 2U);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::guide), 2U);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::warm), 2U);
 }
 
 TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
@@ -311,11 +311,11 @@ TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
     bulk.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
     push_beside(guide, bulk, [&] {
         std::this_thread::sleep_for(20ms);
-        EXPECT_EQ(ledger->delivered(Class::warm), 0U) << "the VM does not run yet";
+        EXPECT_EQ(ledger->delivered(ledger::PageClass::warm), 0U) << "the VM does not run yet";
         bulk.on_resumed();
-        while (ledger->delivered(Class::warm) < 2)
+        while (ledger->delivered(ledger::PageClass::warm) < 2)
             std::this_thread::sleep_for(1ms);
-        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        EXPECT_EQ(ledger->delivered(ledger::PageClass::background), 0U);
         bulk.release_background();
     });
     EXPECT_TRUE(on_main.ended);
@@ -335,7 +335,7 @@ TEST_F(Sender, WhatFollowsAFaultGoesBeforeTheHotSet) {
               (std::vector<std::uint64_t>{59, 61, 62, 21, 22, 23, 24, 33, 0}))
         << "the newest fault first, zeros too; then the hot set; then the background";
     EXPECT_EQ(all_arrived().size(), ram_pages - 2) << "each exactly once";
-    EXPECT_EQ(ledger->delivered(Class::warm), 8U);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::warm), 8U);
     EXPECT_TRUE(on_main.ended);
 }
 
@@ -346,7 +346,7 @@ TEST_F(Sender, WhatFollowsAFaultDoesNotWaitForTheBackground) {
     push_beside(guide, bulk, [&] {
         next.asked_before({0, 10}, *ledger);
         std::this_thread::sleep_for(20ms);
-        EXPECT_EQ(ledger->delivered(Class::warm), 0U) << "the VM does not run yet";
+        EXPECT_EQ(ledger->delivered(ledger::PageClass::warm), 0U) << "the VM does not run yet";
         bulk.on_resumed();
         while (bulk.next_sent() < next_pages)
             std::this_thread::sleep_for(1ms);
@@ -354,11 +354,11 @@ TEST_F(Sender, WhatFollowsAFaultDoesNotWaitForTheBackground) {
         next.asked_before({0, 12}, *ledger);
         while (bulk.next_sent() < next_pages + 2)
             std::this_thread::sleep_for(1ms);
-        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        EXPECT_EQ(ledger->delivered(ledger::PageClass::background), 0U);
         bulk.release_background();
     });
     EXPECT_EQ((std::vector(on_bulk.pages.begin(), on_bulk.pages.begin() + 6)), from(10, 6));
-    EXPECT_EQ(bulk.next_sent(), ledger->delivered(Class::warm));
+    EXPECT_EQ(bulk.next_sent(), ledger->delivered(ledger::PageClass::warm));
     EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
     EXPECT_TRUE(on_main.ended);
 }
@@ -370,7 +370,7 @@ TEST_F(Sender, AHugePageFollowsWhole) {
     next.asked_before({0, granule}, *ledger);
     push_all({});
     EXPECT_EQ(on_bulk.pages, from(granule, granule));
-    EXPECT_EQ(ledger->delivered(Class::warm), granule);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::warm), granule);
 }
 
 TEST_F(Sender, APageOfTheGuideThatWouldWaitInTheSocketIsLeftToWhoNeedsItAtOnce) {
@@ -406,7 +406,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     push_while_guide_is_busy({40}, [&](BulkPusher& bulk) {
         bulk.on_resumed();
         std::this_thread::sleep_for(20ms);
-        EXPECT_EQ(ledger->delivered(Class::background), 0U);
+        EXPECT_EQ(ledger->delivered(ledger::PageClass::background), 0U);
         read_main = true;
     });
     EXPECT_EQ(on_main.pages, from(32, 32));
@@ -432,15 +432,15 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
     std::thread relay([&] {
         std::vector<std::byte> room(page_size);
         for (std::uint64_t page = 0; page < relayed; ++page) {
-            PageContent content;
+            image::PageContent content;
             EXPECT_TRUE(image->read(0, page, std::span(&content, 1), room));
             EXPECT_TRUE(sender->forward({0, page}, content, false, false).value_or(false));
         }
     });
-    while (ledger->delivered(Class::background) == 0)
+    while (ledger->delivered(ledger::PageClass::background) == 0)
         std::this_thread::sleep_for(1ms);
     EXPECT_TRUE(sender->send_urgent({0, 50}).value());
-    EXPECT_LT(ledger->delivered(Class::background), relayed) << "nobody reads main";
+    EXPECT_LT(ledger->delivered(ledger::PageClass::background), relayed) << "nobody reads main";
     read_main = true;
     relay.join();
     push_all({});
@@ -449,7 +449,7 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
 }
 
 TEST_F(Sender, TheBackgroundIsRightWhereItsPagesAreFarApart) {
-    constexpr std::uint64_t windows = 3, all = windows * SourceImage::window;
+    constexpr std::uint64_t windows = 3, all = windows * image::SourceImage::window;
     // In one section from several windows, with and without data after them.
     const std::vector<std::uint64_t> with_data{62, 63, 64, 130, 131};
     UniqueFd file(::memfd_create("ram", MFD_CLOEXEC));
@@ -458,10 +458,10 @@ TEST_F(Sender, TheBackgroundIsRightWhereItsPagesAreFarApart) {
         const auto mark = static_cast<unsigned char>(page + 1);
         ASSERT_EQ(::pwrite(file.get(), &mark, 1, static_cast<off_t>(page * page_size)), 1);
     }
-    std::vector<ImageBlock> blocks;
+    std::vector<image::ImageBlock> blocks;
     blocks.push_back({"pc.ram", "pc.ram", all * page_size, std::move(file), 0, std::nullopt});
-    image.emplace(SourceImage::open(std::move(blocks)).value());
-    ledger.emplace(std::vector<Ledger::Block>{{"pc.ram", all}});
+    image.emplace(image::SourceImage::open(std::move(blocks)).value());
+    ledger.emplace(std::vector<ledger::Ledger::Block>{{"pc.ram", all}});
     make_sender(true);
     push_all({});
     ASSERT_GE(on_bulk.pages.size(), with_data.size());
@@ -530,7 +530,7 @@ TEST_F(Sender, APageThatTheGuideTouchesPushesItsGranule) {
     auto expected = from(32, 32);
     std::ranges::copy(from(0, 32), std::back_inserter(expected));
     EXPECT_EQ(on_main.pages, expected) << "granule by granule, in the guide's order";
-    EXPECT_EQ(ledger->delivered(Class::guide), ram_pages);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::guide), ram_pages);
 }
 
 TEST_F(Sender, GranulesOfAProcessAreSentWholeOverAllChannels) {
@@ -540,12 +540,12 @@ TEST_F(Sender, GranulesOfAProcessAreSentWholeOverAllChannels) {
     const Mapping map(at, ram_pages * page_size);
     for (std::uint64_t page = 0; page < ram_pages - 2; ++page)
         map.data()[page * page_size] = static_cast<std::byte>(page + 1);
-    std::vector<ImageBlock> blocks;
+    std::vector<image::ImageBlock> blocks;
     blocks.push_back({"pc.ram", "pc.ram", map.size(), UniqueFd(), 0,
                       ProcessMemory::open(::getpid(), reinterpret_cast<std::uintptr_t>(at),
                                           map.size(), Underlay{})
                           .value()});
-    image.emplace(SourceImage::open(std::move(blocks)).value());
+    image.emplace(image::SourceImage::open(std::move(blocks)).value());
     set_granule(8);
     make_sender(true);
     EXPECT_TRUE(sender->send_urgent({0, 60}).value());
@@ -557,4 +557,4 @@ TEST_F(Sender, GranulesOfAProcessAreSentWholeOverAllChannels) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <thread>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 namespace samples = stream::samples;
@@ -33,16 +33,16 @@ UniqueFd pair(UniqueFd& other) {
 /// The bytes of a channel's frames, to its end; and the kinds of the frames.
 struct Frames {
     Buffer bytes;
-    std::vector<link::FrameHead> heads;
+    std::vector<peer::FrameHead> heads;
 };
 
 Frames read_frames(int fd) {
     Frames all;
-    for (std::array<std::byte, link::frame_head_size> head;;) {
+    for (std::array<std::byte, peer::frame_head_size> head;;) {
         const auto more = read_whole(fd, head);
         if (!more || !*more)
             return all;
-        all.heads.push_back(link::decode(head).value());
+        all.heads.push_back(peer::decode(head).value());
         Buffer frame(all.heads.back().size);
         EXPECT_TRUE(read_whole(fd, frame).value_or(false));
         stream::append(all.bytes, frame);
@@ -62,11 +62,11 @@ class OneRelay : public testing::Test {
               },
               guide_wait) {}
 
-    Result<Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t section) {
-        std::vector<Ledger::Block> wanted;
+    Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks, std::uint32_t section) {
+        std::vector<ledger::Ledger::Block> wanted;
         for (const auto& block : blocks.blocks)
             wanted.push_back({std::string(block.name), block.length / page_size});
-        std::vector<std::size_t> no_image(wanted.size(), SourceImage::none);
+        std::vector<std::size_t> no_image(wanted.size(), image::SourceImage::none);
         ledger.emplace(std::move(wanted));
         sender.begin(*ledger, image, std::move(no_image), section);
         return &*ledger;
@@ -76,11 +76,11 @@ class OneRelay : public testing::Test {
     SourceSocket source;
     Waker full = Waker::create().value();
     PageSender sender;
-    SourceImage image = SourceImage::open({}).value();
+    image::SourceImage image = image::SourceImage::open({}).value();
     Waker wake = Waker::create().value();
     AskedPages asked{wake};
     Notices notices{Waker::create().value()};
-    std::optional<Ledger> ledger;
+    std::optional<ledger::Ledger> ledger;
     Waker switched_over = Waker::create().value();
     StreamRelay relay;
 };
@@ -141,7 +141,7 @@ TEST_P(Relaying, PassesAllOnButWhatTheDestinationMustNotSee) {
 
     EXPECT_EQ(relay_all(sent), expected);
     ASSERT_TRUE(ledger);
-    EXPECT_EQ(ledger->delivered(Class::precopy), 11U);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::precopy), 11U);
     for (const std::uint64_t page : {2, 3, 4, 5, 9, 10, 11, 12, 15})
         EXPECT_TRUE(ledger->has(0, page)) << page;
     EXPECT_EQ(ledger->missing(1), 0U);
@@ -184,7 +184,7 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     asked.add({rom, 1});
     until([&] { return ledger->has(rom, 1); });
     until([&] { return source.unread() == 0; });
-    EXPECT_EQ(ledger->delivered(Class::urgent), 1U);
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::urgent), 1U);
     send(sweep);
     std::this_thread::sleep_for(20ms);
     EXPECT_EQ(source.unread(), sweep.size()) << "nothing is asked for any more";
@@ -227,7 +227,7 @@ template <int wait_ms> class Waiting : public OneRelay {
     }
 
     /// Whether main ended in the package so, without so many bytes at its end.
-    void expect_end(link::FrameKind kind, std::size_t missing) {
+    void expect_end(peer::FrameKind kind, std::size_t missing) {
         end();
         ASSERT_FALSE(frames.heads.empty());
         EXPECT_EQ(frames.heads.back().kind, kind);
@@ -248,19 +248,19 @@ TEST_F(WaitingLong, TheStateIsWholeWhenTheGuideRuns) {
     relay.release_state();
     EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
     EXPECT_GE(relay.state_waited(), 40ms);
-    expect_end(link::FrameKind::sections, 0);
+    expect_end(peer::FrameKind::sections, 0);
 }
 
 TEST_F(WaitingLong, AllButItsLastByteIsThereBefore) {
     EXPECT_FALSE(wait_readable(switched_over.fd(), 50ms).value());
-    expect_end(link::FrameKind::stream, 1);
+    expect_end(peer::FrameKind::stream, 1);
 }
 
 using WaitingBriefly = Waiting<30>;
 TEST_F(WaitingBriefly, TheStateDoesNotWaitForEver) {
     EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
     EXPECT_GE(relay.state_waited(), 30ms);
-    expect_end(link::FrameKind::sections, 0);
+    expect_end(peer::FrameKind::sections, 0);
 }
 
 TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
@@ -285,7 +285,7 @@ TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
 TEST(Outlet, FramesPartsOfAnySize) {
     UniqueFd other;
     Outlet outlet(pair(other), Marks{});
-    Buffer large(2 * link::max_frame + 10);
+    Buffer large(2 * peer::max_frame + 10);
     for (std::size_t at = 0; at < large.size(); at += 1000)
         large[at] = static_cast<std::byte>(at / 1000);
     const Buffer small(6, std::byte{9});
@@ -295,15 +295,16 @@ TEST(Outlet, FramesPartsOfAnySize) {
     gather.refer(small);
     Frames frames;
     std::thread reading([&] { frames = read_frames(other.get()); });
-    EXPECT_TRUE(outlet.write_framed(Class::precopy, link::FrameKind::sections, gather.parts()));
+    EXPECT_TRUE(
+        outlet.write_framed(ledger::PageClass::precopy, peer::FrameKind::sections, gather.parts()));
     outlet.end();
     reading.join();
     EXPECT_EQ(frames.heads,
-              (std::vector<link::FrameHead>{{link::FrameKind::stream, link::max_frame},
-                                            {link::FrameKind::stream, link::max_frame},
-                                            {link::FrameKind::sections, 22}}));
+              (std::vector<peer::FrameHead>{{peer::FrameKind::stream, peer::max_frame},
+                                            {peer::FrameKind::stream, peer::max_frame},
+                                            {peer::FrameKind::sections, 22}}));
     EXPECT_EQ(frames.bytes, samples::concat({small, large, small}));
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

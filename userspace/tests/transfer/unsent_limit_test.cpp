@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <limits>
 
-namespace gc {
+namespace gc::transfer {
 namespace {
 
 TEST(UnsentLimit, IsWhatThePathCarriesInItsTime) {
@@ -25,4 +25,4 @@ TEST(UnsentLimit, IsTheMostWhereNothingIsKnown) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::transfer

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <vector>
 
-namespace gc {
+namespace gc::util {
 namespace {
 
 constexpr std::uint64_t page = 4096;
@@ -148,4 +148,4 @@ TEST(ResidentPrivate, IsWhatWasTouched) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::util

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::util {
 namespace {
 
 using namespace std::chrono_literals;
@@ -86,4 +86,4 @@ TEST(PrivateListener, LeavesNothingBehind) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::util

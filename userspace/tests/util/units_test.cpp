@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace gc {
+namespace gc::util {
 namespace {
 
 using namespace std::chrono_literals;
@@ -58,4 +58,4 @@ TEST(ParseDuration, RefusesWhatIsNoDuration) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::util

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace gc {
+namespace gc::util {
 namespace {
 
 using testing::HasSubstr;
@@ -60,4 +60,4 @@ TEST_F(WholeFile, NothingIsLeftOfOneThatCannotBeWritten) {
 }
 
 }  // namespace
-}  // namespace gc
+}  // namespace gc::util

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "html_report/input.h"
+
+#include "report/histogram.h"
+
+#include <nlohmann/json.hpp>
+
+namespace gc::html_report {
+namespace {
+
+constexpr int deepest = 16;  // what is written out again later by recursion; ours nest 5 deep
+
+/// Pages or bytes by class. `warm` is younger than the schema.
+Form classes() {
+    return object({{"total", count()},
+                   {"precopy", count()},
+                   {"urgent", count()},
+                   {"guide", count()},
+                   {"background", count()},
+                   {"zero", count()}},
+                  {{"warm", count()}});
+}
+
+Form demand() {
+    const Form timeline = object({{"step_ms", positive()}, {"counts", list(count())}});
+    return object({{"faults", count()},
+                   {"stall_ms", number()},
+                   {"p50_us", count()},
+                   {"p99_us", count()},
+                   {"p999_us", count()},
+                   {"histogram_us", list(report::Histogram::buckets, count())}},
+                  {{"timeline", maybe(timeline)}});
+}
+
+Form guide() {
+    const Form sent = object({{"packets", count()},
+                              {"bytes", count()},
+                              {"arp", count()},
+                              {"ipv4", count()},
+                              {"ipv6", count()},
+                              {"other", count()},
+                              {"dropped_by", text()}});
+    return object({{"started", flag()},
+                   {"records", count()},
+                   {"pushed", count()},
+                   {"dropped", count()},
+                   {"blocked_ms", number()},
+                   {"ended", text()},
+                   {"reason", text()}},
+                  {{"load_ms", number()},
+                   {"waited_ms", number()},
+                   {"memory_bytes", count()},
+                   {"sent", sent}});
+}
+
+Form policy() {
+    const Form traffic = object({{"packets", count()},
+                                 {"bytes", count()},
+                                 {"drops", count()},
+                                 {"delayed", count()},
+                                 {"delay_ms", number()},
+                                 {"delay_max_ms", number()}});
+    return object({{"name", text()},
+                   {"device", text()},
+                   {"joined", flag()},
+                   {"reason", text()},
+                   {"classes", map(traffic)},
+                   {"tenants", traffic}});
+}
+
+Form measured() {
+    return object({{"time_ms", number()},
+                   {"touched", classes()},
+                   {"asked", count()},
+                   {"coverage", maybe(number())},
+                   {"accuracy", maybe(number())},
+                   {"waste_bytes", count()},
+                   {"unresolved", count()}});
+}
+
+Form simulated() {
+    return object({{"trace", text()},
+                   {"trace_ms", number()},
+                   {"link", count()},
+                   {"rtt_us", number()},
+                   {"vms", count()},
+                   {"vcpus", count()},
+                   {"memory_bytes", count()},
+                   {"touched", count()},
+                   {"waited_ms", number()}});
+}
+
+/// report/report.cpp writes it; the optional ones came after the first gcctl that did.
+Form migration() {
+    return object({{"schema", text()},
+                   {"result", text()},
+                   {"error", text()},
+                   {"mode", text()},
+                   {"capture", text()},
+                   {"downtime_ms", number()},
+                   {"total_ms", number()},
+                   {"pages", classes()},
+                   {"bytes", classes()},
+                   {"demand", demand()},
+                   {"guide", guide()},
+                   {"qemu", object({{"source", text()}, {"destination", text()}})},
+                   {"kernel", text()}},
+                  {{"next", object({{"pages", count()}, {"sent", count()}})},
+                   {"hot", object({{"from", text()}, {"pages", count()}, {"reason", text()}})},
+                   {"policy", policy()},
+                   {"measured", maybe(measured())},
+                   {"simulated", maybe(simulated())}});
+}
+
+Form row() {
+    return object({{"workload", text()},
+                   {"mode", text()},
+                   {"metric", text()},
+                   {"unit", text()},
+                   {"median", number()},
+                   {"min", number()},
+                   {"max", number()},
+                   {"n", count()},
+                   {"ratio", maybe(number())}});
+}
+
+Form machine() {
+    return object({}, {{"cpu", text()}, {"kernel", text()}, {"qemu", text()}, {"virtual", flag()}});
+}
+
+/// A run that failed need not say more than why.
+Form run() {
+    const Members name{
+        {"workload", text()}, {"mode", text()}, {"round", count()}, {"error", text()}};
+    const Form throughput =
+        object({{"step_ms", positive()}, {"from_ms", number()}, {"per_s", list(number())}});
+    const Form faults = object({{"step_ms", positive()}, {"counts", list(count())}});
+    const Form bytes = object({{"urgent", count()},
+                               {"guide", count()},
+                               {"warm", count()},
+                               {"background", count()},
+                               {"precopy", count()}});
+    const Members data{{"throughput", maybe(throughput)},
+                       {"faults", maybe(faults)},
+                       {"stall_us", maybe(list(report::Histogram::buckets, count()))},
+                       {"bytes", maybe(bytes)}};
+    Members all = name;
+    all.insert(all.end(), data.begin(), data.end());
+    return [failed = object(name, data),
+            whole = object(all)](const Json& value, const std::string& place) -> Result<void> {
+        GC_CHECK(failed(value, place));
+        return value["error"] == "" ? whole(value, place) : Result<void>();
+    };
+}
+
+/// Any benchmark.
+Form benchmark() {
+    return object({{"bench", text()}, {"rows", list(row())}}, {{"reference", text()},
+                                                               {"machine", machine()},
+                                                               {"link_mbit", number()},
+                                                               {"runs", list(run())}});
+}
+
+/// What "guidecopy.bench/1" promises beyond that.
+Form benchmark_of_runs() {
+    return object({{"reference", text()}, {"machine", object({})}, {"runs", list(object({}))}});
+}
+
+Result<Json> parse(std::string_view text) {
+    bool too_deep = false;
+    const auto shallow = [&](int depth, Json::parse_event_t, const Json&) {
+        too_deep = too_deep || depth > deepest;
+        return depth <= deepest;
+    };
+    try {
+        Json parsed = Json::parse(text, shallow);
+        if (too_deep)
+            return fail(ErrorKind::protocol, "expected values nested {} deep at most", deepest);
+        return parsed;
+    } catch (const Json::exception& error) {
+        return fail(ErrorKind::protocol, "expected JSON: {}", error.what());
+    }
+}
+
+Result<void> check(const Json& input) {
+    if (!input.is_object())
+        return object({})(input, "");
+    const auto schema = input.find("schema");
+    if (schema == input.end()) {
+        if (!input.contains("bench"))
+            return fail(ErrorKind::protocol,
+                        "expected a \"schema\" or a \"bench\", and there is neither");
+        return benchmark()(input, "");
+    }
+    if (*schema == "guidecopy.report/1")
+        return migration()(input, "");
+    if (*schema == "guidecopy.bench/1") {
+        GC_CHECK(benchmark()(input, ""));
+        return benchmark_of_runs()(input, "");
+    }
+    return fail(ErrorKind::protocol,
+                "schema: expected \"guidecopy.report/1\" or \"guidecopy.bench/1\", and it is {}",
+                schema->is_string() ? schema->dump() : std::string("no string"));
+}
+
+}  // namespace
+
+Result<Json> read_input(std::string_view text) {
+    auto input = parse(text);
+    if (input)
+        if (auto checked = check(*input); !checked)
+            input = Unexpected(std::move(checked).error());
+    if (!input)
+        return fail(ErrorKind::protocol,
+                    "{}; give the file of gcctl migrate --report, or of a benchmark (make "
+                    "bench-NAME), of this version of guidecopy",
+                    input.error().message);
+    return input;
+}
+
+}  // namespace gc::html_report

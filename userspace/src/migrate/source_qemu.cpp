@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/source_qemu.h"
+
+#include "util/page.h"
+#include "util/private_socket.h"
+
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+
+namespace gc::migrate {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto connect_timeout = 10s;
+/// The kernel frees all of its memory first.
+constexpr auto kill_timeout = 60s;
+
+/// What changes the stream into something that we do not carry, with the version that brought it.
+constexpr std::array<std::string_view, 13> refused_capabilities{
+    "multifd",    "compress",    "xbzrle",        "zero-copy-send",      "rdma-pin-all",
+    "block",      "x-colo",      "dirty-bitmaps", "background-snapshot", "x-ignore-shared",
+    "mapped-ram", "dirty-limit", "release-ram",
+};
+
+/// What we set for the migration. The preempt channel is between us and the destination;
+/// switch-over must not wait for anybody but us.
+const qmp::Capabilities wanted_capabilities{
+    {"postcopy-ram", true},      {"events", true},
+    {"postcopy-preempt", false}, {"pause-before-switchover", false},
+    {"return-path", false},
+};
+
+/// QEMU's own pacing is off, as the relay takes only what it can send, and its own idea of when
+/// pre-copy has converged is narrow, as switching over is our decision.
+const qmp::NumberParameters wanted_parameters{
+    {"max-bandwidth", std::int64_t{1} << 40},
+    {"max-postcopy-bandwidth", 0},
+    {"downtime-limit", 1},
+};
+
+/// The same, with a page for each of the windows that QEMU paces by, ten a second (XFER_LIMIT_RATIO
+/// in migration/qemu-file.h, 7.2). The device state is not paced (postcopy_start() in
+/// migration/migration.c).
+const qmp::NumberParameters held_parameters{{"max-bandwidth", 10 * page_size}};
+
+}  // namespace
+
+Result<SourceQemu> SourceQemu::open(const std::string& qmp_path, bool to_be_killed) {
+    GC_TRY(qmp::Client qmp, qmp::Client::connect(qmp_path));
+    if (!qmp.version().at_least(7, 2))
+        return fail(ErrorKind::unsupported, "the source QEMU is {}; expected 7.2 or later",
+                    qmp.version().text());
+    GC_TRY(const pid_t pid, qmp.peer_pid());
+    SourceQemu source(std::move(qmp), pid);
+    if (to_be_killed) {
+        GC_TRY(source.process_, qmp::QemuProcess::open(source.qmp_));
+        if (!source.process_)
+            return fail(ErrorKind::unsupported,
+                        "--kill-source expects a QEMU at {}, but process {}, which listens there, "
+                        "is none; without the option the source QEMU is left to its manager",
+                        qmp_path, pid);
+    }
+    GC_CHECK(source.check_state());
+    GC_CHECK(source.check_capabilities());
+    GC_CHECK(source.check_memory());
+    return source;
+}
+
+Result<void> SourceQemu::check_state() {
+    GC_TRY(const qmp::RunState state, qmp::query_status(qmp_));
+    if (!state.running && state.status != "paused")
+        return fail(ErrorKind::unsupported,
+                    "expected a VM that runs or is paused, the source QEMU's is '{}'{}",
+                    state.status,
+                    state.status == "postmigrate" ? "; it was migrated away already" : "");
+    was_running_ = state.running;
+    GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp_));
+    if (!migration.idle())
+        return fail(
+            ErrorKind::unsupported,
+            "the source QEMU already has a migration under way ('{}'); wait for it or cancel it "
+            "with migrate_cancel",
+            migration.status);
+    return {};
+}
+
+Result<void> SourceQemu::check_capabilities() {
+    GC_TRY(capabilities_, qmp::query_capabilities(qmp_));
+    if (!capabilities_.contains("postcopy-ram"))
+        return fail(ErrorKind::unsupported, "this QEMU was built without post-copy");
+    for (const std::string_view name : refused_capabilities) {
+        const auto found = capabilities_.find(name);
+        if (found != capabilities_.end() && found->second)
+            return fail(
+                ErrorKind::unsupported,
+                "the source QEMU has the migration capability {0} on, which guidecopy does not "
+                "carry; turn it off: migrate_set_capability {0} off",
+                name);
+    }
+    GC_TRY(const qmp::Parameters parameters, qmp::query_parameters(qmp_));
+    if (!parameters.tls_creds.empty())
+        return fail(
+            ErrorKind::unsupported,
+            "the source QEMU has the migration parameter tls-creds set; its stream only goes to "
+            "gcctl on this host: set tls-creds to the empty string");
+    for (const auto& [name, value] : wanted_parameters) {
+        const auto found = parameters.numbers.find(name);
+        parameters_[name] = found == parameters.numbers.end() ? value : found->second;
+    }
+    return {};
+}
+
+Result<void> SourceQemu::check_memory() {
+    GC_TRY(std::vector<qmp::RamBlock> blocks, qmp::ram_blocks(qmp_, pid_));
+    for (qmp::RamBlock& block : blocks) {
+        if (!block.is_guest_ram())
+            continue;
+        if (const auto obstacle = block.obstacle())
+            return fail(ErrorKind::unsupported, "{}: {}", obstacle->what, obstacle->remedy);
+        guest_ram_.push_back(std::move(block));
+    }
+    if (guest_ram_.empty())
+        return fail(ErrorKind::protocol, "the source QEMU shows no RAM block of the guest");
+    return {};
+}
+
+Result<std::vector<image::ImageBlock>> SourceQemu::open_image() const {
+    std::vector<image::ImageBlock> image;
+    for (const qmp::RamBlock& block : guest_ram_) {
+        // Opened anew, not dup'ed: each reader has a file position of its own for SEEK_DATA.
+        UniqueFd file;
+        if (block.file) {
+            file.reset(::open(fmt::format("/proc/self/fd/{}", block.file.get()).c_str(),
+                              O_RDONLY | O_CLOEXEC));
+            if (!file)
+                return fail_errno(errno,
+                                  fmt::format("open the memory of RAM block {}", block.name));
+        }
+        if (!block.in_file()) {
+            std::optional<Underlay> underlay;
+            if (file || block.backing == qmp::Backing::anonymous)
+                underlay = Underlay{std::move(file), block.file_offset};
+            GC_TRY(ProcessMemory memory,
+                   ProcessMemory::open(pid_, block.hva, block.length, std::move(underlay)));
+            image.push_back({.name = block.name,
+                             .backend = block.backend,
+                             .length = block.length,
+                             .file = {},
+                             .offset = 0,
+                             .memory = std::move(memory)});
+            continue;
+        }
+        image.push_back({.name = block.name,
+                         .backend = block.backend,
+                         .length = block.length,
+                         .file = std::move(file),
+                         .offset = block.file_offset,
+                         .memory = {}});
+    }
+    return image;
+}
+
+Result<UniqueFd> SourceQemu::start(Pace pace) {
+    qmp::Capabilities set;
+    for (const auto& [name, on] : wanted_capabilities)
+        if (const auto found = capabilities_.find(name);
+            found != capabilities_.end() && found->second != on)
+            set[name] = on;
+    GC_CHECK(qmp::set_capabilities(qmp_, set));
+    GC_CHECK(qmp::set_parameters(qmp_, wanted_parameters));
+    if (pace == Pace::held)
+        GC_CHECK(hold());
+    GC_TRY(PrivateListener listener, PrivateListener::make(pid_));
+    GC_CHECK(qmp::migrate(qmp_, listener.uri()));
+    return listener.accept(connect_timeout);
+}
+
+Result<void> SourceQemu::hold() {
+    return qmp::set_parameters(qmp_, held_parameters);
+}
+
+Result<unsigned> SourceQemu::precopy_rounds() {
+    GC_TRY(const qmp::MigrationStatus status, qmp::query_migrate(qmp_));
+    return status.dirty_sync_count;
+}
+
+Result<void> SourceQemu::kill() const {
+    GC_TRY(const bool ended, process_->kill(kill_timeout));
+    return ended ? Result<void>{}
+                 : fail(ErrorKind::io, "the source QEMU (process {}) does not end; kill it", pid_);
+}
+
+void SourceQemu::restore_settings() {
+    qmp::Capabilities back;
+    for (const auto& [name, on] : wanted_capabilities)
+        if (const auto found = capabilities_.find(name);
+            found != capabilities_.end() && found->second != on)
+            back[name] = found->second;
+    (void)qmp::set_capabilities(qmp_, back);
+    (void)qmp::set_parameters(qmp_, parameters_);
+}
+
+}  // namespace gc::migrate

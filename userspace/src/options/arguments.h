@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the commands' argument parsers share, around Boost.Program_options.
+#pragma once
+
+#include "util/error.h"
+
+#include <boost/program_options.hpp>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace gc::options {
+
+/// Exit statuses of gcctl, as README documents them.
+enum ExitStatus : int {
+    exit_done = 0,
+    exit_failed = 1,        ///< it failed; the VM runs where it ran before
+    exit_usage = 2,         ///< the command line is wrong
+    exit_refused = 3,       ///< a check failed before anything was touched
+    exit_after_commit = 4,  ///< it failed after the VM was handed over: it needs its operator
+    exit_cancelled = 130,   ///< the user interrupted it; the VM runs where it ran before
+};
+
+/// Parses a command's options. Handles --help (prints and gives nullopt).
+/// @param operand the option that may also be given without its name, or none
+/// Errors: usage, with the text of what was wrong and where help is.
+Result<std::optional<boost::program_options::variables_map>>
+parse(std::string_view command, std::string_view synopsis, std::span<const std::string> arguments,
+      const boost::program_options::options_description& options, const char* operand = nullptr);
+
+/// Prints "gcctl COMMAND: message" on standard error. @return the exit status of its kind
+int complain(std::string_view command, const Error& error);
+
+/// A whole command: parses its options and does its work, or complains. @return the exit status
+template <typename Options>
+int run(std::string_view command, std::span<const std::string> arguments,
+        Result<std::optional<Options>> (*parse_options)(std::span<const std::string>),
+        Result<void> (*work)(const Options&)) {
+    const auto options = parse_options(arguments);
+    if (!options)
+        return complain(command, options.error());
+    if (!*options)
+        return exit_done;
+    if (const auto done = work(**options); !done)
+        return complain(command, done.error());
+    return exit_done;
+}
+
+}  // namespace gc::options

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "peer/frame.h"
+
+#include "util/fd.h"
+#include "util/page.h"
+
+namespace gc::peer {
+namespace {
+
+constexpr std::size_t number_size = 2;
+
+void append(std::vector<std::byte>& out, std::size_t number) {
+    out.push_back(static_cast<std::byte>(number >> 8));
+    out.push_back(static_cast<std::byte>(number));
+}
+
+/// @param index of the number, counted from the begin of the frame
+std::size_t number_at(std::span<const std::byte> frame, std::size_t index) {
+    const auto bytes = frame.subspan(index * number_size, number_size);
+    return std::to_integer<std::size_t>(bytes[0]) << 8 | std::to_integer<std::size_t>(bytes[1]);
+}
+
+}  // namespace
+
+std::array<std::byte, frame_head_size> encode(FrameHead head) {
+    return {static_cast<std::byte>(head.kind), static_cast<std::byte>(head.size >> 16),
+            static_cast<std::byte>(head.size >> 8), static_cast<std::byte>(head.size)};
+}
+
+Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes) {
+    const auto kind = std::to_integer<unsigned>(bytes[0]);
+    if (kind < static_cast<unsigned>(FrameKind::stream) ||
+        kind > static_cast<unsigned>(FrameKind::split))
+        return fail(ErrorKind::protocol,
+                    "expected a frame of kind 1 to 4 from gcctl at the other end, got kind {}",
+                    kind);
+    return FrameHead{static_cast<FrameKind>(kind), std::to_integer<std::size_t>(bytes[1]) << 16 |
+                                                       std::to_integer<std::size_t>(bytes[2]) << 8 |
+                                                       std::to_integer<std::size_t>(bytes[3])};
+}
+
+Result<bool> read_head(int fd, FrameHead& head) {
+    std::array<std::byte, frame_head_size> bytes;
+    GC_TRY(const bool more, read_whole(fd, bytes));
+    if (!more)
+        return false;
+    GC_TRY(head, decode(bytes));
+    return true;
+}
+
+std::vector<std::byte> encode_cuts(std::span<const std::size_t> cuts) {
+    std::vector<std::byte> out;
+    out.reserve((1 + cuts.size()) * number_size);
+    append(out, cuts.size());
+    for (const std::size_t cut : cuts)
+        append(out, cut);
+    return out;
+}
+
+Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
+                                                         std::span<const std::byte> frame) {
+    if (kind != FrameKind::split)
+        return std::vector{frame};
+    const std::size_t pages = frame.size() < number_size ? 0 : number_at(frame, 0);
+    const std::size_t numbers = (1 + pages) * number_size;
+    const std::size_t data = pages * page_size;
+    if (frame.size() < numbers + data)
+        return fail(ErrorKind::protocol,
+                    "expected a split frame of at least {} bytes for its {} pages, got {}",
+                    numbers + data, pages, frame.size());
+    const auto around = frame.subspan(numbers, frame.size() - numbers - data);
+    std::vector<std::span<const std::byte>> parts;
+    parts.reserve(2 * pages + 1);
+    std::size_t from = 0;
+    for (std::size_t page = 0; page < pages; ++page) {
+        const std::size_t cut = number_at(frame, 1 + page);
+        if (cut < from || cut > around.size())
+            return fail(ErrorKind::protocol,
+                        "page {} of a split frame is at byte {} of {}, after one at byte {}", page,
+                        cut, around.size(), from);
+        parts.push_back(around.subspan(from, cut - from));
+        parts.push_back(frame.subspan(frame.size() - data + page * page_size, page_size));
+        from = cut;
+    }
+    parts.push_back(around.subspan(from));
+    return parts;
+}
+
+}  // namespace gc::peer

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "policy/lease.h"
+
+#include "net/links.h"
+
+namespace gc::policy {
+namespace {
+
+Result<std::string> choose_device(const PolicyLease::Request& request) {
+    GC_TRY(net::Netlink netlink, net::Netlink::open());
+    GC_TRY(const net::Links links, net::links(netlink));
+    if (request.device) {
+        GC_TRY(const net::Link said, net::find_link(links, *request.device));
+        return said.name;
+    }
+    GC_TRY(const int index, net::link_towards_peer(netlink, request.peer));
+    const net::Link* by = net::find_link(links, index);
+    if (by == nullptr)
+        return fail(ErrorKind::unsupported,
+                    "the NIC towards the peer (index {}) has just gone; say which with "
+                    "--policy-dev NIC",
+                    index);
+    GC_TRY(const net::Link wire, net::wire_of(links, *by));
+    return wire.name;
+}
+
+}  // namespace
+
+PolicyLease::PolicyLease(Attachment attachment, bool joined)
+    : attachment_(std::make_unique<Attachment>(std::move(attachment))),
+      device_(attachment_->state().device), policy_name_(attachment_->state().policy.name),
+      mark_(attachment_->state().policy.mark), joined_(joined) {}
+
+PolicyLease::~PolicyLease() {
+    // Who wants to know how it went has called end().
+    static_cast<void>(end());
+}
+
+Result<PolicyLease> PolicyLease::begin(const Request& request) {
+    GC_TRY(const std::string device, choose_device(request));
+    AttachOptions options{.device = device,
+                          .policy = {},
+                          .link = request.link,
+                          .object = {},
+                          .lasting = false,
+                          .link_option = "--policy-link"};
+    GC_TRY(options.policy, Policy::find(request.policy));
+    // Another migration may attach one between the look and our own attempt.
+    for (int attempt = 0;; ++attempt) {
+        GC_TRY(auto there, Attachment::join(device));
+        if (there)
+            return PolicyLease(std::move(*there), true);
+        GC_TRY(const auto broken, Attachment::broken(device));
+        auto made = Attachment::attach(broken.value_or(options));
+        if (made)
+            return PolicyLease(std::move(*made), broken.has_value());
+        if (attempt < 1 && Attachment::open(device))
+            continue;
+        if (!broken)
+            return Unexpected(made.error());
+        return fail(ErrorKind::unsupported,
+                    "somebody took away a part of the policy '{}' of {}, and it could not be put "
+                    "back: {}",
+                    broken->policy.name, device, made.error().message);
+    }
+}
+
+Result<void> PolicyLease::end() {
+    if (!attachment_)
+        return {};
+    const std::unique_ptr<Attachment> ending = std::move(attachment_);
+    return ending->leave();
+}
+
+Unexpected PolicyLease::ended() const {
+    return fail(ErrorKind::unsupported, "the use of the policy on {} has ended", device_);
+}
+
+Result<Status> PolicyLease::status() const {
+    if (!attachment_)
+        return ended();
+    return attachment_->status();
+}
+
+Result<Counters> PolicyLease::counters() const {
+    if (!attachment_)
+        return ended();
+    return attachment_->counters();
+}
+
+}  // namespace gc::policy

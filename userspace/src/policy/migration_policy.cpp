@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "policy/migration_policy.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <sys/socket.h>
+
+namespace gc::policy {
+namespace {
+
+/// What passed between two readings. The longest delay is that of all time.
+report::TrafficCounts difference(const gc_class_stats& after, const gc_class_stats& before) {
+    constexpr double ns_per_ms = 1e6;
+    return {.packets = after.packets - before.packets,
+            .bytes = after.bytes - before.bytes,
+            .drops = after.drops - before.drops,
+            .delayed = after.delayed - before.delayed,
+            .delay_ms = static_cast<double>(after.delay_ns - before.delay_ns) / ns_per_ms,
+            .delay_max_ms = static_cast<double>(after.delay_max_ns) / ns_per_ms};
+}
+
+}  // namespace
+
+Result<MigrationPolicy> MigrationPolicy::begin(const PolicyLease::Request& request) {
+    GC_TRY(PolicyLease lease, PolicyLease::begin(request));
+    GC_TRY(const Status status, lease.status());
+    const std::uint32_t mark = lease.mark(GC_URGENT);
+    if (::setsockopt(request.peer, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0)
+        return fail_errno(errno, "mark a socket (SO_MARK)");
+    return MigrationPolicy(std::move(lease), status, request);
+}
+
+MigrationPolicy::MigrationPolicy(PolicyLease lease, const Status& status,
+                                 const PolicyLease::Request& request)
+    : lease_(std::move(lease)), before_(status.counters) {
+    if (policy_name() != request.policy)
+        warnings_.push_back(fmt::format("{} has the policy '{}' already: it holds, not '{}'",
+                                        device(), policy_name(), request.policy));
+    if (request.link && *request.link != status.link)
+        warnings_.push_back(fmt::format("--policy-link is not heeded: {} has the policy '{}' "
+                                        "already, for a link of {} bytes/s; gcctl policy set "
+                                        "--dev {} --link changes that",
+                                        device(), policy_name(), status.link, device()));
+    if (const std::string warning = status.warning(); !warning.empty())
+        warnings_.push_back(warning);
+}
+
+ledger::PerClass<std::uint32_t> MigrationPolicy::marks() const {
+    using ledger::PageClass;
+    ledger::PerClass<std::uint32_t> marks;
+    marks[PageClass::precopy] = lease_.mark(GC_BACKGROUND);
+    marks[PageClass::urgent] = lease_.mark(GC_URGENT);
+    marks[PageClass::guide] = lease_.mark(GC_GUIDE);
+    marks[PageClass::warm] = lease_.mark(GC_WARM);
+    marks[PageClass::background] = lease_.mark(GC_BACKGROUND);
+    return marks;
+}
+
+report::PolicyReport MigrationPolicy::end() {
+    report::PolicyReport report{.name = lease_.policy_name(),
+                                .device = lease_.device(),
+                                .joined = lease_.joined(),
+                                .reason = {},
+                                .classes = {},
+                                .tenants = {}};
+    if (const auto status = lease_.status()) {
+        if (!status->missing.empty())
+            report.reason =
+                fmt::format("somebody took {} away while the migration ran", status->missing);
+        for (unsigned index = 0; index < GC_CLASSES; ++index)
+            report.classes.emplace_back(class_name(index),
+                                        difference(status->counters[index], before_[index]));
+        report.tenants = difference(status->counters[GC_TENANTS], before_[GC_TENANTS]);
+    } else {
+        report.reason = status.error().message;
+    }
+    if (auto ended = lease_.end(); !ended)
+        report.reason = ended.error().message;
+    return report;
+}
+
+}  // namespace gc::policy

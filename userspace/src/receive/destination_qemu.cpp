@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "receive/destination_qemu.h"
+
+#include "qmp/migration.h"
+
+#include <nlohmann/json.hpp>
+
+namespace gc::receive {
+namespace {
+
+using namespace std::chrono_literals;
+
+// The main loop may itself wait for a page that is still on its way.
+constexpr auto patient = 120s;
+constexpr auto end_timeout = 2s;
+
+}  // namespace
+
+Result<DestinationQemu> DestinationQemu::prepare(const std::string& qmp_path) {
+    GC_TRY(qmp::Client qmp, qmp::Client::connect(qmp_path));
+    GC_TRY(const qmp::RunState state, qmp::query_status(qmp));
+    if (state.status != "inmigrate")
+        return fail(ErrorKind::unsupported,
+                    "expected a destination QEMU that waits for a migration, this one is '{}'; "
+                    "start it with -incoming defer",
+                    state.status);
+    GC_TRY(const qmp::Capabilities known, qmp::query_capabilities(qmp));
+    const bool preempt = known.contains("postcopy-preempt");
+    qmp::Capabilities wanted{{"postcopy-ram", true}, {"events", true}};
+    if (preempt)
+        wanted["postcopy-preempt"] = true;
+    if (auto set = qmp::set_capabilities(qmp, wanted); !set)
+        return fail(
+            ErrorKind::unsupported,
+            "the destination QEMU refuses post-copy: {}; it needs userfaultfd: run it as root, "
+            "or sysctl vm.unprivileged_userfaultfd=1 ('gcctl doctor' tells more)",
+            set.error().message);
+    // In RUN_STATE_INMIGRATE this only clears QEMU's autostart (qmp_stop in softmmu/cpus.c, 7.2).
+    GC_CHECK(qmp::stop(qmp));
+    GC_TRY(auto process, qmp::QemuProcess::open(qmp));
+    return DestinationQemu(std::move(qmp), std::move(process), preempt);
+}
+
+Result<void> DestinationQemu::listen() {
+    GC_TRY(const pid_t pid, qmp_.peer_pid());
+    GC_TRY(PrivateDirectory directory, PrivateDirectory::make(pid));
+    directory_.emplace(std::move(directory));
+    return qmp::migrate_incoming(qmp_, fmt::format("unix:{}/incoming", directory_->path()));
+}
+
+Result<UniqueFd> DestinationQemu::connect() const {
+    return unix_connect(directory_->path() + "/incoming", 5s);
+}
+
+Result<void> DestinationQemu::resume() {
+    if (auto done = qmp_.execute("cont", nullptr, patient); !done)
+        return wrap(done.error(), "start the VM at the destination");
+    return {};
+}
+
+Result<void> DestinationQemu::end() {
+    const auto quit = qmp_.execute("quit", nullptr, end_timeout);
+    if (!process_)
+        return quit ? Result<void>{} : Unexpected(quit.error());
+    GC_TRY(bool ended, process_->ends(end_timeout));
+    if (!ended) {
+        GC_TRY(ended, process_->kill(end_timeout));
+    }
+    return ended ? Result<void>{}
+                 : fail(ErrorKind::io, "the destination QEMU does not end; kill it");
+}
+
+}  // namespace gc::receive

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "receive/stream_merger.h"
+
+#include <algorithm>
+#include <array>
+#include <sys/socket.h>
+#include <utility>
+
+namespace gc::receive {
+namespace {
+
+constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+/// What may wait for the destination QEMU from switch-over on: each page waits for what went before
+/// it, and zeros take few bytes there and long to place.
+constexpr int postcopy_buffer = 32 * 1024;
+
+}  // namespace
+
+StreamMerger::~StreamMerger() {
+    end_all();
+    for (std::thread* thread : {&main_thread_, &bulk_thread_})
+        if (thread->joinable())
+            thread->join();
+}
+
+Result<void> StreamMerger::begin(std::size_t size) {
+    // Of any kind: at an early switch-over all that the source sends before it is in one frame.
+    do {
+        GC_TRY(const bool any, peer::read_head(main_, first_));
+        if (!any)
+            return fail(ErrorKind::io,
+                        "the source closed the main channel before the stream began");
+        const std::size_t now = std::min(size, first_.size);
+        GC_CHECK(copy(now));
+        first_.size -= now;
+        size -= now;
+    } while (size > 0);
+    return {};
+}
+
+void StreamMerger::start() {
+    const auto run = [this](Result<void> (StreamMerger::*carry)()) {
+        // An error is the end of the stream before its time, which QEMU reports.
+        if (!(this->*carry)())
+            end_all();
+    };
+    main_thread_ = std::thread([=, this] {
+        run(&StreamMerger::carry_main);
+        end_all();
+    });
+    bulk_thread_ = std::thread(run, &StreamMerger::carry_bulk);
+}
+
+Result<void> StreamMerger::carry_main() {
+    peer::FrameHead head = first_;
+    bool precopy = true;
+    do {
+        // Before it nobody waits for a page, and QEMU gets more at once.
+        if (head.kind != peer::FrameKind::stream && std::exchange(precopy, false))
+            ::setsockopt(to_, SOL_SOCKET, SO_SNDBUF, &postcopy_buffer, sizeof postcopy_buffer);
+        if (head.kind == peer::FrameKind::last)
+            await_bulk_end();
+        take_turn_for_main();
+        const auto copied = copy(head.size);
+        give_turn(head.kind == peer::FrameKind::sections);
+        GC_CHECK(copied);
+        if (head.kind == peer::FrameKind::last)
+            return {};
+        GC_TRY(const bool more, peer::read_head(main_, head));
+        if (!more)
+            return {};
+    } while (true);
+}
+
+Result<void> StreamMerger::carry_bulk() {
+    std::vector<std::byte> frame;
+    for (;;) {
+        peer::FrameHead head;
+        GC_TRY(const bool more, peer::read_head(bulk_, head));
+        if (!more)
+            break;
+        if ((head.kind != peer::FrameKind::sections && head.kind != peer::FrameKind::split) ||
+            head.size > peer::max_bulk_frame)
+            return fail(ErrorKind::protocol,
+                        "expected sections of at most {} bytes on the bulk channel, got a frame of "
+                        "kind {} and {} bytes",
+                        peer::max_bulk_frame, static_cast<unsigned>(head.kind), head.size);
+        // Whole before it has its turn: main must not wait for this channel.
+        frame.resize(head.size);
+        GC_TRY(const bool whole, read_whole(bulk_, frame));
+        if (!whole && head.size > 0)
+            return fail(ErrorKind::io, "the bulk channel ended within a frame");
+        GC_TRY(const auto parts, peer::parts_of(head.kind, frame));
+        if (!take_turn_for_bulk())
+            return {};
+        const auto handed = hand_on(parts);
+        give_turn(true);
+        GC_CHECK(handed);
+        // Nobody may be there any more who wants to know.
+        (void)write_all(bulk_, peer::frame_taken);
+    }
+    const std::lock_guard lock(mutex_);
+    bulk_ended_ = true;
+    changed_.notify_all();
+    return {};
+}
+
+Result<void> StreamMerger::copy(std::size_t size) {
+    buffer_.resize(chunk_size);
+    while (size > 0) {
+        const auto room = std::span(buffer_).first(std::min(size, buffer_.size()));
+        GC_TRY(const std::size_t got, read_some(main_, room));
+        if (got == 0)
+            return fail(ErrorKind::io, "the main channel ended within a frame");
+        const std::span<const std::byte> part = room.first(got);
+        GC_CHECK(hand_on(std::span(&part, 1)));
+        size -= got;
+    }
+    return {};
+}
+
+Result<void> StreamMerger::hand_on(std::span<const std::span<const std::byte>> parts) const {
+    std::vector<iovec> vector;
+    vector.reserve(parts.size());
+    for (const std::span<const std::byte> part : parts)
+        vector.push_back({const_cast<std::byte*>(part.data()), part.size()});
+    GC_CHECK(write_all(to_, vector));
+    if (tap_)
+        std::ranges::for_each(parts, tap_);
+    return {};
+}
+
+void StreamMerger::await_bulk_end() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return bulk_ended_ || stream_ended_; });
+}
+
+void StreamMerger::take_turn_for_main() {
+    std::unique_lock lock(mutex_);
+    main_waits_ = true;
+    changed_.wait(lock, [this] { return !taken_; });
+    main_waits_ = false;
+    taken_ = true;
+}
+
+bool StreamMerger::take_turn_for_bulk() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stream_ended_ || (boundary_ && !taken_ && !main_waits_); });
+    if (stream_ended_)
+        return false;
+    taken_ = true;
+    return true;
+}
+
+void StreamMerger::give_turn(bool boundary) {
+    const std::lock_guard lock(mutex_);
+    taken_ = false;
+    boundary_ = boundary;
+    changed_.notify_all();
+}
+
+void StreamMerger::end_all() {
+    {
+        const std::lock_guard lock(mutex_);
+        stream_ended_ = true;
+        changed_.notify_all();
+    }
+    ::shutdown(to_, SHUT_WR);
+    // Nobody reads these any more: whoever writes to them must learn that instead of filling a
+    // buffer.
+    ::shutdown(main_, SHUT_RD);
+    ::shutdown(bulk_, SHUT_RD);
+}
+
+}  // namespace gc::receive

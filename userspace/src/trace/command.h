@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <span>
+#include <string>
+
+namespace gc::trace {
+
+/// `gcctl trace ARGS`. @return the exit status
+int command(std::span<const std::string> arguments);
+
+}  // namespace gc::trace

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What comes on main and bulk becomes one stream: over socket pairs.
+#include "receive/stream_merger.h"
+
+#include "util/page.h"
+#include "util/socket.h"
+
+#include <algorithm>
+#include <array>
+#include <gtest/gtest.h>
+#include <optional>
+#include <string>
+#include <sys/socket.h>
+
+namespace gc::receive {
+namespace {
+
+using namespace std::chrono_literals;
+using peer::FrameKind;
+
+class Merging : public testing::Test {
+  protected:
+    void SetUp() override {
+        main = pair(main_in);
+        bulk = pair(bulk_in);
+        qemu = pair(out);
+        merger.emplace(main_in.get(), bulk_in.get(), out.get(), [this](auto bytes) {
+            seen += std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        });
+    }
+
+    void begin() {
+        send(main, FrameKind::stream, "headrest,");
+        ASSERT_TRUE(merger->begin(4));
+        EXPECT_EQ(read(4), "head");
+        merger->start();
+        EXPECT_EQ(read(5), "rest,");
+    }
+
+    static UniqueFd pair(UniqueFd& other) {
+        std::array<int, 2> ends{};
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+        other.reset(ends[1]);
+        return UniqueFd(ends[0]);
+    }
+
+    static void send(const UniqueFd& to, FrameKind kind, std::string_view text) {
+        const auto head = peer::encode({kind, text.size()});
+        ASSERT_TRUE(write_all(to.get(), head));
+        ASSERT_TRUE(write_all(to.get(), std::as_bytes(std::span(text))));
+    }
+
+    /// What QEMU gets next; shorter at the end, or when nothing more comes for a while.
+    std::string read(std::size_t size, std::chrono::milliseconds timeout = 5s) const {
+        const timeval wait{.tv_sec = timeout.count() / 1000,
+                           .tv_usec = timeout.count() % 1000 * 1000};
+        ::setsockopt(qemu.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+        std::string text(size, ' ');
+        const ssize_t got = ::recv(qemu.get(), text.data(), size, MSG_WAITALL);
+        text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+        return text;
+    }
+
+    UniqueFd main, bulk, qemu;  ///< the test's ends
+    UniqueFd main_in, bulk_in, out;
+    std::string seen;
+    std::optional<StreamMerger> merger;
+};
+
+TEST_F(Merging, TheFirstFrameMayBeAllUpToSwitchOver) {
+    send(main, FrameKind::sections, "headpackage,");
+    ASSERT_TRUE(merger->begin(4));
+    EXPECT_EQ(read(4), "head");
+    send(bulk, FrameKind::sections, "[bulk]");
+    merger->start();
+    EXPECT_EQ(read(14), "package,[bulk]");
+}
+
+TEST_F(Merging, TheStreamMayBeginInPieces) {
+    for (const char* piece : {"he", "", "adrest,"})
+        send(main, FrameKind::stream, piece);
+    ASSERT_TRUE(merger->begin(4));
+    merger->start();
+    EXPECT_EQ(read(9), "headrest,");
+}
+
+TEST_F(Merging, BulkComesOnlyWhereASectionMayBegin) {
+    send(bulk, FrameKind::sections, "[bulk]");
+    begin();
+    send(main, FrameKind::stream, "package");
+    EXPECT_EQ(read(7), "package");
+    EXPECT_EQ(read(1, 50ms), "") << "that was no boundary";
+    send(main, FrameKind::sections, "'s end,");
+    EXPECT_EQ(read(13), "'s end,[bulk]");
+}
+
+TEST_F(Merging, LittleMayWaitForQemuFromSwitchOverOn) {
+    const auto buffer = [this] {
+        int size = 0;
+        socklen_t length = sizeof size;
+        EXPECT_EQ(::getsockopt(out.get(), SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
+        return size;
+    };
+    const int before = buffer();
+    begin();
+    send(main, FrameKind::stream, "precopy,");
+    EXPECT_EQ(read(8), "precopy,");
+    EXPECT_EQ(buffer(), before);
+    send(main, FrameKind::sections, "package,");
+    EXPECT_EQ(read(8), "package,");
+    EXPECT_LT(buffer(), before);
+}
+
+TEST_F(Merging, FramesAreNeverMixed) {
+    begin();
+    ::shutdown(bulk.get(), SHUT_RD);  // nobody here reads what comes back
+    send(main, FrameKind::sections, ".");
+    std::thread sending_bulk([this] {
+        for (int i = 0; i < 500; ++i)
+            send(bulk, FrameKind::sections, "[bulk-bulk-bulk]");
+        ::shutdown(bulk.get(), SHUT_WR);
+    });
+    std::thread sending_main([this] {
+        for (int i = 0; i < 500; ++i)
+            send(main, FrameKind::sections, "(main-main)");
+        send(main, FrameKind::last, "$");
+    });
+    const std::string all = read(std::size_t{500} * (16 + 11) + 2);
+    sending_bulk.join();
+    sending_main.join();
+    std::size_t bulks = 0, mains = 0, at = 1;
+    while (at + 1 < all.size()) {
+        const bool is_main = all.compare(at, 11, "(main-main)") == 0;
+        ASSERT_TRUE(is_main || all.compare(at, 16, "[bulk-bulk-bulk]") == 0) << at;
+        ++(is_main ? mains : bulks);
+        at += is_main ? 11 : 16;
+    }
+    EXPECT_EQ(mains, 500U);
+    EXPECT_EQ(bulks, 500U);
+    EXPECT_EQ(all.back(), '$') << "the end comes after all of bulk";
+    merger.reset();
+    EXPECT_EQ(seen, "headrest," + all);
+}
+
+TEST_F(Merging, EachFrameOfBulkIsAnsweredWhenItIsInTheStream) {
+    begin();
+    send(bulk, FrameKind::sections, "[one]");
+    EXPECT_FALSE(wait_readable(bulk.get(), 50ms).value()) << "main is at no boundary yet";
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(6), ".[one]");
+    send(bulk, FrameKind::sections, "[two]");
+    EXPECT_EQ(read(5), "[two]");
+    std::array<std::byte, 2> answers{};
+    EXPECT_TRUE(read_whole(bulk.get(), answers).value());
+    EXPECT_FALSE(wait_readable(bulk.get(), 50ms).value());
+}
+
+TEST_F(Merging, TheEndWaitsForBulk) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    send(main, FrameKind::last, "$");
+    EXPECT_EQ(read(2, 50ms), ".");
+    send(bulk, FrameKind::sections, "[bulk]");
+    ::shutdown(bulk.get(), SHUT_WR);
+    EXPECT_EQ(read(100), "[bulk]$") << "and then it hangs up";
+}
+
+TEST_F(Merging, AStreamWithoutPostCopyEndsWithMain) {
+    begin();
+    send(main, FrameKind::stream, "all of it");
+    main.reset();
+    EXPECT_EQ(read(100), "all of it");
+}
+
+TEST_F(Merging, ABulkChannelThatBreaksWithinAFrameEndsTheStream) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    const auto head = peer::encode({FrameKind::sections, 100});
+    ASSERT_TRUE(write_all(bulk.get(), head));
+    bulk.reset();
+    EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, AMainChannelThatBreaksWithinAFrameEndsTheStream) {
+    begin();
+    const auto head = peer::encode({FrameKind::sections, 100});
+    ASSERT_TRUE(write_all(main.get(), head));
+    main.reset();
+    EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, BulkMustBringSections) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    const auto head = peer::encode({FrameKind::stream, 7});
+    ASSERT_TRUE(write_all(bulk.get(), head));
+    EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, PagesThatComeApartGoWhereTheyBelong) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    const auto cuts = peer::encode_cuts(std::array<std::size_t, 2>{3, 4});
+    const std::string pages = std::string(page_size, 'A') + std::string(page_size, 'B');
+    const auto text = [](std::span<const std::byte> bytes) {
+        return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    };
+    send(bulk, FrameKind::split, text(cuts) + "(1:2.)" + pages);
+    EXPECT_EQ(read(1 + 6 + pages.size()),
+              ".(1:" + pages.substr(0, page_size) + "2" + pages.substr(page_size) + ".)");
+}
+
+TEST_F(Merging, AMalformedSplitFrameEndsTheStream) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    send(bulk, FrameKind::split, std::string("\0\1\0\0no page", 11));
+    EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, ABulkFrameOfAbsurdSizeIsRefused) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    const auto head = peer::encode({FrameKind::sections, peer::max_bulk_frame + 1});
+    ASSERT_TRUE(write_all(bulk.get(), head));
+    EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, AStreamThatDoesNotBeginIsToldOfAtOnce) {
+    send(main, FrameKind::stream, "hea");
+    main.reset();
+    EXPECT_FALSE(merger->begin(4));
+}
+
+TEST_F(Merging, ItEndsWhateverItWaitsFor) {
+    begin();
+    send(bulk, FrameKind::sections, "[bulk]");
+    std::this_thread::sleep_for(10ms);
+    merger.reset();
+    EXPECT_EQ(read(100), "");
+}
+
+}  // namespace
+}  // namespace gc::receive
