@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "qmp/event.h"
 #include "guide/guide.h"
+#include "qmp/event.h"
 
 #include "guide/images.h"
 #include "qmp/migration.h"
@@ -154,7 +154,7 @@ void Guide::work(std::span<const std::byte> stream) {
     const auto begun = std::chrono::steady_clock::now();
     std::optional<GuideEnd> end;
     if (auto running = load_and_run(stream); !running) {
-        end = GuideEnd{"died", running.error().message};
+        end = GuideEnd{report::GuideEnd::died, running.error().message};
     } else {
         {
             const std::lock_guard lock(mutex_);
@@ -213,20 +213,22 @@ GuideEnd Guide::watch() {
     while (!stopping_) {
         const std::uint64_t memory = measure_memory();
         if (limits_.memory != 0 && memory > limits_.memory)
-            return {"memory-limit", fmt::format("it took {} MiB of memory, more than the {} MiB of "
-                                                "--guide-memory",
-                                                memory >> 20, limits_.memory >> 20)};
+            return {report::GuideEnd::memory_limit,
+                    fmt::format("it took {} MiB of memory, more than the {} MiB of "
+                                "--guide-memory",
+                                memory >> 20, limits_.memory >> 20)};
         const auto event = qmp_->next_event(watch_interval);
         if (!event)
-            return {"died", event.error().message};
+            return {report::GuideEnd::died, event.error().message};
         if (!*event)
             continue;
         const std::string& name = (*event)->name;
         if (name == "STOP" || name == "SHUTDOWN" || name == "RESET" || name == "GUEST_PANICKED" ||
             name == "BLOCK_IO_ERROR")
-            return {"diverged", fmt::format("it went where the VM did not go: {}", name)};
+            return {report::GuideEnd::diverged,
+                    fmt::format("it went where the VM did not go: {}", name)};
     }
-    return {"complete", ""};
+    return {report::GuideEnd::complete, ""};
 }
 
 std::optional<std::chrono::nanoseconds> Guide::take_loaded() {
@@ -238,7 +240,7 @@ std::optional<std::chrono::nanoseconds> Guide::take_loaded() {
 std::optional<GuideEnd> Guide::check() {
     // Its death is seen here first, while it waits to be loaded there is nobody else to see it.
     if (const auto exit = process_.poll_exit())
-        return GuideEnd{"died",
+        return GuideEnd{report::GuideEnd::died,
                         fmt::format("{}{}{}", exit->how, exit->last_words.empty() ? "" : ": ",
                                     exit->last_words)};
     const std::lock_guard lock(mutex_);

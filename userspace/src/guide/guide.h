@@ -8,6 +8,7 @@
 #include "guide/quarantine.h"
 #include "image/source_image.h"
 #include "qmp/client.h"
+#include "report/report.h"
 #include "transfer/guide_feed.h"
 #include "util/mailbox.h"
 
@@ -30,7 +31,7 @@ struct GuideLimits {
 
 /// How a guide ended by itself.
 struct GuideEnd {
-    std::string_view how;  ///< "died", "diverged" or "memory-limit"
+    report::GuideEnd how;  ///< died, diverged or memory_limit
     std::string reason;    ///< one sentence
 };
 

@@ -2,6 +2,7 @@
 #include "html_report/document.h"
 
 #include "html_report/assets.h"
+#include "ledger/page_class.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -26,9 +27,11 @@ std::string for_script(const Json& input) {
 std::string make_page(const Json& input) {
     const Assets from = assets();
     const std::string data = for_script(input);
+    const std::string classes = Json(ledger::page_class_names).dump();
     // Each once, in the template's order: what is put in is not searched for marks.
-    const std::array<std::pair<std::string_view, std::string_view>, 4> marks{
+    const std::array<std::pair<std::string_view, std::string_view>, 5> marks{
         {{"@STYLE@", from.style},
+         {"@CLASSES@", classes},
          {"@DATA@", data},
          {"@CHART_JS@", from.chart_js},
          {"@SCRIPT@", from.script}}};

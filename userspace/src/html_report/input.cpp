@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "html_report/input.h"
 
-#include "report/histogram.h"
+#include "report/report.h"
 
 #include <nlohmann/json.hpp>
 
@@ -9,108 +9,6 @@ namespace gc::html_report {
 namespace {
 
 constexpr int deepest = 16;  // what is written out again later by recursion; ours nest 5 deep
-
-/// Pages or bytes by class. `warm` is younger than the schema.
-Form classes() {
-    return object({{"total", count()},
-                   {"precopy", count()},
-                   {"urgent", count()},
-                   {"guide", count()},
-                   {"background", count()},
-                   {"zero", count()}},
-                  {{"warm", count()}});
-}
-
-Form demand() {
-    const Form timeline = object({{"step_ms", positive()}, {"counts", list(count())}});
-    return object({{"faults", count()},
-                   {"stall_ms", number()},
-                   {"p50_us", count()},
-                   {"p99_us", count()},
-                   {"p999_us", count()},
-                   {"histogram_us", list(report::Histogram::buckets, count())}},
-                  {{"timeline", maybe(timeline)}});
-}
-
-Form guide() {
-    const Form sent = object({{"packets", count()},
-                              {"bytes", count()},
-                              {"arp", count()},
-                              {"ipv4", count()},
-                              {"ipv6", count()},
-                              {"other", count()},
-                              {"dropped_by", text()}});
-    return object({{"started", flag()},
-                   {"records", count()},
-                   {"pushed", count()},
-                   {"dropped", count()},
-                   {"blocked_ms", number()},
-                   {"ended", text()},
-                   {"reason", text()}},
-                  {{"load_ms", number()},
-                   {"waited_ms", number()},
-                   {"memory_bytes", count()},
-                   {"sent", sent}});
-}
-
-Form policy() {
-    const Form traffic = object({{"packets", count()},
-                                 {"bytes", count()},
-                                 {"drops", count()},
-                                 {"delayed", count()},
-                                 {"delay_ms", number()},
-                                 {"delay_max_ms", number()}});
-    return object({{"name", text()},
-                   {"device", text()},
-                   {"joined", flag()},
-                   {"reason", text()},
-                   {"classes", map(traffic)},
-                   {"tenants", traffic}});
-}
-
-Form measured() {
-    return object({{"time_ms", number()},
-                   {"touched", classes()},
-                   {"asked", count()},
-                   {"coverage", maybe(number())},
-                   {"accuracy", maybe(number())},
-                   {"waste_bytes", count()},
-                   {"unresolved", count()}});
-}
-
-Form simulated() {
-    return object({{"trace", text()},
-                   {"trace_ms", number()},
-                   {"link", count()},
-                   {"rtt_us", number()},
-                   {"vms", count()},
-                   {"vcpus", count()},
-                   {"memory_bytes", count()},
-                   {"touched", count()},
-                   {"waited_ms", number()}});
-}
-
-/// report/report.cpp writes it; the optional ones came after the first gcctl that did.
-Form migration() {
-    return object({{"schema", text()},
-                   {"result", text()},
-                   {"error", text()},
-                   {"mode", text()},
-                   {"capture", text()},
-                   {"downtime_ms", number()},
-                   {"total_ms", number()},
-                   {"pages", classes()},
-                   {"bytes", classes()},
-                   {"demand", demand()},
-                   {"guide", guide()},
-                   {"qemu", object({{"source", text()}, {"destination", text()}})},
-                   {"kernel", text()}},
-                  {{"next", object({{"pages", count()}, {"sent", count()}})},
-                   {"hot", object({{"from", text()}, {"pages", count()}, {"reason", text()}})},
-                   {"policy", policy()},
-                   {"measured", maybe(measured())},
-                   {"simulated", maybe(simulated())}});
-}
 
 Form row() {
     return object({{"workload", text()},
@@ -135,11 +33,10 @@ Form run() {
     const Form throughput =
         object({{"step_ms", positive()}, {"from_ms", number()}, {"per_s", list(number())}});
     const Form faults = object({{"step_ms", positive()}, {"counts", list(count())}});
-    const Form bytes = object({{"urgent", count()},
-                               {"guide", count()},
-                               {"warm", count()},
-                               {"background", count()},
-                               {"precopy", count()}});
+    Members classes;
+    for (const std::string_view page_class : ledger::page_class_names)
+        classes.emplace_back(page_class, count());
+    const Form bytes = object(classes);
     const Members data{{"throughput", maybe(throughput)},
                        {"faults", maybe(faults)},
                        {"stall_us", maybe(list(report::Histogram::buckets, count()))},
@@ -192,8 +89,10 @@ Result<void> check(const Json& input) {
                         "expected a \"schema\" or a \"bench\", and there is neither");
         return benchmark()(input, "");
     }
-    if (*schema == "guidecopy.report/1")
-        return migration()(input, "");
+    if (*schema == report::Report::schema_name) {
+        GC_CHECK(report::report_from_json(input));
+        return {};
+    }
     if (*schema == "guidecopy.bench/1") {
         GC_CHECK(benchmark()(input, ""));
         return benchmark_of_runs()(input, "");

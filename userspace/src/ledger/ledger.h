@@ -7,7 +7,7 @@
 // fails with EEXIST and breaks the migration.
 #pragma once
 
-#include "ledger/page_class.h"
+#include "ledger/class_counts.h"
 #include "util/error.h"
 
 #include <atomic>
@@ -93,6 +93,15 @@ class Ledger {
     /// Pages whose one valid delivery was of this class. The classes add up to total() - missing().
     [[nodiscard]] std::uint64_t delivered(PageClass as) const {
         return delivered_[as].load(std::memory_order_relaxed);
+    }
+
+    /// By class; the total also counts the pages that are missing.
+    [[nodiscard]] ClassCounts counts() const {
+        ClassCounts counts;
+        for (const PageClass page_class : page_classes)
+            counts.in[page_class] = delivered(page_class);
+        counts.total = total_;
+        return counts;
     }
 
     // ---- when no other thread uses it any more

@@ -45,6 +45,8 @@ template <typename T> struct PerClass {
     [[nodiscard]] constexpr const T& operator[](PageClass page_class) const {
         return values[static_cast<std::size_t>(page_class)];
     }
+    constexpr auto begin() { return values.begin(); }
+    constexpr auto end() { return values.end(); }
     [[nodiscard]] constexpr auto begin() const { return values.begin(); }
     [[nodiscard]] constexpr auto end() const { return values.end(); }
     bool operator==(const PerClass&) const = default;

@@ -14,22 +14,6 @@ std::optional<double> share(std::uint64_t part, std::uint64_t whole) {
     return static_cast<double>(part) / static_cast<double>(whole);
 }
 
-std::uint64_t& count_of(report::ClassCounts& counts, ledger::PageClass as) {
-    switch (as) {
-    case ledger::PageClass::precopy:
-        return counts.precopy;
-    case ledger::PageClass::urgent:
-        return counts.urgent;
-    case ledger::PageClass::guide:
-        return counts.guide;
-    case ledger::PageClass::warm:
-        return counts.warm;
-    case ledger::PageClass::background:
-        break;
-    }
-    return counts.background;
-}
-
 /// With bytes of its own on the wire, sent since the guide touched it.
 bool is_guide_data(const std::optional<ledger::Delivery>& delivery) {
     return delivery == ledger::Delivery{ledger::PageClass::guide, false};
@@ -63,8 +47,7 @@ Result<void> Coverage::add(std::size_t block, const Run& run, bool asked) {
                         "the destination says that page {} of '{}' was touched, which was never "
                         "delivered",
                         page, in.name);
-        ++touched_.total;
-        ++count_of(touched_, delivery->as);
+        touched_.add(delivery->as, 1);
         touched_.zero += delivery->zero ? 1 : 0;
         touched_guide_data_ += is_guide_data(delivery) ? 1 : 0;
     }
@@ -81,9 +64,10 @@ report::MeasureReport Coverage::result() const {
     report.touched = touched_;
     report.asked = asked_;
     // What was there at switch-over needs no guide.
-    const std::uint64_t needed = touched_.total - touched_.precopy;
+    const std::uint64_t needed = touched_.total - touched_.in[ledger::PageClass::precopy];
     report.coverage = share(needed - std::min(asked_, needed), needed);
-    report.accuracy = share(touched_.guide, ledger_.delivered(ledger::PageClass::guide));
+    report.accuracy =
+        share(touched_.in[ledger::PageClass::guide], ledger_.delivered(ledger::PageClass::guide));
     report.waste_bytes = (pushed_data - touched_guide_data_) * page_size;
     return report;
 }

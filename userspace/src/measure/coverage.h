@@ -24,7 +24,7 @@ class Coverage {
     [[nodiscard]] Result<void> add(std::size_t block, const Run& run, bool asked);
 
     const ledger::Ledger& ledger_;
-    report::ClassCounts touched_;
+    ledger::ClassCounts touched_;
     std::uint64_t asked_ = 0;
     std::uint64_t touched_guide_data_ = 0;
 };

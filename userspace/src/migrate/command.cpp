@@ -149,12 +149,13 @@ int command(std::span<const std::string> arguments) {
     ErrorKind failure = ErrorKind::io;
     const report::Report report = Migration::run(**options, progress, failure);
     int status = options::exit_done;
-    if (report.result != "completed") {
+    const bool completed = report.result == report::Outcome::completed;
+    if (!completed) {
         progress.event("failed", {{"error", report.error}});
         status = options::complain("migrate", {failure, report.error});
     }
-    if (progress.shows_summary() && report.result == "completed")
-        fmt::print("{}", report.summary());
+    if (progress.shows_summary() && completed)
+        fmt::print("{}", report::summary(report));
     if ((*options)->report) {
         if (auto written = write_report(report, *(*options)->report); !written) {
             const int unwritten = options::complain("migrate", written.error());

@@ -3,6 +3,8 @@
 
 #include "measure/coverage.h"
 
+#include <nlohmann/json.hpp>
+
 namespace gc::migrate {
 namespace {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "qmp/event.h"
 #include "migrate/migration.h"
+#include "qmp/event.h"
 
 #include "migrate/hot.h"
 #include "migrate/measurement.h"
@@ -54,7 +54,8 @@ report::Report Migration::run(const Options& options, Progress& progress, ErrorK
         const Error error = migration.phase_ < Phase::committed || migration.never_ran_
                                 ? migration.roll_back(finished.error())
                                 : migration.give_up(finished.error());
-        migration.report_.result = error.kind == ErrorKind::cancelled ? "cancelled" : "failed";
+        migration.report_.result = error.kind == ErrorKind::cancelled ? report::Outcome::cancelled
+                                                                      : report::Outcome::failed;
         migration.report_.error = error.message;
         failure = error.kind;
     }
@@ -69,7 +70,7 @@ Result<void> Migration::prepare() {
     report_.next.pages = options_.next_pages;
     GC_TRY(signals_, Signals::block());
     GC_TRY(source_, SourceQemu::open(options_.qmp, options_.kill_source));
-    report_.source_qemu = source_->version();
+    report_.qemu.source = source_->version();
 
     GC_TRY(token_, peer::make_token());
     GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
@@ -82,7 +83,7 @@ Result<void> Migration::prepare() {
                     !ready   ? ready.error().message
                     : *ready ? (**ready).dump()
                              : "it does not answer");
-    report_.destination_qemu = (**ready).value("qemu", "");
+    report_.qemu.destination = (**ready).value("qemu", "");
     preempt_ = (**ready).value("preempt", false);
     if ((**ready).contains("measure_ms"))
         measure_.emplace((**ready).value("measure_ms", 0));
@@ -152,15 +153,15 @@ void Migration::prepare_guide() {
                                       {.lead = options_.lead, .memory = options_.guide_memory})
               : Unexpected(image.error());
     if (!guide) {
-        report_.guide.ended = "refused";
+        report_.guide.ended = report::GuideEnd::refused;
         report_.guide.reason = guide.error().message;
-        progress_.event("guide-refused",  {{"reason", guide.error().message}});
+        progress_.event("guide-refused", {{"reason", guide.error().message}});
         progress_.warning(
             fmt::format("no guide: {}; migrating without one", guide.error().message));
         return;
     }
     guide_ = std::move(*guide);
-    report_.capture = "kmod";
+    report_.capture = report::Capture::kmod;
     progress_.detail("guide-started", {{"pid", guide_->pid()}},
                      fmt::format("the guide is process {}", guide_->pid()));
     if (!guide_->without_sink().empty())
@@ -286,7 +287,7 @@ Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
 Result<void> Migration::on_notice(transfer::Converged&) {
     // Pre-copy left nothing to fetch, so there is nothing to guide.
     converged_ = true;
-    end_guide("complete", "");
+    end_guide(report::GuideEnd::complete, "");
     return {};
 }
 
@@ -316,7 +317,7 @@ Result<void> Migration::on_notice(transfer::Shut& notice) {
 
 Result<void> Migration::on_notice(transfer::AllSent&) {
     all_sent_ = true;
-    end_guide("complete", "");
+    end_guide(report::GuideEnd::complete, "");
     return {};
 }
 
@@ -353,10 +354,7 @@ Result<void> Migration::on_destination_message(const json& message) {
                 : "the VM is at the destination, paused as it was");
     } else if (type == "completed") {
         destination_completed_ = true;
-        report_.demand = message.value("demand", json());
-        if (message.contains("problem"))
-            progress_.warning(
-                fmt::format("demand faults were not measured: {}", message.value("problem", "")));
+        take_demand(message);
     } else if (type == "refused") {
         never_ran_ = true;
         return fail(ErrorKind::unsupported, "the destination refused the VM: {}", reason);
@@ -401,6 +399,17 @@ Result<void> Migration::on_signals() {
     return {};
 }
 
+/// The figures are worth a warning, not the migration, which is over.
+void Migration::take_demand(const json& message) {
+    auto demand = report::demand_from_json(message.value("demand", json()));
+    if (demand)
+        report_.demand = *std::move(demand);
+    if (!demand || message.contains("problem"))
+        progress_.warning(
+            fmt::format("demand faults were not measured: {}",
+                        message.value("problem", demand ? "" : demand.error().message)));
+}
+
 void Migration::on_guide() {
     if (!guide_)
         return;
@@ -408,7 +417,7 @@ void Migration::on_guide() {
         data_->release_state();
         report_.guide.started = true;
         report_.guide.load_ms = in_ms(*loaded);
-        report_.mode = "guide";
+        report_.mode = report::Mode::guide;
         progress_.detail("guide-runs", {{"load_ms", report_.guide.load_ms}},
                          fmt::format("the guide runs, loaded in {:.1f} ms", report_.guide.load_ms));
     }
@@ -416,7 +425,7 @@ void Migration::on_guide() {
         end_guide(end->how, end->reason);
 }
 
-void Migration::end_guide(std::string_view how, std::string_view reason) {
+void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
     if (!guide_)
         return;
     if (data_) {
@@ -424,7 +433,7 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
         data_->release_state();
     }
     const guide::GuideTotals totals = guide_->stop();
-    report_.guide.ended = how;
+    report_.guide.ended = end;
     report_.guide.reason = reason;
     report_.guide.records = totals.records;
     report_.guide.dropped = totals.dropped;
@@ -436,12 +445,15 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
                           .ipv4 = totals.sent.ipv4,
                           .ipv6 = totals.sent.ipv6,
                           .other = totals.sent.other,
-                          .dropped_by = guide_->without_sink().empty() ? "ebpf" : "namespace"};
+                          .dropped_by = guide_->without_sink().empty() ? report::DroppedBy::ebpf
+                                                                       : report::DroppedBy::netns};
     guide_.reset();
+    const std::string_view how = name(end);
     progress_.detail(
         "guide-ended", {{"how", how}, {"reason", reason}},
         fmt::format("the guide ended: {}{}{}", how, reason.empty() ? "" : ": ", reason));
-    if (how == "died" || how == "diverged" || how == "memory-limit")
+    using enum report::GuideEnd;
+    if (end == died || end == diverged || end == memory_limit)
         progress_.warning(
             fmt::format("the guide ended ({}): {}; going on without it", how, reason));
 }
@@ -449,10 +461,8 @@ void Migration::end_guide(std::string_view how, std::string_view reason) {
 // ---- the ends
 
 Result<void> Migration::finish() {
-    end_guide("complete", "");
-    const report::ClassCounts pages = data_->pages();
-    progress_.update({"finishing", pages.total, pages.total, pages.urgent, pages.guide, pages.warm,
-                      pages.background, data_->bytes().total});
+    end_guide(report::GuideEnd::complete, "");
+    progress_.update({"finishing", data_->pages(), data_->bytes().total});
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
     // Everything has arrived. That the source QEMU cannot be told so is a pity, no failure.
@@ -461,8 +471,8 @@ Result<void> Migration::finish() {
             fmt::format("the VM is at the destination, but the source QEMU did not end its "
                         "migration: {}; quit it",
                         ended.error().message));
-    report_.result = "completed";
-    progress_.event("completed",  {{"total_ms", report_.total_ms}});
+    report_.result = report::Outcome::completed;
+    progress_.event("completed", {{"total_ms", report_.total_ms}});
     take_measured();
     return {};
 }
@@ -496,7 +506,7 @@ Result<void> Migration::kill_source() {
 
 Error Migration::roll_back(Error error) {
     // The guide shares the source's memory: it must be gone before the VM writes there again.
-    end_guide("off", "the migration ended before it was needed");
+    end_guide(report::GuideEnd::off, "the migration ended before it was needed");
     const bool touched = phase_ >= Phase::precopy;
     if (control_ && (touched || guardian_))
         (void)control_->send("abandon", {{"reason", error.message}});
@@ -536,7 +546,7 @@ Error Migration::roll_back(Error error) {
 }
 
 Error Migration::give_up(Error error) {
-    end_guide("off", "the migration failed");
+    end_guide(report::GuideEnd::off, "the migration failed");
     if (data_)
         data_->stop();
     error.kind = ErrorKind::after_commit;
@@ -552,7 +562,7 @@ void Migration::fill_report() {
     if (data_) {
         report_.pages = data_->pages();
         report_.bytes = data_->bytes();
-        report_.guide.pushed = report_.pages.guide;
+        report_.guide.pushed = report_.pages.in[ledger::PageClass::guide];
         report_.next.sent = data_->next_sent();
     }
     if (report_.total_ms == 0 && begun_ != Clock::time_point{})
@@ -562,11 +572,8 @@ void Migration::fill_report() {
 void Migration::show_progress() {
     constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over",
                                                     "post-copy", "post-copy"};
-    const report::ClassCounts pages = data_->pages();
-    progress_.update({names[static_cast<std::size_t>(phase_)],
-                      pages.precopy + pages.urgent + pages.guide + pages.warm + pages.background,
-                      pages.total, pages.urgent, pages.guide, pages.warm, pages.background,
-                      data_->bytes().total});
+    progress_.update(
+        {names[static_cast<std::size_t>(phase_)], data_->pages(), data_->bytes().total});
 }
 
 }  // namespace gc::migrate

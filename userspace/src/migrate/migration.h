@@ -59,6 +59,7 @@ class Migration {
     Result<void> on_destination_message(const nlohmann::json& message);
     Result<void> on_source_events();
     Result<void> on_signals();
+    void take_demand(const nlohmann::json& message);
     void on_guide();
     Result<void> commit();
 
@@ -68,7 +69,7 @@ class Migration {
     void take_measured();
     Error roll_back(Error error);
     Error give_up(Error error);
-    void end_guide(std::string_view how, std::string_view reason);
+    void end_guide(report::GuideEnd end, std::string_view reason);
     void fill_report();
     void show_progress();
 

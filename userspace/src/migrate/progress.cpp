@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <unistd.h>
 
 namespace gc::migrate {
@@ -14,15 +15,20 @@ using namespace std::chrono_literals;
 constexpr auto live_interval = 100ms;
 constexpr auto plain_interval = 1s;
 
+std::uint64_t delivered(const ledger::ClassCounts& pages) {
+    return std::accumulate(pages.in.begin(), pages.in.end(), std::uint64_t{0});
+}
+
 std::string progress_text(const ProgressCounts& counts, double seconds) {
-    const double share = counts.total == 0 ? 0
-                                           : 100.0 * static_cast<double>(counts.delivered) /
-                                                 static_cast<double>(counts.total);
-    return fmt::format(
-        "{:6.1f} s  {:<11} {:5.1f} % of {} pages  urgent {}  guide {}  warm {}  background {}"
-        "  {:.1f} MiB sent",
-        seconds, counts.phase, share, counts.total, counts.urgent, counts.guide, counts.warm,
-        counts.background, static_cast<double>(counts.bytes) / (1 << 20));
+    const ledger::ClassCounts& pages = counts.pages;
+    const double share = pages.total == 0 ? 0
+                                          : 100.0 * static_cast<double>(delivered(pages)) /
+                                                static_cast<double>(pages.total);
+    std::string text = fmt::format("{:6.1f} s  {:<11} {:5.1f} % of {} pages", seconds, counts.phase,
+                                   share, pages.total);
+    for (const ledger::PageClass page_class : ledger::page_classes)
+        text += fmt::format("  {} {}", name(page_class), pages.in[page_class]);
+    return text + fmt::format("  {:.1f} MiB sent", static_cast<double>(counts.bytes) / (1 << 20));
 }
 
 }  // namespace
@@ -74,14 +80,13 @@ void Progress::update(const ProgressCounts& counts) {
         return;
     last_ = now;
     if (output_ == Output::json) {
-        event("progress", {{"phase", counts.phase},
-                           {"delivered", counts.delivered},
-                           {"total", counts.total},
-                           {"urgent", counts.urgent},
-                           {"guide", counts.guide},
-                           {"warm", counts.warm},
-                           {"background", counts.background},
-                           {"bytes", counts.bytes}});
+        nlohmann::json fields{{"phase", counts.phase},
+                              {"delivered", delivered(counts.pages)},
+                              {"total", counts.pages.total},
+                              {"bytes", counts.bytes}};
+        for (const ledger::PageClass page_class : ledger::page_classes)
+            fields[std::string(name(page_class))] = counts.pages.in[page_class];
+        event("progress", fields);
         return;
     }
     const std::string text =

@@ -2,6 +2,7 @@
 // What the user sees while a migration runs.
 #pragma once
 
+#include "ledger/class_counts.h"
 #include "migrate/options.h"
 
 #include <chrono>
@@ -14,13 +15,8 @@ namespace gc::migrate {
 
 struct ProgressCounts {
     std::string_view phase;  ///< "pre-copy", "switch-over", "post-copy", "finishing"
-    std::uint64_t delivered = 0;
-    std::uint64_t total = 0;
-    std::uint64_t urgent = 0;
-    std::uint64_t guide = 0;
-    std::uint64_t warm = 0;
-    std::uint64_t background = 0;
-    std::uint64_t bytes = 0;
+    ledger::ClassCounts pages;
+    std::uint64_t bytes = 0;  ///< sent
 };
 
 /// Writes to standard output; not thread-safe.

@@ -68,8 +68,8 @@ report::PolicyReport MigrationPolicy::end() {
             report.reason =
                 fmt::format("somebody took {} away while the migration ran", status->missing);
         for (unsigned index = 0; index < GC_CLASSES; ++index)
-            report.classes.emplace_back(class_name(index),
-                                        difference(status->counters[index], before_[index]));
+            report.classes.emplace(class_name(index),
+                                   difference(status->counters[index], before_[index]));
         report.tenants = difference(status->counters[GC_TENANTS], before_[GC_TENANTS]);
     } else {
         report.reason = status.error().message;

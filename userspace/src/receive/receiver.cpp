@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "qmp/event.h"
 #include "receive/receiver.h"
+#include "qmp/event.h"
 
 #include "qmp/migration.h"
+#include "report/report.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -149,7 +150,7 @@ Result<void> Receiver::loop() {
     // (process_incoming_migration_bh and migration_incoming_state_destroy in
     // migration/migration.c, 7.2).
     (void)from_qemu_->wait_end(last_word_timeout);
-    json fields{{"demand", meter_.result().to_json()}};
+    json fields{{"demand", json(to_json(meter_.result().report()))}};
     if (const std::string problem = meter_.problem(); !problem.empty())
         fields["problem"] = problem;
     say("completed", "completed: all of the VM is here");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "report/histogram.h"
 
+#include "report/report.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -38,14 +40,15 @@ void Timeline::add(std::chrono::nanoseconds at) {
     ++counts_[step_of];
 }
 
-nlohmann::json Demand::to_json() const {
-    return {{"faults", faults},
-            {"stall_ms", std::chrono::duration<double, std::milli>(stall.sum()).count()},
-            {"p50_us", stall.quantile_us(0.5)},
-            {"p99_us", stall.quantile_us(0.99)},
-            {"p999_us", stall.quantile_us(0.999)},
-            {"histogram_us", stall.counts()},
-            {"timeline", {{"step_ms", Timeline::step.count()}, {"counts", timeline.counts()}}}};
+DemandReport Demand::report() const {
+    return {.faults = faults,
+            .stall_ms = std::chrono::duration<double, std::milli>(stall.sum()).count(),
+            .p50_us = stall.quantile_us(0.5),
+            .p99_us = stall.quantile_us(0.99),
+            .p999_us = stall.quantile_us(0.999),
+            .histogram_us = stall.counts(),
+            .timeline = DemandTimeline{.step_ms = {static_cast<double>(Timeline::step.count())},
+                                       .counts = timeline.counts()}};
 }
 
 }  // namespace gc::report

@@ -6,10 +6,11 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 namespace gc::report {
+
+struct DemandReport;  // report/report.h
 
 class Histogram {
   public:
@@ -53,8 +54,7 @@ struct Demand {
     Histogram stall;    ///< request seen at the destination host -> page handed to its QEMU
     Timeline timeline;  ///< of the faults, from the arrival of the device state on
 
-    /// The report's "demand" object.
-    [[nodiscard]] nlohmann::json to_json() const;
+    [[nodiscard]] DemandReport report() const;
 };
 
 }  // namespace gc::report

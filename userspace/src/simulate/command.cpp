@@ -5,6 +5,8 @@
 #include "simulate/account.h"
 #include "trace/file.h"
 
+#include <nlohmann/json.hpp>
+
 namespace gc::simulate {
 namespace {
 
@@ -25,9 +27,9 @@ Result<void> simulate(const Options& options) {
     if (!options.report.empty())
         GC_CHECK(write_report(report, options.report));
     if (options.json)
-        fmt::print("{}\n", report.to_json().dump(2));
+        fmt::print("{}\n", report::to_json(report).dump(2));
     else
-        fmt::print("{}", report.summary());
+        fmt::print("{}", report::summary(report));
     return {};
 }
 

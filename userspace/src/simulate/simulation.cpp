@@ -145,15 +145,8 @@ Time Simulation::finish() {
 }
 
 void Simulation::add(Outcome& to, const Vm& vm) {
-    const auto add_counts = [](report::ClassCounts& sum, const report::ClassCounts& more) {
-        sum.total += more.total;
-        sum.urgent += more.urgent;
-        sum.guide += more.guide;
-        sum.background += more.background;
-        sum.zero += more.zero;
-    };
-    add_counts(to.pages, vm.source.sent_pages());
-    add_counts(to.bytes, vm.source.sent_bytes());
+    to.pages += vm.source.sent_pages();
+    to.bytes += vm.source.sent_bytes();
     to.waited += vm.destination.waited();
     to.guide_records += vm.source.guide_records();
     to.guide_blocked += vm.source.guide_blocked();

@@ -14,7 +14,7 @@ struct Outcome {
     Duration total{0};     ///< from the first switch-over until all pages of all VMs are there
     Duration waited{0};    ///< that vCPUs waited for pages, of all together
     std::uint64_t vcpus = 0;
-    report::ClassCounts pages, bytes;
+    ledger::ClassCounts pages, bytes;
     report::Demand demand;
     std::uint64_t guide_records = 0;
     Duration guide_blocked{0};

@@ -18,13 +18,6 @@ constexpr std::uint64_t section_zeros = 256;  // BulkPusher's background_batch
 /// TCP lets so much wait in a qdisc that holds it back.
 constexpr std::uint64_t qdisc_bytes = 128UL * 1024;
 
-void count(report::ClassCounts& counts, ledger::PageClass as, std::uint64_t more) {
-    (as == ledger::PageClass::urgent  ? counts.urgent
-     : as == ledger::PageClass::guide ? counts.guide
-                                      : counts.background) += more;
-    counts.total += more;
-}
-
 }  // namespace
 
 Source::Source(const Workload& workload, const Scenario& scenario, std::uint32_t vm, Pages& pages,
@@ -40,7 +33,7 @@ Source::Source(const Workload& workload, const Scenario& scenario, std::uint32_t
 }
 
 void Source::on_switch_over(Time now) {
-    count(sent_bytes_, ledger::PageClass::urgent, package_bytes);
+    sent_bytes_.add(ledger::PageClass::urgent, package_bytes);
     if (!scenario_.guide)
         return;
     guide_runs_ = now + scenario_.costs.load;
@@ -171,8 +164,8 @@ void Source::send(ledger::PageClass as, std::uint32_t first, std::uint32_t last,
         pacer_.spend(bytes, now);
     if (as == ledger::PageClass::guide)
         unsent_ += bytes;
-    count(sent_pages_, as, pages);
-    count(sent_bytes_, as, bytes);
+    sent_pages_.add(as, pages);
+    sent_bytes_.add(as, bytes);
     link_.send({as, vm_, frames_++, first, last, pages, bytes}, now);
 }
 
@@ -190,8 +183,8 @@ std::uint64_t Source::finish() {
         (data + bulk_section - 1) / bulk_section + (zeros + section_zeros - 1) / section_zeros;
     const std::uint64_t bytes = data * data_bytes + zeros * zero_bytes + sections * section_bytes;
     sent_pages_.zero += zeros;
-    count(sent_pages_, ledger::PageClass::background, data + zeros);
-    count(sent_bytes_, ledger::PageClass::background, bytes);
+    sent_pages_.add(ledger::PageClass::background, data + zeros);
+    sent_bytes_.add(ledger::PageClass::background, bytes);
     return bytes;
 }
 

@@ -37,8 +37,8 @@ class Source {
 
     /// The pages sent for the guide, in order.
     [[nodiscard]] const std::vector<std::uint32_t>& guided() const { return guided_; }
-    [[nodiscard]] const report::ClassCounts& sent_pages() const { return sent_pages_; }
-    [[nodiscard]] const report::ClassCounts& sent_bytes() const { return sent_bytes_; }
+    [[nodiscard]] const ledger::ClassCounts& sent_pages() const { return sent_pages_; }
+    [[nodiscard]] const ledger::ClassCounts& sent_bytes() const { return sent_bytes_; }
     [[nodiscard]] std::uint64_t guide_records() const { return records_; }
     [[nodiscard]] Duration guide_blocked() const { return blocked_time_; }
     /// When the background may be sent.
@@ -87,7 +87,7 @@ class Source {
     Time background_from_{};
     Time woken_at_{};
     std::uint32_t frames_ = 0;
-    report::ClassCounts sent_pages_, sent_bytes_;
+    ledger::ClassCounts sent_pages_, sent_bytes_;
 };
 
 }  // namespace gc::simulate

@@ -121,26 +121,20 @@ Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
     return ledger_storage_.get();
 }
 
-report::ClassCounts DataPlane::pages() const {
+ledger::ClassCounts DataPlane::pages() const {
     const ledger::Ledger* ledger = ledger_.load(std::memory_order_acquire);
     if (ledger == nullptr)
         return {};
-    return {.total = ledger->total(),
-            .precopy = ledger->delivered(ledger::PageClass::precopy),
-            .urgent = ledger->delivered(ledger::PageClass::urgent),
-            .guide = ledger->delivered(ledger::PageClass::guide),
-            .warm = ledger->delivered(ledger::PageClass::warm),
-            .background = ledger->delivered(ledger::PageClass::background),
-            .zero = relay_.precopy_zeros() + sender_.zero_pages()};
+    ledger::ClassCounts counts = ledger->counts();
+    counts.zero = relay_.precopy_zeros() + sender_.zero_pages();
+    return counts;
 }
 
-report::ClassCounts DataPlane::bytes() const {
-    report::ClassCounts counts{.precopy = relay_.precopy_bytes(),
-                               .urgent = sender_.bytes(ledger::PageClass::urgent),
-                               .guide = sender_.bytes(ledger::PageClass::guide),
-                               .warm = sender_.bytes(ledger::PageClass::warm),
-                               .background = sender_.bytes(ledger::PageClass::background)};
-    counts.total = counts.precopy + counts.urgent + counts.guide + counts.warm + counts.background;
+ledger::ClassCounts DataPlane::bytes() const {
+    ledger::ClassCounts counts;
+    counts.add(ledger::PageClass::precopy, relay_.precopy_bytes());
+    for (const ledger::PageClass page_class : ledger::page_classes)
+        counts.add(page_class, sender_.bytes(page_class));
     return counts;
 }
 

@@ -75,8 +75,8 @@ class DataPlane {
     void on_resumed() { bulk_.on_resumed(); }
     void release_background() { bulk_.release_background(); }
 
-    [[nodiscard]] report::ClassCounts pages() const;
-    [[nodiscard]] report::ClassCounts bytes() const;
+    [[nodiscard]] ledger::ClassCounts pages() const;
+    [[nodiscard]] ledger::ClassCounts bytes() const;
     /// Pages that were sent because they follow one that was asked for.
     [[nodiscard]] std::uint64_t next_sent() const { return bulk_.next_sent(); }
 

@@ -46,7 +46,7 @@ TEST(Page, IsMadeOfAllItsParts) {
     EXPECT_THAT(page, HasSubstr("Chart.js v"));
     EXPECT_THAT(page, HasSubstr("function migrationPage("));
     EXPECT_THAT(page, HasSubstr("prefers-color-scheme: dark"));
-    for (const char* mark : {"@STYLE@", "@DATA@", "@CHART_JS@", "@SCRIPT@"})
+    for (const char* mark : {"@STYLE@", "@CLASSES@", "@DATA@", "@CHART_JS@", "@SCRIPT@"})
         EXPECT_THAT(page, Not(HasSubstr(mark)));
 }
 

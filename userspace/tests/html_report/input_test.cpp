@@ -18,8 +18,8 @@ Json migration() {
     report::Report report;
     report.measured.emplace().coverage = 0.5;
     report.simulated.emplace();
-    report.policy.classes.emplace_back("guide", report::TrafficCounts{});
-    return Json::parse(report.to_json().dump());
+    report.policy.classes["guide"] = {};
+    return Json::parse(to_json(report).dump());
 }
 
 Json benchmark() {
@@ -91,18 +91,18 @@ TEST(Input, MembersOfAReportAreMissing) {
                                "/simulated/vms",
                                "/qemu/source",
                                "/kernel"})
-        EXPECT_THAT(complaint(without(migration(), member)), HasSubstr(": expected, and missing"))
-            << member;
+        EXPECT_THAT(complaint(without(migration(), member)), HasSubstr(": missing")) << member;
 }
 
 TEST(Input, MembersOfAReportAreOfOtherTypes) {
-    EXPECT_THAT(complaint(with(migration(), "/demand/faults", "3")),
-                HasSubstr(R"(demand.faults: expected a count (0, 1, 2, ...), and it is "3")"));
+    EXPECT_THAT(
+        complaint(with(migration(), "/demand/faults", "3")),
+        HasSubstr(R"(demand.faults: expected a whole number that is not negative, found "3")"));
     EXPECT_THAT(complaint(with(migration(), "/pages/urgent", -1)), HasSubstr("pages.urgent: "));
     EXPECT_THAT(complaint(with(migration(), "/demand/histogram_us", Json::array({1, 2}))),
-                HasSubstr("expected a list of 24, and it is a list of 2"));
+                HasSubstr("expected a list of 24 values, found [1,2]"));
     EXPECT_THAT(complaint(with(migration(), "/demand/timeline", {{"step_ms", 10}})),
-                HasSubstr("demand.timeline.counts: expected, and missing"));
+                HasSubstr("demand.timeline.counts: missing"));
     EXPECT_THAT(complaint(with(migration(), "/demand/timeline",
                                {{"step_ms", 0}, {"counts", Json::array()}})),
                 HasSubstr("demand.timeline.step_ms: expected a number above 0"));

@@ -45,10 +45,10 @@ TEST_F(CoverageTest, SharesOfWhatWasTouched) {
     ASSERT_TRUE(coverage_.add({"m", true, {{18, 1}, {20, 10}}}));
     const report::MeasureReport report = coverage_.result();
     EXPECT_EQ(report.touched.total, 24U);
-    EXPECT_EQ(report.touched.precopy, 4U);
-    EXPECT_EQ(report.touched.guide, 8U);
-    EXPECT_EQ(report.touched.urgent, 10U);
-    EXPECT_EQ(report.touched.background, 2U);
+    EXPECT_EQ(report.touched.in[ledger::PageClass::precopy], 4U);
+    EXPECT_EQ(report.touched.in[ledger::PageClass::guide], 8U);
+    EXPECT_EQ(report.touched.in[ledger::PageClass::urgent], 10U);
+    EXPECT_EQ(report.touched.in[ledger::PageClass::background], 2U);
     EXPECT_EQ(report.touched.zero, 1U);
     EXPECT_EQ(report.asked, 11U);
     EXPECT_DOUBLE_EQ(report.coverage.value_or(-1), 9.0 / 20);

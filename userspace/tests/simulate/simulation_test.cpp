@@ -56,8 +56,8 @@ TEST(Simulation, OnePageIsAskedFor) {
     EXPECT_EQ(outcome.demand.faults, 1U);
     EXPECT_EQ(outcome.demand.stall.sum(), one_stall);
     EXPECT_EQ(outcome.waited, one_wait);
-    EXPECT_EQ(outcome.pages.urgent, 1U);
-    EXPECT_EQ(outcome.bytes.urgent, 4104 + package);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 1U);
+    EXPECT_EQ(outcome.bytes.in[ledger::PageClass::urgent], 4104 + package);
     EXPECT_EQ(outcome.downtime, 1ms);
 }
 
@@ -68,7 +68,7 @@ TEST(Simulation, AGuideThatIsAheadLeavesNothingToAskFor) {
     const Outcome outcome = run(touching({{{0, 0ms}, {1, 0ms}}}), with);
     EXPECT_EQ(outcome.demand.faults, 0U);
     EXPECT_EQ(outcome.waited, 0ns);
-    EXPECT_EQ(outcome.pages.guide, 2U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::guide], 2U);
     EXPECT_EQ(outcome.guide_records, 2U);
 }
 
@@ -78,7 +78,7 @@ TEST(Simulation, AGuideThatIsAheadByLessThanAPageTakesSavesAPartOfTheWait) {
     with.downtime = with.costs.load + 30us;
     const Outcome outcome = run(touching({{{0, 0ms}}}), with);
     EXPECT_EQ(outcome.demand.faults, 1U);
-    EXPECT_EQ(outcome.pages.urgent, 0U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 0U);
     // The page and its section's head, half a round trip, and its place.
     EXPECT_EQ(outcome.waited, page_time + 32ns + 50us + 2us - 30us);
 }
@@ -91,8 +91,8 @@ TEST(Simulation, AGuideThatIsBehindSendsNothingTwiceAndGetsAheadWhileTheVmWaits)
     with.costs.load = 3ms;
     const Outcome outcome = run(touching({{{0, 0ms}, {1, 0ms}, {2, 0ms}}}), with);
     EXPECT_EQ(outcome.demand.faults, 2U) << "the second is on its way when it is asked for";
-    EXPECT_EQ(outcome.pages.urgent, 1U);
-    EXPECT_EQ(outcome.pages.guide, 2U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 1U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::guide], 2U);
     EXPECT_EQ(outcome.guide_records, 3U);
 }
 
@@ -107,7 +107,7 @@ TEST(Simulation, AGuideWithALeadOfOnePageWaitsForTheLink) {
     with.lead = 1;
     const Outcome outcome = run(touching({touches}), with);
     EXPECT_GT(outcome.guide_blocked, 0ns);
-    EXPECT_EQ(outcome.pages.guide, 200U) << "nothing is lost";
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::guide], 200U) << "nothing is lost";
     EXPECT_EQ(outcome.demand.faults, 0U);
 }
 
@@ -116,7 +116,7 @@ TEST(Simulation, TheBackgroundComesFirst) {
     with.hold_background = 0ms;
     const Outcome outcome = run(touching({{{0, 100ms}, {1, 200ms}}}), with);
     EXPECT_EQ(outcome.demand.faults, 0U);
-    EXPECT_EQ(outcome.pages.background, 1000U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::background], 1000U);
     EXPECT_EQ(outcome.pages.total, 1000U);
 }
 
@@ -132,8 +132,8 @@ TEST(Simulation, APageOnItsWayIsWaitedForAndNotSentAgain) {
     with.hold_background = 0ms;
     const Outcome outcome = run(touching({{{0, 20us}}}), with);
     EXPECT_EQ(outcome.demand.faults, 1U);
-    EXPECT_EQ(outcome.pages.urgent, 0U);
-    EXPECT_EQ(outcome.pages.background, 1000U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 0U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::background], 1000U);
     EXPECT_LT(outcome.demand.stall.sum(), one_stall);
 }
 
@@ -174,7 +174,7 @@ TEST(Simulation, TheBandwidthIsKeptButForUrgentPages) {
     Workload workload = touching({{{0, 50ms}}}, 10'000);
     workload.pages = {900};
     const Outcome outcome = run(workload, with);
-    EXPECT_EQ(outcome.pages.urgent, 1U);
+    EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 1U);
     const double wanted = 10'000 * 4104 / 1e7;
     EXPECT_NEAR(std::chrono::duration<double>(outcome.total).count(), wanted, 0.02 * wanted);
 }
@@ -195,22 +195,28 @@ TEST(Simulation, ZerosCostNextToNothing) {
     const Outcome outcome = run(workload, with);
     EXPECT_EQ(outcome.pages.zero, 7500U);
     EXPECT_EQ(outcome.pages.total, 10'001U);
-    EXPECT_LT(outcome.bytes.background, 2501U * 4104 + 7500U * 10);
+    EXPECT_LT(outcome.bytes.in[ledger::PageClass::background], 2501U * 4104 + 7500U * 10);
 }
 
 /// All that is sent, of each kind, is what its pages have.
 void expect_conserved(const Outcome& outcome, std::uint64_t pages, unsigned vms) {
-    const report::ClassCounts& sent = outcome.pages;
+    const ledger::ClassCounts& sent = outcome.pages;
     EXPECT_EQ(sent.total, pages);
-    EXPECT_EQ(sent.urgent + sent.guide + sent.background, pages);
-    EXPECT_EQ(outcome.bytes.total,
-              outcome.bytes.urgent + outcome.bytes.guide + outcome.bytes.background);
-    EXPECT_EQ(outcome.bytes.urgent, sent.urgent * 4104 + vms * package);
+    EXPECT_EQ(sent.in[ledger::PageClass::urgent] + sent.in[ledger::PageClass::guide] +
+                  sent.in[ledger::PageClass::background],
+              pages);
+    EXPECT_EQ(outcome.bytes.total, outcome.bytes.in[ledger::PageClass::urgent] +
+                                       outcome.bytes.in[ledger::PageClass::guide] +
+                                       outcome.bytes.in[ledger::PageClass::background]);
+    EXPECT_EQ(outcome.bytes.in[ledger::PageClass::urgent],
+              sent.in[ledger::PageClass::urgent] * 4104 + vms * package);
     const std::uint64_t data = (sent.total - sent.zero) * 4104 + sent.zero * 9;
     const std::uint64_t sections = outcome.bytes.total - vms * package - data;
     EXPECT_EQ(sections % 32, 0U);
-    EXPECT_GE(sections / 32, (sent.background + sent.guide) / 256);
-    EXPECT_LE(sections / 32, sent.background + sent.guide);
+    EXPECT_GE(sections / 32,
+              (sent.in[ledger::PageClass::background] + sent.in[ledger::PageClass::guide]) / 256);
+    EXPECT_LE(sections / 32,
+              sent.in[ledger::PageClass::background] + sent.in[ledger::PageClass::guide]);
 }
 
 TEST(Simulation, EveryPageIsSentOnce) {
@@ -239,7 +245,7 @@ TEST(Simulation, TheSameComesOutEachTime) {
     with.vms = 3;
     const Workload workload = scattered(300, 5000, 50us, 2);
     const Outcome one = run(workload, with), other = run(workload, with);
-    EXPECT_EQ(one.demand.to_json(), other.demand.to_json());
+    EXPECT_EQ(to_json(one.demand.report()), to_json(other.demand.report()));
     EXPECT_EQ(one.total, other.total);
     EXPECT_EQ(one.waited, other.waited);
     EXPECT_EQ(one.bytes.total, other.bytes.total);

@@ -81,7 +81,7 @@ function bytesPicture(runs, slotOf) {
     const title = "What was sent, by class";
     const {modes, without} = having(runs, slotOf, "bytes");
     const bars = modes.map((mode) => ({
-        name: mode.name, values: Object.fromEntries(CLASSES.map(([key]) => [key, mean(mode.rounds.map((one) => one[key]))])),
+        name: mode.name, values: Object.fromEntries(CLASSES.map(({key}) => [key, mean(mode.rounds.map((one) => one[key]))])),
     }));
     if (!bars.some(({values}) => sum(Object.values(values)) > 0))
         return noPicture(title, `${modes.length ? "Nothing was." : "No run tells it."}${missing(without, CANNOT_TELL)}`);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The classes that a page can be sent in.
 
-/** [member of the data, name], in the order of their bars. */
-const CLASSES = [["precopy", "pre-copy"], ["urgent", "urgent"], ["guide", "guide"], ["warm", "warm"], ["background", "background"]];
+/** The classes of pages, in the order of their bars: {key: member of the data and name, color}. */
+const CLASSES = JSON.parse(document.getElementById("classes").textContent).map((key, i) => ({key, color: `class-${i}`}));
 
 /**
  * Bars of what was sent, by class.
@@ -10,17 +10,17 @@ const CLASSES = [["precopy", "pre-copy"], ["urgent", "urgent"], ["guide", "guide
  * @param format of a value; unit of the axis, in those of the values
  */
 function classBars(bars, {title, text, format, unit, axisTitle, head}) {
-    const parts = (values) => CLASSES.map(([key, name]) => `${name} ${format(values[key])}`).join(", ");
+    const parts = (values) => CLASSES.map(({key}) => `${key} ${format(values[key])}`).join(", ");
     const told = bars.map(({name, values}) => `${name}: ${parts(values)}`);
     return picture({
         title, text, label: `${told.join("; ")}.`, height: 110 + 34 * bars.length,
-        head: [head, ...CLASSES.map(([, name]) => name)],
-        rows: bars.map(({name, values}) => [name, ...CLASSES.map(([key]) => format(values[key]))]),
+        head: [head, ...CLASSES.map(({key}) => key)],
+        rows: bars.map(({name, values}) => [name, ...CLASSES.map(({key}) => format(values[key]))]),
         config: (color) => ({
             type: "bar",
             data: {labels: bars.map(({name}) => name),
-                   datasets: CLASSES.map(([key, name]) => ({
-                       label: name, data: bars.map(({values}) => values[key] / unit), backgroundColor: color(`class-${key}`),
+                   datasets: CLASSES.map(({key, color: name}) => ({
+                       label: key, data: bars.map(({values}) => values[key] / unit), backgroundColor: color(name),
                        borderColor: color("surface"), borderWidth: {right: 1}, maxBarThickness: 24,
                    }))},
             options: {

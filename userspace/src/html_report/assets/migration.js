@@ -20,11 +20,11 @@ function sent(data) {
     const part = (value, of) => of === 0 ? "–" : share(value / of);
     const row = (name, key) => [name, number(pages[key] ?? 0), part(pages[key] ?? 0, pages.total), bytes(size[key] ?? 0),
                                 part(size[key] ?? 0, size.total), ...measured ? [number(measured.touched[key] ?? 0)] : []];
-    const rows = CLASSES.map(([key, name]) => row([swatch(`class-${key}`), name], key));
+    const rows = CLASSES.map(({key, color}) => row([swatch(color), key], key));
     const head = ["sent as", "pages", "share", "bytes on the wire", "share", ...measured ? ["touched at the destination"] : []];
     const numbers = table(head, [...rows, row("total", "total"), row("of these, zero pages", "zero")]);
     const bars = [["pages", pages], ["bytes", size]].filter(([, of]) => of.total > 0).map(([name, of]) => ({
-        name, values: Object.fromEntries(CLASSES.map(([key]) => [key, 100 * (of[key] ?? 0) / of.total])),
+        name, values: Object.fromEntries(CLASSES.map(({key}) => [key, 100 * (of[key] ?? 0) / of.total])),
     }));
     const title = "What was sent, by class";
     return {numbers, picture: bars.length === 0 ? noPicture(title, "No page was sent.") : classBars(bars, {
@@ -80,12 +80,12 @@ function policyTables({policy}) {
                          ["there before", policy.device && (policy.joined ? "yes" : "no")], ["note", policy.reason]]);
     if (!policy.device)
         return [named];
-    const known = CLASSES.map(([key]) => key).filter((key) => key in policy.classes);
-    const others = Object.keys(policy.classes).filter((key) => !known.includes(key));
+    const known = CLASSES.filter(({key}) => key in policy.classes);
+    const others = Object.keys(policy.classes).filter((key) => !known.some((one) => one.key === key));
     const row = (name, counts) => [name, number(counts.packets), bytes(counts.bytes), number(counts.drops), number(counts.delayed),
                                    counts.delayed === 0 ? "–" : milliseconds(counts.delay_ms / counts.delayed),
                                    milliseconds(counts.delay_max_ms)];
-    const rows = [...known.map((key) => row([swatch(`class-${key}`), key], policy.classes[key])),
+    const rows = [...known.map(({key, color}) => row([swatch(color), key], policy.classes[key])),
                   ...others.map((key) => row(key, policy.classes[key])), row("tenants", policy.tenants)];
     return [named, table(["on the NIC", "packets", "bytes", "dropped", "held back", "for, on average", "at most"], rows)];
 }
