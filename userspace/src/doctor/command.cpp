@@ -29,17 +29,28 @@ Result<Role> parse_role(const std::string& text) {
                 "--role: 'source', 'destination' or 'both' was expected, not '{}'", text);
 }
 
+options::Manual manual_of(CommandLine& line, std::string& role) {
+    options::Group group("Checks");
+    group.add_options()("role", po::value(&role)->default_value("both")->value_name("ROLE"),
+                        "what this host is to be: source, destination or both")(
+        "qmp", po::value(&line.options.qmp)->value_name("SOCKET"),
+        "also check the VM behind this QMP unix socket")("json", po::bool_switch(&line.json),
+                                                         "print one JSON object");
+    return {.name = "doctor",
+            .synopsis = "[options]",
+            .summary = "check this host and print fixes",
+            .description = "Checks what a migration needs of this host, and prints for each thing "
+                           "that is missing the command that provides it. Changes nothing. Exits "
+                           "with 1 if the host cannot do what it is to do.",
+            .operand = {},
+            .groups = {group, options::general_options()},
+            .subcommands = {}};
+}
+
 Result<std::optional<CommandLine>> parse(std::span<const std::string> arguments) {
     std::string role;
     CommandLine line;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "role", po::value(&role)->default_value("both")->value_name("ROLE"),
-        "what this host shall be: source, destination or both")(
-        "qmp", po::value(&line.options.qmp)->value_name("SOCKET"),
-        "also look at the VM behind this QMP unix socket")("json", po::bool_switch(&line.json),
-                                                           "print one JSON object");
-    GC_TRY(const auto values, options::parse("doctor", "[options]", arguments, description));
+    GC_TRY(const auto values, options::parse(manual_of(line, role), arguments));
     if (!values)
         return std::nullopt;
     GC_TRY(line.options.role, parse_role(role));
@@ -47,6 +58,12 @@ Result<std::optional<CommandLine>> parse(std::span<const std::string> arguments)
 }
 
 }  // namespace
+
+options::Manual manual() {
+    static CommandLine line;
+    static std::string role;
+    return manual_of(line, role);
+}
 
 int command(std::span<const std::string> arguments) {
     const auto line = parse(arguments);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// gcctl: chooses the command.
+// gcctl: finds the command and runs it.
 
 #include "doctor/command.h"
 #include "html_report/command.h"
 #include "migrate/command.h"
 #include "options/arguments.h"
+#include "options/completion.h"
+#include "options/man_page.h"
+#include "options/nearest.h"
 #include "policy/command.h"
 #include "receive/command.h"
 #include "record/command.h"
@@ -17,32 +20,84 @@
 
 namespace {
 
+using namespace gc;
+using Arguments = std::span<const std::string>;
+
 struct Command {
-    std::string_view name;
-    std::string_view what;
-    int (*run)(std::span<const std::string>);
+    options::Manual (*manual)();
+    int (*run)(Arguments);
 };
 
 constexpr std::array<Command, 8> commands{{
-    {"migrate", "move a running VM to another host (run at the source)", gc::migrate::command},
-    {"receive", "take a VM (run at the destination)", gc::receive::command},
-    {"policy", "shape what migrations send, on the NIC that they leave by", gc::policy::command},
-    {"record", "record which memory of a running VM is in use", gc::record::command},
-    {"trace", "show what was recorded", gc::trace::command},
-    {"simulate", "replay a trace: what its VM's migration would be over a given link",
-     gc::simulate::command},
-    {"report", "make a page with pictures of a migration's or a benchmark's results",
-     gc::html_report::command},
-    {"doctor", "say what this host lacks for it, and how to mend that", gc::doctor::command},
+    {migrate::manual, migrate::command},
+    {receive::manual, receive::command},
+    {policy::manual, policy::command},
+    {record::manual, record::command},
+    {trace::manual, trace::command},
+    {simulate::manual, simulate::command},
+    {html_report::manual, html_report::command},
+    {doctor::manual, doctor::command},
 }};
+
+std::vector<options::Manual> manuals() {
+    std::vector<options::Manual> all;
+    for (const Command& command : commands)
+        all.push_back(command.manual());
+    return all;
+}
 
 void print_usage(std::FILE* to) {
     fmt::print(to, "usage: gcctl COMMAND [options]\n\nLive migration of KVM virtual machines by "
                    "guide-copy.\n\nCommands:\n");
+    for (const options::Manual& manual : manuals())
+        fmt::print(to, "  {:<10}{}\n", manual.name, manual.summary);
+    fmt::print(to, "  {:<10}{}\n", "help", "show a command's options");
+    fmt::print(to, "\n'gcctl help COMMAND' shows a command's options; 'gcctl --version' prints the "
+                   "version.\n");
+}
+
+int unknown(const std::string& name) {
+    std::vector<std::string> names{"help"};
+    for (const options::Manual& manual : manuals())
+        names.push_back(manual.name);
+    fmt::print(stderr, "gcctl: unknown command '{}'{} (see gcctl --help)\n", name,
+               options::suggestion(name, names));
+    return options::exit_usage;
+}
+
+const Command* find(const std::string& name) {
     for (const Command& command : commands)
-        fmt::print(to, "  {:<10}{}\n", command.name, command.what);
-    fmt::print(
-        to, "\n'gcctl COMMAND --help' tells a command's options; 'gcctl --version' the version.\n");
+        if (command.manual().name == name)
+            return &command;
+    return nullptr;
+}
+
+/// `gcctl help [--man] [COMMAND]` and `gcctl help --completion`. The last two are for the build.
+int help(Arguments arguments) {
+    const bool man = !arguments.empty() && arguments[0] == "--man";
+    if (!arguments.empty() && arguments[0] == "--completion") {
+        fmt::print("{}", options::bash_completion(manuals()));
+        return options::exit_done;
+    }
+    if (man)
+        arguments = arguments.subspan(1);
+    if (arguments.empty()) {
+        if (man)
+            fmt::print("{}", options::man_page(manuals(), GC_VERSION));
+        else
+            print_usage(stdout);
+        return options::exit_done;
+    }
+    const Command* command = find(arguments[0]);
+    if (command == nullptr)
+        return unknown(arguments[0]);
+    if (!man) {
+        std::vector<std::string> asked(arguments.begin() + 1, arguments.end());
+        asked.emplace_back("--help");
+        return command->run(asked);
+    }
+    fmt::print("{}", options::man_page(command->manual(), GC_VERSION));
+    return options::exit_done;
 }
 
 }  // namespace
@@ -53,19 +108,16 @@ int main(int argc, char** argv) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (arguments.empty()) {
         print_usage(stderr);
-        return gc::options::exit_usage;
+        return options::exit_usage;
     }
-    if (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
-        print_usage(stdout);
-        return gc::options::exit_done;
-    }
-    if (arguments[0] == "--version" || arguments[0] == "-V") {
+    const std::string& name = arguments[0];
+    const Arguments rest = Arguments(arguments).subspan(1);
+    if (name == "--help" || name == "-h" || name == "help")
+        return help(rest);
+    if (name == "--version" || name == "-V") {
         fmt::print("gcctl {}\n", GC_VERSION);
-        return gc::options::exit_done;
+        return options::exit_done;
     }
-    for (const Command& command : commands)
-        if (arguments[0] == command.name)
-            return command.run(std::span(arguments).subspan(1));
-    fmt::print(stderr, "gcctl: '{}' is no command; see gcctl --help\n", arguments[0]);
-    return gc::options::exit_usage;
+    const Command* command = find(name);
+    return command == nullptr ? unknown(name) : command->run(rest);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include "options/manual.h"
+
 #include <span>
 #include <string>
 
@@ -8,5 +10,8 @@ namespace gc::html_report {
 
 /// `gcctl report ARGS`. @return the exit status
 int command(std::span<const std::string> arguments);
+
+/// Its options, for help, man page and completion.
+options::Manual manual();
 
 }  // namespace gc::html_report

@@ -28,61 +28,100 @@ struct Texts {
     bool quiet = false;
 };
 
-po::options_description describe(Options& options, Texts& texts) {
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
-        "QMP unix socket of the source QEMU")(
+options::Group migration_options(Options& options, Texts& texts) {
+    options::Group group("Migration");
+    group.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
+                        "QMP unix socket of the source QEMU")(
         "to", po::value(&texts.to)->required()->value_name("HOST:PORT"),
         "where 'gcctl receive' listens at the destination")(
         "precopy-rounds", po::value(&options.precopy_rounds)->default_value(0)->value_name("N"),
-        "let QEMU go over all of memory N times while the VM still runs here")(
+        "let QEMU send all of memory N times while the VM still runs at the source")(
         "precopy-time", po::value(&texts.precopy_time)->value_name("TIME"),
-        "the same for this long, e.g. 10s; with both, what comes first (default: switch over at "
-        "once)")("guide", po::value(&texts.guide)->default_value("on")->value_name("on|off"),
-                 "run a guide at the source; without one this is post-copy")(
+        "the same for this long, e.g. 10s; with both, whichever ends first (default: switch over "
+        "at once)")("kill-source", po::bool_switch(&options.kill_source),
+                    "end the source QEMU (SIGKILL) once all of the VM is at the destination; "
+                    "default: read the rest of its memory, so that its migration completes, and "
+                    "leave it in postmigrate");
+    return group;
+}
+
+options::Group guide_options(Options& options, Texts& texts) {
+    options::Group group("Guide");
+    group.add_options()("guide", po::value(&texts.guide)->default_value("on")->value_name("on|off"),
+                        "run a guide at the source; off: plain post-copy")(
         "lead", po::value(&options.lead)->default_value(options.lead)->value_name("PAGES"),
-        "how far the guide may run ahead: pages it touched that are not yet sent")(
+        "how far the guide may run ahead: pages that it touched and that are not sent yet")(
         "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
-        "end the guide when it costs more memory than this, e.g. 512M; what it costs is in the "
-        "report")(
-        "guide-wait",
-        po::value(&texts.guide_wait)
-            ->default_value(fmt::format("{}ms", options.guide_wait.count()))
-            ->value_name("TIME"),
-        "let the VM's state, and so the VM, wait at most this long for its guide to run, which "
-        "must be ahead of it to be of use; 0s: not at all")(
+        "end the guide when it takes more memory than this, e.g. 512M; the report says what it "
+        "took")("guide-wait",
+                po::value(&texts.guide_wait)
+                    ->default_value(fmt::format("{}ms", options.guide_wait.count()))
+                    ->value_name("TIME"),
+                "hold the VM's state back until the guide runs, at most this long: a guide beside "
+                "its VM is of no use; 0s: do not wait");
+    return group;
+}
+
+options::Group order_options(Options& options, Texts& texts) {
+    options::Group group("Order of pages");
+    group.add_options()(
         "next-pages",
         po::value(&options.next_pages)->default_value(options.next_pages)->value_name("N"),
-        "send so many pages ahead after each that the VM asks for, before hot set and background, "
-        "and up to 32 times as many for one that asks for the page after those; 0: none")(
+        "after each page that the VM requests, send the next N ahead of hot set and background; "
+        "sequential requests double N, up to 32 times; 0: off")(
         "hot", po::value(&options.hot)->value_name("FILE|auto"),
-        "send the hot set ahead of the background, the hottest page first: of a trace of gcctl "
+        "send the hot set ahead of the background, the hottest page first: from a trace of gcctl "
         "record, or (auto) by tracking the VM for two seconds before the migration")(
+        "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
+        "once the VM runs at the destination, send no background pages for this long; SIGUSR1 "
+        "ends it");
+    return group;
+}
+
+options::Group network_options(Options& options, Texts& texts) {
+    options::Group group("Network");
+    group.add_options()(
         "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
-        "limit for all but the pages that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
+        "limit for all pages but those that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
         "policy",
         po::value(&options.policy)->default_value(options.policy)->value_name("NAME|FILE"),
         "how the migration shares the NIC: silent (takes what others leave), fast (fills the "
-        "link), "
-        "none, or a file; see gcctl policy --help")(
+        "link), none, or a policy file (see gcctl-policy(8))")(
         "policy-dev", po::value(&texts.policy_device)->value_name("NIC"),
-        "the NIC to shape; default: the one towards the destination")(
+        "the NIC to shape (default: the one towards the destination)")(
         "policy-link", po::value(&texts.policy_link)->value_name("RATE"),
-        "what the NIC's link carries, e.g. 10gbit; default: what the policy or the NIC says")(
+        "rate of the NIC's link, e.g. 10gbit (default: the policy's, else the NIC's own)")(
         "policy-required", po::bool_switch(&options.policy_required),
-        "do not migrate where the policy cannot be attached; default: migrate without")(
-        "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
-        "once the VM runs, send only what is asked for, next to that, guided to or hot for this "
-        "long; SIGUSR1 ends it")(
-        "kill-source", po::bool_switch(&options.kill_source),
-        "when all of the VM is at the destination, end the source QEMU (SIGKILL); default: read "
-        "the rest of its memory from it, so that it ends its migration, and leave it")(
-        "report", po::value(&texts.report)->value_name("FILE"), "write the report there, as JSON")(
+        "fail if the policy cannot be attached (default: migrate without)");
+    return group;
+}
+
+options::Group output_options(Options& options, Texts& texts) {
+    options::Group group("Output");
+    group.add_options()("report", po::value(&texts.report)->value_name("FILE"),
+                        "write the report to FILE, as JSON")(
         "json", po::bool_switch(&texts.json), "print events as JSON, one object a line")(
-        "quiet,q", po::bool_switch(&texts.quiet), "print nothing but errors")(
+        "quiet,q", po::bool_switch(&texts.quiet), "print errors only")(
         "verbose,v", po::bool_switch(&options.verbose), "also print what happens to the guide");
-    return description;
+    return group;
+}
+
+options::Manual manual_of(Options& options, Texts& texts) {
+    return {.name = "migrate",
+            .synopsis = "--qmp SOCKET --to HOST:PORT [options]",
+            .summary = "move a running VM to another host (run at the source)",
+            .description =
+                "Moves the VM of the QEMU behind SOCKET to the QEMU that 'gcctl receive' at "
+                "HOST:PORT has prepared. The VM is stopped, its device state is sent, and it runs "
+                "on at the destination while its memory follows: pages that it requests first, "
+                "then those that the guide touches, the hot set, and the rest.\n\n"
+                "Until the destination has loaded the device state, any failure leaves the VM "
+                "running at the source. From then on it never runs there again.",
+            .operand = {},
+            .groups = {migration_options(options, texts), guide_options(options, texts),
+                       order_options(options, texts), network_options(options, texts),
+                       output_options(options, texts), options::general_options()},
+            .subcommands = {}};
 }
 
 Result<void> convert(const Texts& texts, Options& options) {
@@ -128,8 +167,7 @@ Result<void> convert(const Texts& texts, Options& options) {
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     Texts texts;
-    GC_TRY(const auto values, options::parse("migrate", "--qmp SOCKET --to HOST:PORT [options]",
-                                             arguments, describe(options, texts)));
+    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
     if (!values)
         return std::nullopt;
     GC_CHECK(convert(texts, options));
@@ -137,6 +175,12 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 }
 
 }  // namespace
+
+options::Manual manual() {
+    static Options options;
+    static Texts texts;
+    return manual_of(options, texts);
+}
 
 int command(std::span<const std::string> arguments) {
     auto options = parse(arguments);

@@ -1,23 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "options/arguments.h"
 
+#include "options/nearest.h"
+
 #include <iostream>
 
 namespace gc::options {
 
 namespace po = boost::program_options;
 
-Result<std::optional<po::variables_map>> parse(std::string_view command, std::string_view synopsis,
-                                               std::span<const std::string> arguments,
-                                               const po::options_description& options,
-                                               const char* operand) {
+namespace {
+
+std::vector<std::string> names_of(const po::options_description& options) {
+    std::vector<std::string> names;
+    for (const auto& option : options.options())
+        names.push_back("--" + option->long_name());
+    return names;
+}
+
+}  // namespace
+
+Result<std::optional<po::variables_map>> parse(const Manual& manual,
+                                               std::span<const std::string> arguments) {
+    const po::options_description options = manual.options();
     try {
         po::variables_map values;
         po::command_line_parser parser(
             std::vector<std::string>(arguments.begin(), arguments.end()));
         po::positional_options_description operands;
-        if (operand != nullptr)
-            operands.add(operand, 1);
+        if (!manual.operand.empty())
+            operands.add(manual.operand.c_str(), 1);
         // No guessing of abbreviated options: scripts outlive releases.
         po::store(
             parser.options(options)
@@ -26,13 +38,17 @@ Result<std::optional<po::variables_map>> parse(std::string_view command, std::st
                 .run(),
             values);
         if (values.contains("help")) {
-            std::cout << "usage: gcctl " << command << ' ' << synopsis << "\n\n" << options;
+            std::cout << manual.help();
             return std::nullopt;
         }
         po::notify(values);
         return values;
+    } catch (const po::unknown_option& error) {
+        return fail(ErrorKind::usage, "unknown option '{}'{} (see gcctl {} --help)",
+                    error.get_option_name(), suggestion(error.get_option_name(), names_of(options)),
+                    manual.name);
     } catch (const po::error& error) {
-        return fail(ErrorKind::usage, "{}; see gcctl {} --help", error.what(), command);
+        return fail(ErrorKind::usage, "{} (see gcctl {} --help)", error.what(), manual.name);
     }
 }
 

@@ -2,16 +2,16 @@
 // What the commands' argument parsers share, around Boost.Program_options.
 #pragma once
 
+#include "options/manual.h"
 #include "util/error.h"
 
-#include <boost/program_options.hpp>
 #include <optional>
 #include <span>
 #include <string>
 
 namespace gc::options {
 
-/// Exit statuses of gcctl, as README documents them.
+/// Exit statuses of gcctl; docs/operations/troubleshooting.md says what to do after each.
 enum ExitStatus : int {
     exit_done = 0,
     exit_failed = 1,        ///< it failed; the VM runs where it ran before
@@ -21,12 +21,10 @@ enum ExitStatus : int {
     exit_cancelled = 130,   ///< the user interrupted it; the VM runs where it ran before
 };
 
-/// Parses a command's options. Handles --help (prints and gives nullopt).
-/// @param operand the option that may also be given without its name, or none
-/// Errors: usage, with the text of what was wrong and where help is.
+/// Parses a command's options. Handles --help (prints it and returns nullopt).
+/// Errors: usage, with what was wrong, the nearest option there is, and where help is.
 Result<std::optional<boost::program_options::variables_map>>
-parse(std::string_view command, std::string_view synopsis, std::span<const std::string> arguments,
-      const boost::program_options::options_description& options, const char* operand = nullptr);
+parse(const Manual& manual, std::span<const std::string> arguments);
 
 /// Prints "gcctl COMMAND: message" on standard error. @return the exit status of its kind
 int complain(std::string_view command, const Error& error);

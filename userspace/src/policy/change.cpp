@@ -20,26 +20,39 @@ Result<std::optional<std::uint64_t>> parse_link(const std::string& text) {
     return rate;
 }
 
-Result<std::optional<AttachOptions>> parse_attach(std::span<const std::string> arguments) {
-    AttachOptions options;
+/// The options that need more than a type, as text.
+struct AttachTexts {
     std::string policy;
     std::string link;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "dev", po::value(&options.device)->required()->value_name("NIC"),
-        "the NIC that migrations leave by")(
-        "policy", po::value(&policy)->default_value("silent")->value_name("silent|fast|FILE"),
-        "silent: tenants of the link go first; fast: fill the link; or a policy file")(
+};
+
+options::Manual manual_of(AttachOptions& options, AttachTexts& texts) {
+    options::Group group("Options");
+    group.add_options()("dev", po::value(&options.device)->required()->value_name("NIC"),
+                        "the NIC that migrations leave by")(
+        "policy", po::value(&texts.policy)->default_value("silent")->value_name("silent|fast|FILE"),
+        "silent: the link's tenants go first; fast: fill the link; or a policy file")(
         "object", po::value(&options.object)->value_name("FILE"),
-        "a BPF object with a tc program of your own, that keeps to gc_policy.h")(
-        "link", po::value(&link)->value_name("RATE"),
-        "what the link carries, such as 10gbit (default: the policy's, else what the NIC says)");
-    GC_TRY(const auto values,
-           options::parse("policy attach", "--dev NIC [options]", arguments, description));
+        "a BPF object with a tc program of your own that keeps to gc_policy.h")(
+        "link", po::value(&texts.link)->value_name("RATE"),
+        "rate of the link, e.g. 10gbit (default: the policy's, else the NIC's own)");
+    return {.name = "policy attach",
+            .synopsis = "--dev NIC [options]",
+            .summary = "attach a policy to a NIC until it is detached",
+            .description = {},
+            .operand = {},
+            .groups = {group, options::general_options()},
+            .subcommands = {}};
+}
+
+Result<std::optional<AttachOptions>> parse_attach(std::span<const std::string> arguments) {
+    AttachOptions options;
+    AttachTexts texts;
+    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.link, parse_link(link));
-    GC_TRY(options.policy, Policy::find(policy));
+    GC_TRY(options.link, parse_link(texts.link));
+    GC_TRY(options.policy, Policy::find(texts.policy));
     return options;
 }
 
@@ -60,15 +73,26 @@ struct SetOptions {
     std::vector<std::string> assignments;
 };
 
+options::Manual manual_of(SetOptions& options, std::string& link) {
+    options::Group group("Options");
+    group.add_options()("dev", po::value(&options.device)->required()->value_name("NIC"),
+                        "the NIC")("policy",
+                                   po::value(&options.policy)->value_name("silent|fast|FILE"),
+                                   "replace the running policy by this one")(
+        "link", po::value(&link)->value_name("RATE"), "rate of the link, e.g. 10gbit");
+    return {.name = "policy set",
+            .synopsis = "--dev NIC [options] [KEY=VALUE]...",
+            .summary = "change a NIC's policy while it is in use",
+            .description = "The keys are those of a policy file, such as "
+                           "class.background.cap=50mbit.",
+            .operand = {},
+            .groups = {group, options::general_options()},
+            .subcommands = {}};
+}
+
 Result<std::optional<SetOptions>> parse_set(std::span<const std::string> arguments) {
     SetOptions options;
     std::string link;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "dev", po::value(&options.device)->required()->value_name("NIC"), "the NIC")(
-        "policy", po::value(&options.policy)->value_name("silent|fast|FILE"),
-        "another policy in place of the running one")("link", po::value(&link)->value_name("RATE"),
-                                                      "what the link carries, such as 10gbit");
     // What is no option is an assignment; Boost takes operands by an option's name only.
     std::vector<std::string> others;
     bool value_follows = false;
@@ -78,8 +102,7 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
         value_follows = !value_follows && argument.starts_with("--") && argument != "--help" &&
                         argument.find('=') == std::string::npos;
     }
-    GC_TRY(const auto values,
-           options::parse("policy set", "--dev NIC [options] [KEY=VALUE]...", others, description));
+    GC_TRY(const auto values, options::parse(manual_of(options, link), others));
     if (!values)
         return std::nullopt;
     GC_TRY(options.link, parse_link(link));
@@ -109,17 +132,26 @@ struct DetachOptions {
     bool force = false;
 };
 
+options::Manual manual_of(DetachOptions& options) {
+    options::Group group("Options");
+    group.add_options()("dev", po::value(&options.device)->value_name("NIC"), "the NIC")(
+        "all", po::bool_switch(&options.all),
+        "detach all policies of this network namespace, and remove what is left of devices and "
+        "namespaces that no longer exist")(
+        "force", po::bool_switch(&options.force),
+        "detach even while a migration uses it, which goes on unshaped");
+    return {.name = "policy detach",
+            .synopsis = "--dev NIC | --all [options]",
+            .summary = "detach a policy and restore the NIC's qdisc",
+            .description = {},
+            .operand = {},
+            .groups = {group, options::general_options()},
+            .subcommands = {}};
+}
+
 Result<std::optional<DetachOptions>> parse_detach(std::span<const std::string> arguments) {
     DetachOptions options;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "dev", po::value(&options.device)->value_name("NIC"), "the NIC")(
-        "all", po::bool_switch(&options.all),
-        "all of this network namespace, and what is left of devices and namespaces that are gone")(
-        "force", po::bool_switch(&options.force),
-        "also where a migration uses it, which goes on unshaped");
-    GC_TRY(const auto values,
-           options::parse("policy detach", "--dev NIC | --all [options]", arguments, description));
+    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
     if (!values)
         return std::nullopt;
     if (options.all == !options.device.empty())
@@ -137,6 +169,23 @@ Result<void> detach_chosen(const DetachOptions& options) {
 }
 
 }  // namespace
+
+options::Manual attach_manual() {
+    static AttachOptions options;
+    static AttachTexts texts;
+    return manual_of(options, texts);
+}
+
+options::Manual set_manual() {
+    static SetOptions options;
+    static std::string link;
+    return manual_of(options, link);
+}
+
+options::Manual detach_manual() {
+    static DetachOptions options;
+    return manual_of(options);
+}
 
 int attach_command(std::span<const std::string> arguments) {
     return options::run("policy attach", arguments, parse_attach, attach);

@@ -2,50 +2,64 @@
 #include "policy/command.h"
 
 #include "options/arguments.h"
+#include "options/nearest.h"
 
-#include <array>
+#include <vector>
 
 namespace gc::policy {
 namespace {
 
 struct Command {
-    std::string_view name;
-    std::string_view what;
+    options::Manual manual;
     int (*run)(std::span<const std::string>);
 };
 
-constexpr std::array<Command, 4> commands{{
-    {"attach", "put a policy on a NIC, to stay until it is detached", attach_command},
-    {"show", "what is attached, and how much each class sends", show_command},
-    {"set", "change the policy of a NIC while it is in use", set_command},
-    {"detach", "remove it, and put the NIC's qdisc back", detach_command},
-}};
-
-void print_usage(std::FILE* to) {
-    fmt::print(to, "usage: gcctl policy COMMAND [options]\n\nTraffic classes on the NIC that "
-                   "migrations leave by.\n\nCommands:\n");
-    for (const Command& each : commands)
-        fmt::print(to, "  {:<10}{}\n", each.name, each.what);
-    fmt::print(to, "\n'gcctl policy COMMAND --help' tells a command's options.\n");
+std::vector<Command> commands() {
+    return {{attach_manual(), attach_command},
+            {show_manual(), show_command},
+            {set_manual(), set_command},
+            {detach_manual(), detach_command}};
 }
 
 }  // namespace
 
+options::Manual manual() {
+    options::Manual all{.name = "policy",
+                        .synopsis = "attach|show|set|detach [options]",
+                        .summary = "manage traffic-shaping policies on a NIC",
+                        .description =
+                            "A policy is a tc program, with fq as its qdisc, that tells the "
+                            "classes of a migration's packets from those of everybody else, the "
+                            "tenants. gcctl migrate attaches one while it runs; a policy that is "
+                            "attached here stays, and serves every migration that starts "
+                            "meanwhile.",
+                        .operand = {},
+                        .groups = {},
+                        .subcommands = {}};
+    for (Command& each : commands())
+        all.subcommands.push_back(std::move(each.manual));
+    return all;
+}
+
 int command(std::span<const std::string> arguments) {
     if (arguments.empty()) {
-        print_usage(stderr);
+        fmt::print(stderr, "{}", manual().help());
         return options::exit_usage;
     }
     if (arguments[0] == "--help" || arguments[0] == "-h") {
-        print_usage(stdout);
+        fmt::print("{}", manual().help());
         return options::exit_done;
     }
-    for (const Command& each : commands)
-        if (arguments[0] == each.name)
+    std::vector<std::string> names;
+    for (const Command& each : commands()) {
+        names.push_back(each.manual.name.substr(each.manual.name.find(' ') + 1));
+        if (arguments[0] == names.back())
             return each.run(arguments.subspan(1));
+    }
     return options::complain(
-        "policy", {ErrorKind::usage,
-                   fmt::format("'{}' is no command; see gcctl policy --help", arguments[0])});
+        "policy",
+        {ErrorKind::usage, fmt::format("unknown command '{}'{} (see gcctl policy --help)",
+                                       arguments[0], options::suggestion(arguments[0], names))});
 }
 
 }  // namespace gc::policy

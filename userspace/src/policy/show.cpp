@@ -24,17 +24,26 @@ struct Options {
     bool json = false;
 };
 
+options::Manual manual_of(Options& options, std::string& watch) {
+    options::Group group("Options");
+    group.add_options()("dev", po::value(&options.device)->value_name("NIC"),
+                        "the NIC (default: every NIC with a policy)")(
+        "watch", po::value(&watch)->implicit_value("1s")->value_name("INTERVAL"),
+        "repeat with the rates of each interval until SIGINT")(
+        "json", po::bool_switch(&options.json), "print JSON, one array a line");
+    return {.name = "policy show",
+            .synopsis = "[options]",
+            .summary = "show what is attached and what each class sends",
+            .description = {},
+            .operand = {},
+            .groups = {group, options::general_options()},
+            .subcommands = {}};
+}
+
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     std::string watch;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "dev", po::value(&options.device)->value_name("NIC"),
-        "the NIC (default: all that have a policy)")(
-        "watch", po::value(&watch)->implicit_value("1s")->value_name("INTERVAL"),
-        "again and again, with the rates of each interval, until SIGINT")(
-        "json", po::bool_switch(&options.json), "print JSON, one array a line");
-    GC_TRY(const auto values, options::parse("policy show", "[options]", arguments, description));
+    GC_TRY(const auto values, options::parse(manual_of(options, watch), arguments));
     if (!values)
         return std::nullopt;
     if (!watch.empty()) {
@@ -127,6 +136,12 @@ Result<void> show(const Options& options) {
 }
 
 }  // namespace
+
+options::Manual show_manual() {
+    static Options options;
+    static std::string watch;
+    return manual_of(options, watch);
+}
 
 int show_command(std::span<const std::string> arguments) {
     return options::run("policy show", arguments, parse, show);

@@ -13,8 +13,8 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
-#include <poll.h>
 #include <nlohmann/json.hpp>
+#include <poll.h>
 
 namespace gc::record {
 namespace {
@@ -40,34 +40,50 @@ Result<capture::TrackMode> parse_mode(const std::string& text) {
     return fail(ErrorKind::usage, "--mode takes order or age, not '{}'", text);
 }
 
-Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
-    Options options;
+/// The options that need more than a type, as text.
+struct Texts {
     std::string mode;
     std::string duration;
     std::string interval;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
-        "QMP unix socket of the QEMU whose VM is recorded")(
-        "mode", po::value(&mode)->default_value("age")->value_name("order|age"),
-        "order: the first touches of each interval in their order, each for a page fault of the "
-        "VM; age: which pages were touched in each interval, without a fault")(
-        "for", po::value(&duration)->default_value("10s")->value_name("TIME"),
+};
+
+options::Manual manual_of(Options& options, Texts& texts) {
+    options::Group recording("Recording");
+    recording.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
+                            "QMP unix socket of the QEMU whose VM is recorded")(
+        "mode", po::value(&texts.mode)->default_value("age")->value_name("order|age"),
+        "order: the first touches of each interval in their order, at the cost of a page fault "
+        "each; age: which pages were touched in each interval, without faults")(
+        "for", po::value(&texts.duration)->default_value("10s")->value_name("TIME"),
         "how long; SIGINT ends it earlier")(
-        "interval", po::value(&interval)->value_name("TIME"),
-        "length of an interval, an epoch of the trace (default: 1s, or longer where to look at all "
-        "of the memory would take more than 1 % of a CPU)")(
-        "output,o", po::value(&options.output)->required()->value_name("FILE"),
-        "where the trace goes; gcctl trace shows it")("json", po::bool_switch(&options.json),
-                                                      "print JSON, one object a line");
-    GC_TRY(const auto values,
-           options::parse("record", "--qmp SOCKET -o FILE [options]", arguments, description));
+        "interval", po::value(&texts.interval)->value_name("TIME"),
+        "length of an interval, which is an epoch of the trace (default: 1s, or longer if a scan "
+        "of all memory would take more than 1 % of a CPU)");
+    options::Group output("Output");
+    output.add_options()("output,o", po::value(&options.output)->required()->value_name("FILE"),
+                         "write the trace to FILE; gcctl trace shows it")(
+        "json", po::bool_switch(&options.json), "print JSON, one object a line");
+    return {.name = "record",
+            .synopsis = "--qmp SOCKET -o FILE [options]",
+            .summary = "record which memory of a running VM is in use",
+            .description = "Tracks the VM with guidecopy.ko and writes an access trace, which "
+                           "gcctl migrate --hot, gcctl trace and gcctl simulate read. Only what "
+                           "vCPUs touch is seen, not QEMU's own accesses nor vhost's.",
+            .operand = {},
+            .groups = {recording, output, options::general_options()},
+            .subcommands = {}};
+}
+
+Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
+    Options options;
+    Texts texts;
+    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.mode, parse_mode(mode));
-    GC_TRY(options.duration, parse_duration(duration));
-    if (!interval.empty()) {
-        GC_TRY(options.interval, parse_duration(interval));
+    GC_TRY(options.mode, parse_mode(texts.mode));
+    GC_TRY(options.duration, parse_duration(texts.duration));
+    if (!texts.interval.empty()) {
+        GC_TRY(options.interval, parse_duration(texts.interval));
     }
     if (options.interval.value_or(milliseconds(1)) < milliseconds(1) ||
         options.duration < milliseconds(1))
@@ -184,6 +200,12 @@ Result<void> record(const Options& options) {
 }
 
 }  // namespace
+
+options::Manual manual() {
+    static Options options;
+    static Texts texts;
+    return manual_of(options, texts);
+}
 
 int command(std::span<const std::string> arguments) {
     return options::run("record", arguments, parse, record);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "simulate/options.h"
 
+#include "simulate/command.h"
+
 #include "options/arguments.h"
 #include "policy/policy.h"
 #include "util/page.h"
@@ -26,55 +28,78 @@ struct TextOption {
     const char* name;
     const char* value;
     const char* fallback;  ///< empty: none
-    const char* what;
+    const char* meaning;
 };
 
-constexpr TextOption text_options[] = {
-    {"link", "RATE", "10gbit", "what the link carries, e.g. 25gbit"},
-    {"rtt", "TIME", "50us", "round trip time of the idle path"},
+constexpr TextOption vm_options[] = {
     {"at", "TIME", "0s", "moment of the trace at which the VM switches over"},
-    {"memory", "SIZE", "", "of the VM (default: what the traced one had)"},
-    {"zeros", "SHARE", "0%", "so much of what the trace does not name are pages of zeros"},
-    {"guide", "on|off", "on", "run a guide at the source; without one this is post-copy"},
-    {"bandwidth", "RATE", "", "of each VM, limit for all but the pages that it waits for"},
-    {"hold-background", "TIME", "0s", "once the VM runs, send only what is asked for or guided to"},
+    {"memory", "SIZE", "", "memory of the VM (default: the traced VM's)"},
+    {"zeros", "SHARE", "0%", "share of the pages that the trace does not name that are zeros"},
+};
+constexpr TextOption guide_options[] = {
+    {"guide", "on|off", "on", "run a guide at the source; off: plain post-copy"},
+    {"hold-background", "TIME", "0s",
+     "once the VM runs at the destination, send no background pages for this long"},
+};
+constexpr TextOption network_options[] = {
+    {"link", "RATE", "10gbit", "rate of the link, e.g. 25gbit"},
+    {"rtt", "TIME", "50us", "round-trip time of the idle path"},
+    {"bandwidth", "RATE", "", "limit of each VM for all pages but those that it waits for"},
     {"policy", "NAME|FILE", "silent",
-     "how migrations share the link: silent, fast, none, or a file"},
+     "how migrations share the link: silent, fast, none, or a policy file"},
     {"tenants", "RATE", "", "what others send on the link"},
-    {"queue", "TIME", "10ms", "with --policy none: what the queue before the link holds"},
-    {"burst", "SIZE", "", "what the link carries at once when it was idle, as a token bucket does"},
-    {"stagger", "TIME", "10ms", "with --vms: between one switch-over and the next"},
-    {"downtime", "TIME", "", "from switch-over until the VM runs (default: by link and costs)"},
+    {"queue", "TIME", "10ms", "with --policy none: what the queue in front of the link holds"},
+    {"burst", "SIZE", "", "what an idle link carries at once, as a token bucket does"},
+    {"stagger", "TIME", "10ms", "with --vms: time between one switch-over and the next"},
+};
+constexpr TextOption cost_options[] = {
+    {"downtime", "TIME", "", "from switch-over until the VM runs (default: from link and costs)"},
     {"fault-cost", "TIME", "20us", "from an access to its request at gcctl"},
-    {"serve-cost", "TIME", "30us", "what a request meets but the link"},
-    {"install-cost", "TIME", "1.5us", "to place a page at the destination"},
+    {"serve-cost", "TIME", "30us", "what a request costs at the source"},
+    {"install-cost", "TIME", "1.5us", "what placing a page costs at the destination"},
     {"capture-cost", "TIME", "1us", "what a first touch costs the guide"},
-    {"load-cost", "TIME", "5ms", "QEMU loads the device state, of guide or destination"},
+    {"load-cost", "TIME", "5ms", "what loading the device state costs guide and destination"},
 };
 
-po::options_description describe(Options& options, Texts& texts) {
-    po::options_description description("Options");
-    auto add = description.add_options();
-    add("help,h", "show this text");
-    add("trace", po::value(&options.trace)->required()->value_name("TRACE"),
-        "of gcctl record --mode order");
-    for (const TextOption& option : text_options) {
+options::Group group_of(const char* heading, std::span<const TextOption> table, Texts& texts) {
+    options::Group group(heading);
+    for (const TextOption& option : table) {
         auto* value = po::value(&texts[option.name])->value_name(option.value);
-        add(option.name, *option.fallback == 0 ? value : value->default_value(option.fallback),
-            option.what);
+        group.add_options()(option.name,
+                            *option.fallback == 0 ? value : value->default_value(option.fallback),
+                            option.meaning);
     }
-    add("lead", po::value(&options.scenario.lead)->default_value(4096)->value_name("PAGES"),
-        "how far the guide may run ahead: pages it touched that are not yet sent");
-    add("vms", po::value(&options.scenario.vms)->default_value(1)->value_name("N"),
-        "so many such VMs leave at once");
-    add("load", po::value(&options.replay.load)->default_value(1)->value_name("N"),
-        "each VM does what so many of the traced one did, side by side");
-    add("speed", po::value(&options.replay.speed)->default_value(1)->value_name("FACTOR"),
-        "the VM is so many times as fast as the traced one was");
-    add("report", po::value(&options.report)->value_name("FILE"),
-        "write the report there, as JSON");
-    add("json", po::bool_switch(&options.json), "print the report as JSON");
-    return description;
+    return group;
+}
+
+options::Manual manual_of(Options& options, Texts& texts) {
+    options::Group vm = group_of("VM", vm_options, texts);
+    vm.add_options()("trace", po::value(&options.trace)->required()->value_name("TRACE"),
+                     "a trace of gcctl record --mode order (--trace may be left out)")(
+        "vms", po::value(&options.scenario.vms)->default_value(1)->value_name("N"),
+        "N such VMs leave at once")(
+        "load", po::value(&options.replay.load)->default_value(1)->value_name("N"),
+        "each VM does what N traced ones did side by side")(
+        "speed", po::value(&options.replay.speed)->default_value(1)->value_name("FACTOR"),
+        "the VM is FACTOR times as fast as the traced one");
+    options::Group guide = group_of("Guide", guide_options, texts);
+    guide.add_options()(
+        "lead", po::value(&options.scenario.lead)->default_value(4096)->value_name("PAGES"),
+        "how far the guide may run ahead: pages that it touched and that are not sent yet");
+    options::Group output("Output");
+    output.add_options()("report", po::value(&options.report)->value_name("FILE"),
+                         "write the report to FILE, as JSON")(
+        "json", po::bool_switch(&options.json), "print the report as JSON");
+    return {.name = "simulate",
+            .synopsis = "TRACE [options]",
+            .summary = "replay a trace: predict a migration over a given link",
+            .description =
+                "Replays a trace against a model of the link and of both hosts, and prints the "
+                "report that the migration would have left, marked as simulated. Nothing is moved.",
+            .operand = "trace",
+            .groups = {vm, guide, group_of("Network", network_options, texts),
+                       group_of("Costs", cost_options, texts), output, options::general_options()},
+            .subcommands = {}};
 }
 
 Result<void> read_time(const Texts& texts, const char* name, Duration& into) {
@@ -174,11 +199,16 @@ Result<void> read_link(const Texts& texts, Options& options) {
 
 }  // namespace
 
+options::Manual manual() {
+    static Options options;
+    static Texts texts;
+    return manual_of(options, texts);
+}
+
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     Texts texts;
-    GC_TRY(const auto values, options::parse("simulate", "TRACE [options]", arguments,
-                                             describe(options, texts), "trace"));
+    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
     if (!values)
         return std::nullopt;
     GC_CHECK(read_times(texts, options));

@@ -17,16 +17,25 @@ struct Options {
     bool json = false;
 };
 
+options::Manual manual_of(Options& options) {
+    options::Group group("Trace");
+    group.add_options()("file", po::value(&options.file)->required()->value_name("FILE"),
+                        "a trace of gcctl record (--file may be left out)")(
+        "touches", po::bool_switch(&options.touches),
+        "also show each access: time, vCPU, kind, place")("json", po::bool_switch(&options.json),
+                                                          "print JSON, one object a line");
+    return {.name = "trace",
+            .synopsis = "FILE [options]",
+            .summary = "show what gcctl record recorded",
+            .description = "Prints the hot set over time, an epoch a line.",
+            .operand = "file",
+            .groups = {group, options::general_options()},
+            .subcommands = {}};
+}
+
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
-    po::options_description description("Options");
-    description.add_options()("help,h", "show this text")(
-        "file", po::value(&options.file)->required()->value_name("FILE"),
-        "a trace of gcctl record")("touches", po::bool_switch(&options.touches),
-                                   "also show each access: time, vCPU, kind, place")(
-        "json", po::bool_switch(&options.json), "print JSON, one object a line");
-    GC_TRY(const auto values,
-           options::parse("trace", "FILE [options]", arguments, description, "file"));
+    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
     if (!values)
         return std::nullopt;
     return options;
@@ -46,6 +55,11 @@ Result<void> show(const Options& options) {
 }
 
 }  // namespace
+
+options::Manual manual() {
+    static Options options;
+    return manual_of(options);
+}
 
 int command(std::span<const std::string> arguments) {
     return options::run("trace", arguments, parse, show);
