@@ -137,6 +137,10 @@ bench-capture bench-track bench-redis bench-silence bench-simulate: bench-%:
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko $(BENCH) --out build/bench/$*.json
 
+bench-build:  ## the developer's loop, from a clean clone of HEAD: 15 minutes
+	@mkdir -p $(BUILD)/bench
+	@tests/bench/build.py --demo --out $(BUILD)/bench/build.json
+
 bench-path: userspace  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/bin/path_bench --mib 1024 --repeats 5 --out $(BUILD)/bench/path.json
