@@ -26,13 +26,15 @@ using Arguments = std::span<const std::string>;
 struct Command {
     options::Manual (*manual)();
     int (*run)(Arguments);
+    /// It finishes its work when the reader of its output goes away; the others end by SIGPIPE.
+    bool outlives_reader = false;
 };
 
 constexpr std::array<Command, 8> commands{{
-    {migrate::manual, migrate::command},
-    {receive::manual, receive::command},
+    {migrate::manual, migrate::command, true},
+    {receive::manual, receive::command, true},
     {policy::manual, policy::command},
-    {record::manual, record::command},
+    {record::manual, record::command, true},
     {trace::manual, trace::command},
     {simulate::manual, simulate::command},
     {html_report::manual, html_report::command},
@@ -103,8 +105,6 @@ int help(Arguments arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    // A peer that goes away is an error of write(), to be told in words.
-    std::signal(SIGPIPE, SIG_IGN);
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (arguments.empty()) {
         print_usage(stderr);
@@ -119,5 +119,10 @@ int main(int argc, char** argv) {
         return options::exit_done;
     }
     const Command* command = find(name);
-    return command == nullptr ? unknown(name) : command->run(rest);
+    if (command == nullptr)
+        return unknown(name);
+    // A peer that goes away is an error of write(), to be told in words.
+    if (command->outlives_reader)
+        std::signal(SIGPIPE, SIG_IGN);
+    return command->run(rest);
 }

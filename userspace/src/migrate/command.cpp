@@ -3,6 +3,7 @@
 
 #include "migrate/migration.h"
 #include "options/arguments.h"
+#include "util/print.h"
 #include "util/units.h"
 
 #include <nlohmann/json.hpp>
@@ -199,7 +200,7 @@ int command(std::span<const std::string> arguments) {
         status = options::complain("migrate", {failure, report.error});
     }
     if (progress.shows_summary() && completed)
-        fmt::print("{}", report::summary(report));
+        print_best_effort(stdout, "{}", report::summary(report));
     if ((*options)->report) {
         if (auto written = write_report(report, *(*options)->report); !written) {
             const int unwritten = options::complain("migrate", written.error());

@@ -2,6 +2,7 @@
 #include "migrate/guardian.h"
 
 #include "migrate/release.h"
+#include "util/print.h"
 
 #include <array>
 #include <cerrno>
@@ -35,7 +36,7 @@ void close_all_but_lifeline(int lifeline) {
     auto qmp = qmp::Client::connect(source_qmp, 10s);
     const Result<void> done = qmp ? run_on(*qmp, was_running, 60s) : Unexpected(qmp.error());
     if (!done)
-        fmt::print(
+        print_best_effort(
             stderr,
             "gcctl was killed before the VM was handed over, and the VM could not be made to run "
             "on at the source: {}; in the source's QMP monitor: cont\n",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/progress.h"
+#include "util/print.h"
 
 #include <cstdio>
 #include <fmt/core.h>
@@ -48,11 +49,11 @@ void Progress::event(std::string_view event, const nlohmann::json& fields, std::
     if (output_ == Output::json) {
         nlohmann::json line = fields;
         line["event"] = event;
-        fmt::print("{}\n", line.dump());
+        print_best_effort(stdout, "{}\n", line.dump());
         std::fflush(stdout);
     } else if (output_ == Output::automatic && !text.empty()) {
         end_line();
-        fmt::print("{}\n", text);
+        print_best_effort(stdout, "{}\n", text);
         std::fflush(stdout);
     }
 }
@@ -71,7 +72,7 @@ void Progress::warning(std::string_view text) {
         return;
     }
     end_line();
-    fmt::print(stderr, "gcctl: warning: {}\n", text);
+    print_best_effort(stderr, "gcctl: warning: {}\n", text);
 }
 
 void Progress::update(const ProgressCounts& counts) {
@@ -91,7 +92,7 @@ void Progress::update(const ProgressCounts& counts) {
     }
     const std::string text =
         progress_text(counts, std::chrono::duration<double>(now - started_).count());
-    fmt::print("{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
+    print_best_effort(stdout, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
     line_open_ = terminal_;
     std::fflush(stdout);
 }

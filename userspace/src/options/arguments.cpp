@@ -2,6 +2,7 @@
 #include "options/arguments.h"
 
 #include "options/nearest.h"
+#include "util/print.h"
 
 #include <iostream>
 
@@ -53,7 +54,7 @@ Result<std::optional<po::variables_map>> parse(const Manual& manual,
 }
 
 int complain(std::string_view command, const Error& error) {
-    fmt::print(stderr, "gcctl {}: {}\n", command, error.message);
+    print_best_effort(stderr, "gcctl {}: {}\n", command, error.message);
     switch (error.kind) {
     case ErrorKind::usage:
         return exit_usage;

@@ -4,6 +4,7 @@
 
 #include "qmp/migration.h"
 #include "report/report.h"
+#include "util/print.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -49,9 +50,9 @@ Result<Arrival> accept_control(int listener, const Options& options) {
         auto arrival = accept_channel(listener, 1s);
         if (arrival && arrival->hello.channel == peer::Channel::control)
             return std::move(*arrival);
-        fmt::print(stderr, "gcctl: a connection was turned away: {}\n",
-                   arrival ? "it does not begin with the control channel"
-                           : arrival.error().message);
+        print_best_effort(stderr, "gcctl: a connection was turned away: {}\n",
+                          arrival ? "it does not begin with the control channel"
+                                  : arrival.error().message);
     }
 }
 
@@ -67,11 +68,10 @@ Result<void> Receiver::run(const Options& options) {
     GC_TRY(const UniqueFd listener, tcp_listen(options.listen));
     GC_TRY(const std::uint16_t port, local_port(listener.get()));
     if (options.json)
-        fmt::print("{}\n", json{{"event", "listening"}, {"port", port}}.dump());
+        print_best_effort(stdout, "{}\n", json{{"event", "listening"}, {"port", port}}.dump());
     else if (!options.quiet)
-        fmt::print("waiting for a VM on {}\n",
-                   Endpoint{options.listen.host, std::to_string(port)}.str());
-    std::fflush(stdout);
+        print_best_effort(stdout, "waiting for a VM on {}\n",
+                          Endpoint{options.listen.host, std::to_string(port)}.str());
 
     GC_TRY(Arrival control, accept_control(listener.get(), options));
     Receiver receiver(options, std::move(destination), peer::Control(std::move(control.fd)),
@@ -238,7 +238,8 @@ void Receiver::measure() {
         done = tell_measured();
     if (done)
         return;
-    fmt::print(stderr, "gcctl: the VM is here, but was not measured: {}\n", done.error().message);
+    print_best_effort(stderr, "gcctl: the VM is here, but was not measured: {}\n",
+                      done.error().message);
     (void)control_.send("measured", {{"problem", done.error().message}});
 }
 
@@ -300,10 +301,9 @@ void Receiver::say(std::string_view event, std::string_view text) const {
 void Receiver::say(std::string_view event, std::string_view text, json fields) const {
     fields["event"] = event;
     if (options_.json)
-        fmt::print("{}\n", fields.dump());
+        print_best_effort(stdout, "{}\n", fields.dump());
     else if (!options_.quiet)
-        fmt::print("{}\n", text);
-    std::fflush(stdout);
+        print_best_effort(stdout, "{}\n", text);
 }
 
 }  // namespace gc::receive

@@ -6,6 +6,7 @@
 #include "record/recorder.h"
 #include "trace/file.h"
 #include "trace/show.h"
+#include "util/print.h"
 #include "util/signals.h"
 #include "util/units.h"
 
@@ -176,10 +177,11 @@ Result<void> finish(TrackedVm& vm, const Options& options, Output& output, Wake 
                     vm.pid(), options.output);
     GC_TRY(const capture::Stats stats, vm.track().stats());
     if (stats.unmapped != 0)
-        fmt::print(stderr,
-                   "gcctl record: warning: QEMU unmapped memory of {} pages meanwhile, which were "
-                   "not tracked from then on\n",
-                   stats.unmapped);
+        print_best_effort(
+            stderr,
+            "gcctl record: warning: QEMU unmapped memory of {} pages meanwhile, which were "
+            "not tracked from then on\n",
+            stats.unmapped);
     return {};
 }
 
