@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace gc::capture {
 
@@ -54,6 +55,12 @@ class RecordSource {
     [[nodiscard]] virtual int fd() const = 0;
 
     virtual Result<Stats> stats() = 0;
+};
+
+/// The first touches of one RAM block; a record's page is a page of that block.
+struct BlockRecords {
+    std::string block;
+    RecordSource* source;  ///< not owned
 };
 
 }  // namespace gc::capture

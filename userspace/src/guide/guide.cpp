@@ -139,8 +139,8 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
 }
 
-std::vector<transfer::GuideFeed> Guide::feeds() {
-    std::vector<transfer::GuideFeed> feeds;
+std::vector<capture::BlockRecords> Guide::feeds() {
+    std::vector<capture::BlockRecords> feeds;
     for (Captured& captured : captured_)
         feeds.push_back({captured.block, &captured.session});
     return feeds;

@@ -3,13 +3,13 @@
 // pages the real one will touch.
 #pragma once
 
+#include "capture/record_source.h"
 #include "capture/session.h"
 #include "guide/process.h"
 #include "guide/quarantine.h"
 #include "image/source_image.h"
 #include "qmp/client.h"
 #include "report/report.h"
-#include "transfer/guide_feed.h"
 #include "util/mailbox.h"
 
 #include <atomic>
@@ -62,7 +62,7 @@ class Guide {
     [[nodiscard]] const std::string& without_sink() const { return quarantine_->without_sink(); }
 
     /// Where the pages it touches can be read. Valid as long as this object is.
-    [[nodiscard]] std::vector<transfer::GuideFeed> feeds();
+    [[nodiscard]] std::vector<capture::BlockRecords> feeds();
 
     /// Loads the device state and lets the guide run, in a thread of its own: nothing else waits
     /// for it that does not want to.

@@ -202,7 +202,7 @@ Result<void> Migration::start() {
                        .hold_background = options_.hold_background,
                        .keep_deliveries = measure_.has_value(),
                        .marks = policy_ ? policy_->marks() : transfer::Marks{}},
-                      guide_ ? guide_->feeds() : std::vector<transfer::GuideFeed>{}));
+                      guide_ ? guide_->feeds() : std::vector<capture::BlockRecords>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
     progress_.milestone("started", fmt::format("migrating to {}", options_.to.str()));

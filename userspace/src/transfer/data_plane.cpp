@@ -6,7 +6,7 @@ namespace gc::transfer {
 Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets,
                                                      image::SourceImage image,
                                                      DataPlaneOptions options,
-                                                     std::vector<GuideFeed> guide) {
+                                                     std::vector<capture::BlockRecords> guide) {
     GC_TRY(Waker notices, Waker::create());
     GC_TRY(Waker wake_relay, Waker::create());
     GC_TRY(Waker wake_guide, Waker::create());
@@ -17,7 +17,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets,
 }
 
 DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPlaneOptions options,
-                     std::vector<GuideFeed> guide, std::array<Waker, 4> wakers)
+                     std::vector<capture::BlockRecords> guide, std::array<Waker, 4> wakers)
     : keep_deliveries_(options.keep_deliveries), image_(std::move(image)),
       notices_(std::move(wakers[0])), wake_relay_(std::move(wakers[1])),
       wake_guide_(std::move(wakers[2])), wake_bulk_(std::move(wakers[3])),

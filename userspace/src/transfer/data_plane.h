@@ -8,7 +8,6 @@
 //            hot set and the background (BulkPusher)
 #pragma once
 
-#include "report/report.h"
 #include "transfer/bulk_pusher.h"
 #include "transfer/guide_pusher.h"
 #include "transfer/notice.h"
@@ -40,7 +39,7 @@ class DataPlane {
     static Result<std::unique_ptr<DataPlane>> create(DataPlaneSockets sockets,
                                                      image::SourceImage image,
                                                      DataPlaneOptions options,
-                                                     std::vector<GuideFeed> guide);
+                                                     std::vector<capture::BlockRecords> guide);
     ~DataPlane() { stop(); }
     DataPlane(const DataPlane&) = delete;
     DataPlane& operator=(const DataPlane&) = delete;
@@ -82,7 +81,7 @@ class DataPlane {
 
   private:
     DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPlaneOptions options,
-              std::vector<GuideFeed> guide, std::array<Waker, 4> wakers);
+              std::vector<capture::BlockRecords> guide, std::array<Waker, 4> wakers);
 
     Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks,
                                       std::uint32_t ram_section);

@@ -53,7 +53,7 @@ Result<bool> GuidePusher::read_feeds(const ledger::Ledger& ledger) {
     const std::lock_guard lock(feeds_mutex_);
     std::array<capture::Record, batch> records;
     bool any = false;
-    for (const GuideFeed& feed : feeds_) {
+    for (const capture::BlockRecords& feed : feeds_) {
         GC_TRY(const std::size_t count, feed.source->read(records));
         const std::size_t block = ledger.find(feed.block);
         for (std::size_t i = 0; i < count; ++i)
@@ -80,7 +80,7 @@ void GuidePusher::wait(std::chrono::steady_clock::duration longest, Until until)
         waits.push_back({sender_.main_fd(), POLLOUT, 0});
     if (until == Until::touched) {
         const std::lock_guard lock(feeds_mutex_);
-        for (const GuideFeed& feed : feeds_)
+        for (const capture::BlockRecords& feed : feeds_)
             waits.push_back({feed.source->fd(), POLLIN, 0});
     }
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(

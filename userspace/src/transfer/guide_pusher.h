@@ -2,7 +2,7 @@
 // After switch-over: sends the pages that the guide touches, in the order of its touches.
 #pragma once
 
-#include "transfer/guide_feed.h"
+#include "capture/record_source.h"
 #include "transfer/page_sender.h"
 
 #include <atomic>
@@ -16,7 +16,7 @@ class GuidePusher {
   public:
     /// @param wake readable when the thread should look again
     /// @param idle signalled when no page of the guide waits any more
-    GuidePusher(PageSender& sender, std::vector<GuideFeed> feeds, const Waker& wake,
+    GuidePusher(PageSender& sender, std::vector<capture::BlockRecords> feeds, const Waker& wake,
                 const Waker& idle)
         : sender_(sender), feeds_(std::move(feeds)), wake_(wake), idle_(idle) {}
 
@@ -45,7 +45,7 @@ class GuidePusher {
 
     PageSender& sender_;
     std::mutex feeds_mutex_;
-    std::vector<GuideFeed> feeds_;
+    std::vector<capture::BlockRecords> feeds_;
     std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
     const Waker& wake_;
     const Waker& idle_;
