@@ -11,17 +11,18 @@
 #include "compat.h"
 #include "control.h"
 #include "ioctl.h"
+#include "kvm.h"
 #include "node.h"
 #include "track.h"
 
 static unsigned int max_ring_entries = 1U << 20;
 module_param(max_ring_entries, uint, 0644);
-MODULE_PARM_DESC(max_ring_entries, "largest ring that a session may ask for, in records of 32 bytes");
+MODULE_PARM_DESC(max_ring_entries, "maximum ring size of a session, in records of 32 bytes");
 
-/* One open file. */
+/* State of one open file. */
 struct gc_control {
-	struct mutex create_lock; /* one creation at a time */
-	struct gc_capture *capture; /* set once, by release; read by acquire, without a lock */
+	struct mutex create_lock; /* serialises creation */
+	struct gc_capture *capture; /* set once, with release; read with acquire, without a lock */
 };
 
 static struct gc_capture *gc_control_capture(struct gc_control *control)
@@ -51,7 +52,7 @@ static struct gc_capture *gc_create_track(union gc_ioctl_argument *arg)
 			     create->range_count * sizeof(*ranges));
 	if (IS_ERR(ranges))
 		return ERR_CAST(ranges);
-	capture = gc_track_create(create, ranges);
+	capture = gc_track_create(create, ranges, gc_kvm_attach);
 	kfree(ranges);
 	return capture;
 }
@@ -145,7 +146,7 @@ static long gc_control_ioctl(struct file *file, unsigned int cmd, unsigned long 
 	return ret ?: gc_ioctl_copy_out(layout, &arg, user);
 }
 
-/* The mapping of the ring */
+/* Mapping of the ring */
 
 static vm_fault_t gc_control_vm_fault(struct vm_fault *vmf)
 {
@@ -182,7 +183,7 @@ static int gc_control_mmap(struct file *file, struct vm_area_struct *vma)
 	} else {
 		vm_flags_clear(vma, VM_MAYWRITE);
 	}
-	/* DONTCOPY: a forked child must not keep it alive. */
+	/* DONTCOPY: a forked child must not keep the capture alive. */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	vma->vm_private_data = control;
 	vma->vm_ops = &gc_control_vm_ops;

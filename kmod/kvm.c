@@ -14,29 +14,32 @@
 
 #include "compat.h"
 #include "kvm.h"
-#include "track.h"
 
 /*
- * KVM's own header of this tracepoint (arch/x86/kvm/trace.h) is private to it; the tracepoint is
- * exported. It is reached by every fault of a vCPU that is about the VM's memory, in the thread of
- * that vCPU, inside kvm->srcu, before KVM resolves the fault.
+ * KVM exports this tracepoint, but its header (arch/x86/kvm/trace.h) is private. Every vCPU fault
+ * on the VM's memory reaches it, in the vCPU's thread, inside kvm->srcu, before KVM resolves the
+ * fault.
  */
 DECLARE_TRACE(kvm_page_fault,
 	      TP_PROTO(struct kvm_vcpu *vcpu, u64 fault_address, u64 error_code),
 	      TP_ARGS(vcpu, fault_address, error_code));
 
-#define GC_SETTLE_TRIES 100
+#define GC_DRAIN_TRIES 100
 
 struct gc_kvm {
-	struct kvm *kvm;
-	struct gc_track *track;
-	struct mmu_notifier notifier; /* of the process that runs the VM */
-	bool faults;
+	struct gc_vm vm;
+	struct kvm *kvm; /* a reference; it pins the process's mm_struct, not its memory */
+	struct mmu_notifier notifier; /* registered with the process that runs the VM */
 };
 
+static struct gc_kvm *gc_to_kvm(struct gc_vm *vm)
+{
+	return container_of(vm, struct gc_kvm, vm);
+}
+
 /*
- * Whether the tracepoint's address is one of the VM's physical ones. In shadow paging it is
- * virtual, and for a nested guest it is physical there (nested paging) or virtual (without).
+ * Returns whether the tracepoint's address is a physical address of the VM. Under shadow paging it
+ * is a virtual one; for a nested guest it is physical (nested paging) or virtual in that guest.
  */
 static bool gc_kvm_address_is_gpa(const struct kvm_vcpu *vcpu)
 {
@@ -46,8 +49,8 @@ static bool gc_kvm_address_is_gpa(const struct kvm_vcpu *vcpu)
 }
 
 /*
- * npf_interception() (svm.c) gives the tracepoint a page-fault error code, handle_ept_violation()
- * (vmx.c) the exit qualification of the EPT violation, in 6.1 and in 6.12.
+ * The tracepoint's error code is a page-fault error code from npf_interception() (svm.c), but the
+ * exit qualification of the EPT violation from handle_ept_violation() (vmx.c), in 6.1 and in 6.12.
  */
 static enum gc_kind gc_kvm_fault_kind(u64 error_code)
 {
@@ -64,36 +67,39 @@ static void gc_kvm_fault(void *data, struct kvm_vcpu *vcpu, u64 address, u64 err
 	struct gc_kvm *hook = data;
 	struct kvm_memory_slot *slot;
 
+	/* The tracepoint is global: it reports the faults of every VM of the host. */
 	if (vcpu->kvm != hook->kvm)
 		return;
 	if (!gc_kvm_address_is_gpa(vcpu)) {
-		gc_track_unresolved(hook->track);
+		hook->vm.events->unresolved(hook->vm.data);
 		return;
 	}
 	slot = __gfn_to_memslot(kvm_vcpu_memslots(vcpu), gfn);
-	/* No memory, but a device; or a slot that is being moved or deleted: a fault to come. */
+	/* Not memory but a device; or a slot being moved or deleted, for which KVM retries. */
 	if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
 		return;
-	gc_track_fault(hook->track, __gfn_to_hva_memslot(slot, gfn), gc_kvm_fault_kind(error_code),
-		       vcpu->vcpu_id);
+	hook->vm.events->fault(hook->vm.data, __gfn_to_hva_memslot(slot, gfn),
+			      gc_kvm_fault_kind(error_code), vcpu->vcpu_id);
 }
 
-/* The process's MMU notifier */
+/* MMU notifier of the process */
 
 static int gc_kvm_invalidate_range_start(struct mmu_notifier *notifier,
 					 const struct mmu_notifier_range *range)
 {
 	struct gc_kvm *hook = container_of(notifier, struct gc_kvm, notifier);
 
-	/* munmap(2) and mremap(2); anything else leaves the memory where it is. */
+	/* munmap(2) or mremap(2). All other events leave the memory at its address. */
 	if (range->event == MMU_NOTIFY_UNMAP)
-		gc_track_unmapped(hook->track, range->start, range->end);
+		hook->vm.events->unmapped(hook->vm.data, range->start, range->end);
 	return 0;
 }
 
 static void gc_kvm_release(struct mmu_notifier *notifier, struct mm_struct *mm)
 {
-	gc_track_gone(container_of(notifier, struct gc_kvm, notifier)->track);
+	struct gc_kvm *hook = container_of(notifier, struct gc_kvm, notifier);
+
+	hook->vm.events->gone(hook->vm.data);
 }
 
 static const struct mmu_notifier_ops gc_kvm_notifier_ops = {
@@ -101,90 +107,13 @@ static const struct mmu_notifier_ops gc_kvm_notifier_ops = {
 	.release = gc_kvm_release,
 };
 
-/* Pins the VM behind a file descriptor. */
-static struct kvm *gc_kvm_get(int fd)
+/* Operations */
+
+static void gc_kvm_detach(struct gc_vm *vm)
 {
-	struct file *file = fget(fd);
-	struct kvm *kvm;
+	struct gc_kvm *hook = gc_to_kvm(vm);
 
-	if (!file)
-		return ERR_PTR(-EBADF);
-	kvm = file_is_kvm(file) ? file->private_data : ERR_PTR(-ENODEV);
-	/* The file holds a reference, so that there is one to be had. */
-	if (!IS_ERR(kvm))
-		kvm_get_kvm(kvm);
-	fput(file);
-	return kvm;
-}
-
-/*
- * Whether a vCPU has page tables of shadow paging. Before its guest has turned paging on, a vCPU's
- * are direct there too; what follows is then counted as unresolved.
- */
-static bool gc_kvm_shadows(struct kvm *kvm)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		union kvm_mmu_page_role role = READ_ONCE(vcpu->arch.root_mmu.root_role);
-
-		if (role.word && !role.direct)
-			return true;
-	}
-	return false;
-}
-
-static int gc_kvm_hook(struct gc_kvm *hook)
-{
-	struct mm_struct *mm = hook->kvm->mm;
-	int err;
-
-	if (gc_kvm_shadows(hook->kvm))
-		return -EOPNOTSUPP;
-	if (!mmget_not_zero(mm))
-		return -ESRCH;
-	err = mmu_notifier_register(&hook->notifier, mm);
-	mmput(mm);
-	if (err || !hook->faults)
-		return err;
-	err = register_trace_kvm_page_fault(gc_kvm_fault, hook);
-	if (err)
-		mmu_notifier_unregister(&hook->notifier, mm);
-	return err;
-}
-
-int gc_kvm_attach(struct gc_kvm **hook, int fd, struct gc_track *track, bool faults)
-{
-	struct gc_kvm *new;
-	int err;
-
-	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
-	if (!new)
-		return -ENOMEM;
-	new->track = track;
-	new->faults = faults;
-	new->notifier.ops = &gc_kvm_notifier_ops;
-	new->kvm = gc_kvm_get(fd);
-	err = PTR_ERR_OR_ZERO(new->kvm);
-	if (err)
-		goto free;
-	*hook = new;
-	err = gc_kvm_hook(new);
-	if (err)
-		goto put;
-	return 0;
-
-put:
-	kvm_put_kvm(new->kvm);
-free:
-	kfree(new);
-	return err;
-}
-
-void gc_kvm_detach(struct gc_kvm *hook)
-{
-	if (hook->faults) {
+	if (vm->events->fault) {
 		unregister_trace_kvm_page_fault(gc_kvm_fault, hook);
 		tracepoint_synchronize_unregister();
 	}
@@ -194,17 +123,17 @@ void gc_kvm_detach(struct gc_kvm *hook)
 }
 
 /*
- * From the tracepoint until it samples the notifier's sequence (kvm_faultin_pfn(),
- * arch/x86/kvm/mmu/mmu.c) a fault does not see that its page is zapped. It is all the while inside
- * kvm->srcu, and waits for nothing there but memory for page tables.
+ * Between the tracepoint and the read of the notifier's sequence (kvm_faultin_pfn(),
+ * arch/x86/kvm/mmu/mmu.c) a fault does not notice that its page is zapped. The whole fault runs
+ * inside kvm->srcu; in that window it waits for nothing but memory for page tables.
  */
-void gc_kvm_settle(struct gc_kvm *hook)
+static void gc_kvm_drain_faults(struct gc_vm *vm)
 {
-	struct srcu_struct *srcu = &hook->kvm->srcu;
+	struct srcu_struct *srcu = &gc_to_kvm(vm)->kvm->srcu;
 	unsigned long cookie = start_poll_synchronize_srcu(srcu);
 	unsigned int tries;
 
-	for (tries = 0; tries < GC_SETTLE_TRIES; tries++) {
+	for (tries = 0; tries < GC_DRAIN_TRIES; tries++) {
 		if (poll_state_synchronize_srcu(srcu, cookie))
 			break;
 		usleep_range(200, 400);
@@ -212,40 +141,41 @@ void gc_kvm_settle(struct gc_kvm *hook)
 }
 
 /*
- * KVM's own notifier, and no other, is told that the range goes away: the process keeps its
- * mapping. The VM is pinned, so that the notifier is registered.
+ * Calls KVM's own notifier, and no other, as if the range went away; the process keeps its mapping.
+ * The notifier stays registered for as long as the VM is pinned.
  */
-void gc_kvm_zap(struct gc_kvm *hook, u64 address, u64 length)
+static void gc_kvm_zap(struct gc_vm *vm, u64 address, u64 length)
 {
-	struct mmu_notifier *kvm_notifier = &hook->kvm->mmu_notifier;
+	struct kvm *kvm = gc_to_kvm(vm)->kvm;
+	struct mmu_notifier *kvm_notifier = &kvm->mmu_notifier;
 	struct mmu_notifier_range range;
 
-	gc_notifier_range_init(&range, hook->kvm->mm, address, address + length);
+	gc_notifier_range_init(&range, kvm->mm, address, address + length);
 	kvm_notifier->ops->invalidate_range_start(kvm_notifier, &range);
 	kvm_notifier->ops->invalidate_range_end(kvm_notifier, &range);
 }
 
-bool gc_kvm_get_memory(struct gc_kvm *hook)
+static bool gc_kvm_get_memory(struct gc_vm *vm)
 {
-	return mmget_not_zero(hook->kvm->mm);
+	return mmget_not_zero(gc_to_kvm(vm)->kvm->mm);
 }
 
-void gc_kvm_put_memory(struct gc_kvm *hook)
+static void gc_kvm_put_memory(struct gc_vm *vm)
 {
-	mmput(hook->kvm->mm);
+	mmput(gc_to_kvm(vm)->kvm->mm);
 }
 
-bool gc_kvm_age(struct gc_kvm *hook, u64 address, u64 length)
+static bool gc_kvm_age(struct gc_vm *vm, u64 address, u64 length)
 {
-	struct mmu_notifier *kvm_notifier = &hook->kvm->mmu_notifier;
+	struct kvm *kvm = gc_to_kvm(vm)->kvm;
+	struct mmu_notifier *kvm_notifier = &kvm->mmu_notifier;
 
 	/* clear_flush_young would flush the TLBs of all vCPUs for each page. */
-	return kvm_notifier->ops->clear_young(kvm_notifier, hook->kvm->mm, address,
-					      address + length);
+	return kvm_notifier->ops->clear_young(kvm_notifier, kvm->mm, address, address + length);
 }
 
-/* As host_pfn_mapping_level() (arch/x86/kvm/mmu/mmu.c) does. */
-unsigned int gc_kvm_host_order(struct gc_kvm *hook, u64 address)
+/* Walks the page tables as host_pfn_mapping_level() (arch/x86/kvm/mmu/mmu.c) does. */
+static unsigned int gc_kvm_host_order(struct gc_vm *vm, u64 address)
 {
 	unsigned int order = 0;
 	unsigned long flags;
@@ -254,9 +184,9 @@ unsigned int gc_kvm_host_order(struct gc_kvm *hook, u64 address)
 	pud_t pud;
 	pmd_t pmd;
 
-	/* A page table is freed only after every CPU that walks it had interrupts on. */
+	/* Disabled interrupts hold off the freeing of page tables. */
 	local_irq_save(flags);
-	pgd = READ_ONCE(*pgd_offset(hook->kvm->mm, address));
+	pgd = READ_ONCE(*pgd_offset(gc_to_kvm(vm)->kvm->mm, address));
 	if (pgd_none(pgd))
 		goto out;
 	p4d = READ_ONCE(*p4d_offset(&pgd, address));
@@ -275,4 +205,96 @@ unsigned int gc_kvm_host_order(struct gc_kvm *hook, u64 address)
 out:
 	local_irq_restore(flags);
 	return order;
+}
+
+static const struct gc_vm_ops gc_kvm_ops = {
+	.detach = gc_kvm_detach,
+	.drain_faults = gc_kvm_drain_faults,
+	.zap = gc_kvm_zap,
+	.get_memory = gc_kvm_get_memory,
+	.put_memory = gc_kvm_put_memory,
+	.age = gc_kvm_age,
+	.host_order = gc_kvm_host_order,
+};
+
+/* Attaching */
+
+/* Pins the VM behind a file descriptor. */
+static struct kvm *gc_kvm_get(int fd)
+{
+	struct file *file = fget(fd);
+	struct kvm *kvm;
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	kvm = file_is_kvm(file) ? file->private_data : ERR_PTR(-ENODEV);
+	/* The file holds a reference of its own, so the count is not zero here. */
+	if (!IS_ERR(kvm))
+		kvm_get_kvm(kvm);
+	fput(file);
+	return kvm;
+}
+
+/*
+ * Returns whether a vCPU has shadow page tables. Until its guest enables paging, a vCPU has direct
+ * ones under shadow paging too; its later faults are then counted as unresolved.
+ */
+static bool gc_kvm_uses_shadow_paging(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		union kvm_mmu_page_role role = READ_ONCE(vcpu->arch.root_mmu.root_role);
+
+		if (role.word && !role.direct)
+			return true;
+	}
+	return false;
+}
+
+static int gc_kvm_register(struct gc_kvm *hook)
+{
+	struct mm_struct *mm = hook->kvm->mm;
+	int err;
+
+	if (gc_kvm_uses_shadow_paging(hook->kvm))
+		return -EOPNOTSUPP;
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	err = mmu_notifier_register(&hook->notifier, mm);
+	mmput(mm);
+	if (err || !hook->vm.events->fault)
+		return err;
+	err = register_trace_kvm_page_fault(gc_kvm_fault, hook);
+	if (err)
+		mmu_notifier_unregister(&hook->notifier, mm);
+	return err;
+}
+
+int gc_kvm_attach(struct gc_vm **vm, int fd, const struct gc_vm_events *events, void *data)
+{
+	struct gc_kvm *hook;
+	int err;
+
+	hook = kzalloc(sizeof(*hook), GFP_KERNEL_ACCOUNT);
+	if (!hook)
+		return -ENOMEM;
+	hook->vm = (struct gc_vm){ .ops = &gc_kvm_ops, .events = events, .data = data };
+	hook->notifier.ops = &gc_kvm_notifier_ops;
+	hook->kvm = gc_kvm_get(fd);
+	err = PTR_ERR_OR_ZERO(hook->kvm);
+	if (err)
+		goto free;
+	*vm = &hook->vm;
+	err = gc_kvm_register(hook);
+	if (err)
+		goto put;
+	return 0;
+
+put:
+	kvm_put_kvm(hook->kvm);
+free:
+	kfree(hook);
+	return err;
 }

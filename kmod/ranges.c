@@ -29,7 +29,7 @@ static int gc_ranges_add(struct gc_ranges *ranges, const struct gc_range *range)
 	ranges->range[ranges->count].address = range->address;
 	ranges->range[ranges->count].length = range->length;
 	ranges->range[ranges->count].first = ranges->pages;
-	ranges->range[ranges->count].lost = false;
+	ranges->range[ranges->count].unmapped = false;
 	ranges->pages += range->length >> PAGE_SHIFT;
 	ranges->count++;
 	return 0;
@@ -56,7 +56,7 @@ u64 gc_ranges_page(const struct gc_ranges *ranges, u64 address)
 	for (i = 0; i < ranges->count; i++) {
 		u64 offset = address - ranges->range[i].address;
 
-		if (offset < ranges->range[i].length && !READ_ONCE(ranges->range[i].lost))
+		if (offset < ranges->range[i].length && !READ_ONCE(ranges->range[i].unmapped))
 			return ranges->range[i].first + (offset >> PAGE_SHIFT);
 	}
 	return GC_NO_PAGE;
@@ -67,7 +67,7 @@ u64 gc_ranges_address(const struct gc_ranges *ranges, u64 page, u64 *pages)
 	u64 offset;
 	u32 i;
 
-	/* The last range whose first page is not beyond. */
+	/* The last range that begins at or before page. */
 	for (i = ranges->count - 1; ranges->range[i].first > page; i--)
 		;
 	offset = (page - ranges->range[i].first) << PAGE_SHIFT;
@@ -75,7 +75,7 @@ u64 gc_ranges_address(const struct gc_ranges *ranges, u64 page, u64 *pages)
 	return ranges->range[i].address + offset;
 }
 
-u64 gc_ranges_lose(struct gc_ranges *ranges, u64 start, u64 end)
+u64 gc_ranges_unmap(struct gc_ranges *ranges, u64 start, u64 end)
 {
 	u64 pages = 0;
 	u32 i;
@@ -83,7 +83,7 @@ u64 gc_ranges_lose(struct gc_ranges *ranges, u64 start, u64 end)
 	for (i = 0; i < ranges->count; i++) {
 		if (!gc_ranges_overlap(ranges, i, start, end))
 			continue;
-		if (!xchg(&ranges->range[i].lost, true))
+		if (!xchg(&ranges->range[i].unmapped, true))
 			pages += ranges->range[i].length >> PAGE_SHIFT;
 	}
 	return pages;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The pages of a track: ranges of addresses, whose pages are numbered through. All of it is
- * constant after gc_ranges_init() but which ranges are lost.
+ * The pages of a track: ranges of a process's memory, whose pages are numbered consecutively in the
+ * order of the ranges. Only `unmapped` changes after gc_ranges_init().
  */
 #ifndef GC_RANGES_H
 #define GC_RANGES_H
@@ -19,20 +19,20 @@ struct gc_ranges {
 		u64 address;
 		u64 length; /* bytes */
 		u64 first; /* number of the page at address */
-		bool lost; /* set once, by anybody */
+		bool unmapped; /* the process has unmapped some of it; set once, without a lock */
 	} range[GC_TRACK_MAX_RANGES];
 };
 
-/* Errors: EINVAL, EFBIG, as GC_IOC_TRACK_CREATE has them. */
+/* Errors: EINVAL and EFBIG of GC_IOC_TRACK_CREATE. */
 int gc_ranges_init(struct gc_ranges *ranges, const struct gc_range *from, u32 count);
 
-/* Number of the page at an address, or GC_NO_PAGE: there is none, or its range is lost. */
+/* Returns the number of the page at address, or GC_NO_PAGE if no mapped range contains it. */
 u64 gc_ranges_page(const struct gc_ranges *ranges, u64 address);
 
-/* Address of a page that there is, and how many pages from there on its range has. */
+/* Returns the address of a valid page. Sets *pages to the pages left in its range. */
 u64 gc_ranges_address(const struct gc_ranges *ranges, u64 page, u64 *pages);
 
-/* Loses every range that overlaps [start, end). Returns how many pages that are. */
-u64 gc_ranges_lose(struct gc_ranges *ranges, u64 start, u64 end);
+/* Marks ranges that overlap [start, end) unmapped. Returns the number of pages newly affected. */
+u64 gc_ranges_unmap(struct gc_ranges *ranges, u64 start, u64 end);
 
 #endif /* GC_RANGES_H */

@@ -7,49 +7,58 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "kvm.h"
+#include "ranges.h"
 #include "track.h"
 
 #define GC_TRACK_MAX_ENTRIES BIT(31)
-/* For tracepoints: sessions have their numbers below. */
+/* Tells tracks from sessions in tracepoints: the ids of sessions are less. */
 #define GC_TRACK_FIRST_ID BIT(16)
+
+struct gc_track {
+	struct gc_capture capture;
+	struct gc_vm *vm;
+	struct gc_ranges ranges;
+	atomic64_t unresolved;
+	atomic64_t unmapped;
+};
 
 static struct gc_track *gc_to_track(struct gc_capture *capture)
 {
 	return container_of(capture, struct gc_track, capture);
 }
 
-/* The pages that are mapped together with one: 1 << order of them from page on. */
+/* Pages that the host maps as one: 1 << order of them, from page on. */
 struct gc_block {
 	u64 page;
 	u64 address; /* of page */
 	unsigned int order;
 };
 
-/* A huge page that is not all in the range counts as the one small page. */
+/* Finds the block that page is in. A huge page that crosses its range counts as a small one. */
 static void gc_track_find_block(struct gc_track *track, u64 page, u64 address,
 				struct gc_block *block)
 {
-	unsigned int order = gc_kvm_host_order(track->hook, address);
+	unsigned int order = track->vm->ops->host_order(track->vm, address);
 	u64 before = (address >> PAGE_SHIFT) & (BIT_ULL(order) - 1);
-	u64 rest;
+	u64 remaining;
 
 	*block = (struct gc_block){ .page = page, .address = address };
 	if (!order || before > page ||
 	    gc_ranges_page(&track->ranges, address - (before << PAGE_SHIFT)) != page - before)
 		return;
-	gc_ranges_address(&track->ranges, page - before, &rest);
-	if (rest < BIT_ULL(order))
+	gc_ranges_address(&track->ranges, page - before, &remaining);
+	if (remaining < BIT_ULL(order))
 		return;
 	block->page -= before;
 	block->address -= before << PAGE_SHIFT;
 	block->order = order;
 }
 
-/* From the hook */
+/* Events of the VM */
 
-void gc_track_fault(struct gc_track *track, u64 address, enum gc_kind kind, u32 vcpu)
+static void gc_track_fault(void *data, u64 address, enum gc_kind kind, u32 vcpu)
 {
+	struct gc_track *track = data;
 	u64 page = gc_ranges_page(&track->ranges, address);
 	struct gc_session *session = track->capture.session;
 	struct gc_access access;
@@ -68,38 +77,55 @@ void gc_track_fault(struct gc_track *track, u64 address, enum gc_kind kind, u32 
 		gc_session_drop(session);
 }
 
-void gc_track_unresolved(struct gc_track *track)
+static void gc_track_unresolved(void *data)
 {
+	struct gc_track *track = data;
+
 	atomic64_inc(&track->unresolved);
 }
 
-void gc_track_unmapped(struct gc_track *track, u64 start, u64 end)
+static void gc_track_unmapped(void *data, u64 start, u64 end)
 {
-	u64 pages = gc_ranges_lose(&track->ranges, start, end);
+	struct gc_track *track = data;
+	u64 pages = gc_ranges_unmap(&track->ranges, start, end);
 
 	if (pages)
 		atomic64_add(pages, &track->unmapped);
 }
 
-void gc_track_gone(struct gc_track *track)
+static void gc_track_gone(void *data)
 {
+	struct gc_track *track = data;
+
 	gc_session_hang_up(track->capture.session);
 }
 
+static const struct gc_vm_events gc_track_order_events = {
+	.fault = gc_track_fault,
+	.unresolved = gc_track_unresolved,
+	.unmapped = gc_track_unmapped,
+	.gone = gc_track_gone,
+};
+
+static const struct gc_vm_events gc_track_age_events = {
+	.unmapped = gc_track_unmapped,
+	.gone = gc_track_gone,
+};
+
 /* GC_TRACK_ORDER */
 
-static int gc_track_zap(struct gc_capture *capture, u64 first, u64 count)
+static int gc_track_rearm_order(struct gc_capture *capture, u64 first, u64 count)
 {
 	struct gc_track *track = gc_to_track(capture);
 	u64 address, pages;
 
-	/* In this order: a fault in between is recorded, then comes again for nothing. */
+	/* Zap last: a fault in between is recorded, and merely faults once more. */
 	if (gc_session_rearm(capture->session, first, count))
-		gc_kvm_settle(track->hook);
+		track->vm->ops->drain_faults(track->vm);
 	for (; count; first += pages, count -= pages) {
 		address = gc_ranges_address(&track->ranges, first, &pages);
 		pages = min(pages, count);
-		gc_kvm_zap(track->hook, address, pages << PAGE_SHIFT);
+		track->vm->ops->zap(track->vm, address, pages << PAGE_SHIFT);
 		cond_resched();
 	}
 	return 0;
@@ -108,21 +134,21 @@ static int gc_track_zap(struct gc_capture *capture, u64 first, u64 count)
 /* GC_TRACK_AGE */
 
 /*
- * Clears the accessed bits of the mapping that page is in, and records it if asked to. Returns how
- * many pages from page on are done.
+ * Clears the accessed bits of the block that page is in. With scan, records the block if one was
+ * set. Returns the number of pages done, from page on.
  */
 static u64 gc_track_age_block(struct gc_track *track, u64 page, struct gc_scan *scan)
 {
 	struct gc_block block;
-	u64 address, rest;
+	u64 address, remaining;
 
-	address = gc_ranges_address(&track->ranges, page, &rest);
-	/* Of a range that is lost somebody else's memory may be there now. */
+	address = gc_ranges_address(&track->ranges, page, &remaining);
+	/* Other memory may be mapped in an unmapped range by now. */
 	if (gc_ranges_page(&track->ranges, address) == GC_NO_PAGE)
-		return rest;
+		return remaining;
 	gc_track_find_block(track, page, address, &block);
-	rest = BIT_ULL(block.order) - (page - block.page);
-	if (gc_kvm_age(track->hook, block.address, PAGE_SIZE << block.order) && scan) {
+	remaining = BIT_ULL(block.order) - (page - block.page);
+	if (track->vm->ops->age(track->vm, block.address, PAGE_SIZE << block.order) && scan) {
 		const struct gc_access access = {
 			.page = block.page,
 			.kind = GC_KIND_ANY,
@@ -131,18 +157,18 @@ static u64 gc_track_age_block(struct gc_track *track, u64 page, struct gc_scan *
 		};
 
 		gc_session_report(track->capture.session, &access);
-		scan->young += rest;
+		scan->young += remaining;
 	}
-	return rest;
+	return remaining;
 }
 
-/* Returns how many of the pages are done: all, unless the ring is full or a signal came. */
+/* Returns the number of pages done: less than count if the ring is full or a signal is pending. */
 static u64 gc_track_age(struct gc_track *track, u64 first, u64 count, struct gc_scan *scan)
 {
 	u64 done = 0;
 
 	while (done < count && !signal_pending(current)) {
-		/* Before the bit is cleared: what was young must not be forgotten. */
+		/* Checked before the bit is cleared, so that no access is lost. */
 		if (scan && !gc_session_can_report(track->capture.session))
 			break;
 		done += gc_track_age_block(track, first + done, scan);
@@ -155,27 +181,27 @@ static int gc_track_scan(struct gc_capture *capture, struct gc_scan *scan)
 {
 	struct gc_track *track = gc_to_track(capture);
 
-	if (!gc_kvm_get_memory(track->hook))
+	if (!track->vm->ops->get_memory(track->vm))
 		return -ESRCH;
 	scan->young = 0;
 	scan->scanned = gc_track_age(track, scan->first, scan->count, scan);
-	gc_kvm_put_memory(track->hook);
+	track->vm->ops->put_memory(track->vm);
 	return 0;
 }
 
-static int gc_track_forget_age(struct gc_capture *capture, u64 first, u64 count)
+static int gc_track_rearm_age(struct gc_capture *capture, u64 first, u64 count)
 {
 	struct gc_track *track = gc_to_track(capture);
 	u64 done;
 
-	if (!gc_kvm_get_memory(track->hook))
+	if (!track->vm->ops->get_memory(track->vm))
 		return -ESRCH;
 	done = gc_track_age(track, first, count, NULL);
-	gc_kvm_put_memory(track->hook);
+	track->vm->ops->put_memory(track->vm);
 	return done < count ? -EINTR : 0;
 }
 
-/* Both */
+/* Both modes */
 
 static void gc_track_stats(struct gc_capture *capture, struct gc_stats *stats)
 {
@@ -189,33 +215,33 @@ static void gc_track_remove(struct gc_capture *capture)
 {
 	struct gc_track *track = gc_to_track(capture);
 
-	gc_kvm_detach(track->hook);
+	track->vm->ops->detach(track->vm);
 	gc_session_free(capture->session);
 	kfree(track);
 }
 
 static const struct gc_capture_ops gc_track_order_ops = {
-	.rearm = gc_track_zap,
+	.rearm = gc_track_rearm_order,
 	.stats = gc_track_stats,
 	.remove = gc_track_remove,
 };
 
 static const struct gc_capture_ops gc_track_age_ops = {
-	.rearm = gc_track_forget_age,
+	.rearm = gc_track_rearm_age,
 	.scan = gc_track_scan,
 	.stats = gc_track_stats,
 	.remove = gc_track_remove,
 };
 
-/* Returns 0 if there can be no such ring. */
-static u32 gc_track_entries(const struct gc_track *track, u32 wanted)
+/* Returns the capacity of the ring, or 0 if requested is too large for the number of pages. */
+static u32 gc_track_entries(const struct gc_track *track, u32 requested)
 {
 	u64 all = min_t(u64, GC_TRACK_MAX_ENTRIES,
 			roundup_pow_of_two(max_t(u64, track->ranges.pages, GC_RING_MIN_ENTRIES)));
 
-	if (!wanted)
+	if (!requested)
 		return all;
-	return wanted <= 2 * all ? wanted : 0;
+	return requested <= 2 * all ? requested : 0;
 }
 
 static struct gc_track *gc_track_alloc(const struct gc_track_create *arg,
@@ -229,7 +255,6 @@ static struct gc_track *gc_track_alloc(const struct gc_track_create *arg,
 	track = kzalloc(sizeof(*track), GFP_KERNEL_ACCOUNT);
 	if (!track)
 		return ERR_PTR(-ENOMEM);
-	track->mode = arg->mode;
 	track->capture.ops =
 		arg->mode == GC_TRACK_ORDER ? &gc_track_order_ops : &gc_track_age_ops;
 	err = gc_ranges_init(&track->ranges, ranges, arg->range_count);
@@ -252,8 +277,10 @@ free:
 }
 
 struct gc_capture *gc_track_create(const struct gc_track_create *arg,
-				   const struct gc_range *ranges)
+				   const struct gc_range *ranges, gc_vm_attach_t attach)
 {
+	const struct gc_vm_events *events =
+		arg->mode == GC_TRACK_ORDER ? &gc_track_order_events : &gc_track_age_events;
 	struct gc_track *track;
 	int err;
 
@@ -262,7 +289,7 @@ struct gc_capture *gc_track_create(const struct gc_track_create *arg,
 	track = gc_track_alloc(arg, ranges);
 	if (IS_ERR(track))
 		return ERR_CAST(track);
-	err = gc_kvm_attach(&track->hook, arg->kvm_fd, track, arg->mode == GC_TRACK_ORDER);
+	err = attach(&track->vm, arg->kvm_fd, events, track);
 	if (err)
 		goto free;
 	err = track->capture.ops->rearm(&track->capture, 0, track->ranges.pages);
@@ -271,7 +298,7 @@ struct gc_capture *gc_track_create(const struct gc_track_create *arg,
 	return &track->capture;
 
 detach:
-	gc_kvm_detach(track->hook);
+	track->vm->ops->detach(track->vm);
 free:
 	gc_session_free(track->capture.session);
 	kfree(track);

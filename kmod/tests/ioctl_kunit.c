@@ -8,7 +8,7 @@
 struct gc_ioctl_expectation {
 	const char *name;
 	unsigned int command;
-	u32 first_size; /* of the struct's first version */
+	u32 first_size; /* size of the struct's first version */
 	u32 size;
 	u32 flags;
 };
@@ -36,7 +36,7 @@ static void gc_ioctl_sizes(struct kunit *test)
 	u32 size;
 
 	KUNIT_ASSERT_NOT_NULL(test, layout);
-	/* What user space was built with once does not change. */
+	/* ABI: sizes that user space was built with must stay valid. */
 	KUNIT_EXPECT_EQ(test, layout->min_size, expectation->first_size);
 	KUNIT_EXPECT_EQ(test, layout->size, expectation->size);
 	for (size = 0; size <= PAGE_SIZE + 1; size++)
@@ -64,7 +64,6 @@ static void gc_ioctl_flags(struct kunit *test)
 	}
 }
 
-/* Every word that is called reserved is looked at. */
 static void gc_ioctl_reserved(struct kunit *test)
 {
 	union gc_ioctl_argument argument = {};

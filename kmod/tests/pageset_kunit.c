@@ -3,9 +3,9 @@
 
 #include "pageset.h"
 
-#define PAGES 200 /* more than three words, the last of which is not full */
+#define PAGES 200 /* four words, the last one partly used */
 
-static void gc_pageset_counts_what_is_set(struct kunit *test)
+static void gc_pageset_counts_set_pages(struct kunit *test)
 {
 	struct gc_pageset set;
 	u64 page;
@@ -23,7 +23,7 @@ static void gc_pageset_counts_what_is_set(struct kunit *test)
 	gc_pageset_destroy(&set);
 }
 
-static void gc_pageset_tests_all_of_a_range(struct kunit *test)
+static void gc_pageset_tests_ranges(struct kunit *test)
 {
 	struct gc_pageset set;
 
@@ -37,7 +37,7 @@ static void gc_pageset_tests_all_of_a_range(struct kunit *test)
 	gc_pageset_destroy(&set);
 }
 
-static void gc_pageset_clears_and_counts(struct kunit *test)
+static void gc_pageset_counts_cleared_pages(struct kunit *test)
 {
 	struct gc_pageset set;
 
@@ -56,9 +56,9 @@ static void gc_pageset_clears_and_counts(struct kunit *test)
 }
 
 static struct kunit_case gc_pageset_cases[] = {
-	KUNIT_CASE(gc_pageset_counts_what_is_set),
-	KUNIT_CASE(gc_pageset_tests_all_of_a_range),
-	KUNIT_CASE(gc_pageset_clears_and_counts),
+	KUNIT_CASE(gc_pageset_counts_set_pages),
+	KUNIT_CASE(gc_pageset_tests_ranges),
+	KUNIT_CASE(gc_pageset_counts_cleared_pages),
 	{}
 };
 

@@ -9,7 +9,7 @@
 #define LOW SZ_1M
 #define HIGH SZ_1G
 
-/* Given in this order: page 0 is in the higher one. */
+/* In this order, so page 0 is in the higher range. */
 static const struct gc_range two[] = {
 	{ .address = HIGH, .length = 10 * SZ_4K },
 	{ .address = LOW, .length = 5 * SZ_4K },
@@ -25,7 +25,7 @@ static int gc_ranges_kunit_init(struct kunit *test)
 	return gc_ranges_init(ranges, two, ARRAY_SIZE(two));
 }
 
-static void gc_ranges_number_pages_through(struct kunit *test)
+static void gc_ranges_number_pages_consecutively(struct kunit *test)
 {
 	struct gc_ranges *ranges = test->priv;
 	u64 page, address, rest;
@@ -41,7 +41,7 @@ static void gc_ranges_number_pages_through(struct kunit *test)
 	}
 }
 
-static void gc_ranges_know_what_is_not_theirs(struct kunit *test)
+static void gc_ranges_reject_foreign_addresses(struct kunit *test)
 {
 	struct gc_ranges *ranges = test->priv;
 
@@ -52,19 +52,19 @@ static void gc_ranges_know_what_is_not_theirs(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gc_ranges_page(ranges, U64_MAX), GC_NO_PAGE);
 }
 
-static void gc_ranges_are_lost_once(struct kunit *test)
+static void gc_ranges_are_unmapped_once(struct kunit *test)
 {
 	struct gc_ranges *ranges = test->priv;
 
-	KUNIT_EXPECT_EQ(test, gc_ranges_lose(ranges, LOW + 5 * SZ_4K, HIGH), 0);
-	KUNIT_EXPECT_EQ(test, gc_ranges_lose(ranges, LOW + SZ_4K, LOW + 2 * SZ_4K), 5);
-	KUNIT_EXPECT_EQ(test, gc_ranges_lose(ranges, 0, LOW + 1), 0);
+	KUNIT_EXPECT_EQ(test, gc_ranges_unmap(ranges, LOW + 5 * SZ_4K, HIGH), 0);
+	KUNIT_EXPECT_EQ(test, gc_ranges_unmap(ranges, LOW + SZ_4K, LOW + 2 * SZ_4K), 5);
+	KUNIT_EXPECT_EQ(test, gc_ranges_unmap(ranges, 0, LOW + 1), 0);
 	KUNIT_EXPECT_EQ(test, gc_ranges_page(ranges, LOW), GC_NO_PAGE);
 	KUNIT_EXPECT_EQ(test, gc_ranges_page(ranges, HIGH), 0);
-	KUNIT_EXPECT_EQ(test, gc_ranges_lose(ranges, 0, U64_MAX), 10);
+	KUNIT_EXPECT_EQ(test, gc_ranges_unmap(ranges, 0, U64_MAX), 10);
 }
 
-static void gc_ranges_refuse(struct kunit *test)
+static void gc_ranges_reject_bad_ranges(struct kunit *test)
 {
 	static const struct {
 		struct gc_range range[2];
@@ -91,10 +91,10 @@ static void gc_ranges_refuse(struct kunit *test)
 }
 
 static struct kunit_case gc_ranges_cases[] = {
-	KUNIT_CASE(gc_ranges_number_pages_through),
-	KUNIT_CASE(gc_ranges_know_what_is_not_theirs),
-	KUNIT_CASE(gc_ranges_are_lost_once),
-	KUNIT_CASE(gc_ranges_refuse),
+	KUNIT_CASE(gc_ranges_number_pages_consecutively),
+	KUNIT_CASE(gc_ranges_reject_foreign_addresses),
+	KUNIT_CASE(gc_ranges_are_unmapped_once),
+	KUNIT_CASE(gc_ranges_reject_bad_ranges),
 	{}
 };
 

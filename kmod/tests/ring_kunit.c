@@ -31,7 +31,7 @@ static void gc_ring_fill(struct gc_ring *ring, u64 count)
 	}
 }
 
-static void gc_ring_says_what_it_is(struct kunit *test)
+static void gc_ring_describes_itself(struct kunit *test)
 {
 	struct gc_ring *ring = test->priv;
 
@@ -43,7 +43,7 @@ static void gc_ring_says_what_it_is(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ring->producer->kick_wanted, 3);
 }
 
-static void gc_ring_refuses_sizes(struct kunit *test)
+static void gc_ring_rejects_bad_sizes(struct kunit *test)
 {
 	static const u32 bad[] = { 0, 1, 32, 63, 65, 96, U32_MAX };
 	struct gc_ring ring;
@@ -74,7 +74,7 @@ static void gc_ring_has_room_until_it_is_full(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ring->garbage, 0);
 }
 
-static void gc_ring_ignores_garbage(struct kunit *test)
+static void gc_ring_ignores_invalid_tails(struct kunit *test)
 {
 	struct gc_ring *ring = test->priv;
 	static const u64 bad[] = { 9, ENTRIES + 1, U64_MAX, BIT_ULL(63), 0 };
@@ -84,7 +84,7 @@ static void gc_ring_ignores_garbage(struct kunit *test)
 	ring->consumer->tail = 10;
 	KUNIT_ASSERT_TRUE(test, gc_ring_has_room(ring));
 	gc_ring_fill(ring, 10);
-	/* Full again; its head is ENTRIES + 10, its last good tail 10. */
+	/* Full again: head is ENTRIES + 10, the last valid tail 10. */
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		ring->consumer->tail = bad[i] == ENTRIES + 1 ? ring->head + 1 : bad[i];
 		KUNIT_EXPECT_FALSE_MSG(test, gc_ring_has_room(ring), "tail %llu", bad[i]);
@@ -110,7 +110,7 @@ static void gc_ring_counters_may_wrap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ring->garbage, 0);
 }
 
-static void gc_ring_pages_are_those_of_the_layout(struct kunit *test)
+static void gc_ring_maps_the_documented_layout(struct kunit *test)
 {
 	struct gc_ring *ring = test->priv;
 	const unsigned long pages = 2 + DIV_ROUND_UP(ENTRIES * sizeof(struct gc_record), SZ_4K);
@@ -127,12 +127,12 @@ static void gc_ring_pages_are_those_of_the_layout(struct kunit *test)
 }
 
 static struct kunit_case gc_ring_cases[] = {
-	KUNIT_CASE(gc_ring_says_what_it_is),
-	KUNIT_CASE(gc_ring_refuses_sizes),
+	KUNIT_CASE(gc_ring_describes_itself),
+	KUNIT_CASE(gc_ring_rejects_bad_sizes),
 	KUNIT_CASE(gc_ring_has_room_until_it_is_full),
-	KUNIT_CASE(gc_ring_ignores_garbage),
+	KUNIT_CASE(gc_ring_ignores_invalid_tails),
 	KUNIT_CASE(gc_ring_counters_may_wrap),
-	KUNIT_CASE(gc_ring_pages_are_those_of_the_layout),
+	KUNIT_CASE(gc_ring_maps_the_documented_layout),
 	{}
 };
 

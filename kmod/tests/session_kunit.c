@@ -7,6 +7,7 @@
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 
+#include "consumer.h"
 #include "session.h"
 
 #define PAGES 1000
@@ -55,29 +56,6 @@ static struct gc_stats gc_stats_of(struct gc_session *session)
 	return stats;
 }
 
-/* The consumer: takes a record, if there is one. */
-static bool gc_take(struct gc_session *session, struct gc_record *record)
-{
-	struct gc_ring *ring = &session->ring;
-	u64 tail = ring->consumer->tail;
-
-	if (tail == ring->producer->head)
-		return false;
-	*record = ring->records[tail & (ring->entries - 1)];
-	ring->consumer->tail = tail + 1;
-	return true;
-}
-
-static u64 gc_take_all(struct gc_session *session)
-{
-	struct gc_record record;
-	u64 taken = 0;
-
-	while (gc_take(session, &record))
-		taken++;
-	return taken;
-}
-
 static void gc_session_records_a_first_touch(struct kunit *test)
 {
 	const struct gc_access access = { .page = 7, .kind = GC_KIND_WRITE, .vcpu = 3 };
@@ -101,7 +79,7 @@ static void gc_session_records_a_first_touch(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gc_take(session, &record));
 }
 
-static void gc_session_order_stands_for_all_its_pages(struct kunit *test)
+static void gc_session_order_covers_all_its_pages(struct kunit *test)
 {
 	struct gc_access access = { .page = 512, .kind = GC_KIND_READ, .order = 7 };
 	struct gc_session *session = test->priv;
@@ -127,7 +105,7 @@ static void gc_session_full_ring_changes_nothing(struct kunit *test)
 	gc_touch_all(test, 0, ENTRIES);
 	KUNIT_EXPECT_FALSE(test, gc_touch(session, ENTRIES));
 	KUNIT_EXPECT_FALSE(test, gc_session_is_touched(session, ENTRIES));
-	KUNIT_EXPECT_TRUE_MSG(test, gc_touch(session, 0), "it is touched already");
+	KUNIT_EXPECT_TRUE_MSG(test, gc_touch(session, 0), "already touched");
 	KUNIT_EXPECT_EQ(test, gc_stats_of(session).records, ENTRIES);
 	KUNIT_EXPECT_EQ(test, gc_take_all(session), ENTRIES);
 	KUNIT_EXPECT_TRUE(test, gc_touch(session, ENTRIES));
@@ -142,12 +120,12 @@ static void gc_session_spilled_records_come_first(struct kunit *test)
 	gc_touch_all(test, 0, ENTRIES);
 	for (page = ENTRIES; page < ENTRIES + 5; page++)
 		KUNIT_ASSERT_EQ(test, gc_spill(session, page), 0);
-	KUNIT_EXPECT_EQ_MSG(test, gc_spill(session, ENTRIES), 0, "it is touched already");
+	KUNIT_EXPECT_EQ_MSG(test, gc_spill(session, ENTRIES), 0, "already touched");
 	KUNIT_EXPECT_EQ(test, gc_stats_of(session).spilled, 5);
 	KUNIT_EXPECT_EQ(test, session->ring.producer->kick_wanted, 5);
 	KUNIT_ASSERT_TRUE(test, gc_take(session, &record));
 	KUNIT_ASSERT_TRUE(test, gc_take(session, &record));
-	/* Room for two of them; none for a new one before all of them. */
+	/* There is room for two spilled records, but not for a new one after all of them. */
 	KUNIT_EXPECT_FALSE(test, gc_touch(session, ENTRIES + 5));
 	KUNIT_EXPECT_EQ(test, gc_take_all(session), ENTRIES);
 	KUNIT_EXPECT_TRUE(test, gc_touch(session, ENTRIES + 5));
@@ -170,20 +148,20 @@ static void gc_session_kick_moves_spilled_records(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gc_take_all(session), 1);
 }
 
-/* What is not taken is freed with the session, which kmemleak and KASAN look at. */
-static void gc_session_ends_with_spilled_records(struct kunit *test)
+/* The session frees the rest. On the debug kernel kmemleak and KASAN check that. */
+static void gc_session_frees_spilled_records(struct kunit *test)
 {
 	gc_touch_all(test, 0, ENTRIES);
 	KUNIT_EXPECT_EQ(test, gc_spill(test->priv, ENTRIES), 0);
 }
 
-static void gc_session_counts_what_is_dropped(struct kunit *test)
+static void gc_session_counts_dropped_records(struct kunit *test)
 {
 	struct gc_session *session = test->priv;
 	const struct gc_access access = { .page = 5, .kind = GC_KIND_ANY, .vcpu = GC_NO_VCPU };
 	u64 i;
 
-	/* A report is made whether the page is touched or not. */
+	/* gc_session_report() makes a record whether or not the page is touched. */
 	for (i = 0; i < ENTRIES; i++) {
 		KUNIT_EXPECT_TRUE(test, gc_session_can_report(session));
 		gc_session_report(session, &access);
@@ -196,7 +174,7 @@ static void gc_session_counts_what_is_dropped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gc_stats_of(session).touched, 0);
 }
 
-static void gc_session_rearms(struct kunit *test)
+static void gc_session_rearms_pages(struct kunit *test)
 {
 	struct gc_session *session = test->priv;
 
@@ -235,8 +213,8 @@ static void gc_session_counts_mappings(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gc_stats_of(session).mappings, 0);
 }
 
-/* Whatever happens: per page and epoch one record, and the counts agree. */
-static void gc_session_epochs_agree_with_a_model(struct kunit *test)
+/* In any sequence of operations: one record per page and epoch, and consistent counters. */
+static void gc_session_matches_a_model(struct kunit *test)
 {
 	DECLARE_BITMAP(touched, PAGES) = {};
 	struct gc_session *session = test->priv;
@@ -286,7 +264,7 @@ static void gc_session_epochs_agree_with_a_model(struct kunit *test)
 	KUNIT_EXPECT_GT_MSG(test, stats.spilled, 0, "the ring was never full");
 }
 
-/* A thread that needs room in a ring that is full. */
+/* A thread that waits for room in a full ring. */
 struct gc_waiter {
 	struct gc_session *session;
 	struct completion done;
@@ -319,7 +297,7 @@ static void gc_session_waits_until(struct kunit *test, void (*event)(struct gc_s
 	KUNIT_EXPECT_EQ(test, waiter.session->ring.producer->kick_wanted, 1);
 	KUNIT_EXPECT_FALSE(test, completion_done(&waiter.done));
 	event(test->priv);
-	/* On the stack: it must have ended, whatever comes. */
+	/* waiter is on the stack: the thread must end before we return. */
 	wait_for_completion(&waiter.done);
 	KUNIT_EXPECT_TRUE(test, waiter.touched);
 	KUNIT_EXPECT_EQ(test, gc_stats_of(test->priv).waiting, 0);
@@ -347,16 +325,16 @@ static void gc_session_wait_ends_with_the_session(struct kunit *test)
 
 static struct kunit_case gc_session_cases[] = {
 	KUNIT_CASE(gc_session_records_a_first_touch),
-	KUNIT_CASE(gc_session_order_stands_for_all_its_pages),
+	KUNIT_CASE(gc_session_order_covers_all_its_pages),
 	KUNIT_CASE(gc_session_full_ring_changes_nothing),
 	KUNIT_CASE(gc_session_spilled_records_come_first),
 	KUNIT_CASE(gc_session_kick_moves_spilled_records),
-	KUNIT_CASE(gc_session_ends_with_spilled_records),
-	KUNIT_CASE(gc_session_counts_what_is_dropped),
-	KUNIT_CASE(gc_session_rearms),
+	KUNIT_CASE(gc_session_frees_spilled_records),
+	KUNIT_CASE(gc_session_counts_dropped_records),
+	KUNIT_CASE(gc_session_rearms_pages),
 	KUNIT_CASE(gc_session_dead_records_nothing),
 	KUNIT_CASE(gc_session_counts_mappings),
-	KUNIT_CASE(gc_session_epochs_agree_with_a_model),
+	KUNIT_CASE(gc_session_matches_a_model),
 	KUNIT_CASE(gc_session_waits_for_the_consumer),
 	KUNIT_CASE(gc_session_wait_ends_with_the_session),
 	{}
