@@ -30,7 +30,7 @@ static int gc_backing_check_file(struct file *file, u64 offset, u64 length)
 		return -EBADF;
 	if (inode->i_sb->s_magic == HUGETLBFS_MAGIC)
 		return -EOPNOTSUPP;
-	/* shmem_mapping() is exported since 6.10 only. */
+	/* shmem_mapping() is not exported before 6.10. */
 	if (inode->i_sb->s_magic != TMPFS_MAGIC || !S_ISREG(inode->i_mode))
 		return -ENODEV;
 	err = gc_backing_check_range(offset, length);
@@ -68,7 +68,7 @@ static int gc_backing_init_process(struct gc_backing *backing, pid_t pid, u64 ad
 	err = gc_pageset_init(&backing->copied, length >> PAGE_SHIFT);
 	if (err)
 		goto destroy_process;
-	/* NORESERVE: what may never be copied is not to be set aside. */
+	/* NORESERVE: do not account for pages that may never be copied. */
 	backing->file = shmem_file_setup("guidecopy", length, VM_NORESERVE);
 	err = PTR_ERR_OR_ZERO(backing->file);
 	if (err)
@@ -87,7 +87,7 @@ int gc_backing_init(struct gc_backing *backing, const struct gc_session_create *
 	bool process = arg->flags & GC_SESSION_PROCESS;
 
 	*backing = (struct gc_backing){ .pages = arg->length >> PAGE_SHIFT };
-	init_rwsem(&backing->forget);
+	init_rwsem(&backing->copies_sem);
 	spin_lock_init(&backing->lock);
 	if (process ? arg->backing_fd != -1 || arg->pid <= 0 : arg->pid)
 		return -EINVAL;
@@ -99,7 +99,7 @@ int gc_backing_init(struct gc_backing *backing, const struct gc_session_create *
 void gc_backing_destroy(struct gc_backing *backing)
 {
 	fput(backing->file);
-	if (gc_backing_copies(backing)) {
+	if (gc_backing_is_process(backing)) {
 		gc_pageset_destroy(&backing->copied);
 		gc_process_destroy(&backing->process);
 	}
@@ -114,24 +114,23 @@ int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma)
 	err = backing->file->f_op->mmap(backing->file, vma);
 	if (err)
 		return err;
-	/* We replace open and close, so the file must not have any of its own. */
+	/* The node replaces open and close, so the file must not rely on its own. */
 	if (!vma->vm_ops || !vma->vm_ops->fault || vma->vm_ops->open || vma->vm_ops->close)
 		return -ENODEV;
 	WRITE_ONCE(backing->ops, vma->vm_ops);
 	/*
-	 * DONTEXPAND also makes the VMA special: never merged with a plain mapping of the file,
-	 * never collapsed into a huge page by khugepaged or MADV_COLLAPSE (MADV_HUGEPAGE, which
-	 * QEMU calls on all its RAM, would undo NOHUGEPAGE). DONTDUMP: a core dump must not touch
-	 * every page.
+	 * DONTEXPAND also makes the VMA special: it is never merged with a plain mapping of the
+	 * file, and never collapsed into a huge page by khugepaged or MADV_COLLAPSE. NOHUGEPAGE
+	 * alone would not do: QEMU calls MADV_HUGEPAGE on all of its RAM. DONTDUMP: a core dump
+	 * must not touch every page.
 	 */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_NOHUGEPAGE);
 	return 0;
 }
 
 /*
- * When the file has a huge page here and the PMD is empty, finish_fault() (mm/memory.c) would map
- * all of its 2 MiB, whatever the VMA's flags say on 6.1, and hide 511 first touches. It does not
- * when there is a page table.
+ * Allocates the page table. With an empty PMD and a huge page in the file, finish_fault()
+ * (mm/memory.c) would map all 2 MiB and hide 511 first touches; on 6.1 whatever the VMA's flags.
  */
 static int gc_backing_fill_pmd(struct vm_fault *vmf)
 {
@@ -141,7 +140,7 @@ static int gc_backing_fill_pmd(struct vm_fault *vmf)
 				   NULL, NULL);
 }
 
-vm_fault_t gc_backing_refuse(struct vm_fault *vmf, vm_fault_t ret)
+vm_fault_t gc_backing_undo_fault(struct vm_fault *vmf, vm_fault_t ret)
 {
 	if (ret & VM_FAULT_LOCKED)
 		unlock_page(vmf->page);
@@ -157,16 +156,16 @@ static vm_fault_t gc_backing_fault_file(struct gc_backing *backing, struct vm_fa
 	if (gc_backing_fill_pmd(vmf))
 		return VM_FAULT_OOM;
 	ret = READ_ONCE(backing->ops)->fault(vmf);
-	/* VM_FAULT_RETRY may mean that the mmap lock is gone, and with it the VMA. */
+	/* With VM_FAULT_RETRY the mmap lock may have been dropped, and the VMA freed. */
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW))
 		return ret;
 	/*
-	 * khugepaged, collapsing the file, may have taken the page table away since
-	 * (retract_page_tables(), mm/khugepaged.c). It holds the huge page's lock meanwhile, which
-	 * now is ours; so what we see stays. We do not allocate under that lock, but start again.
+	 * khugepaged may have freed the page table meanwhile, collapsing the file
+	 * (retract_page_tables(), mm/khugepaged.c). It does so under the huge page's lock, which we
+	 * hold now, so the PMD is stable. Retry rather than allocate under that lock.
 	 */
 	if (unlikely(pmd_none(*vmf->pmd)))
-		return gc_backing_refuse(vmf, ret);
+		return gc_backing_undo_fault(vmf, ret);
 	return ret;
 }
 
@@ -174,15 +173,15 @@ vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf)
 {
 	vm_fault_t ret;
 
-	if (!gc_backing_copies(backing))
+	if (!gc_backing_is_process(backing))
 		return gc_backing_fault_file(backing, vmf);
-	/* From the test until the page is locked no copy may go away: the file would give zeros. */
-	down_read(&backing->forget);
+	/* Keeps the copy until the page is locked. Without it the file would read as zeros. */
+	down_read(&backing->copies_sem);
 	if (gc_backing_needs_copy(backing, gc_backing_index(backing, vmf)))
 		ret = VM_FAULT_NOPAGE;
 	else
 		ret = gc_backing_fault_file(backing, vmf);
-	up_read(&backing->forget);
+	up_read(&backing->copies_sem);
 	return ret;
 }
 
@@ -194,7 +193,7 @@ static int gc_backing_install(struct gc_backing *backing, u64 index, struct page
 		return PTR_ERR(page);
 	lock_page(page);
 	if (gc_backing_needs_copy(backing, index)) {
-		/* A page that shmem made is zeros. */
+		/* A new shmem page is zeroed. */
 		if (content)
 			copy_highpage(page, content);
 		set_page_dirty(page);
@@ -212,29 +211,29 @@ int gc_backing_copy(struct gc_backing *backing, u64 index, bool locked)
 	struct page *content;
 	int err;
 
-	/* First, and without any lock of ours: it takes the mmap lock of the process. */
+	/* Before taking locks of our own, because it takes the mmap lock of the process. */
 	err = gc_process_get_page(&backing->process, index, locked, &content);
 	if (err)
 		return err;
-	down_read(&backing->forget);
+	down_read(&backing->copies_sem);
 	err = gc_backing_install(backing, index, content);
-	up_read(&backing->forget);
+	up_read(&backing->copies_sem);
 	if (content)
 		put_page(content);
 	return err;
 }
 
-void gc_backing_settle(struct gc_backing *backing, u64 first, u64 count)
+void gc_backing_drain_faults(struct gc_backing *backing, u64 first, u64 count)
 {
 	pgoff_t index = backing->first + first;
 	pgoff_t last = index + count - 1;
 	struct folio_batch batch;
 	unsigned int i;
 
-	/* Copies go away under the page's lock. */
-	if (gc_backing_copies(backing))
+	/* Truncation discards copies under the page lock, which waits for faults. */
+	if (gc_backing_is_process(backing))
 		return;
-	/* Pairs with the barrier in gc_node_serve(): we see its page, or it sees what we did. */
+	/* Pairs with the barrier in gc_node_serve(): we see its page, or it sees our stores. */
 	smp_mb();
 	folio_batch_init(&batch);
 	while (filemap_get_folios(backing->file->f_mapping, &index, last, &batch)) {
@@ -256,21 +255,21 @@ static void gc_backing_unmap_file(struct gc_backing *backing, u64 first, u64 cou
 
 void gc_backing_unmap(struct gc_backing *backing, u64 first, u64 count)
 {
-	if (!gc_backing_copies(backing)) {
+	if (!gc_backing_is_process(backing)) {
 		gc_backing_unmap_file(backing, first, count);
 		return;
 	}
-	down_write(&backing->forget);
+	down_write(&backing->copies_sem);
 	spin_lock(&backing->lock);
 	gc_pageset_clear(&backing->copied, first, count);
 	spin_unlock(&backing->lock);
 	gc_backing_unmap_file(backing, first, count);
 	shmem_truncate_range(file_inode(backing->file), (loff_t)first << PAGE_SHIFT,
 			     ((loff_t)(first + count) << PAGE_SHIFT) - 1);
-	up_write(&backing->forget);
+	up_write(&backing->copies_sem);
 }
 
 u64 gc_backing_copied(struct gc_backing *backing)
 {
-	return gc_backing_copies(backing) ? READ_ONCE(backing->copied.set) : 0;
+	return gc_backing_is_process(backing) ? READ_ONCE(backing->copied.set) : 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where the pages of a memory node come from: always a shmem file. It is either the one that user
- * space gave, mapped privately; or one of our own, to which the first access to each page copies it
- * from a process (process.c): swappable, and charged to who accesses it, like any memory.
+ * The pages behind a memory node, always those of a shmem file: either user space's file, mapped
+ * privately, or a file of the session's own. The first access to a page of the latter copies the
+ * page from a process (process.c). Copies are swappable and charged to the accessing process.
  */
 #ifndef GC_BACKING_H
 #define GC_BACKING_H
@@ -18,63 +18,66 @@ struct gc_session_create;
 
 struct gc_backing {
 	struct file *file;
-	pgoff_t first; /* page of the file that is page 0 of the session */
+	pgoff_t first; /* index in the file of the session's page 0 */
 	u64 pages;
-	const struct vm_operations_struct *ops; /* of the file; set by the first mapping */
+	const struct vm_operations_struct *ops; /* the file's; set by the first mapping */
 
-	/* Where pages are copied from; without mm, they are not. */
+	/* The process that pages are copied from; mm is NULL over a file of user space's. */
 	struct gc_process process;
-	struct rw_semaphore forget; /* write: copies go; inside mmap_lock, outside page locks */
+	/* Held for writing to discard copies. Nests inside mmap_lock and outside page locks. */
+	struct rw_semaphore copies_sem;
 	spinlock_t lock; /* protects copied */
 	struct gc_pageset copied;
 };
 
-/* The errors are those of GC_IOC_SESSION_CREATE. */
+/* Errors: those of GC_IOC_SESSION_CREATE. */
 int gc_backing_init(struct gc_backing *backing, const struct gc_session_create *arg);
 void gc_backing_destroy(struct gc_backing *backing);
 
-static inline bool gc_backing_copies(const struct gc_backing *backing)
+/* Returns whether pages are copied from a process. */
+static inline bool gc_backing_is_process(const struct gc_backing *backing)
 {
 	return backing->process.mm;
 }
 
-/* Makes a VMA of the node one of the file; the caller then sets vm_ops and vm_private_data. */
+/* Turns a VMA of the node into one of the file. The caller then sets vm_ops and vm_private_data. */
 int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma);
 
-/* Page of the session that a fault is about. */
+/* Returns the session's index of the faulting page. */
 static inline u64 gc_backing_index(const struct gc_backing *backing, const struct vm_fault *vmf)
 {
 	return vmf->pgoff - backing->first;
 }
 
-/* Whether a fault on the page must first be preceded by gc_backing_copy(). */
+/* Returns whether gc_backing_copy() must copy the page before gc_backing_fault() can serve it. */
 static inline bool gc_backing_needs_copy(const struct gc_backing *backing, u64 page)
 {
-	return gc_backing_copies(backing) && !gc_pageset_test(&backing->copied, page);
+	return gc_backing_is_process(backing) && !gc_pageset_test(&backing->copied, page);
 }
 
-/* Sleeps. Whether an mmap lock is held, and the errors, are as in gc_process_get_page(). */
+/* Copies a page. Sleeps. locked and the errors are those of gc_process_get_page(). */
 int gc_backing_copy(struct gc_backing *backing, u64 page, bool locked);
 
-/* Serves a fault, that one page and no more. */
+/* Serves a fault. Maps at most the faulting page. */
 vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf);
 
-/* Takes back what gc_backing_fault() returned: the access is to come again. */
-vm_fault_t gc_backing_refuse(struct vm_fault *vmf, vm_fault_t ret);
+/* Undoes gc_backing_fault(), which returned ret, and makes the access fault again. */
+vm_fault_t gc_backing_undo_fault(struct vm_fault *vmf, vm_fault_t ret);
 
 /*
- * Waits for all faults on the pages that gc_backing_fault() has served: that they are through, or
- * that whoever serves them sees what was done before this call once the page is locked.
+ * Waits for faults in flight. Each fault on the pages that gc_backing_fault() serves either has
+ * mapped its page when this returns, or sees all stores before this call once it holds the page
+ * lock.
  */
-void gc_backing_settle(struct gc_backing *backing, u64 first, u64 count);
+void gc_backing_drain_faults(struct gc_backing *backing, u64 first, u64 count);
 
 /*
- * Unmaps pages from whoever maps the file, but not what was written privately; and forgets copies.
- * The next access is a fault.
+ * Unmaps the pages from every mapping of the file, except pages that were written through a private
+ * mapping, and discards copies. The next access faults.
  */
 void gc_backing_unmap(struct gc_backing *backing, u64 first, u64 count);
 
-/* How many pages there are copies of. */
+/* Returns the number of pages copied now. */
 u64 gc_backing_copied(struct gc_backing *backing);
 
 #endif /* GC_BACKING_H */

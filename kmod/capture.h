@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What an open control file holds: a session with its node (node.c), or a track (track.c). */
+/* The object behind an open control file: a session with its node (node.c) or a track (track.c). */
 #ifndef GC_CAPTURE_H
 #define GC_CAPTURE_H
 
@@ -11,13 +11,13 @@
 struct gc_capture;
 
 struct gc_capture_ops {
-	/* The pages are there, and not none. */
+	/* The caller has checked the range with gc_capture_check(). */
 	int (*rearm)(struct gc_capture *capture, u64 first, u64 count);
-	/* Absent where there is nothing to scan. The pages are there, and not none. */
+	/* Optional. The caller has checked the range with gc_capture_check(). */
 	int (*scan)(struct gc_capture *capture, struct gc_scan *scan);
-	/* Adds what the session does not know. */
+	/* Fills in the fields that gc_session_stats() does not. */
 	void (*stats)(struct gc_capture *capture, struct gc_stats *stats);
-	/* Ends it, and drops the creator's reference. */
+	/* Ends the capture and drops the reference of the control file. */
 	void (*remove)(struct gc_capture *capture);
 };
 
@@ -26,6 +26,7 @@ struct gc_capture {
 	struct gc_session *session;
 };
 
+/* Checks that the range is not empty (EINVAL) and inside the capture (ERANGE). */
 static inline int gc_capture_check(const struct gc_capture *capture, u64 first, u64 count)
 {
 	u64 pages = capture->session->touched.pages;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every difference between the kernels that this module builds on. */
+/* All differences between the kernel versions that the module supports, 6.1 to 6.12. */
 #ifndef GC_COMPAT_H
 #define GC_COMPAT_H
 
@@ -22,7 +22,7 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
-/* 6.4: faults under the lock of the VMA alone. */
+/* 6.4 handles faults under the VMA's lock alone. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 static inline void gc_release_fault_lock(struct vm_fault *vmf)
 {
@@ -35,7 +35,7 @@ static inline void gc_release_fault_lock(struct vm_fault *vmf)
 }
 #endif
 
-/* 6.5: get_user_pages_remote() gives no VMAs. Takes one page; the lock is held throughout. */
+/* 6.5 dropped the VMAs from get_user_pages_remote(). Gets one page; never drops the mmap lock. */
 static inline long gc_get_user_page_remote(struct mm_struct *mm, unsigned long address,
 					   unsigned int flags, struct page **page)
 {
@@ -46,7 +46,7 @@ static inline long gc_get_user_page_remote(struct mm_struct *mm, unsigned long a
 #endif
 }
 
-/* 6.3: a range of a notifier names no VMA. */
+/* 6.3 dropped the VMA from struct mmu_notifier_range. */
 static inline void gc_notifier_range_init(struct mmu_notifier_range *range, struct mm_struct *mm,
 					  unsigned long start, unsigned long end)
 {
@@ -59,7 +59,7 @@ static inline void gc_notifier_range_init(struct mmu_notifier_range *range, stru
 #endif
 }
 
-/* 6.2: the callbacks of a device_type take a const device. */
+/* 6.2 made the device const in the callbacks of struct device_type. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 #define GC_DEVNODE_CONST
 #else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* /dev/guidecopy: the control side of a session. */
+/* /dev/guidecopy, the control file of sessions and tracks. */
 #ifndef GC_CONTROL_H
 #define GC_CONTROL_H
 

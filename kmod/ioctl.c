@@ -58,7 +58,7 @@ int gc_ioctl_copy_in(const struct gc_ioctl_layout *layout, union gc_ioctl_argume
 	err = copy_struct_from_user(argument, layout->size, user, size);
 	if (err)
 		return err;
-	/* User space may have changed its size since. */
+	/* User space may have changed the size between the two reads. */
 	argument->header.size = size;
 	return gc_ioctl_check(layout, argument);
 }

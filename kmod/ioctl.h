@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The arguments of /dev/guidecopy's ioctls: sizes that can grow, and fields that must be zero. */
+/* The ioctl arguments of /dev/guidecopy: extensible structs with fields that must be zero. */
 #ifndef GC_IOCTL_H
 #define GC_IOCTL_H
 
@@ -8,7 +8,7 @@
 
 #include <guidecopy.h>
 
-/* What every argument begins with. */
+/* The beginning of every argument. */
 struct gc_ioctl_header {
 	__u32 size;
 	__u32 flags;
@@ -25,22 +25,25 @@ union gc_ioctl_argument {
 };
 
 struct gc_ioctl_layout {
-	u32 size; /* of the argument */
-	u32 min_size; /* of its first version */
-	u32 flags; /* that are known */
-	u32 reserved; /* offset of a __u32 that must be 0; 0: there is none */
+	u32 size; /* of the argument, in bytes */
+	u32 min_size; /* size of the argument's first version */
+	u32 flags; /* known flags */
+	u32 reserved; /* offset of a __u32 that must be 0; 0 if there is none */
 };
 
-/* The layout of a command's argument, or NULL: there is no such command. */
+/* Returns the layout of a command's argument, or NULL for an unknown command. */
 const struct gc_ioctl_layout *gc_ioctl_layout(unsigned int cmd);
 
-/* Whether user space may pass so many bytes: EINVAL, E2BIG. */
+/* Checks the size that user space passes. Errors: EINVAL, E2BIG. */
 int gc_ioctl_check_size(const struct gc_ioctl_layout *layout, u32 size);
 
-/* Whether what is to be zero is: EINVAL. */
+/* Checks that unknown flags and the reserved field are zero. Errors: EINVAL. */
 int gc_ioctl_check(const struct gc_ioctl_layout *layout, const union gc_ioctl_argument *argument);
 
-/* Takes an argument from user space, zeros after what was passed, and gives it back. */
+/*
+ * Copy an argument from and to user space. A shorter argument is extended with zeros on the way in
+ * and truncated on the way out.
+ */
 int gc_ioctl_copy_in(const struct gc_ioctl_layout *layout, union gc_ioctl_argument *argument,
 		     const void __user *user);
 int gc_ioctl_copy_out(const struct gc_ioctl_layout *layout,

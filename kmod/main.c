@@ -10,7 +10,7 @@ static int __init gc_init(void)
 
 	if (err)
 		return err;
-	/* Last: from here on user space can come in. */
+	/* Last, because user space can use the module from here on. */
 	err = gc_control_register();
 	if (err)
 		gc_node_unregister();
@@ -27,5 +27,5 @@ module_init(gc_init);
 module_exit(gc_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Captures the first touches of a guide VM's memory, for live migration");
+MODULE_DESCRIPTION("Records which pages of a VM's memory are accessed, for live migration");
 MODULE_VERSION("0.1.0");

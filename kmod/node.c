@@ -17,7 +17,7 @@ static dev_t gc_node_devt;
 static DEFINE_IDA(gc_node_ids);
 static struct class gc_node_class = { .name = "guidecopy" };
 
-/* The VMAs of a node. */
+/* VMAs of a node */
 
 static struct gc_node *gc_vma_node(const struct vm_area_struct *vma)
 {
@@ -26,7 +26,7 @@ static struct gc_node *gc_vma_node(const struct vm_area_struct *vma)
 	return file->private_data;
 }
 
-/* A copy of a VMA: by fork, by a split, by mremap. */
+/* A VMA is copied: by fork(2), a split or mremap(2). */
 static void gc_node_vm_open(struct vm_area_struct *vma)
 {
 	get_file(vma->vm_private_data);
@@ -49,10 +49,11 @@ static enum gc_kind gc_fault_kind(const struct vm_fault *vmf)
 }
 
 /*
- * Which signals may end the wait of a fault. A fault of the kernel's own code (copy_from_user())
- * gives up for a fatal signal only, but has FAULT_FLAG_INTERRUPTIBLE too: it would spin for as long
- * as another signal is pending. So only the first try of what is no access by user mode is
- * interruptible; that is enough for get_user_pages(), which looks for signals before its second.
+ * Returns the task state to wait in, which decides which signals end the wait. A fault in kernel
+ * code (copy_from_user()) gives up for a fatal signal only, but has FAULT_FLAG_INTERRUPTIBLE, too:
+ * it would spin for as long as any other signal is pending. So a fault that is not from user mode
+ * is interruptible in its first attempt only. That suffices for get_user_pages(), which checks for
+ * signals before its second.
  */
 static unsigned int gc_fault_sleep_state(const struct vm_fault *vmf)
 {
@@ -70,8 +71,8 @@ static vm_fault_t gc_fault_error(int err)
 }
 
 /*
- * Lets go of the lock under which we were called, and of the VMA with it, but not of the node: the
- * caller must fput() what is returned, and return VM_FAULT_RETRY.
+ * Drops the fault's lock, and with it the VMA, but keeps the node. The caller must fput() the file
+ * and return VM_FAULT_RETRY.
  */
 static struct file *gc_node_unlock(struct vm_fault *vmf)
 {
@@ -81,7 +82,7 @@ static struct file *gc_node_unlock(struct vm_fault *vmf)
 	return file;
 }
 
-/* The ring is full. Returns 0 if the fault can go on, else what the fault handler returns. */
+/* Handles a full ring. Returns 0 if the fault can proceed, else the fault handler's result. */
 static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *session,
 				     const struct gc_access *access)
 {
@@ -93,7 +94,7 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
 		err = gc_session_spill(session, access);
 		return err ? gc_fault_error(err) : 0;
 	}
-	/* The caller wants to know that it would sleep, and keeps the lock. */
+	/* The caller must not sleep and keeps the lock. */
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	file = gc_node_unlock(vmf);
@@ -103,8 +104,8 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
 }
 
 /*
- * The page is to be copied. The first try lets go of the lock, as the process that it is copied
- * from has one, too. If that did not help, the second, under the lock, is the one that can say why.
+ * Copies the page. The first attempt drops the fault's lock, because reading the process takes that
+ * process's mmap lock. A second attempt, if needed, runs under the lock and returns the error.
  */
 static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node, u64 page)
 {
@@ -113,7 +114,7 @@ static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node,
 	struct file *file;
 	int err = -EAGAIN;
 
-	/* The right to read the process went with whoever had it. */
+	/* The permission to read the process ended with the session. */
 	if (gc_session_is_dead(node->capture.session))
 		return VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
@@ -128,7 +129,7 @@ static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node,
 	return VM_FAULT_RETRY;
 }
 
-/* Whether what was recorded of the page still counts. */
+/* Returns whether the fault may map the page: REARM has not armed it since it was recorded. */
 static bool gc_node_is_recorded(struct gc_node *node, u64 page)
 {
 	return gc_session_is_touched(node->capture.session, page) ||
@@ -142,12 +143,13 @@ static vm_fault_t gc_node_serve(struct vm_fault *vmf, struct gc_node *node, u64 
 	if (!(ret & VM_FAULT_LOCKED))
 		return ret;
 	/*
-	 * The page stays locked until it is mapped, and gc_node_rearm() waits for that, if it does
-	 * not come before us. Pairs with the barrier in gc_backing_settle().
+	 * The page stays locked until it is mapped. gc_node_rearm() either waits for that lock or
+	 * has armed the page already, which we see here. Pairs with the barrier in
+	 * gc_backing_drain_faults().
 	 */
 	smp_mb__after_atomic();
 	if (unlikely(!gc_node_is_recorded(node, page)))
-		return gc_backing_refuse(vmf, ret);
+		return gc_backing_undo_fault(vmf, ret);
 	return ret;
 }
 
@@ -177,8 +179,8 @@ static vm_fault_t gc_node_vm_fault(struct vm_fault *vmf)
 }
 
 /*
- * No map_pages: fault-around would hide touches. No set_policy: a memory policy of the guide must
- * not become one of the shared file.
+ * No map_pages: fault-around would hide first touches. No set_policy: the guide's memory policy
+ * must not become the shared file's.
  */
 static const struct vm_operations_struct gc_node_vm_ops = {
 	.open = gc_node_vm_open,
@@ -186,15 +188,15 @@ static const struct vm_operations_struct gc_node_vm_ops = {
 	.fault = gc_node_vm_fault,
 };
 
-/* The open files of a node. */
+/* Open files of a node */
 
 static int gc_node_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct gc_node *node = file->private_data;
 	int err;
 
-	/* A shared mapping of a file that is not open for writing has VM_MAYSHARE only. */
-	if ((vma->vm_flags & (VM_SHARED | VM_MAYSHARE)) && !gc_backing_copies(&node->backing))
+	/* A shared mapping of a file not open for writing has VM_MAYSHARE only. */
+	if ((vma->vm_flags & (VM_SHARED | VM_MAYSHARE)) && !gc_backing_is_process(&node->backing))
 		return -EACCES;
 	if (vma->vm_pgoff > node->backing.pages ||
 	    vma_pages(vma) > node->backing.pages - vma->vm_pgoff)
@@ -202,7 +204,7 @@ static int gc_node_mmap(struct file *file, struct vm_area_struct *vma)
 	if (gc_session_is_dead(node->capture.session))
 		return -ENODEV;
 
-	/* gc_backing_map() may drop the VMA's own reference to the file. */
+	/* gc_backing_map() may drop the VMA's reference to the file. */
 	get_file(file);
 	err = gc_backing_map(&node->backing, vma);
 	if (err) {
@@ -224,7 +226,7 @@ static loff_t gc_node_llseek(struct file *file, loff_t offset, int whence)
 
 static int gc_node_open(struct inode *inode, struct file *file)
 {
-	/* The cdev, held by our caller, holds its parent, the device. */
+	/* Our caller holds the cdev, which holds its parent, the device. */
 	struct gc_node *node = container_of(inode->i_cdev, struct gc_node, cdev);
 
 	if (gc_session_is_dead(node->capture.session))
@@ -250,7 +252,7 @@ static const struct file_operations gc_node_fops = {
 	.mmap = gc_node_mmap,
 };
 
-/* The device of a node. */
+/* Device of a node */
 
 static void gc_node_release(struct device *dev)
 {
@@ -267,7 +269,7 @@ static char *gc_node_devnode(GC_DEVNODE_CONST struct device *dev, umode_t *mode,
 {
 	GC_DEVNODE_CONST struct gc_node *node = container_of(dev, struct gc_node, dev);
 
-	/* When the node goes, devtmpfs asks for the name only, with NULL for the rest. */
+	/* On removal devtmpfs asks for the name only and passes NULL for the rest. */
 	if (mode)
 		*mode = 0600;
 	if (uid)
@@ -283,18 +285,18 @@ static const struct device_type gc_node_type = {
 	.release = gc_node_release,
 };
 
-/* What the control file does with a node. */
+/* Operations of the control file */
 
 static int gc_node_rearm(struct gc_capture *capture, u64 first, u64 count)
 {
 	struct gc_node *node = container_of(capture, struct gc_node, capture);
 	u64 done, batch;
 
-	/* In this order: a touch in between is recorded, then faults again for nothing. */
+	/* Unmap last: a touch in between is recorded, and merely faults once more. */
 	for (done = 0; done < count; done += batch) {
 		batch = min_t(u64, count - done, GC_REARM_BATCH);
 		if (gc_session_rearm(capture->session, first + done, batch))
-			gc_backing_settle(&node->backing, first + done, batch);
+			gc_backing_drain_faults(&node->backing, first + done, batch);
 	}
 	gc_backing_unmap(&node->backing, first, count);
 	return 0;
@@ -322,7 +324,7 @@ static const struct gc_capture_ops gc_node_ops = {
 	.remove = gc_node_remove,
 };
 
-/* All of a node but its place in /dev. */
+/* Allocates a node that is not yet in /dev. */
 static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id)
 {
 	struct gc_node *node;
@@ -364,7 +366,7 @@ struct gc_capture *gc_node_create(struct gc_session_create *arg)
 		return ERR_CAST(node);
 	}
 
-	/* From here on gc_node_release() undoes all. */
+	/* From here on gc_node_release() undoes everything. */
 	device_initialize(&node->dev);
 	node->dev.class = &gc_node_class;
 	node->dev.type = &gc_node_type;

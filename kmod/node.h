@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * /dev/guidecopy-memN: the memory of one session, to be mapped privately by a guide.
+ * /dev/guidecopy-memN: the memory of one session, for a guide to map.
  *
  * A node owns its session and its backing. It lives as long as its struct device has references:
- * one of the control file, one of each open file of the node. A VMA holds the file of the node that
- * it was made by (its vm_file is the backing file), and so does a thread asleep in a fault; that
- * also keeps the module from being unloaded.
+ * one is held by the control file, one by each open file of the node. Each VMA holds a reference to
+ * the node's file that it was created from (its vm_file is the backing file), and so does a thread
+ * asleep in a fault. These file references also keep the module from being unloaded.
  */
 #ifndef GC_NODE_H
 #define GC_NODE_H
@@ -25,7 +25,7 @@ struct gc_node {
 	kgid_t gid;
 };
 
-/* Makes the session, shows the node in /dev, and names it in arg. Errors: those of the ioctl. */
+/* Creates a session and its node, and stores the node's name in arg. Errors: those of the ioctl. */
 struct gc_capture *gc_node_create(struct gc_session_create *arg);
 
 int gc_node_register(void);

@@ -7,7 +7,7 @@
 
 int gc_pageset_init(struct gc_pageset *set, u64 pages)
 {
-	/* As in gc_ring_init(). */
+	/* User space chooses the size: fail rather than invoke the OOM killer. */
 	set->bits = kvcalloc(BITS_TO_LONGS(pages), sizeof(long),
 			     GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!set->bits)

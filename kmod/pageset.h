@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which pages of a session were touched: one bit each.
+ * A set of pages: one bit per page.
  *
- * Writers hold a lock of the caller's. gc_pageset_test() needs none: who sees a bit set also sees
- * everything that was written before gc_pageset_set().
+ * The caller serialises writers. gc_pageset_test() needs no lock: if it sees a bit set, the caller
+ * also sees all stores before the gc_pageset_set() that set it.
  */
 #ifndef GC_PAGESET_H
 #define GC_PAGESET_H
@@ -11,13 +11,13 @@
 #include <linux/bitops.h>
 #include <linux/types.h>
 
-/* 16 TiB; their bits then take 512 MiB. */
+/* 16 TiB, whose bits take 512 MiB. */
 #define GC_MAX_PAGES BIT_ULL(32)
 
 struct gc_pageset {
 	unsigned long *bits;
 	u64 pages; /* valid indices are 0 .. pages - 1 */
-	u64 set; /* number of bits that are set */
+	u64 set; /* number of bits set */
 };
 
 int gc_pageset_init(struct gc_pageset *set, u64 pages);
@@ -31,12 +31,12 @@ static inline bool gc_pageset_test(const struct gc_pageset *set, u64 page)
 
 static inline void gc_pageset_set(struct gc_pageset *set, u64 page, u64 count)
 {
-	/* A full barrier, for gc_pageset_test(): the record is in the ring before the bit. */
+	/* test_and_set_bit() is a full barrier: it orders the record before the bit. */
 	for (; count; page++, count--)
 		set->set += !test_and_set_bit(page, set->bits);
 }
 
-/* Whether all of the bits are set; the caller's lock is held. */
+/* Returns whether all of the bits are set. For writers. */
 static inline bool gc_pageset_test_all(const struct gc_pageset *set, u64 page, u64 count)
 {
 	while (count && test_bit(page, set->bits)) {
@@ -46,7 +46,7 @@ static inline bool gc_pageset_test_all(const struct gc_pageset *set, u64 page, u
 	return !count;
 }
 
-/* Returns how many of the bits were set. Time is linear in count. */
+/* Returns how many of the bits were set. Takes time linear in count. */
 u64 gc_pageset_clear(struct gc_pageset *set, u64 first, u64 count);
 
 #endif /* GC_PAGESET_H */

@@ -32,7 +32,7 @@ static bool gc_vma_is_readable(const struct vm_area_struct *vma)
 	return (vma->vm_flags & VM_READ) && !(vma->vm_flags & (VM_IO | VM_PFNMAP));
 }
 
-static bool gc_process_has(struct mm_struct *mm, unsigned long address, unsigned long end)
+static bool gc_process_is_readable(struct mm_struct *mm, unsigned long address, unsigned long end)
 {
 	const struct vm_area_struct *vma;
 
@@ -50,14 +50,14 @@ static int gc_process_check(struct mm_struct *mm, u64 address, u64 length)
 	u64 end;
 	bool has;
 
-	/* What reading by ptrace(2) or process_vm_readv(2) needs, asked of whoever creates. */
+	/* The capability that ptrace(2) and process_vm_readv(2) require. */
 	if (!ns_capable(mm->user_ns, CAP_SYS_PTRACE))
 		return -EPERM;
 	if (check_add_overflow(address, length, &end) || end > TASK_SIZE_MAX)
 		return -ERANGE;
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	has = gc_process_has(mm, address, end);
+	has = gc_process_is_readable(mm, address, end);
 	mmap_read_unlock(mm);
 	return has ? 0 : -ERANGE;
 }
@@ -71,7 +71,7 @@ int gc_process_init(struct gc_process *process, pid_t pid, u64 address, u64 leng
 		return -ESRCH;
 	err = gc_process_check(mm, address, length);
 	if (!err) {
-		/* Only the struct is kept: memory of a process that exits is to be freed. */
+		/* Pins the struct alone, so that an exiting process frees its memory. */
 		mmgrab(mm);
 		*process = (struct gc_process){ .mm = mm, .address = address };
 	}
@@ -85,8 +85,8 @@ void gc_process_destroy(struct gc_process *process)
 }
 
 /*
- * What FOLL_DUMP says of memory that was never touched, as for a core dump: EFAULT, where else an
- * empty page would be made. It says so of what cannot be read, too.
+ * Tells the two meanings of EFAULT apart. With FOLL_DUMP, get_user_pages_remote() fails with it for
+ * memory that was never touched, instead of allocating a page, and for unreadable memory alike.
  */
 static bool gc_process_is_untouched(struct mm_struct *mm, unsigned long address)
 {
@@ -110,7 +110,7 @@ static int gc_process_get_locked(struct mm_struct *mm, unsigned long address, st
 	return got < 0 ? got : -EFAULT;
 }
 
-/* With one lock held, to wait for another without an end could be to wait for ourselves. */
+/* The caller holds an mmap lock already: waiting for a second one without bound could deadlock. */
 static int gc_process_try_lock(struct mm_struct *mm)
 {
 	unsigned int tries;
@@ -136,7 +136,7 @@ int gc_process_get_page(struct gc_process *process, u64 index, bool locked, stru
 		err = gc_process_get_locked(mm, address, page);
 		mmap_read_unlock(mm);
 	}
-	/* The last reference takes the memory apart: not here, inside a page fault. */
+	/* async: the last reference tears the memory down, which a page fault must not do. */
 	mmput_async(mm);
 	return err;
 }

@@ -20,7 +20,7 @@ int gc_ring_init(struct gc_ring *ring, u32 entries)
 
 	if (!is_power_of_2(entries) || entries < GC_RING_MIN_ENTRIES)
 		return -EINVAL;
-	/* User space says how big: that it is too big is an error, no cause to kill somebody. */
+	/* User space chooses the size: fail rather than invoke the OOM killer. */
 	area = __vmalloc(gc_ring_bytes(entries),
 			 GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!area)
@@ -44,7 +44,7 @@ void gc_ring_destroy(struct gc_ring *ring)
 
 void gc_ring_refresh_tail(struct gc_ring *ring)
 {
-	/* Pairs with the consumer's release of tail: it has read the slots that it gives back. */
+	/* Pairs with the consumer's release of tail: it has finished reading the slots it frees. */
 	u64 tail = smp_load_acquire(&ring->consumer->tail);
 
 	if (tail - ring->tail <= ring->head - ring->tail)

@@ -10,15 +10,15 @@
 #include "trace.h"
 
 /*
- * A consumer that keeps up would find a record or two at each poll, and never sleep or be woken for
- * each: either costs the guide more than its page faults do. So poll tells of records this long
- * after the first that the consumer has not read, and at once when the ring is full.
+ * Without a delay, a consumer that keeps up would find a record or two per poll(2): it would either
+ * never sleep or be woken for each record, and both cost the guide more than its page faults do. So
+ * poll(2) reports records this long after the first unread one, and at once when the ring is full.
  */
 static unsigned int notify_delay_us = 200;
 module_param(notify_delay_us, uint, 0644);
-MODULE_PARM_DESC(notify_delay_us, "microseconds from a record until poll tells of it");
+MODULE_PARM_DESC(notify_delay_us, "delay from a record until poll(2) reports it, in microseconds");
 
-/* A record that could not wait for room in the ring. */
+/* A record kept outside the full ring, for an access that could not wait. */
 struct gc_spilled {
 	struct list_head entry;
 	struct gc_record record;
@@ -36,7 +36,7 @@ static enum hrtimer_restart gc_session_notify_timer(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/* There are records that the consumer was not told of. */
+/* Schedules the notification of the consumer, unless it is already scheduled. */
 static void gc_session_notify_later(struct gc_session *session)
 {
 	u64 delay = (u64)READ_ONCE(notify_delay_us) * NSEC_PER_USEC;
@@ -109,7 +109,7 @@ static void gc_session_update_kick(struct gc_session *session)
 	gc_ring_want_kick(&session->ring, session->waiting + session->spill_length);
 }
 
-/* Publishes the ring's next slot, and sees to it that the consumer will know. */
+/* Publishes the ring's next slot and makes sure that the consumer is notified. */
 static void gc_session_publish(struct gc_session *session)
 {
 	lockdep_assert_held(&session->lock);
@@ -118,7 +118,7 @@ static void gc_session_publish(struct gc_session *session)
 		gc_session_notify_later(session);
 }
 
-/* Moves records that were kept aside into the ring; false if some remain. */
+/* Moves spilled records into the ring. Returns false if some remain. */
 static bool gc_session_drain(struct gc_session *session)
 {
 	struct gc_spilled *spilled, *next;
@@ -138,7 +138,7 @@ static bool gc_session_drain(struct gc_session *session)
 	return true;
 }
 
-/* Whether a new record can be published now: after those that were kept aside. */
+/* Returns whether a new record can be published. Spilled records go first. */
 static inline bool gc_session_has_room(struct gc_session *session)
 {
 	lockdep_assert_held(&session->lock);
@@ -147,11 +147,11 @@ static inline bool gc_session_has_room(struct gc_session *session)
 	return gc_ring_has_room(&session->ring);
 }
 
-/* Makes the record of an access, in a place where it cannot be lost: the page may be used. */
+/* Fills in a slot of the ring or a spilled record, neither of which can be lost any more. */
 static __always_inline void gc_session_record(struct gc_session *session, struct gc_record *record,
 					      const struct gc_access *access)
 {
-	/* Under the lock, so that the times in the ring do not decrease. */
+	/* The clock is read under the lock, so that times in the ring never decrease. */
 	lockdep_assert_held(&session->lock);
 	record->page = access->page;
 	record->time_ns = ktime_get_ns();
@@ -220,7 +220,7 @@ int gc_session_spill(struct gc_session *session, const struct gc_access *access)
 	gc_pageset_set(&session->touched, access->page, BIT_ULL(access->order));
 	gc_session_update_kick(session);
 	spin_unlock(&session->lock);
-	/* The consumer may have made room before it could see that we want a kick. */
+	/* The consumer may have freed slots before it could see kick_wanted. */
 	gc_session_kick(session);
 	return 0;
 }
@@ -252,7 +252,7 @@ void gc_session_report(struct gc_session *session, const struct gc_access *acces
 	spin_unlock(&session->lock);
 }
 
-static bool gc_session_need_not_wait(struct gc_session *session)
+static bool gc_session_can_proceed(struct gc_session *session)
 {
 	bool ready;
 
@@ -274,8 +274,8 @@ void gc_session_wait(struct gc_session *session, u64 page, unsigned int state)
 
 	gc_session_notify(session);
 	slept = ktime_get_ns();
-	/* A signal ends the wait too; whoever faulted decides what that means. */
-	(void)wait_event_state(session->producers, gc_session_need_not_wait(session), state);
+	/* A signal ends the wait, too; the fault's caller handles it. */
+	(void)wait_event_state(session->producers, gc_session_can_proceed(session), state);
 	slept = ktime_get_ns() - slept;
 
 	spin_lock(&session->lock);
@@ -305,18 +305,19 @@ u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count)
 
 void gc_session_kick(struct gc_session *session)
 {
-	if (gc_session_need_not_wait(session))
+	if (gc_session_can_proceed(session))
 		wake_up_all(&session->producers);
 }
 
 /*
- * Whether to tell of records now. Once the consumer has read some of what it was told of, the rest
- * and what follows are told together, later. The timer may set readable at any time: too early is
- * harmless, and when this says no, either there is nothing or the timer runs.
+ * Returns whether to report unread records now. Once the consumer has read some of the records
+ * reported, the rest are reported together with later ones, after the delay. The timer may set
+ * readable at any time: reporting too early is harmless, and if this returns false, either there is
+ * no record or the timer runs.
  */
 static bool gc_session_poll_readable(struct gc_session *session)
 {
-	u64 tail = gc_ring_claimed_tail(&session->ring);
+	u64 tail = gc_ring_user_tail(&session->ring);
 
 	lockdep_assert_held(&session->lock);
 	if (tail != session->polled_tail || tail == session->ring.head)
@@ -338,7 +339,7 @@ __poll_t gc_session_poll(struct gc_session *session, struct file *file, poll_tab
 	spin_lock(&session->lock);
 	if (gc_session_poll_readable(session))
 		events |= EPOLLIN | EPOLLRDNORM;
-	if (session->gone || (session->was_mapped && !session->mappings))
+	if (session->hung_up || (session->was_mapped && !session->mappings))
 		events |= EPOLLHUP;
 	spin_unlock(&session->lock);
 	return events;
@@ -364,7 +365,7 @@ void gc_session_stats(struct gc_session *session, struct gc_stats *stats)
 void gc_session_hang_up(struct gc_session *session)
 {
 	spin_lock(&session->lock);
-	session->gone = true;
+	session->hung_up = true;
 	spin_unlock(&session->lock);
 	wake_up_poll(&session->consumers, EPOLLHUP);
 }

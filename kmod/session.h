@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The engine: a set of pages, a ring, and the rule that joins them: the first touch of a page is
- * one record, in the ring before the touch goes on. Knows nothing of mm or devices; a hook that
- * sees accesses (node.c, track.c) calls gc_session_touch().
+ * The engine: a set of pages, a ring, and the rule that joins them: the first touch of a page makes
+ * one record, which is in the ring before the access proceeds. The engine knows nothing about
+ * memory or devices. The code that sees accesses (node.c, track.c) calls gc_session_touch():
  *
- *	hook:	gc_session_touch() --true--> let the access go on
- *		  | false: ring full
- *		  +- may sleep:   gc_session_wait(), then try again
- *		  +- may not:     gc_session_spill(), let the access go on
- *		  +- may neither: gc_session_drop(): it is lost, and counted
+ *	gc_session_touch() --true--> let the access proceed
+ *	  | false: the ring is full
+ *	  +- may wait for room: gc_session_wait(), then retry
+ *	  +- may only allocate: gc_session_spill(), let the access proceed
+ *	  +- may do neither:    gc_session_drop() counts the lost record
  *
  * Lock order: mmap_lock of any process -> gc_session.lock -> wait queue locks. Nothing sleeps under
  * gc_session.lock.
@@ -25,10 +25,10 @@
 #include "pageset.h"
 #include "ring.h"
 
-/* Pages re-armed per holding of the lock: what an access may have to wait for. */
+/* Pages rearmed per critical section: bounds the time that an access waits for the lock. */
 #define GC_REARM_BATCH 4096
 
-/* What a record says, but for the time and the thread. */
+/* A record without its time and thread. */
 struct gc_access {
 	u64 page; /* the first of 1 << order pages */
 	enum gc_kind kind;
@@ -38,20 +38,20 @@ struct gc_access {
 
 struct gc_session {
 	u32 id; /* for tracepoints */
-	wait_queue_head_t producers; /* wait for room in the ring */
-	wait_queue_head_t consumers; /* poll */
-	struct hrtimer notify; /* sets readable; started under the lock, takes none of ours */
-	bool readable; /* what poll says while there are records; set by anybody */
+	wait_queue_head_t producers; /* threads waiting for room in the ring */
+	wait_queue_head_t consumers; /* poll(2) */
+	struct hrtimer notify; /* sets readable; started under the lock, which it does not take */
+	bool readable; /* poll(2) reports unread records; set without the lock */
 
-	spinlock_t lock; /* protects all below */
-	u64 polled_tail; /* what the consumer had read when it last called poll */
+	spinlock_t lock; /* protects everything below */
+	u64 polled_tail; /* the consumer's tail at its last poll(2) */
 	struct gc_pageset touched;
 	struct gc_ring ring;
-	struct list_head spill; /* struct gc_spilled: records that come before any new one */
+	struct list_head spill; /* of struct gc_spilled; enter the ring before new records */
 	u32 spill_length;
 	u32 waiting;
 	bool dead;
-	bool gone; /* nothing can be accessed any more */
+	bool hung_up; /* there will be no more records */
 	bool was_mapped;
 	u64 mappings;
 	u64 records;
@@ -65,49 +65,52 @@ struct gc_session {
 struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries);
 void gc_session_free(struct gc_session *session);
 
-/* From now on nothing is recorded and nobody waits. */
+/* Stops recording and wakes all waiting threads; none waits afterwards. */
 void gc_session_kill(struct gc_session *session);
 bool gc_session_is_dead(struct gc_session *session);
 
-/* Whether touching the page makes no record. */
+/* Returns whether the page is touched, so that an access makes no record. */
 static inline bool gc_session_is_touched(const struct gc_session *session, u64 page)
 {
 	return gc_pageset_test(&session->touched, page);
 }
 
-/* False: the ring is full and nothing has happened. */
+/* Records an access unless its pages are touched. Returns false, without effect, if full. */
 bool gc_session_touch(struct gc_session *session, const struct gc_access *access);
 
-/* Sleeps until there is room, the session is dead, or a signal that state allows comes. */
+/* Sleeps until there is room, the session is dead, or a signal arrives that state allows. */
 void gc_session_wait(struct gc_session *session, u64 page, unsigned int state);
 
-/* The touch of one who can neither wait nor be lost. Returns -ENOMEM, and nothing has happened. */
+/* Records a touch that may neither wait nor be dropped. Returns -ENOMEM with no effect. */
 int gc_session_spill(struct gc_session *session, const struct gc_access *access);
 
-/* A touch is lost. */
+/* Counts a dropped touch. */
 void gc_session_drop(struct gc_session *session);
 
-/* A record of pages that were found accessed, whether touched or not. */
+/*
+ * gc_session_report() records pages that were found accessed, touched or not. It drops the record
+ * if the ring is full; gc_session_can_report() tells in advance.
+ */
 bool gc_session_can_report(struct gc_session *session);
 void gc_session_report(struct gc_session *session, const struct gc_access *access);
 
 /*
- * Arms pages again, and returns how many were touched. The caller unmaps them afterwards; and if
- * there were any, it first waits for accesses that are recorded already and not yet through: what
- * they map would stay mapped, and hide what follows.
+ * Arms pages and returns how many were touched. Afterwards the caller unmaps them. If any was
+ * touched, it first waits for recorded accesses still in flight: a page that one of them maps after
+ * the unmap would stay mapped and hide later accesses.
  */
 u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count);
 
-/* The consumer has advanced. */
+/* The consumer has advanced its tail: moves spilled records into the ring and wakes producers. */
 void gc_session_kick(struct gc_session *session);
 
 __poll_t gc_session_poll(struct gc_session *session, struct file *file, poll_table *wait);
 void gc_session_stats(struct gc_session *session, struct gc_stats *stats);
 
-/* There will be no more records, and poll says so. */
+/* Makes poll(2) report EPOLLHUP: there will be no more records. */
 void gc_session_hang_up(struct gc_session *session);
 
-/* A mapping of the memory came or went. */
+/* Count the mappings of the memory. The last unmapping makes poll(2) report EPOLLHUP. */
 void gc_session_mapped(struct gc_session *session);
 void gc_session_unmapped(struct gc_session *session);
 

@@ -46,7 +46,7 @@ TRACE_EVENT(guidecopy_record,
 				   { GC_KIND_EXEC, "exec" }))
 );
 
-/* A thread that waited for room in the ring, when it goes on. */
+/* A thread that waited for room in the ring continues. */
 TRACE_EVENT(guidecopy_block,
 	TP_PROTO(u32 session, u64 page, u64 slept_ns),
 	TP_ARGS(session, page, slept_ns),

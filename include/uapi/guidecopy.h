@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * guidecopy: which pages of a VM's memory are touched, and in which order.
+ * guidecopy: records which pages of a VM's memory are accessed, and in which order.
  *
- * The whole contract between guidecopy.ko and user space. `make docs` makes a page of it.
+ * This header is the whole contract between guidecopy.ko and user space. `make docs` renders it.
  */
 #ifndef _UAPI_GUIDECOPY_H
 #define _UAPI_GUIDECOPY_H
@@ -13,144 +13,169 @@
 /**
  * DOC: Overview
  *
- * There are two ways to capture, with one format of records:
+ * The module captures accesses to pages of 4 KiB in one of two ways. Both deliver the same records:
  *
- * * A *session* makes the memory of a guide, a second VM that starts from the content of the first
- *   one's RAM block: the first access to each page through it is one record, whoever makes it.
- * * A *track* watches a VM that runs already, in the memory that it has: records come from what KVM
- *   sees of its vCPUs.
+ * * A *session* provides the memory of a guide: a second VM that starts with the memory content of
+ *   a first one. The first access to each page of that memory makes a record, whoever accesses it.
+ * * A *track* watches a VM that is already running, in the memory it has. KVM's view of the VM's
+ *   vCPUs provides the records.
  *
- * Either belongs to an open file of /dev/guidecopy, the *control file*: ioctl(2), poll(2), and an
- * mmap(2)'d ring of records. One open file description holds at most one of them::
+ * A process opens /dev/guidecopy and creates a session or a track with an ioctl. The open file
+ * description, called the *control file*, holds at most one of them and never a second one. It
+ * supports ioctl(2), poll(2), and mmap(2) of the ring that delivers the records::
  *
- *     nothing --SESSION_CREATE or TRACK_CREATE--> live --last reference to the control file--> dead
+ *                SESSION_CREATE
+ *                TRACK_CREATE             last reference dropped
+ *     (nothing) ----------------> live ---------------------------> dead
  *
- * A reference to the control file is an open descriptor or a mapping of the ring: both go when a
- * process dies. The ring's mappings are not inherited by fork(2).
+ * The references are the file descriptors of the control file and the mappings of the ring. A
+ * process drops its references when it exits; mappings of the ring are not inherited across
+ * fork(2). A dead session or track records nothing and blocks no thread.
  *
- * A page of a live session or of a live track is, in the order of its life::
+ * Each page of a live session or track is either armed or touched. Creation arms all pages::
  *
- *     armed --first access: one record--> touched --REARM--> armed
+ *                  first access: one record
+ *     armed --------------------------------------> touched    (further accesses: no record)
+ *       ^                                              |
+ *       '------------------- REARM --------------------'
  *
- * All pages are armed when it is created. An access at the same time as a REARM counts as before or
- * as after it. What is dead records nothing and blocks nobody.
+ * An access concurrent with REARM counts as either before or after it. A track in GC_TRACK_AGE mode
+ * does not use these states; GC_IOC_SCAN makes its records.
  */
 
 /**
  * DOC: Sessions
  *
- * A session has, beside the control file, a *memory node*: a character device of its own,
- * /dev/guidecopy-memN, that another process (the guide) maps in place of the RAM block. Page 0 of
- * the node is page 0 of the session. Its size is what lseek(fd, 0, SEEK_END) says.
+ * A session has a *memory node* in addition to its control file: a character device,
+ * /dev/guidecopy-memN, that the guide's process maps in place of a RAM block. Page 0 of the node is
+ * page 0 of the session; lseek(fd, 0, SEEK_END) returns the node's size.
  *
- * The first access to each page through any mapping of the node makes exactly one record, which is
- * in the ring before the access goes on. What is behind the node is one of two:
+ * The first access to a page through any mapping of the node makes exactly one record, which is in
+ * the ring before the access proceeds. The content of the pages comes from one of two places:
  *
- * * A range of a shmem file (a memfd, a file on tmpfs). The node must be mapped privately: what is
- *   written is the writer's own (copy on write) and never reaches the file.
- * * With GC_SESSION_PROCESS, a range of a process's memory of any kind: anonymous, hugetlb, file.
- *   The first access to a page copies it; the copy is the session's, in swappable memory that is
- *   charged to the process that accessed it, and counted in gc_stats.copied. The node may be mapped
- *   privately or shared; a shared mapping writes to the session's copy. The process is only ever
- *   read. A page that cannot be read any more when it is first accessed is a SIGBUS.
+ * * A range of a shmem file (a memfd or a file on tmpfs). The node must be mapped privately: writes
+ *   go to the writer's own copy and never reach the file.
+ * * With GC_SESSION_PROCESS, a range of a process's memory of any kind: anonymous, hugetlb or file.
+ *   The first access to a page copies it. The copy belongs to the session; it is swappable, charged
+ *   to the accessing process and counted in gc_stats.copied. The node may be mapped privately or
+ *   shared; writes through a shared mapping go to the session's copy. The process's memory is only
+ *   read. If the page can no longer be read at its first access, the access raises SIGBUS.
  *
- * Mappings of the node that still exist when the session is dead stay valid, with the same content,
- * until they are unmapped; the node is removed from /dev. Of a process, what was not copied until
- * then is then a SIGBUS.
+ * When a session dies, its node disappears from /dev. Existing mappings stay valid, with the same
+ * content, until they are unmapped; but pages of a process that were not copied by then raise
+ * SIGBUS.
  *
- * REARM unmaps the range from every process that maps the file, the owner of the file included
- * (they fault it in again, which costs time, nothing else), and from KVM guests through their MMU
- * notifiers. A page that somebody has written through a private mapping of the node is that
- * writer's private copy; it stays mapped, so that this writer's accesses are not recorded again.
- * With GC_SESSION_PROCESS, REARM also forgets the session's copies: the next access copies anew.
+ * REARM unmaps the range from all processes that map the file, including its owner, which merely
+ * take a page fault again, and from KVM guests through their MMU notifiers. A page written through
+ * a private mapping of the node is the writer's own copy and stays mapped, so the writer's later
+ * accesses are not recorded. With GC_SESSION_PROCESS, REARM also discards the session's copies: the
+ * next access copies the page again.
  *
- * The memory node knows open(2), lseek(2), mmap(2), and nothing else. errno:
+ * The memory node supports open(2), lseek(2) and mmap(2) only. Errors:
  *
- * * open: ENODEV the session is dead
- * * mmap: EACCES MAP_SHARED over a file: the pristine image must not be written
- * * mmap: ENXIO beyond the end of the session; ENODEV the session is dead
+ * * open: ENODEV if the session is dead
+ * * mmap: EACCES for MAP_SHARED if the session is over a file, which must not be written; ENXIO if
+ *   the range is beyond the end of the session; ENODEV if the session is dead
  */
 
 /**
  * DOC: Tracks
  *
  * A track watches ranges of the memory of a process that runs a KVM VM. Its pages are numbered from
- * 0 through all of the ranges, in the order in which they were given; where the guest sees them
- * (memory slots) does not matter and may change. No vCPU ever waits for the consumer.
+ * 0, consecutively through all ranges in the order given. Where the guest sees the memory (memory
+ * slots) does not matter and may change. No vCPU ever waits for the consumer. There are two modes:
  *
- * * GC_TRACK_ORDER: pages are taken out of the guest's page tables, and the fault of a vCPU that
- *   needs one again is the record, with the vCPU and the kind of the access. Where the host maps a
- *   huge page at that moment, KVM maps all of it too, and one record stands for all of its pages.
- *   When the ring is full the record is dropped and counted: a ring of as many entries as the track
- *   has pages, emptied before each REARM, never is.
- * * GC_TRACK_AGE: no page is taken away from anybody. GC_IOC_SCAN reads and clears the accessed
- *   bits in the guest's page tables, and records the pages that have been accessed since the last
- *   scan.
+ * * GC_TRACK_ORDER removes pages from the guest's page tables. A vCPU that accesses an armed page
+ *   faults, and the fault makes a record with the vCPU and the kind of access. If the host maps a
+ *   huge page there, KVM maps all of it at once, and one record stands for all its pages. If the
+ *   ring is full, the record is dropped and counted. A ring with an entry for every page of the
+ *   track, emptied before each REARM, never drops a record.
+ * * GC_TRACK_AGE leaves the page tables in place. GC_IOC_SCAN reads and clears the accessed bits in
+ *   them and records the pages that were accessed since the last scan.
  *
- * What is seen is what vCPUs access through the VM's page tables: not the device emulation of the
- * VMM, not vhost, not KVM itself. Accesses of a nested guest, and all of a VM that KVM runs by
- * shadow paging, come with an address that says nothing about the VM's memory; they are counted in
- * gc_stats.unresolved. A track of a VM that is seen to use shadow paging is refused. Where KVM was
- * loaded with tdp_mmu=N, one fault can map eight small pages, of which one is recorded.
+ * A track sees the accesses of vCPUs through the VM's page tables. It does not see those of the
+ * VMM's device emulation, of vhost, or of KVM itself. Accesses of a nested guest, and all accesses
+ * under shadow paging, come with an address that cannot be related to the VM's memory; they are
+ * counted in gc_stats.unresolved. GC_IOC_TRACK_CREATE refuses a VM that visibly uses shadow paging.
+ * If KVM was loaded with tdp_mmu=N, one fault can map eight small pages, of which one is recorded.
  *
- * poll(2) says EPOLLHUP when the VM's process is gone. A range of which the process unmaps or moves
- * anything is tracked no more; gc_stats.unmapped counts its pages.
+ * If the process unmaps or moves any part of a range, the track ignores the whole range from then
+ * on, and counts its pages in gc_stats.unmapped. poll(2) reports EPOLLHUP when the process is gone.
  */
 
 /**
  * DOC: The ring
  *
- * mmap(2) of the control file, at offsets in pages of 4 KiB::
+ * mmap(2) of the control file maps the ring. The layout, at offsets in bytes::
  *
- *     GC_RING_CONSUMER_OFFSET  1 page   struct gc_ring_consumer   user space writes, kernel reads
- *     GC_RING_PRODUCER_OFFSET  1 page   struct gc_ring_producer   kernel writes, user space reads
- *     GC_RING_RECORDS_OFFSET   entries * sizeof(struct gc_record), rounded up to pages;
- *                                       kernel writes, user space reads
+ *     offset                    size            content                   user space   kernel
+ *     GC_RING_CONSUMER_OFFSET   1 page          struct gc_ring_consumer   writes       reads
+ *     GC_RING_PRODUCER_OFFSET   1 page          struct gc_ring_producer   reads        writes
+ *     GC_RING_RECORDS_OFFSET    entries records struct gc_record[]        reads        writes
+ *                               rounded up to
+ *                               whole pages
  *
- * Each part can be mapped alone. The mapping must be shared; a writable mapping may cover nothing
- * but the consumer page. head and tail count records since creation and never wrap in practice;
- * record number i is in slot i & (entries - 1).
+ * A mapping may cover any part of it. Errors:
  *
- * To read: load head (acquire); read the records tail .. head - 1; store tail (release); full
- * barrier; load kick_wanted; if it is not 0, GC_IOC_KICK.
+ * * ENOENT: the control file has neither a session nor a track
+ * * EINVAL: the mapping is not shared
+ * * EPERM: the mapping is writable and covers anything but the consumer page
+ * * ENXIO: the mapping extends beyond the end of the ring
  *
- * When head - tail == entries the ring is full. In a session, the thread whose access needs a
- * record then sleeps (killable; not holding the mmap lock) until KICK finds room: nothing is ever
- * dropped, and entries is the limit on how far the guide can run ahead of the consumer. Where the
- * kernel itself touches the page in a context that cannot sleep on a fault retry (ptrace,
- * /proc/PID/mem), the record is kept aside by the kernel, counted in gc_stats.spilled, and moved
- * into the ring, in order, by the next KICK, poll or access. A track drops the record and counts it
- * in gc_stats.dropped; GC_IOC_SCAN ends.
+ * tail and head number records from 0 and do not wrap within any realistic uptime. Record i is in
+ * slot i & (entries - 1)::
  *
- * The consumer page is not trusted: a tail that is less than the last good one or greater than head
- * is counted in gc_stats.garbage and otherwise ignored.
+ *              tail                head               tail + entries
+ *     ... read  |  unread records   |  free slots      |
  *
- * poll(2) on the control file: EPOLLIN when there are unread records, said of many together: the
- * module parameter notify_delay_us after the first that is new since the consumer last read, or at
- * once when an access waits for room; EPOLLHUP when the node had been mapped and is no longer
- * mapped by anybody, or when a track's VM is gone; EPOLLERR when there is neither session nor
- * track.
+ * The ring is empty if head == tail and full if head - tail == entries. To consume records:
+ *
+ * 1. load head with acquire semantics
+ * 2. read the records from tail to head - 1
+ * 3. store the new tail with release semantics
+ * 4. issue a full memory barrier
+ * 5. load kick_wanted; if it is not 0, call GC_IOC_KICK
+ *
+ * If the ring of a session is full, a thread whose access needs a record sleeps until a KICK finds
+ * room. The sleep is killable and does not hold the mmap lock. So no record is ever dropped, and
+ * entries bounds how far the guide can run ahead of the consumer. If the kernel itself accesses the
+ * page in a context that cannot retry the fault (ptrace(2), /proc/PID/mem), it keeps the record
+ * aside, counts it in gc_stats.spilled, and moves it into the ring, in order, at the next KICK,
+ * poll(2) or access.
+ *
+ * If the ring of a track is full, the record is dropped and counted in gc_stats.dropped, and
+ * GC_IOC_SCAN ends early.
+ *
+ * The kernel does not trust the consumer page. A tail that is less than the last valid one or
+ * greater than head is counted in gc_stats.garbage and otherwise ignored.
+ *
+ * poll(2) on the control file reports:
+ *
+ * * EPOLLIN if there are unread records. Records are reported in batches: notify_delay_us (a module
+ *   parameter) after the first one that arrived since the consumer last read, or at once if an
+ *   access waits for room.
+ * * EPOLLHUP if a session's node was mapped and no mapping is left, or if a track's VM is gone.
+ * * EPOLLERR if the control file has neither a session nor a track.
  */
 
 /**
  * DOC: ioctls
  *
- * Every argument begins with __u32 size, the caller's sizeof its struct, and __u32 flags. A smaller
- * struct than the kernel's is taken as if followed by zeros, a bigger one is taken if what the
- * kernel does not know is zero. On success the kernel writes back at most size bytes.
+ * Each argument is a struct that begins with __u32 size, the caller's sizeof the struct, and
+ * __u32 flags. Structs grow at their end, and old and new versions are compatible both ways: a
+ * struct shorter than the kernel's is extended with zeros, and a longer one is accepted if all
+ * bytes that the kernel does not know are zero. On success the kernel writes back at most size
+ * bytes. The command does not encode the size, so it stays the same when its struct grows.
  *
- * errno of every ioctl:
+ * Errors of every ioctl:
  *
- * * EFAULT: the argument is not readable and writable memory. What was to be created may exist all
+ * * EFAULT: the argument is not readable and writable memory. An object may have been created all
  *   the same.
- * * EINVAL: size is less than that of the first version of the struct, or a flag or a reserved
+ * * EINVAL: size is less than that of the struct's first version, or an unknown flag or a reserved
  *   field is not zero.
- * * E2BIG: size is greater than a page, or a byte that this kernel does not know is not zero.
- * * ENOTTY: the command is unknown.
- * * ENOENT: (all but SESSION_CREATE and TRACK_CREATE) this open file has neither session nor track.
- *
- * The size of the argument is not encoded in the commands, so that a struct can grow without
- * changing its command.
+ * * E2BIG: size is greater than a page, or a byte unknown to this kernel is not zero.
+ * * ENOTTY: unknown command.
+ * * ENOENT: the control file has neither a session nor a track. Not SESSION_CREATE, TRACK_CREATE.
  */
 
 #define GC_DEVICE_PATH "/dev/guidecopy"
@@ -165,21 +190,21 @@
 #define GC_RING_MIN_ENTRIES 64
 
 /**
- * struct gc_ring_consumer - the whole consumer page
- * @tail: number of the first record not yet consumed
+ * struct gc_ring_consumer - the consumer page, written by user space
+ * @tail: number of the first unread record
  *
- * User space writes tail and nothing else.
+ * User space writes only tail; the rest of the page is unused.
  */
 struct gc_ring_consumer {
 	__u64 tail;
 };
 
 /**
- * struct gc_ring_producer - the whole producer page, read-only to user space
+ * struct gc_ring_producer - the producer page, read-only for user space
  * @head: number of the next record to be written
  * @entries: capacity of the ring in records, a power of two
- * @record_size: sizeof(struct gc_record) of this kernel
- * @kick_wanted: not 0: somebody waits for room; see GC_IOC_KICK
+ * @record_size: this kernel's sizeof(struct gc_record)
+ * @kick_wanted: not 0 if a thread or a spilled record waits for room; see GC_IOC_KICK
  * @reserved: 0
  */
 struct gc_ring_producer {
@@ -191,11 +216,11 @@ struct gc_ring_producer {
 };
 
 /**
- * enum gc_kind - what the access was
- * @GC_KIND_READ: a read
- * @GC_KIND_WRITE: a write
- * @GC_KIND_EXEC: an instruction fetch
- * @GC_KIND_ANY: one of these, seen by the accessed bit (GC_TRACK_AGE)
+ * enum gc_kind - kind of an access
+ * @GC_KIND_READ: read
+ * @GC_KIND_WRITE: write
+ * @GC_KIND_EXEC: instruction fetch
+ * @GC_KIND_ANY: any of these; an accessed bit was set (GC_TRACK_AGE)
  */
 enum gc_kind {
 	GC_KIND_READ = 1,
@@ -208,13 +233,15 @@ enum gc_kind {
 
 /**
  * struct gc_record - one access
- * @page: index of the page in the session or track, from 0
- * @time_ns: CLOCK_MONOTONIC; not decreasing from record to record
- * @tid: thread that made the access, in the initial PID namespace; with GC_TRACK_AGE, that scanned
+ * @page: number of the page in the session or track, from 0
+ * @time_ns: CLOCK_MONOTONIC in nanoseconds; never decreases from one record to the next
+ * @tid: thread id in the initial PID namespace: of the accessing thread, or with GC_TRACK_AGE of
+ *       the thread that called GC_IOC_SCAN
  * @kind: enum gc_kind
- * @order: the record stands for the 2^order pages from @page on, all of the session or track, one
- *         of which was accessed: 0 but for a track of a VM in huge pages
- * @vcpu: id of the vCPU with GC_TRACK_ORDER, else GC_NO_VCPU
+ * @order: the record stands for 2^order pages from @page on, all of them in the session or track,
+ *         at least one of which was accessed. Not 0 only for a track whose VM is backed by huge
+ *         pages
+ * @vcpu: with GC_TRACK_ORDER the id of the vCPU, else GC_NO_VCPU
  * @reserved: 0
  */
 struct gc_record {
@@ -241,34 +268,38 @@ struct gc_record {
 #define GC_SESSION_PROCESS 0x1
 
 /**
- * struct gc_session_create - GC_IOC_SESSION_CREATE: make this open file's session, and its node
+ * struct gc_session_create - GC_IOC_SESSION_CREATE: create a session and its memory node
  * @size: sizeof(struct gc_session_create)
  * @flags: 0 or GC_SESSION_PROCESS
- * @backing_fd: the shmem file; may be closed afterwards. -1 with GC_SESSION_PROCESS
- * @ring_entries: a power of two, at least GC_RING_MIN_ENTRIES
- * @backing_offset: where page 0 is in the file, or its address in the process; multiple of 4 KiB
- * @length: of the range, in bytes; multiple of 4 KiB
- * @node: out: "/dev/guidecopy-memN", terminated by 0
- * @pid: with GC_SESSION_PROCESS the process, in the caller's PID namespace, else 0. Whether it was
- *       the one that was meant can be checked afterwards, with a pidfd.
+ * @backing_fd: the shmem file, open for reading; -1 with GC_SESSION_PROCESS. May be closed
+ *              afterwards
+ * @ring_entries: capacity of the ring, a power of two, at least GC_RING_MIN_ENTRIES
+ * @backing_offset: offset of page 0 in the file, or its address in the process; in bytes, a
+ *                  multiple of 4 KiB
+ * @length: of the range, in bytes; a multiple of 4 KiB, not 0
+ * @node: out: "/dev/guidecopy-memN", NUL-terminated
+ * @pid: with GC_SESSION_PROCESS the process, in the caller's PID namespace; else 0. A pid may have
+ *       been reused: hold a pidfd and check afterwards that the process is still the one meant
  * @reserved: 0
  *
- * The node belongs to the caller's fsuid and fsgid, mode 0600. errno:
+ * The node has mode 0600 and belongs to the caller's fsuid and fsgid.
  *
- * * EBUSY: this open file has a session or a track already
- * * EBADF: backing_fd is no open file, or not open for reading
- * * EOPNOTSUPP: the backing file is on hugetlbfs
- * * ENODEV: the backing file is no regular shmem file
- * * ESRCH: there is no such process, or it is exiting
- * * EPERM: the caller has no CAP_SYS_PTRACE over the process
- * * EINVAL: offset or length not aligned, length 0, ring_entries no power of two or less than
- *   GC_RING_MIN_ENTRIES, backing_fd or pid not as the flags say
- * * ENOBUFS: ring_entries is more than the module parameter max_ring_entries
- * * ERANGE: the range reaches beyond the end of the file, or is not all readable memory of the
+ * Errors:
+ *
+ * * EBUSY: the control file already has a session or a track
+ * * EBADF: backing_fd is not an open file, or not open for reading
+ * * EOPNOTSUPP: backing_fd is on hugetlbfs
+ * * ENODEV: backing_fd is not a regular shmem file
+ * * ESRCH: the process does not exist or is exiting
+ * * EPERM: the caller lacks CAP_SYS_PTRACE over the process
+ * * EINVAL: backing_offset or length is not aligned, length is 0, ring_entries is not a power of
+ *   two or less than GC_RING_MIN_ENTRIES, or backing_fd or pid does not match flags
+ * * ENOBUFS: ring_entries exceeds the module parameter max_ring_entries
+ * * ERANGE: the range extends beyond the end of the file, or is not entirely readable memory of the
  *   process
  * * EFBIG: the range has 2^32 pages or more
- * * ENOSPC: there are as many sessions as the module can name
- * * ENOMEM: no memory
+ * * ENOSPC: no node number is free
+ * * ENOMEM: out of memory
  */
 struct gc_session_create {
 	__u32 size;
@@ -284,8 +315,8 @@ struct gc_session_create {
 
 /**
  * enum gc_track_mode - how a track learns of accesses
- * @GC_TRACK_ORDER: by the faults of vCPUs
- * @GC_TRACK_AGE: by accessed bits, when GC_IOC_SCAN asks
+ * @GC_TRACK_ORDER: from the faults of vCPUs, as they happen
+ * @GC_TRACK_AGE: from accessed bits, at GC_IOC_SCAN
  */
 enum gc_track_mode {
 	GC_TRACK_ORDER = 1,
@@ -296,8 +327,8 @@ enum gc_track_mode {
 
 /**
  * struct gc_range - a range of a process's memory
- * @address: multiple of 4 KiB
- * @length: in bytes; multiple of 4 KiB
+ * @address: of its first byte; a multiple of 4 KiB
+ * @length: in bytes; a multiple of 4 KiB, not 0
  */
 struct gc_range {
 	__aligned_u64 address;
@@ -305,30 +336,33 @@ struct gc_range {
 };
 
 /**
- * struct gc_track_create - GC_IOC_TRACK_CREATE: make the track of this open file
+ * struct gc_track_create - GC_IOC_TRACK_CREATE: create a track
  * @size: sizeof(struct gc_track_create)
  * @flags: 0
- * @kvm_fd: a KVM VM, as KVM_CREATE_VM returned it to the process that runs it; may be closed
- *          afterwards
+ * @kvm_fd: the VM: the caller's descriptor of the file that KVM_CREATE_VM returned to the process
+ *          that runs it. May be closed afterwards
  * @mode: enum gc_track_mode
- * @ring_entries: a power of two, at least GC_RING_MIN_ENTRIES; or 0: enough for all pages
- * @range_count: 1 .. GC_TRACK_MAX_RANGES
- * @ranges: address of an array of struct gc_range, in the memory of the process that runs the VM;
- *          they may not overlap
+ * @ring_entries: capacity of the ring, a power of two, at least GC_RING_MIN_ENTRIES; or 0 for the
+ *                default: one entry per page, rounded up to a power of two, at most 2^31
+ * @range_count: 1 to GC_TRACK_MAX_RANGES
+ * @ranges: address of an array of struct gc_range, which describe memory of the process that runs
+ *          the VM and must not overlap
  *
- * errno:
+ * Errors:
  *
- * * EBUSY: this open file has a session or a track already
- * * EBADF: kvm_fd is no open file
- * * ENODEV: kvm_fd is no KVM VM
- * * EOPNOTSUPP: the VM is seen to use shadow paging; or the module was built for a kernel without
- *   KVM, or with PREEMPT_RT
+ * * EBUSY: the control file already has a session or a track
+ * * EBADF: kvm_fd is not an open file
+ * * ENODEV: kvm_fd is not a KVM VM
+ * * EOPNOTSUPP: the VM uses shadow paging; or the module was built for a kernel without KVM or with
+ *   PREEMPT_RT
  * * ESRCH: the process that runs the VM is gone
- * * EINVAL: unknown mode, no range or too many, an address or a length not aligned, a length 0,
- *   ranges that overlap, ring_entries no power of two or less than GC_RING_MIN_ENTRIES
- * * ENOBUFS: ring_entries is more than twice what all pages need
- * * EFBIG: 2^32 pages or more
- * * ENOMEM: no memory
+ * * EINTR: a signal arrived (GC_TRACK_AGE)
+ * * EINVAL: mode is unknown, range_count is 0 or too large, an address or length is not aligned, a
+ *   length is 0, ranges overlap, or ring_entries is not a power of two or less than
+ *   GC_RING_MIN_ENTRIES
+ * * ENOBUFS: ring_entries is more than twice the default
+ * * EFBIG: the ranges have 2^32 pages or more
+ * * ENOMEM: out of memory
  */
 struct gc_track_create {
 	__u32 size;
@@ -341,16 +375,20 @@ struct gc_track_create {
 };
 
 /**
- * struct gc_rearm - GC_IOC_REARM: arm the pages first .. first + count - 1 again
+ * struct gc_rearm - GC_IOC_REARM: arm the pages from first to first + count - 1
  * @size: sizeof(struct gc_rearm)
  * @flags: 0
- * @first: page
- * @count: of pages
+ * @first: number of the first page
+ * @count: number of pages, not 0
  *
- * With GC_TRACK_AGE the accessed bits are cleared and nothing is recorded.
+ * With GC_TRACK_AGE, clears the accessed bits and records nothing.
  *
- * errno: EINVAL count is 0; ERANGE the pages are not all in the session or track; with
- * GC_TRACK_AGE, EINTR a signal came, and some are armed; ESRCH the VM's process is gone.
+ * Errors:
+ *
+ * * EINVAL: count is 0
+ * * ERANGE: the range extends beyond the session or track
+ * * EINTR: a signal arrived; some of the pages may be armed (GC_TRACK_AGE)
+ * * ESRCH: the VM's process is gone (GC_TRACK_AGE)
  */
 struct gc_rearm {
 	__u32 size;
@@ -360,12 +398,12 @@ struct gc_rearm {
 };
 
 /**
- * struct gc_kick - GC_IOC_KICK: tail has advanced
+ * struct gc_kick - GC_IOC_KICK: tell the kernel that tail has advanced
  * @size: sizeof(struct gc_kick)
  * @flags: 0
  *
- * Moves what was kept aside into the ring, and wakes those who wait for room. Needed only when
- * kick_wanted was seen not to be 0 after tail was stored.
+ * Moves spilled records into the ring and wakes the threads that wait for room. Needed only if
+ * kick_wanted is not 0 after storing tail.
  */
 struct gc_kick {
 	__u32 size;
@@ -373,20 +411,25 @@ struct gc_kick {
 };
 
 /**
- * struct gc_scan - GC_IOC_SCAN: record which pages were accessed since the last scan or REARM
+ * struct gc_scan - GC_IOC_SCAN: record the pages accessed since the last SCAN or REARM
  * @size: sizeof(struct gc_scan)
  * @flags: 0
- * @first: page
- * @count: of pages, not 0
- * @scanned: out: pages looked at; less than count when the ring is full or a signal came. The next
- *           scan goes on at first + scanned. Can exceed count by a part of a huge page.
- * @young: out: pages of these that had been accessed
+ * @first: number of the first page
+ * @count: number of pages, not 0
+ * @scanned: out: number of pages scanned; the next scan continues at @first + @scanned. Less than
+ *           @count if the ring was full or a signal arrived. May exceed @count by the rest of a
+ *           huge page or of an unmapped range
+ * @young: out: how many of these pages had been accessed
  *
- * An access that goes through an entry of a vCPU's TLB does not set the accessed bit again: what
- * was scanned a moment ago may be missing from the next scan.
+ * The scan does not flush TLBs. An access through a TLB entry does not set the accessed bit again,
+ * so a page in constant use may be missing from a scan that soon follows another.
  *
- * errno: EINVAL count is 0; ERANGE the pages are not all in the track; ENOTTY this is no
- * GC_TRACK_AGE track; ESRCH the VM's process is gone.
+ * Errors:
+ *
+ * * EINVAL: count is 0
+ * * ERANGE: the range extends beyond the track
+ * * ENOTTY: not a track in GC_TRACK_AGE mode
+ * * ESRCH: the VM's process is gone
  */
 struct gc_scan {
 	__u32 size;
@@ -398,23 +441,24 @@ struct gc_scan {
 };
 
 /**
- * struct gc_stats - GC_IOC_STATS
+ * struct gc_stats - GC_IOC_STATS: read the counters
  * @size: sizeof(struct gc_stats)
  * @flags: 0
- * @pages: out: of the session or track
- * @touched: out: pages that are not armed now; 0 with GC_TRACK_AGE
- * @records: out: made since creation, those kept aside included
- * @rearmed: out: pages that went from touched to armed
- * @blocked: out: times that a thread slept because the ring was full
- * @blocked_ns: out: sum of the finished sleeps
- * @spilled: out: records that had to be kept aside, ever
+ * @pages: out: pages in the session or track
+ * @touched: out: pages touched now; 0 with GC_TRACK_AGE
+ * @records: out: records made since creation, including spilled ones
+ * @rearmed: out: transitions of a page from touched to armed
+ * @blocked: out: number of times a thread slept because the ring was full
+ * @blocked_ns: out: total duration of the sleeps that have ended, in nanoseconds
+ * @spilled: out: records kept aside since creation because the ring was full
  * @dropped: out: records lost because the ring was full; always 0 for a session
- * @garbage: out: bad tails seen in the consumer page
+ * @garbage: out: invalid tails found in the consumer page
  * @waiting: out: threads asleep now
- * @mappings: out: mappings of the node that exist now
- * @copied: out: pages that the session keeps a copy of now (GC_SESSION_PROCESS)
- * @unresolved: out: faults of vCPUs that could not be related to the VM's memory (GC_TRACK_ORDER)
- * @unmapped: out: pages of the track in ranges of which the process has unmapped something
+ * @mappings: out: mappings of the node now
+ * @copied: out: pages of which the session holds a copy now (GC_SESSION_PROCESS)
+ * @unresolved: out: vCPU faults on an address that cannot be related to the VM's memory
+ *              (GC_TRACK_ORDER)
+ * @unmapped: out: pages of the ranges that the process has unmapped or moved in part or whole
  */
 struct gc_stats {
 	__u32 size;
