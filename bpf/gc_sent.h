@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What quarantine.bpf.c and its reader share. */
+/* The map of quarantine.bpf.c, which gcctl reads. */
 #ifndef GC_SENT_H
 #define GC_SENT_H
 
@@ -14,8 +14,8 @@ enum gc_sent_kind {
 };
 
 struct gc_sent {
-	__u64 packets;	/* as the guest handed them to its NIC: one that it left to cut up is one */
-	__u64 bytes;	/* with their Ethernet headers */
+	__u64 packets;	/* as the guest's NIC sends them: a GSO packet counts as one */
+	__u64 bytes;	/* including Ethernet headers */
 };
 
 #endif /* GC_SENT_H */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The maps of shape.bpf.c: first those of the contract, then its own. */
+/* The maps of shape.bpf.c: those of the contract, then private ones. */
 #ifndef GC_MAPS_H
 #define GC_MAPS_H
 
 #include "gc_policy.h"
 
-/* gcctl changes the policy while packets pass: what is checked must be what is used. */
+/* gcctl changes the policy while packets pass: read a value once, then check and use the copy. */
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 
@@ -30,9 +30,9 @@ struct {
 	__type(value, __u64);
 } gc_rates SEC(".maps");
 
-/* A cache line of its own for each class: all CPUs write it. */
+/* One cache line per class, because all CPUs write it. */
 struct gc_pace {
-	__u64 next;	/* when the class' next packet may leave, in ticks (pace.h) */
+	__u64 next;	/* earliest departure of the class's next packet, in ticks (pace.h) */
 	__u64 unused[7];
 };
 
@@ -43,11 +43,11 @@ struct {
 	__type(value, struct gc_pace);
 } gc_paces SEC(".maps");
 
-/* Written by who holds `busy`; others read `start` only. */
+/* Only the CPU that holds `busy` writes it. The others read nothing but `start`. */
 struct gc_window {
 	__u64 busy;
-	__u64 start;			/* of the running window; 0: there was none yet */
-	__u64 bytes[GC_COUNTERS];	/* sent until then */
+	__u64 start;			/* of the current window; 0 before the first */
+	__u64 bytes[GC_COUNTERS];	/* sent until start */
 	__u64 estimates[GC_COUNTERS];	/* bytes per second */
 };
 
@@ -58,7 +58,7 @@ struct {
 	__type(value, struct gc_window);
 } gc_windows SEC(".maps");
 
-/* When the last packet of a connection may leave, in ns. */
+/* Departure time of a connection's last packet, in ns. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -66,7 +66,10 @@ struct {
 	__type(value, __u64);
 } gc_departures SEC(".maps");
 
-/* Clang drops a bound that it has proved, but the verifier has lost the proof: here both see it. */
+/*
+ * Clang omits bounds checks that it has proved redundant, but the verifier cannot follow its proof.
+ * The asm hides index from clang, so that the bound stays in the code.
+ */
 static __always_inline const struct gc_class_config *
 gc_class_config(const struct gc_policy_config *config, __u32 index)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Departure times: fq holds each packet until its own, which makes the rate of its class. */
+/* Departure times. fq holds each packet until its time, which limits the class to its rate. */
 #ifndef GC_PACE_H
 #define GC_PACE_H
 
@@ -8,12 +8,12 @@
 #define NSEC_PER_SEC 1000000000ULL
 
 /*
- * A packet of 64 bytes takes 5.12 ns at 100 Gbit/s: whole nanoseconds would be wrong by 2 %. In
- * sixteenths, 64 bits last for 36 years of uptime.
+ * Departure times are kept in 1/16 ns. A packet of 64 bytes takes 5.12 ns at 100 Gbit/s: whole
+ * nanoseconds would be wrong by 2 %. In sixteenths, 64 bits last for 36 years of uptime.
  */
 #define GC_TICKS_PER_NS 16ULL
 
-/* fq cuts all departure times to its own horizon, 10 s unless told otherwise. */
+/* fq caps departure times at its own horizon, 10 s by default. */
 #define GC_HORIZON_MAX (10 * NSEC_PER_SEC)
 
 static __always_inline __u64 gc_min(__u64 a, __u64 b)
@@ -21,7 +21,7 @@ static __always_inline __u64 gc_min(__u64 a, __u64 b)
 	return a < b ? a : b;
 }
 
-/* How long the link, or the share of it that is `rate`, is busy with so many bytes; in ticks. */
+/* Returns the time that bytes take at rate, in ticks. */
 static __always_inline __u64 gc_ticks(__u32 bytes, __u64 rate)
 {
 	if (!rate)
@@ -30,14 +30,15 @@ static __always_inline __u64 gc_ticks(__u32 bytes, __u64 rate)
 }
 
 /*
- * Reserves the time of one packet. Returns false, and reserves nothing, if it would have to wait
- * for longer than the horizon; else tells the wait in ns. No CPU waits for another, and no
- * reservation is lost: who fails to move a time that has passed to now finds it moved by someone
- * else, and adds to that.
+ * Reserves the time of one packet and sets *wait to the delay until its departure, in ns. Returns
+ * false, without reserving, if the delay would exceed the horizon.
  *
- * One packet takes no longer than half the horizon, else a large one that meets a low rate would
- * shut the class out for long after the rate has risen. Half, as TCP hands a qdisc two packets of
- * a connection, and takes the drop of a third for congestion.
+ * Lock-free, and no reservation is lost: if the compare-and-swap that advances a past time to now
+ * fails, another CPU has advanced it, and we add to its value.
+ *
+ * One packet reserves at most half the horizon. Otherwise a large packet at a low rate would shut
+ * the class out long after the rate has risen. Half, because TCP hands a qdisc two packets of a
+ * connection, and takes the drop of a third for congestion.
  */
 static __always_inline bool gc_reserve(struct gc_pace *pace, __u64 now, __u32 bytes, __u64 rate,
 				       __u64 horizon, __u64 *wait)

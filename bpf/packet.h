@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The DSCP of a packet: of IPv4 and IPv6, behind up to two VLAN tags. All else is left alone. */
+/* Sets the DSCP of IPv4 and IPv6 packets with up to two VLAN tags. Leaves others alone. */
 #ifndef GC_PACKET_H
 #define GC_PACKET_H
 
@@ -10,8 +10,11 @@
 #define GC_VLAN_TAGS 2
 #define GC_DSCP_MAX 63
 
-/* Tells where the network header is, and returns its EtherType; 0 if the packet ends before. */
-static __always_inline __be16 gc_network(struct __sk_buff *skb, __u32 *offset)
+/*
+ * Returns the EtherType of the network header and sets *offset to where it begins. Returns 0 if the
+ * packet is too short or has more than GC_VLAN_TAGS tags.
+ */
+static __always_inline __be16 gc_network_header(struct __sk_buff *skb, __u32 *offset)
 {
 	__be16 type;
 	int tag;
@@ -24,10 +27,10 @@ static __always_inline __be16 gc_network(struct __sk_buff *skb, __u32 *offset)
 			return type;
 		*offset += 4;
 	}
-	return 0;	/* more tags than we look behind */
+	return 0;
 }
 
-/* The first two bytes of both IPs hold the version and the traffic class, in different places. */
+/* The version and the traffic class are in the first two bytes of both, at different positions. */
 static __always_inline void gc_set_dscp(struct __sk_buff *skb, __u8 dscp)
 {
 	__u32 offset;
@@ -35,7 +38,7 @@ static __always_inline void gc_set_dscp(struct __sk_buff *skb, __u8 dscp)
 
 	if (dscp > GC_DSCP_MAX)
 		return;
-	type = gc_network(skb, &offset);
+	type = gc_network_header(skb, &offset);
 	if (!type || bpf_skb_load_bytes(skb, offset, &old, sizeof(old)))
 		return;
 	if (type == bpf_htons(ETH_P_IP) && (bpf_ntohs(old) & 0xf000) == 0x4000) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * tc ingress on a guide's tap: what the guide sends ends here, and is counted. The tap leads
- * nowhere even without this program; with it, nothing goes up the network stack.
+ * tc ingress on a guide's tap: counts and drops every packet that the guide sends. The tap is not
+ * connected to anything; this program also keeps the packets from the host's network stack.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -20,7 +20,7 @@ struct {
 	__type(value, struct gc_sent);
 } gc_sent SEC(".maps");
 
-/* Of a packet with a VLAN tag, the protocol behind it. */
+/* For a packet with a VLAN tag, skb->protocol is that of the encapsulated packet. */
 static __always_inline __u32 kind_of(const struct __sk_buff *skb)
 {
 	switch (bpf_ntohs(skb->protocol)) {

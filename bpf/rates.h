@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What everybody sends, measured window by window, and what that leaves to each paced class. */
+/* Measures the rates of tenants and classes per window, and derives each paced class's rate. */
 #ifndef GC_RATES_H
 #define GC_RATES_H
 
@@ -8,7 +8,7 @@
 #define NSEC_PER_USEC 1000ULL
 #define NSEC_PER_MSEC 1000000ULL
 
-/* A program that nobody has told the number takes all CPUs that the kernel knows. */
+/* Set by gcctl. The default covers all CPUs that a kernel can have. */
 const volatile __u32 gc_cpus = 8192;
 
 struct gc_sums {
@@ -25,13 +25,13 @@ static int gc_add_cpu(__u32 cpu, struct gc_sums *sums)
 
 		stats = bpf_map_lookup_percpu_elem(&gc_stats, &index, cpu);
 		if (!stats)
-			return 1;	/* there are no more CPUs */
+			return 1;	/* past the last CPU */
 		sums->bytes[i] += READ_ONCE(stats->bytes);
 	}
 	return 0;
 }
 
-/* Bytes per second. The longer the time, the coarser its unit, or the product would not fit. */
+/* Returns bytes per second. The unit of time is coarser for long times, to avoid overflow. */
 static __always_inline __u64 gc_rate(__u64 bytes, __u64 ns)
 {
 	if (ns < NSEC_PER_SEC)
@@ -39,14 +39,14 @@ static __always_inline __u64 gc_rate(__u64 bytes, __u64 ns)
 	return bytes * (NSEC_PER_SEC / NSEC_PER_MSEC) / (ns / NSEC_PER_MSEC);
 }
 
-/* A rate that rises is believed at once, for a tenant's sake. One that falls, little by little. */
+/* Adopts a rising rate at once, in favour of tenants, and a falling one gradually. */
 static __always_inline __u64 gc_estimate(__u64 old, __u64 rate, __u64 elapsed, __u64 decay)
 {
 	__u64 step;
 
 	if (rate >= old || elapsed >= decay)
 		return rate;
-	/* Rounded up, so that it comes to an end. */
+	/* Rounded up, so that it reaches the rate. */
 	step = (old - rate) * (elapsed / NSEC_PER_USEC) / (decay / NSEC_PER_USEC + 1) + 1;
 	return old - gc_min(step, old - rate);
 }
@@ -68,15 +68,15 @@ static void gc_measure(struct gc_window *window, const struct gc_policy_config *
 	}
 }
 
-/* A paced class' weight, within what the contract allows; 0 if it is not paced. */
+/* Returns a class's weight, clamped to GC_WEIGHT_MAX; 0 if it is not paced. */
 static __always_inline __u32 gc_weight(const struct gc_policy_config *config, __u32 index)
 {
 	return gc_min(READ_ONCE(gc_class_config(config, index)->weight), GC_WEIGHT_MAX);
 }
 
-/* What the paced classes have together. */
-static __always_inline __u64 gc_free(const struct gc_window *window,
-				     const struct gc_policy_config *config)
+/* Returns the rate available to all paced classes together. */
+static __always_inline __u64 gc_available(const struct gc_window *window,
+					  const struct gc_policy_config *config)
 {
 	__u64 target = READ_ONCE(config->target), tenants = window->estimates[GC_TENANTS], used = 0;
 	__u32 i;
@@ -90,35 +90,36 @@ static __always_inline __u64 gc_free(const struct gc_window *window,
 }
 
 /*
- * What a class may send: its share among those that send, or what those leave, whichever is more.
- * `shared` is the sum of the weights of the paced classes that send, `sent` of their rates.
+ * Returns the rate that a class may send at: its share among the paced classes that are sending, or
+ * what the others leave, whichever is more. `weights` is the sum of the weights of those classes,
+ * `sent` the sum of their rates.
  */
-static __always_inline __u64 gc_class_rate(const struct gc_class_config *class, __u64 free,
-					   __u32 weight, __u64 estimate, __u64 shared, __u64 sent)
+static __always_inline __u64 gc_class_rate(const struct gc_class_config *class, __u64 available,
+					   __u32 weight, __u64 estimate, __u64 weights, __u64 sent)
 {
 	__u64 floor = READ_ONCE(class->floor), cap = READ_ONCE(class->cap);
-	__u64 others = sent - estimate, rest = free > others ? free - others : 0, rate;
+	__u64 others = sent - estimate, unused = available > others ? available - others : 0, rate;
 
 	if (!estimate)
-		shared += weight;	/* it is about to */
-	rate = free * weight / (shared ? shared : 1);
-	if (rate < rest)
-		rate = rest;
+		weights += weight;	/* the class is about to send */
+	rate = available * weight / (weights ? weights : 1);
+	if (rate < unused)
+		rate = unused;
 	if (rate > cap)
 		rate = cap;
 	return rate < floor ? floor : rate;
 }
 
-static void gc_decide(const struct gc_window *window, const struct gc_policy_config *config)
+static void gc_set_rates(const struct gc_window *window, const struct gc_policy_config *config)
 {
-	__u64 free = gc_free(window, config), shared = 0, sent = 0, estimate;
+	__u64 available = gc_available(window, config), sum = 0, sent = 0, estimate;
 	__u32 weights[GC_CLASSES], i, index;
 	__u64 *rate;
 
 	for (i = 0; i < GC_CLASSES; i++) {
 		weights[i] = gc_weight(config, i);
 		if (weights[i] && window->estimates[i]) {
-			shared += weights[i];
+			sum += weights[i];
 			sent += window->estimates[i];
 		}
 	}
@@ -131,33 +132,33 @@ static void gc_decide(const struct gc_window *window, const struct gc_policy_con
 		if (i == GC_TENANTS || !weights[i])
 			WRITE_ONCE(*rate, estimate);
 		else
-			WRITE_ONCE(*rate, gc_class_rate(gc_class_config(config, i), free,
-							weights[i], estimate, shared, sent));
+			WRITE_ONCE(*rate, gc_class_rate(gc_class_config(config, i), available,
+							weights[i], estimate, sum, sent));
 	}
 }
 
 /*
- * Measures, if the window is over. Who finds another CPU at it takes the rates there are; returns
- * false if there are none yet.
+ * Updates the rates if the window is over. If another CPU is already measuring, keeps the current
+ * rates. Returns false if there are none yet.
  */
 static __always_inline bool gc_update_rates(const struct gc_policy_config *config, __u64 now)
 {
 	__u32 zero = 0;
 	struct gc_window *window = bpf_map_lookup_elem(&gc_windows, &zero);
-	__u64 start, least = READ_ONCE(config->window_ns);
+	__u64 start, min_window = READ_ONCE(config->window_ns);
 
 	if (!window)
 		return false;
 	start = READ_ONCE(window->start);
 	/* Another CPU's `now` may be a little later than ours. */
-	if (start && (now <= start || now - start < least))
+	if (start && (now <= start || now - start < min_window))
 		return true;
 	if (__sync_val_compare_and_swap(&window->busy, 0, 1))
 		return start;
 	if (window->start == start) {
 		gc_measure(window, config, now);
-		gc_decide(window, config);
-		/* Only now: who sees a start takes it that there are rates. */
+		gc_set_rates(window, config);
+		/* Last: a start other than 0 tells other CPUs that there are rates. */
 		__sync_lock_test_and_set(&window->start, now);
 	}
 	__sync_lock_test_and_set(&window->busy, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * tc egress on the migration NIC: tells migrations' packets from tenants' by their mark, counts
- * both, and gives migrations' departure times so that they stay within what the policy leaves them.
+ * both, and sets departure times so that migrations stay within the rates that the policy allows.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static __always_inline __u32 packets_of(const struct __sk_buff *skb)
 	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
-/* Returns false if the packet is to be dropped. */
+/* Sets the packet's departure time. Returns false if it must be dropped. */
 static __always_inline bool pace(struct __sk_buff *skb, const struct gc_policy_config *config,
 				 __u32 index, struct gc_class_stats *stats)
 {
@@ -31,13 +31,13 @@ static __always_inline bool pace(struct __sk_buff *skb, const struct gc_policy_c
 	__u64 *rate = bpf_map_lookup_elem(&gc_rates, &index);
 	__u64 now = bpf_ktime_get_ns(), wait, begin;
 
-	/* The first packets of all do not wait for the CPU that decides the first rates. */
+	/* Until a CPU has set the first rates, packets are not paced. */
 	if (!pace || !rate || !gc_update_rates(config, now))
 		return true;
 	if (!gc_reserve(pace, now, skb->wire_len, READ_ONCE(*rate), READ_ONCE(config->horizon_ns),
 			&wait))
 		return false;
-	/* TCP paces too, by times that may be later than ours. */
+	/* TCP paces, too, and its time may be later than ours. */
 	begin = skb->tstamp > now ? skb->tstamp : now;
 	if (now + wait <= begin)
 		return true;
@@ -51,8 +51,8 @@ static __always_inline bool pace(struct __sk_buff *skb, const struct gc_policy_c
 }
 
 /*
- * A connection's class changes while its packets wait: fq would let those of the faster class
- * overtake the others, and TCP would take them for lost. They leave right after them.
+ * Keeps the packets of a connection in order. Its class may change while packets wait: fq would let
+ * packets of the faster class overtake the others, and TCP would take those for lost.
  */
 static __always_inline void keep_order(struct __sk_buff *skb)
 {
@@ -66,7 +66,7 @@ static __always_inline void keep_order(struct __sk_buff *skb)
 	last = bpf_sk_storage_get(&gc_departures, socket, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!last)
 		return;
-	/* Also if that time has passed: fq may be late. */
+	/* Even if that time has passed: fq may be late. */
 	before = READ_ONCE(*last);
 	if (departure < before)
 		skb->tstamp = before;
@@ -81,7 +81,7 @@ int shape(struct __sk_buff *skb)
 	const struct gc_policy_config *config = bpf_map_lookup_elem(&gc_config, &zero);
 	struct gc_class_stats *stats;
 
-	/* Without a policy yet, all are tenants. */
+	/* Until there is a policy, all packets count as tenants'. */
 	if (config && READ_ONCE(config->version) == GC_POLICY_VERSION) {
 		__u32 class = skb->mark - READ_ONCE(config->mark);
 

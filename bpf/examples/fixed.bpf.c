@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A traffic policy of one's own: each class of a migration has its `cap` as a fixed rate, whatever
- * the tenants do, for links whose share for migrations was agreed on beforehand. Weights, floors
- * and yield have no meaning here.
+ * An example of a custom traffic policy: each paced class of a migration is limited to its `cap`,
+ * whatever the tenants do. It suits links whose share for migrations is agreed on beforehand. It
+ * ignores floors and yield; a weight of 0 still means that the class is not paced.
  *
  *   clang --target=bpf -O2 -g -I/usr/include/$(gcc -print-multiarch) -c fixed.bpf.c -o fixed.bpf.o
  *   gcctl policy attach --dev eth0 --object fixed.bpf.o
@@ -18,10 +18,10 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* gcctl refuses an object that was made for another version of the contract. */
+/* gcctl refuses objects built for another version of the contract. */
 const volatile __u32 gc_policy_version = GC_POLICY_VERSION;
 
-/* The contract's maps: gcctl writes the policy here ... */
+/* Maps of the contract. gcctl writes the policy to gc_config ... */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -29,7 +29,7 @@ struct {
 	__type(value, struct gc_policy_config);
 } gc_config SEC(".maps");
 
-/* ... and `gcctl policy show` reads what there is to tell here ... */
+/* ... and reads the counters from gc_stats for `gcctl policy show` ... */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, GC_COUNTERS);
@@ -37,7 +37,7 @@ struct {
 	__type(value, struct gc_class_stats);
 } gc_stats SEC(".maps");
 
-/* ... and, if it is there, what a class may send here. */
+/* ... and the rate of each class from the optional gc_rates. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, GC_COUNTERS);
@@ -45,7 +45,7 @@ struct {
 	__type(value, __u64);
 } gc_rates SEC(".maps");
 
-/* A map of the program's own: when the class' next packet may leave, in ns. */
+/* Private map: earliest departure of each class's next packet, in ns. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, GC_CLASSES);
@@ -54,8 +54,8 @@ struct {
 } next_departures SEC(".maps");
 
 /*
- * The packet leaves when those of its class before it have, at `rate`; fq waits for that. Returns
- * false if that is beyond the horizon: the packet is to be dropped then.
+ * Schedules the packet's departure after those of its class before it, at `rate`; fq holds it until
+ * then. Returns false if the departure is beyond the horizon: the packet must be dropped.
  */
 static bool pace(struct __sk_buff *skb, const struct gc_policy_config *config, __u32 class,
 		 __u64 rate, struct gc_class_stats *stats)
@@ -66,11 +66,11 @@ static bool pace(struct __sk_buff *skb, const struct gc_policy_config *config, _
 	if (!next || !rate)
 		return true;
 	if (*next < now)
-		*next = now;	/* where CPUs race for this, a packet may leave too early */
+		*next = now;	/* racing CPUs may let a packet depart too early */
 	if (*next - now > config->horizon_ns)
 		return false;
 	departure = __sync_fetch_and_add(next, skb->wire_len * NSEC_PER_SEC / rate);
-	/* TCP paces too, by times that may be later than ours. */
+	/* TCP paces, too, and its time may be later than ours. */
 	begin = skb->tstamp > now ? skb->tstamp : now;
 	if (departure <= begin)
 		return true;
