@@ -43,9 +43,9 @@ static void gc_track_find_block(struct gc_track *track, u64 page, u64 address,
 	u64 remaining;
 
 	*block = (struct gc_block){ .page = page, .address = address };
-	if (!order || before > page ||
-	    gc_ranges_page(&track->ranges, address - (before << PAGE_SHIFT)) != page - before)
+	if (!order || before > page)
 		return;
+	/* If page - before is in an earlier range, at most `before` pages remain in that. */
 	gc_ranges_address(&track->ranges, page - before, &remaining);
 	if (remaining < BIT_ULL(order))
 		return;

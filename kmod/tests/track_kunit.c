@@ -488,6 +488,8 @@ static const struct gc_huge_case huge_cases[] = {
 	  HIGH + ADDRESS(3), HUGE_ORDER, LOW_PAGES, LOW_PAGES },
 	{ "block begins before the range", { { HIGH + HALF, SZ_2M } }, 1, HUGE_ORDER,
 	  HIGH + HALF + ADDRESS(5), 0, 5, 0 },
+	{ "block begins before the second range", { { SZ_8M, SZ_4M }, { HIGH + HALF, SZ_2M } }, 2,
+	  HUGE_ORDER, HIGH + HALF + ADDRESS(5), 0, 1024 + 5, 1024 },
 	{ "block ends after the range", { { HIGH, SZ_2M + HALF } }, 1, HUGE_ORDER,
 	  HIGH + ADDRESS(600), 0, 600, 512 },
 	{ "block in two ranges", { { HIGH, HALF }, { HIGH + HALF, HALF } }, 2, HUGE_ORDER,
