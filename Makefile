@@ -9,7 +9,7 @@ KERNELS := $(shell scripts/kernels)
 KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg \
+.PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-asan check-tsan \
         check-module check-bpf check-lab kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-build bench-capture \
         bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
 
@@ -90,6 +90,12 @@ check-unit: userspace  ## run the unit tests
 
 check-tcg: userspace guests  ## run the end-to-end tests that need no lab: seconds
 	@scripts/check tcg
+
+check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/check asan
+
+check-tsan: guests  ## those of the data plane under ThreadSanitizer
+	@scripts/check tsan
 
 check-module: userspace kmod  ## run the module's tests in the lab
 	@scripts/check module track
