@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks' files have in common: rows of figures, the machine, tables."""
+"""The common parts of the benchmarks' results: rows of figures, the machine, tables."""
 
 import itertools
 import math
@@ -9,25 +9,25 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-# Of one metric: its unit, and the value of each run, by workload, mode and metric.
+# By workload, mode and metric: the unit, and the value of each run.
 Values = dict[tuple[str, str, str], tuple[str, list[float]]]
 Row = dict[str, Any]
 
 
 def rows(values: Values, reference: str) -> list[Row]:
-    """`ratio` is the median over the reference mode's of the same workload."""
+    """`ratio` is the median divided by that of the reference mode with the same workload."""
     made = []
     for (workload, mode, metric), (unit, found) in values.items():
         median = statistics.median(found)
-        _, against = values.get((workload, reference, metric), ("", []))
-        base = statistics.median(against) if against else 0
+        against = values.get((workload, reference, metric))
+        base = statistics.median(against[1]) if against else 0
         made.append({"workload": workload, "mode": mode, "metric": metric, "unit": unit, "median": median,
                      "min": min(found), "max": max(found), "n": len(found), "ratio": median / base if base else None})
     return made
 
 
 def table(made: list[Row], workload: str, reference: str) -> str:
-    """Markdown: medians, and their ratios to the reference, a line for each mode."""
+    """A Markdown table with a line for each mode: medians, and their ratios to the reference."""
     mine = [row for row in made if row["workload"] == workload]
     names = list(dict.fromkeys((row["metric"], row["unit"]) for row in mine))
     cells = {(row["mode"], row["metric"]): row for row in mine}
@@ -44,14 +44,16 @@ def table(made: list[Row], workload: str, reference: str) -> str:
 
 
 def quantile_us(counts: list[int], q: float) -> int:
-    """The upper bound of the bucket that holds it (0 < q <= 1), of those that gcctl and QEMU have: the i-th counts what took
-    2^i to 2^(i+1) us. 0 if nothing was counted."""
+    """The upper bound of the bucket that holds quantile q (0 < q <= 1); 0 if all counts are zero.
+
+    The buckets are gcctl's and QEMU's: the i-th counts durations from 2^i to 2^(i+1) us.
+    """
     wanted = math.ceil(q * sum(counts))
     return next((2 << i for i, seen in enumerate(itertools.accumulate(counts)) if seen >= wanted > 0), 0)
 
 
 def machine() -> dict[str, Any]:
-    """Where it was measured. `virtual`: figures of time say little about hardware."""
+    """Where it was measured. If `virtual`, times say little about hardware."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in cpuinfo if line.startswith("model name")), "unknown")
     vendor = Path("/sys/class/dmi/id/sys_vendor")

@@ -1,61 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Workloads on Linux: the demo's guest (scripts/make-demo-guest), as a server that is asked from outside, and at a build."""
+"""Workloads on Linux, in the demo's guest (scripts/make-demo-guest): a server with clients outside, and a build."""
 
-import sys
 import time
-from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from metered import Metered
 
-from harness.bench import Bench  # noqa: E402
-from harness.environment import DEMO, SLOW  # noqa: E402
-from harness.far_host import ip  # noqa: E402
-from harness.redis_client import RedisClient  # noqa: E402
-from harness.sampler import Samples  # noqa: E402
-from harness.second_host import Far, There  # noqa: E402
-from harness.vm import Spec, Vm  # noqa: E402
-from harness.wait import wait_for  # noqa: E402
-from metered import Metered  # noqa: E402
+from gclab import demo_guest
+from gclab.environment import SLOW
+from gclab.far_host import Far
+from gclab.network import ip
+from gclab.qemu import tap
+from gclab.redis import RedisClient
+from gclab.sampler import Samples
+from gclab.second_host import There
+from gclab.testbed import Testbed
+from gclab.vm import Vm
+from gclab.wait import wait_for
 
-LINUX = Spec(ram_mib=128, kernel=DEMO / "kernel", initrd=DEMO / "initramfs")
-CONSOLE = "console=ttyS0 quiet tsc=reliable"
-
-
-def wait_ready(vm: Vm) -> None:
-    def ready() -> bool:
-        vm.check_alive()
-        assert "FAILED" not in vm.serial(), vm.serial()[-2000:]
-        return "READY" in vm.serial()
-
-    wait_for("the guest is ready", ready, 40 * SLOW, 0.2)
+BOOT_TIMEOUT = 40 * SLOW
 
 
 class Build(Metered):
-    """Short programs over small files, each with its own process."""
+    """Short programs over small files, each in a process of its own."""
 
     unit = "jobs/s"
 
     def __init__(self) -> None:
-        super().__init__(LINUX.but(meter=True, append=f"{CONSOLE} demo.batch=0 demo.build=1"))
+        super().__init__(demo_guest.spec("batch=0", "build=1", meter=True))
 
-    def start(self, bench: Bench, _: Far) -> Vm:
-        self.vms.append(bench.start(self.spec))
-        wait_ready(self.vms[0])
+    def start(self, testbed: Testbed, far: Far) -> Vm:
+        source = testbed.start(self.spec)
+        self.vms.append(source)
+        source.wait_console(demo_guest.READY, BOOT_TIMEOUT)
         wait_for("the guest works", lambda: self.done() > 0, 20 * SLOW)
-        return self.vms[0]
+        return source
 
     def verify(self, seconds: float) -> None:
         before = self.done()
         time.sleep(seconds)
-        wait_for("the guest goes on", lambda: self.done() > before, 20 * SLOW)
+        wait_for("the guest continues", lambda: self.done() > before, 20 * SLOW)
         for vm in self.vms:
             assert "ERR" not in vm.serial(), vm.serial()[-2000:]
             vm.check()
 
 
 class VmNetwork:
-    """The VM's own: a bridge on each host, joined by a cable that no migration uses, and a tap for each end's QEMU. Where the
-    far host is a namespace, the destination's QEMU may be in either, and has a tap of the same name in both."""
+    """The VM's network: a bridge on each host, joined by a cable that no migration uses, and a tap for each QEMU.
+
+    If the far host is a namespace, the destination's QEMU may be in either namespace, and both have its tap.
+    """
 
     client_address, vm_address, far_client_address = "10.0.0.1", "10.0.0.2", "10.0.0.3"
     source_tap, destination_tap, bridge = "tap-src", "tap-dst", "br-vm"
@@ -66,17 +60,12 @@ class VmNetwork:
         self.cable = far.cable()
         for there, address, taps in self.ends:
             there("link", "add", self.bridge, "type", "bridge")
-            for tap in taps:
-                there("tuntap", "add", tap, "mode", "tap", "vnet_hdr")
+            for name in taps:
+                there("tuntap", "add", name, "mode", "tap", "vnet_hdr")
             for port in (*taps, self.cable):
                 there("link", "set", port, "master", self.bridge, "up")
             there("link", "set", self.bridge, "up")
             there("address", "add", f"{address}/24", "dev", self.bridge)
-
-    @staticmethod
-    def device(tap: str) -> tuple[str, ...]:
-        return ("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no",
-                "-device", "virtio-net-pci,netdev=net,mac=52:54:00:67:63:01,romfile=")
 
     def close(self) -> None:
         for there, _, taps in self.ends:
@@ -86,23 +75,22 @@ class VmNetwork:
 
 
 class Redis:
-    """A redis that is asked from outside, by a client on each host: one of them is near it before the VM moves, the other
-    thereafter, and neither host has more to do then. The guide does not see their requests."""
+    """A redis with a client on each host: one of them is near the VM before it moves, the other one afterwards, so
+    neither host has more to do then. The guide does not see their requests."""
 
     unit = "requests/s"
 
     def __init__(self) -> None:
-        append = f"{CONSOLE} demo.batch=0 demo.ip={VmNetwork.vm_address}/24"
-        self.spec = LINUX.but(append=append, args=VmNetwork.device(VmNetwork.destination_tap))
+        self.spec = demo_guest.spec("batch=0", f"ip={VmNetwork.vm_address}/24", args=tap(VmNetwork.destination_tap))
         self.network: VmNetwork | None = None
-        self.clients: list[RedisClient | There] = []
+        self.clients: list[Any] = []  # a RedisClient of either host
         self.vms: list[Vm | There] = []
 
-    def start(self, bench: Bench, far: Far) -> Vm:
+    def start(self, testbed: Testbed, far: Far) -> Vm:
         self.network = VmNetwork(far)
-        source = bench.start(self.spec.but(args=VmNetwork.device(VmNetwork.source_tap)))
+        source = testbed.start(self.spec.but(args=tap(VmNetwork.source_tap)))
         self.vms.append(source)
-        wait_ready(source)
+        source.wait_console(demo_guest.READY, BOOT_TIMEOUT)
         self.clients = [RedisClient(VmNetwork.vm_address, 0), far.redis_client(VmNetwork.vm_address, 1)]
         self.clients[0].fill()
         for client in self.clients:
@@ -124,10 +112,14 @@ class Redis:
         before = [client.answered() for client in self.clients]
         time.sleep(seconds)
         for client, was in zip(self.clients, before, strict=True):
-            wait_for("redis answers", lambda client=client, was=was: client.error() or client.answered() > was, 20 * SLOW)
-            assert not client.error(), client.error()
+            self._wait_answer(client, was)
         for vm in self.vms:
             vm.check()
+
+    @staticmethod
+    def _wait_answer(client: Any, was: int) -> None:
+        wait_for("redis answers", lambda: bool(client.error() or client.answered() > was), 20 * SLOW)
+        assert not client.error(), client.error()
 
     def end(self) -> None:
         for client in self.clients:

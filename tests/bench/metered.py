@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Workloads whose VM tells how much it has done, on a serial port of its own."""
+"""Workloads whose VM reports its progress on a second serial port."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-
-from harness.sampler import Samples  # noqa: E402
-from harness.second_host import There  # noqa: E402
-from harness.vm import Spec, Vm  # noqa: E402
+from gclab.sampler import Samples
+from gclab.second_host import There
+from gclab.vm import Spec, Vm
 
 
 class Metered:
-    """What they have in common as Loads. Each host samples its own VM."""
+    """The common part of their Loads. Each host samples its own VM."""
 
-    a_tick = 1  # that much was done for each character on the port
+    a_tick = 1  # work done for each character on the port
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How good is a migration, against unmodified QEMU's? To be run in the lab with guidecopy.ko loaded, as root. Of a lab with
-two hosts the second is the destination; with one, both ends share its CPUs.
+"""How does a migration compare with unmodified QEMU's? Runs in the lab with guidecopy.ko loaded, as root. In a lab with
+two hosts the second one is the destination; with one host, both ends share its CPUs.
 
-Every workload is moved over the same slow link in the modes that tell something of it, or with --all in every mode, in rotating
-order. A mode that does not complete, or in which the guest finds an error in its memory, fails the run; one that the QEMU at hand
-lacks is named and left out. Writes --out, and beside it the tables (.md), anew after each migration; `gcctl report` makes
-pictures of it. Metrics are as docs/benchmarks.md defines them.
+Each workload is migrated over the same slow link in the modes of interest for it, or with --all in every mode, in
+rotating order. A migration that does not complete, or whose guest finds an error in its memory, fails the run. A mode
+that the installed QEMU lacks is named and left out. Writes --out and, with the same name, the tables (.md) after each
+migration; `gcctl report` makes charts of it. docs/benchmarks.md defines the metrics.
 """
 
 import argparse
@@ -16,13 +16,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import qemu
-from figures import Values, machine, rows, table
-from movers import Mover, gcctl, qemu_postcopy, qemu_precopy
-from trial import run
-from workloads import WORKLOADS, Workload
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from harness.environment import TWO_HOSTS
+from figures import Values, machine, rows, table  # noqa: E402
+from movers import Mover, gcctl, qemu_postcopy, qemu_precopy  # noqa: E402
+from trial import run  # noqa: E402
+from workloads import WORKLOADS, Workload  # noqa: E402
+
+from gclab import qemu  # noqa: E402
+from gclab.environment import TWO_HOSTS  # noqa: E402
 
 LINK_MBIT = 10
 REFERENCE = "qemu-postcopy-preempt"
@@ -36,19 +38,19 @@ MODES: dict[str, Mover] = {
     "gc-guide-no-next": gcctl("--policy", "none", "--next-pages", "0"),
     "gc-guide-hot": gcctl("--policy", "none", "--hot", "auto"),
     "gc-guide-silent": gcctl("--policy", "silent", "--policy-link", f"{LINK_MBIT}mbit"),
-    # With the destination's touches tracked, which costs it page faults.
+    # Tracks the destination's touches, which costs the VM page faults.
     "gc-guide-measured": gcctl("--policy", "none", receive_options=("--measure=3s",)),
 }
-# The capability that a mode needs, where not every QEMU has it: this came with 7.1.
+# Capabilities that not every QEMU has: this one came with 7.1.
 NEEDS = {REFERENCE: "postcopy-preempt"}
 QUICK_WORKLOADS, QUICK_MODES = ("pointer chase", "fresh allocation", "idle"), (REFERENCE, "gc-off", "gc-guide")
-# Where not all modes tell something new, or each takes minutes.
+# For workloads of which some modes show nothing new or take minutes.
 CORE_MODES = ("qemu-precopy", "qemu-postcopy", *QUICK_MODES, "gc-guide-silent")
 MODES_OF = {"pointer chase": tuple(MODES), "sequential": tuple(MODES), "redis": QUICK_MODES, "build": QUICK_MODES}
 
 
 class Results:
-    """What was found so far, and its files."""
+    """The results so far, and their files."""
 
     def __init__(self, out: Path) -> None:
         self.out = out

@@ -1,65 +1,63 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ways to move a VM to the far host: gcctl, and unmodified QEMU talking to itself."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-
-from harness.bench import Bench  # noqa: E402
-from harness.second_host import Far, There  # noqa: E402
-from harness.vm import Spec, Vm  # noqa: E402
+from gclab.far_host import Far
+from gclab.testbed import Testbed
+from gclab.vm import Spec, Vm
+from gclab.wait import Deadline
 
 PORT = 4444
-# A pre-copy that has not converged by then is let stop the VM for as long as it takes, as an operator would.
-PRECOPY_PATIENCE = 15.0  # seconds
-LONGEST_DOWNTIME = 2_000_000  # ms: QEMU's limit (migration/options.c)
+# After that many seconds without convergence, pre-copy may stop the VM for as long as it takes, as an operator would
+# allow it.
+PRECOPY_PATIENCE = 15.0
+MAX_DOWNTIME_MS = 2_000_000  # QEMU's limit (migration/options.c)
 
 
 @dataclass
 class Moving:
-    """A migration under way. `switched` and `over` may be called at any time, as often as one likes."""
+    """A migration in progress. `switched` and `over` may be called at any time and repeatedly."""
 
-    destination: Vm | There | None
+    destination: Any  # a Vm of either host; None without a migration
     switched: Callable[[], bool]  # whether the VM has been stopped at the source
     over: Callable[[], bool]
-    check: Callable[[], dict[str, Any]]  # when it is over: asserts that it went well; gcctl's report, or nothing
-    demand: list[tuple[float, int]] = field(default_factory=list)  # (time.time(), pages requested so far), where QEMU tells
+    check: Callable[[], dict[str, Any]]  # when it is over: asserts success; returns gcctl's report, empty for QEMU's own
+    demand: list[tuple[float, int]] = field(default_factory=list)  # (time.time(), pages requested so far), of QEMU's own
 
 
-Mover = Callable[[Bench, Far, Vm, Spec], Moving]
+Mover = Callable[[Testbed, Far, Vm, Spec], Moving]
 
 
 def gcctl(*options: str, guide: str = "on", receive_options: tuple[str, ...] = ()) -> Mover:
-    def move(bench: Bench, far: Far, source: Vm, spec: Spec) -> Moving:
-        migration = bench.migrate(source, spec, *options, guide=guide, receive_options=receive_options, far=far)
+    def move(testbed: Testbed, far: Far, source: Vm, spec: Spec) -> Moving:
+        migration = testbed.migrate(source, spec, *options, guide=guide, receive_options=receive_options, far=far)
         return Moving(migration.destination, lambda: migration.migrate.event("switch-over") is not None,
                       lambda: migration.migrate.process.poll() is not None, lambda: migration.wait_completed(spec))
 
     return move
 
 
-def start_qemu(bench: Bench, far: Far, source: Vm, spec: Spec, *capabilities: str, **parameters: int) -> Vm | There:
-    """Has the source's QEMU migrate to a new one, which it returns. The parameters are the source's."""
-    destination = far.bench(bench).start(spec.but(enter=far.enter), "destination", incoming=True)
+def start_qemu(testbed: Testbed, far: Far, source: Vm, spec: Spec, *capabilities: str, **parameters: int) -> Any:
+    """Makes the source's QEMU migrate to a new one, which it returns. The parameters are the source's."""
+    destination = far.testbed(testbed).start(spec.but(launcher=far.launcher), "destination", incoming=True)
     for vm in (source, destination):
-        vm.command("migrate-set-capabilities", capabilities=[{"capability": name, "state": True} for name in capabilities])
+        vm.set_capabilities(capabilities)
     if parameters:
-        source.qmp.command("migrate-set-parameters", **parameters)
+        source.command("migrate-set-parameters", **parameters)
     destination.command("migrate-incoming", uri=f"tcp:{far.address}:{PORT}")
-    source.qmp.command("migrate", uri=f"tcp:{far.address}:{PORT}")
+    source.command("migrate", uri=f"tcp:{far.address}:{PORT}")
     return destination
 
 
-def moving_qemu(source: Vm, destination: Vm | There) -> Moving:
+def moving_qemu(source: Vm, destination: Any) -> Moving:
     demand: list[tuple[float, int]] = []
 
     def over() -> bool:
-        state = source.qmp.command("query-migrate")
+        state = source.command("query-migrate")
         if "ram" in state:
             demand.append((time.time(), state["ram"].get("postcopy-requests", 0)))
         return state.get("status") in ("completed", "failed")
@@ -72,24 +70,25 @@ def moving_qemu(source: Vm, destination: Vm | There) -> Moving:
 
 
 def qemu_postcopy(*more: str, **parameters: int) -> Mover:
-    def move(bench: Bench, far: Far, source: Vm, spec: Spec) -> Moving:
-        destination = start_qemu(bench, far, source, spec, "postcopy-ram", *more, **parameters)
-        source.qmp.command("migrate-start-postcopy")
+    def move(testbed: Testbed, far: Far, source: Vm, spec: Spec) -> Moving:
+        destination = start_qemu(testbed, far, source, spec, "postcopy-ram", *more, **parameters)
+        source.command("migrate-start-postcopy")
         return moving_qemu(source, destination)
 
     return move
 
 
 def qemu_precopy() -> Mover:
-    def move(bench: Bench, far: Far, source: Vm, spec: Spec) -> Moving:
-        destination = start_qemu(bench, far, source, spec)
-        moving, begin, patient = moving_qemu(source, destination), time.monotonic(), [True]
+    def move(testbed: Testbed, far: Far, source: Vm, spec: Spec) -> Moving:
+        moving = moving_qemu(source, start_qemu(testbed, far, source, spec))
+        patience: Deadline | None = Deadline(PRECOPY_PATIENCE)
 
         def switched() -> bool:
-            if patient and time.monotonic() > begin + PRECOPY_PATIENCE:
-                patient.clear()
-                source.qmp.command("migrate-set-parameters", downtime_limit=LONGEST_DOWNTIME)
-            return source.status() not in ("running",)
+            nonlocal patience
+            if patience and patience.passed():
+                patience = None
+                source.command("migrate-set-parameters", downtime_limit=MAX_DOWNTIME_MS)
+            return source.status() != "running"
 
         moving.switched = switched
         return moving

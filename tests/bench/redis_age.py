@@ -1,24 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What does it cost a VM that serves redis that gcctl record --mode age tracks it? To be run in the lab with guidecopy.ko
-loaded, as root.
+"""What does gcctl record --mode age cost a VM that serves redis? Runs in the lab with guidecopy.ko loaded, as root.
 
-One VM, whose redis is kept busy by a client in the VM, is tracked in turn: not at all, by age at each of the intervals, and
-not at all once more ("again"), which shows what two slices differ by that are the same. The order rotates from round to
-round. What redis has done in a slice is its own count, asked for at both ends of it. A slice begins and ends with a scan, so that it has
-its share of them; what the start of a track costs is not in it. "default" is the interval that gcctl takes by itself. Beside
-the throughput stands what gcctl took of a CPU: where the host has one idle, the VM need not miss it.
+The redis of one VM is kept busy by a client in the VM. In turn the VM is not tracked, tracked by age at each of the
+intervals, and not tracked once more ("again"), which shows how much two equal slices differ. The order rotates from
+round to round. What redis has done in a slice is the difference of its own count. A slice begins and ends with a scan,
+so that it contains its share of the scans, but not the cost of starting to track. "default" is gcctl's own interval.
+Beside the throughput stands the CPU time of gcctl, which the VM does not lose if the host has an idle CPU.
 
-Twice: with the VM's memory in small pages, each of which has an accessed bit, and in transparent huge ones.
+All this happens twice: with the VM's memory in small pages, each of which has an accessed bit, and in transparent huge
+pages.
 """
 
 import argparse
 import json
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -26,90 +23,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TREE = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TREE / "tests" / "e2e"))
-
-from harness.environment import DEMO  # noqa: E402
-from harness.gcctl import EXIT_DONE, Gcctl  # noqa: E402
-from harness.vm import MIB  # noqa: E402
-from harness.wait import wait_for  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import figures  # noqa: E402
 
-RAM_MIB, KEYS = 256, 100_000
-WARM_UP = 5  # seconds
-VM_ADDRESS, HOST_ADDRESS, PORT = "10.0.0.2", "10.0.0.1", 6379
-LINK = f"""
-ip tuntap add tap-vm mode tap vnet_hdr
-ip address add {HOST_ADDRESS}/24 dev tap-vm
-ip link set tap-vm up
-"""
+from gclab import demo_guest  # noqa: E402
+from gclab.gcctl import EXIT_DONE  # noqa: E402
+from gclab.network import HERE  # noqa: E402
+from gclab.qemu import tap  # noqa: E402
+from gclab.redis import Redis  # noqa: E402
+from gclab.testbed import Testbed  # noqa: E402
+from gclab.vm import MIB, PAGE_SIZE, Spec, Vm  # noqa: E402
+from gclab.wait import Deadline, wait_for  # noqa: E402
+
+KEYS = 100_000
+BOOT_TIMEOUT, WARM_UP, EPOCH_TIMEOUT = 120, 5, 300  # seconds
+VM_ADDRESS, HOST_ADDRESS, TAP = "10.0.0.2", "10.0.0.1", "tap-vm"
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-MEMORY = {"4 KiB pages": f"memory-backend-memfd,id=pc.ram,size={RAM_MIB}M,share=on",
-          "huge pages": f"memory-backend-ram,id=pc.ram,size={RAM_MIB}M"}
+MEMORY = {"4 KiB pages": "memfd", "huge pages": "ram"}  # transparent huge pages back anonymous memory only
 
 
-class Redis:
-    """A connection to the server in the VM, to ask how much it has done."""
-
-    def __init__(self) -> None:
-        self.socket = socket.create_connection((VM_ADDRESS, PORT), timeout=60)
-        self.replies = self.socket.makefile("rb")
-
-    def done(self) -> int:
-        self.socket.sendall(b"INFO stats\r\n")
-        length = int(self.replies.readline().removeprefix(b"$"))
-        text = self.replies.read(length + 2).decode()
-        return int(text.split("total_commands_processed:")[1].split()[0])
-
-    def close(self) -> None:
-        self.replies.close()
-        self.socket.close()
+def spec(memory_type: str) -> Spec:
+    """The demo's guest without its batch job, but with a client of its redis."""
+    return demo_guest.spec(f"ip={VM_ADDRESS}/24", "batch=0", f"load={KEYS}", ram_mib=256, args=tap(TAP), memory_type=memory_type)
 
 
-class Vm:
-    """The demo's guest without its batch job, with a client of redis instead."""
+@dataclass(frozen=True)
+class Subject:
+    """The VM under test, and a connection to its redis."""
 
-    def __init__(self, directory: Path, memory: str):
-        self.directory = directory
-        self.qmp_path, self.console, self.errors = (directory / name for name in ("qmp", "console", "errors"))
-        self.runs = 0
-        command = [
-            "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", str(RAM_MIB), "-object", memory,
-            "-machine", "q35,memory-backend=pc.ram", "-nodefaults", "-no-user-config", "-display", "none",
-            "-kernel", str(DEMO / "kernel"), "-initrd", str(DEMO / "initramfs"),
-            "-append", f"console=ttyS0 quiet tsc=reliable demo.ip={VM_ADDRESS}/24 demo.batch=0 demo.load={KEYS}",
-            "-netdev", "tap,id=net,ifname=tap-vm,script=no,downscript=no",
-            "-device", "virtio-net-pci,netdev=net,romfile=",
-            "-serial", f"file:{self.console}", "-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
-        with self.errors.open("wb") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-
-    def wait_loaded(self) -> None:
-        wait_for("redis serves", self.serves, 120, 0.5)
-        time.sleep(WARM_UP)
-
-    def serves(self) -> bool:
-        self.check()
-        text = self.console.read_text(errors="replace") if self.console.exists() else ""
-        assert "FAILED" not in text, text[-2000:]
-        return "READY" in text
-
-    def check(self) -> None:
-        assert self.process.poll() is None, f"QEMU ended: {self.errors.read_text()}"
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    testbed: Testbed
+    vm: Vm
+    redis: Redis
 
 
 @dataclass
 class Slice:
-    """What one slice was like."""
+    """The figures of one slice."""
 
     requests_per_s: float
     tracker_cpu: float = 0  # percent of a CPU
-    hot_mib: float = 0  # touched in an interval
+    hot_mib: float = 0  # memory touched in an interval
     interval: float = 0  # seconds
 
 
@@ -117,76 +71,81 @@ def cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def measure(vm: Vm, redis: Redis, wait: Callable[[], object], tracker: int | None = None) -> Slice:
-    """One slice, which lasts as long as `wait` does. `tracker`: the process that tracks the VM."""
-    busy = lambda: cpu_seconds(tracker) if tracker else 0
-    begin, busy_before, before = time.monotonic(), busy(), redis.done()
+def measure(subject: Subject, wait: Callable[[], object], tracker: int | None = None) -> Slice:
+    """One slice, which lasts as long as wait(). `tracker`: the process that tracks the VM."""
+    def busy() -> float:
+        return cpu_seconds(tracker) if tracker else 0
+
+    begin, busy_before, before = time.monotonic(), busy(), subject.redis.commands_processed()
     wait()
-    done, elapsed = redis.done() - before, time.monotonic() - begin
-    vm.check()
-    assert done > 100, f"redis did {done} requests in {elapsed:.1f} s: its client is gone"
+    done, elapsed = subject.redis.commands_processed() - before, time.monotonic() - begin
+    subject.vm.check_alive()
+    assert done > 100, f"redis served {done} requests in {elapsed:.1f} s: its client is gone"
     return Slice(done / elapsed, 100 * (busy() - busy_before) / elapsed)
 
 
-def measure_tracked(vm: Vm, redis: Redis, seconds: float, interval: float | None) -> Slice:
-    vm.runs += 1
-    directory = vm.directory / f"record-{vm.runs}"
-    directory.mkdir()
+def measure_tracked(subject: Subject, seconds: float, interval: float | None) -> Slice:
+    directory = subject.testbed.new_directory("record")
     options = ["--interval", f"{round(1000 * interval)}ms"] if interval else []
-    record = Gcctl(directory, "record", "--qmp", str(vm.qmp_path), "--mode", "age", "--for", "600s", *options,
-                   "-o", str(directory / "trace"))
-    epochs = lambda: [event for event in record.events() if event["event"] == "epoch"]
+    record = subject.testbed.gcctl("record", "--qmp", subject.vm.gcctl_qmp(), "--mode", "age", "--for", "600s", *options,
+                                   "-o", str(directory / "trace"), directory=directory)
+
+    def epochs() -> list[dict[str, Any]]:
+        return [event for event in record.events() if event["event"] == "epoch"]
 
     def wait_epoch() -> None:
         before = len(epochs())
-        wait_for("an epoch ends", lambda: len(epochs()) > before, 300, 0.1)
+        wait_for("an epoch ends", lambda: len(epochs()) > before, EPOCH_TIMEOUT, 0.1)
 
     def wait_slice() -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        deadline = Deadline(seconds)
+        while not deadline.passed():
             wait_epoch()
 
     try:
         wait_epoch()
-        measured = measure(vm, redis, wait_slice, record.process.pid)
+        measured = measure(subject, wait_slice, record.process.pid)
         record.signal(signal.SIGINT)
         assert record.wait() == EXIT_DONE, record.errors()
     finally:
-        record.kill()
-    measured.hot_mib = epochs()[-2]["pages"] * 4096 / MIB
+        record.end()
+    measured.hot_mib = epochs()[-2]["pages"] * PAGE_SIZE / MIB
     measured.interval = epochs()[-2]["length_us"] / 1e6
     return measured
 
 
-Modes = dict[str, Callable[[Vm, Redis], Slice]]
+Modes = dict[str, Callable[[Subject], Slice]]
 
 
 def modes(seconds: float, intervals: list[float]) -> Modes:
-    def untracked(vm: Vm, redis: Redis) -> Slice:
-        return measure(vm, redis, lambda: time.sleep(seconds))
+    def untracked(subject: Subject) -> Slice:
+        return measure(subject, lambda: time.sleep(seconds))
 
-    def tracked(interval: float | None) -> Callable[[Vm, Redis], Slice]:
-        return lambda vm, redis: measure_tracked(vm, redis, seconds, interval)
+    def tracked(interval: float | None) -> Callable[[Subject], Slice]:
+        return lambda subject: measure_tracked(subject, seconds, interval)
 
     return {"untracked": untracked, **{f"age {interval:g} s": tracked(interval) for interval in intervals},
             "age default": tracked(None), "again": untracked}
 
 
-def run(vm: Vm, workload: str, all_modes: Modes, rounds: int) -> dict[str, list[Slice]]:
+def run(workload: str, all_modes: Modes, rounds: int) -> dict[str, list[Slice]]:
     slices: dict[str, list[Slice]] = defaultdict(list)
-    vm.wait_loaded()
-    redis = Redis()
+    testbed = Testbed()
     try:
+        vm = testbed.start(spec(MEMORY[workload]))
+        vm.wait_console(demo_guest.READY, BOOT_TIMEOUT)
+        time.sleep(WARM_UP)
+        subject = Subject(testbed, vm, Redis(VM_ADDRESS))
         for number in range(rounds):
             names = list(all_modes)
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                slices[name].append(all_modes[name](vm, redis))
+                slices[name].append(all_modes[name](subject))
                 now = slices[name][-1]
                 print(f"{workload}, round {number + 1}, {name}: {now.requests_per_s:.0f} requests/s", file=sys.stderr,
                       flush=True)
     finally:
-        redis.close()
+        testbed.close()
     return slices
 
 
@@ -196,7 +155,7 @@ def values(workload: str, slices: dict[str, list[Slice]]) -> figures.Values:
         found[workload, mode, "throughput"] = ("requests/s", [s.requests_per_s for s in measured])
         if mode == "untracked":
             continue
-        # The two of one round had the most in common.
+        # Slices of the same round had the most similar conditions.
         shares = [s.requests_per_s / u.requests_per_s for s, u in zip(measured, slices["untracked"], strict=True)]
         found[workload, mode, "of_untracked"] = ("of one round", shares)
         if mode.startswith("age"):
@@ -210,7 +169,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the result as JSON")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--slice", type=float, default=2, metavar="SECONDS", help="at least (default: 2)")
+    parser.add_argument("--slice", type=float, default=2, metavar="SECONDS", help="minimum length (default: 2)")
     parser.add_argument("--intervals", type=float, nargs="+", default=[1], metavar="SECONDS", help="default: 1")
     parser.add_argument("--memory", choices=MEMORY, nargs="+", default=list(MEMORY))
     return parser.parse_args()
@@ -218,18 +177,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = parse_arguments()
-    assert "[never]" not in HUGE_PAGES.read_text(), f"{HUGE_PAGES} is never: no huge pages to measure with"
-    for line in LINK.strip().splitlines():
-        subprocess.run(line.split(), check=True, timeout=30)
+    assert "[never]" not in HUGE_PAGES.read_text(), f"{HUGE_PAGES} is 'never'; expected 'madvise' or 'always'"
+    HERE.tap(TAP)
+    HERE.address(TAP, f"{HOST_ADDRESS}/24")
     result: dict[str, Any] = {"bench": "redis", "reference": "untracked", "machine": figures.machine(), "rows": []}
     for workload in options.memory:
-        with tempfile.TemporaryDirectory(prefix="gc-redis-", dir="/tmp") as directory:
-            vm = Vm(Path(directory), MEMORY[workload])
-            try:
-                slices = run(vm, workload, modes(options.slice, options.intervals), options.rounds)
-                result["rows"] += figures.rows(values(workload, slices), "untracked")
-            finally:
-                vm.end()
+        slices = run(workload, modes(options.slice, options.intervals), options.rounds)
+        result["rows"] += figures.rows(values(workload, slices), "untracked")
     for made in result["rows"]:
         ratio = "" if made["ratio"] is None else f"  ratio {made['ratio']:.3f}"
         print(f"{made['workload']:<12} {made['mode']:<10} {made['metric']:<14} {made['median']:10.3f} "

@@ -1,30 +1,31 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How do migrations behave on links and with VMs that are not here? Simulated, of one recorded trace; needs no lab.
+"""How do migrations behave on links and with VMs that are not available here? Simulated from one trace, without the lab.
 
-One thing is varied at a time: the link, the memory, what the VM does, how many VMs leave at once, the round trip, what
-tenants send. Each as post-copy and with a guide. Writes --out, and beside it the table (.md) that docs/scaling.md has.
+Varies one parameter at a time: the link, the memory, the load, the number of VMs that migrate at once, the round trip,
+the tenants' rate. Each with post-copy and with a guide. Writes --out and, with the same name, the table (.md) of
+docs/scaling.md.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from figures import Row, Values, machine, rows  # noqa: E402
-from harness.environment import GCCTL  # noqa: E402
+
+from gclab.gcctl import run_ok  # noqa: E402
 
 TRACE = Path("build/bench/simulate/redis.trace")
-# The lab's emulated CPU is some tens of times slower than hardware (docs/scaling.md).
+# How many times faster hardware is than the lab's emulated CPU (docs/scaling.md).
 SPEED = 40
 BASE = {"--link": "25gbit", "--rtt": "50us", "--memory": "64G", "--load": "16", "--vms": "1", "--policy": "silent",
         "--speed": str(SPEED)}
-MODES = {"post-copy": {"--guide": "off"}, "guide": {}}
+MODES: dict[str, dict[str, str]] = {"post-copy": {"--guide": "off"}, "guide": {}}
 METRICS = ("vCPU waited", "asked for", "stall p99", "sent as guide", "migration")
 SWEEPS = {
     "link, Gbit/s": ("--link", {f"{rate}": f"{rate}gbit" for rate in (1, 10, 25, 40, 100)}),
@@ -38,9 +39,7 @@ SWEEPS = {
 
 def simulate(trace: Path, options: dict[str, str]) -> dict[str, Any]:
     arguments = [word for option in options.items() for word in option]
-    done = subprocess.run([GCCTL, "simulate", trace, "--json", *arguments], capture_output=True, text=True, check=True,
-                          timeout=600)
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(run_ok("simulate", str(trace), "--json", *arguments, timeout=600))
     return found
 
 
@@ -54,7 +53,7 @@ def metrics(report: dict[str, Any]) -> dict[str, tuple[str, float]]:
 
 
 def table(made: list[Row]) -> str:
-    """Markdown, a line for each point."""
+    """A Markdown table with a line for each value of a parameter."""
     cells = {(row["workload"], row["mode"], row["metric"]): row["median"] for row in made}
     lines = ["| | vCPU waited: post-copy, ms | guide, ms | ratio | asked for: post-copy | guide "
              "| stall p99: post-copy, us | guide, us | sent as guide, MiB | migration, s |", "|---" * 10 + "|"]
@@ -62,7 +61,8 @@ def table(made: list[Row]) -> str:
         without, guided = ({metric: cells[point, mode, metric] for metric in METRICS} for mode in MODES)
         waited, asked, p99 = ([one[metric] for one in (without, guided)] for metric in METRICS[:3])
         lines.append(f"| {point} | {waited[0]:.0f} | {waited[1]:.1f} | {waited[1] / waited[0]:.2f} "
-                     f"| {asked[0]:.0f} % | {asked[1]:.0f} % | {p99[0]:.0f} | {p99[1]:.0f} | {guided['sent as guide']:.0f} | {guided['migration']:.0f} |")
+                     f"| {asked[0]:.0f} % | {asked[1]:.0f} % | {p99[0]:.0f} | {p99[1]:.0f} "
+                     f"| {guided['sent as guide']:.0f} | {guided['migration']:.0f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -70,7 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--trace", type=Path, default=TRACE,
-                        help=f"of gcctl record --mode order (default: {TRACE}, of make bench-simulate)")
+                        help=f"recorded by gcctl record --mode order (default: {TRACE}, from make bench-simulate)")
     arguments = parser.parse_args()
     values: Values = {}
     begin = time.monotonic()

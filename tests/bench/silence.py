@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What does a migration cost the others on its link? To be run in the lab with guidecopy.ko loaded, as root.
+"""What does a migration cost other tenants of its link? Runs in the lab with guidecopy.ko loaded, as root.
 
-Two hosts and a switch between, whose ports are the link. On the source's host two tenants send to the other: a TCP stream (iperf3) as
-fast as it goes, and a client that asks a server for a short answer each 20 ms. They begin; after a while a VM's
-migration does, in each mode in turn; some time after switch-over the stream stops, and the migration has the link for
-itself. What the tenants got from switch-over on is compared with what they get in as many seconds without a migration. The
-guest checks its memory all the while: an error, or a migration that does not complete, fails the run. Once more, without the
-stream and without a guide: what the VM then waits for its pages, behind the background at full speed.
+There are two hosts and between them a switch, whose ports are the link. On the source's host two tenants send to the
+other host: a TCP stream (iperf3) as fast as TCP allows, and a client that sends a short request every 20 ms. After a
+while a VM begins to migrate, in each mode in turn. Some time after switch-over the stream stops, and the migration has
+the link for itself. The tenants' figures after switch-over are compared with those of the same time without a
+migration. The guest checks its memory throughout: an error, or a migration that does not complete, fails the run. In a
+second workload, without the stream and without a guide, the VM waits for its pages behind the background at full
+speed.
 
-Writes --out, and beside it the table (.md) and a picture of each mode's last run (.svg).
+Writes --out and, with the same name, the table (.md) and a chart of each mode's last run (.svg).
 """
 
 import argparse
@@ -20,35 +21,37 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-TREE = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TREE / "tests" / "e2e"))
-
-from harness.bench import Bench  # noqa: E402
-from harness.environment import SLOW  # noqa: E402
-from harness.far_host import FarHost  # noqa: E402
-from harness.link_load import Classes, Requests, Stream, Transmitted  # noqa: E402
-from harness.vm import Spec  # noqa: E402
-from harness.wait import wait_for  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import figures  # noqa: E402
 import movers  # noqa: E402
 from movers import Mover, Moving, qemu_postcopy  # noqa: E402
 from silence_timeline import draw  # noqa: E402
 
+from gclab.environment import SLOW  # noqa: E402
+from gclab.far_host import FarHost  # noqa: E402
+from gclab.sampler import Samples  # noqa: E402
+from gclab.tenants import PolicyClasses, Requests, Stream, transmitted_sampler  # noqa: E402
+from gclab.testbed import Testbed  # noqa: E402
+from gclab.vm import Spec  # noqa: E402
+from gclab.wait import wait_for  # noqa: E402
+
 MBIT = 1e6
 LINK_MBIT = 40
 SPEC = Spec(ram_mib=96, append="mode=check size=48M")
-# Seconds: the tenants alone; then beside the migration from its switch-over on; at most, to that, and then to its end.
-ALONE, TOGETHER, START, AFTER = 3.0, 8.0, 60.0, 60.0
+# Seconds: the tenants alone, and then beside the migration after its switch-over.
+ALONE, TOGETHER = 3.0, 8.0
+MAX_START, MAX_END = 60.0 * SLOW, 60.0 + 60.0 * SLOW  # limits on the wait for switch-over, and then for the end
 REFERENCE = "no migration"
 
 
 @dataclass
 class Run:
-    """One run of one mode; times are of time.monotonic()."""
+    """One run of one mode. Times are on the clock of time.monotonic()."""
 
     begin: float  # the migration's
     switch_over: float
@@ -56,21 +59,21 @@ class Run:
     end: float  # of the migration
     stream: list[tuple[float, float]]  # (when, bytes per second)
     requests: list[tuple[float, float]]  # (when, seconds)
-    sent: list[tuple[float, int]]  # (when, bytes so far), by the NIC
-    classes: list[tuple[float, dict[str, int]]]  # the same of each class of the policy, if there is one
+    sent: Samples  # bytes that the NIC has sent so far
+    classes: list[tuple[float, dict[str, int]]]  # (when, bytes so far of each class), with a policy
     report: dict[str, Any] = field(default_factory=dict)
 
     def throughput(self) -> float:
-        """Of the stream from switch-over on, bytes per second."""
+        """Of the stream after switch-over, in bytes per second."""
         return statistics.mean(rate for at, rate in self.stream if self.switch_over < at <= self.stream_end)
 
     def latency(self, share: float) -> float:
-        """Of the requests in the same time, seconds."""
+        """The quantile `share` of the requests in the same time, in seconds."""
         values = sorted(took for at, took in self.requests if self.switch_over < at <= self.stream_end)
         return values[min(len(values) - 1, math.floor(share * len(values)))]
 
     def idle_use(self) -> float | None:
-        """What the NIC sends when the stream is over, as a share of the link; none if the migration was done before."""
+        """What the NIC sends after the stream's end, as a share of the link; None if the migration was over by then."""
         begin, busy = self.stream_end + 0.5, 0.2 * LINK_MBIT * MBIT / 8
         rates = [((at + before) / 2, (now - was) / (at - before))
                  for (before, was), (at, now) in zip(self.sent, self.sent[1:], strict=False)]
@@ -81,11 +84,11 @@ class Run:
 
 
 class Tenants:
-    """The load on the link, from its start to its end."""
+    """The load on the link during one run."""
 
     def __init__(self, far: FarHost, stream: bool):
         self.stream = Stream(far) if stream else None
-        self.requests, self.sent, self.classes = Requests(far), Transmitted(far.nic), Classes()
+        self.requests, self.sent, self.classes = Requests(far), transmitted_sampler(far.nic), PolicyClasses()
 
     def run(self, migrate: Callable[[], Moving] | None) -> Run:
         self.requests.start()
@@ -97,14 +100,16 @@ class Tenants:
         moving = migrate() if migrate else NOTHING
         if moving.destination:
             moving.destination.make_vcpus_nice()
-        wait_for("switch-over", moving.switched, START * SLOW, 0.02)
-        switch_over, stream_end, rates = time.monotonic(), None, []
+        wait_for("switch-over", moving.switched, MAX_START, 0.02)
+        switch_over = time.monotonic()
+        stream_end: float | None = None
+        rates: list[tuple[float, float]] = []
         if self.stream or not migrate:
             time.sleep(TOGETHER)
         if self.stream:
             stream_end = time.monotonic()
             rates = self.stream.stop()
-        wait_for("the migration is over", moving.over, AFTER + 60 * SLOW, 0.1)
+        wait_for("the migration is over", moving.over, MAX_END, 0.1)
         end = time.monotonic()
         run = Run(begin, switch_over, stream_end or end, end, rates, self.requests.stop(), self.sent.stop(), self.classes.stop())
         run.report = moving.check()
@@ -117,33 +122,33 @@ NOTHING = Moving(None, lambda: True, lambda: True, dict)
 
 
 def gcctl(policy: str, guide: str = "on") -> Mover:
-    link = () if policy == "none" else ("--policy-link", f"{LINK_MBIT}mbit")
+    link: tuple[str, ...] = () if policy == "none" else ("--policy-link", f"{LINK_MBIT}mbit")
     return movers.gcctl("--policy", policy, *link, guide=guide)
 
 
 POLICIES = ("none", "fast", "silent")
-# In the second nobody is there but who asks, and the VM waits for its pages behind those that are only sent ahead.
+# In the second one the requests are the only other load, and the VM's demand faults wait behind the background.
 WORKLOADS: dict[str, dict[str, Mover | None]] = {
     "beside a stream": {REFERENCE: None, "QEMU post-copy": qemu_postcopy("postcopy-preempt"),
                         "QEMU at half the link": qemu_postcopy("postcopy-preempt",
-                                                               max_postcopy_bandwidth=round(LINK_MBIT * MBIT / 8 / 2))}
-                       | {f"gcctl {policy}": gcctl(policy) for policy in POLICIES},
-    "behind the background": {REFERENCE: None} | {f"gcctl {policy}": gcctl(policy, "off") for policy in POLICIES},
+                                                               max_postcopy_bandwidth=round(LINK_MBIT * MBIT / 8 / 2)),
+                        **{f"gcctl {policy}": gcctl(policy) for policy in POLICIES}},
+    "behind the background": {REFERENCE: None, **{f"gcctl {policy}": gcctl(policy, "off") for policy in POLICIES}},
 }
 Runs = dict[str, dict[str, list[Run]]]  # by workload and mode
 
 
 def run(mover: Mover | None, stream: bool) -> Run:
     far = FarHost(f"{LINK_MBIT}mbit")
-    bench = Bench()
+    testbed = Testbed()
     try:
-        source = bench.start_source(SPEC)
+        source = testbed.start_source(SPEC)
         source.make_vcpus_nice()
-        done = Tenants(far, stream).run((lambda: mover(bench, far, source, SPEC)) if mover else None)
+        done = Tenants(far, stream).run(partial(mover, testbed, far, source, SPEC) if mover else None)
         source.check()
         return done
     finally:
-        bench.close()
+        testbed.close()
         far.close()
 
 

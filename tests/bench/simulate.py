@@ -1,38 +1,39 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How near does gcctl simulate come? To be run in the lab with guidecopy.ko loaded, as root.
+"""How accurate is gcctl simulate? Runs in the lab with guidecopy.ko loaded, as root.
 
-Of each workload a trace is recorded, of a VM of its own; then it is migrated over a slow link, with a guide and without, and
-the same migrations are simulated of the trace. What the model is told of the lab was measured in the same run: what a
-request takes on an idle path (of a migration that holds its background), and of each migration its downtime, how long its
-guide loaded, and how many of its pages were zeros. Nothing is fitted to what is compared.
+A trace of each workload is recorded in a VM of its own. Then the workload is migrated over a slow link, with a guide and
+without, and the same migrations are simulated from the trace. The model's parameters are measured in the same run: the
+time of a request on an idle path (in a migration that holds its background), and for each migration its downtime, the
+guide's load time, and the number of zero pages. No parameter is fitted to the compared figures.
 
-Writes --out, beside it the tables (.md), and into a directory of its name the traces and what was measured, of which
---again simulates anew, without the lab. A trace of redis comes with them, for scale.py.
+Writes --out and, with the same name, the tables (.md) and a directory with the traces and the measurements, from which
+--again simulates once more without the lab. The directory also has a trace of redis, for scale.py.
 """
 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from figures import Values, machine, rows, table
-from movers import Mover, gcctl
-from trial import run
-from workloads import WORKLOADS, Workload
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from harness.bench import Bench
-from harness.environment import GCCTL
-from harness.far_host import FarHost, Switch
-from harness.gcctl import EXIT_DONE, Gcctl
+from figures import Values, machine, rows, table  # noqa: E402
+from movers import Mover, gcctl  # noqa: E402
+from trial import run  # noqa: E402
+from workloads import WORKLOADS, Workload  # noqa: E402
+
+from gclab.far_host import FarHost, Switch  # noqa: E402
+from gclab.gcctl import EXIT_DONE, run_ok  # noqa: E402
+from gclab.testbed import Testbed  # noqa: E402
 
 LINK_MBIT = 10
 RECORDED = 25  # seconds
-PHASES = (0, 2, 4, 6, 8)  # seconds of the trace: the workload is somewhere in its pass when its VM switches over
+# Seconds of the trace at which the simulated VM switches over: a real one does so at any point of the workload's pass.
+PHASES = (0, 2, 4, 6, 8)
 MODES: dict[str, Mover] = {"gc-off": gcctl("--policy", "none", guide="off"), "gc-guide": gcctl("--policy", "none")}
 HELD = 15  # seconds
 IDLE = gcctl("--policy", "none", "--hold-background", f"{HELD}s", guide="off")
@@ -47,25 +48,22 @@ def workload_named(name: str) -> Workload:
 
 
 def record(workload: Workload, trace: Path) -> None:
-    far, bench, load = FarHost(f"{LINK_MBIT}mbit"), Bench(), workload.load()
+    far, testbed, load = FarHost(f"{LINK_MBIT}mbit"), Testbed(), workload.load()
     try:
-        source = load.start(bench, far)
-        directory = bench.directory / "record"
-        directory.mkdir()
-        made = directory / "trace"
-        recording = Gcctl(directory, "record", "--qmp", str(source.qmp_path), "--mode", "order", "--for", f"{RECORDED}s",
-                          "--interval", "1s", "-o", str(made))
-        bench.running.append(recording)
+        source = load.start(testbed, far)
+        made = testbed.directory / "trace"
+        recording = testbed.gcctl("record", "--qmp", source.gcctl_qmp(), "--mode", "order", "--for", f"{RECORDED}s",
+                                  "--interval", "1s", "-o", str(made))
         assert recording.wait(RECORDED + 20) == EXIT_DONE, recording.errors()
         trace.write_bytes(made.read_bytes())
     finally:
         load.end()
-        bench.close()
+        testbed.close()
         far.close()
 
 
 def measure(workload: Workload, mover: Mover) -> Json:
-    """What is compared, and what the model is told."""
+    """The figures that are compared, and the model's parameters."""
     trial = run(workload, mover, LINK_MBIT)
     report = trial.report
     return {"faults": report["demand"]["faults"], "stall_ms": report["demand"]["stall_ms"],
@@ -75,7 +73,7 @@ def measure(workload: Workload, mover: Mover) -> Json:
 
 
 def simulate(trace: Path, mode: str, measured: Json, costs: tuple[str, ...], at: int) -> Json:
-    # The trace's pages are data to the model; what it does not name are the zeros, as far as there are so many.
+    # The model takes the trace's pages for data, and --zeros is the share of zero pages among the others.
     touched = simulated_report(trace, "--guide", "off")["simulated"]["touched"]
     zeros = min(1.0, measured["zeros"] / max(1, measured["pages"] - touched))
     guide = "on" if mode == "gc-guide" else "off"
@@ -88,9 +86,7 @@ def simulate(trace: Path, mode: str, measured: Json, costs: tuple[str, ...], at:
 
 
 def simulated_report(trace: Path, *options: str) -> Json:
-    done = subprocess.run([GCCTL, "simulate", trace, "--json", *options], capture_output=True, text=True, check=True,
-                          timeout=120)
-    found: Json = json.loads(done.stdout)
+    found: Json = json.loads(run_ok("simulate", str(trace), "--json", *options, timeout=120))
     return found
 
 
@@ -111,7 +107,8 @@ def run_lab(names: list[str], rounds: int, traces: Path) -> None:
 
 def compare(found: Json, traces: Path) -> Values:
     idle = found["idle"]
-    # So few pages a second are within the link's burst: they do not wait for it. What came after the hold were zeros.
+    # At so few pages per second the link's burst covers each one, so none waits for the link. After the hold, only zero
+    # pages were left to place.
     serve = idle["stall_ms"] / max(1, idle["faults"])
     install = (idle["migration_s"] * 1000 - idle["downtime_ms"] - HELD * 1000) / idle["sent"]["background"]
     costs = ("--serve-cost", f"{serve:.3f}ms", "--install-cost", f"{install:.4f}ms", "--fault-cost", "0us")
@@ -134,7 +131,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workload", action="append", choices=[*NAMES, ONLY_RECORDED], help="only these")
-    parser.add_argument("--again", action="store_true", help="simulate only, of what --out has")
+    parser.add_argument("--again", action="store_true", help="only simulate, from the measurements of an earlier run")
     arguments = parser.parse_args()
     traces = arguments.out.with_suffix("")
     begin = time.monotonic()

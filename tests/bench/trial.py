@@ -1,36 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One migration of one workload in one way, over a slow link: what it was like for the workload, the VM and the link."""
+"""One migration of one workload in one mode over a slow link, and its effect on the workload, the VM and the link."""
 
-import sys
 import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from figures import quantile_us
+from movers import Mover
+from workloads import Workload
 
-from figures import quantile_us  # noqa: E402
-from harness.bench import Bench  # noqa: E402
-from harness.environment import SLOW  # noqa: E402
-from harness.link_load import Transmitted  # noqa: E402
-from harness.sampler import Sampler, Samples  # noqa: E402
-from harness.second_host import far_host  # noqa: E402
-from harness.wait import wait_for  # noqa: E402
-from movers import Mover  # noqa: E402
-from workloads import Workload  # noqa: E402
+from gclab.environment import SLOW
+from gclab.gcctl import NOT_CLASSES
+from gclab.sampler import Sampler, Samples
+from gclab.second_host import far_host
+from gclab.tenants import transmitted_sampler
+from gclab.testbed import Testbed
+from gclab.wait import wait_for
 
-# Seconds: the workload alone, before; at least, from the end of the migration on; at most, to the end of the migration.
-BEFORE, AFTER, LONGEST = 3.0, 2.0, 60.0
-STEP = 0.1  # of what is drawn
-# The workload has recovered when it has done, for RECOVERED_FOR seconds, RECOVERED of what it did before.
+# Seconds: the workload without a migration, before and (at least) after it; the limit on a migration.
+BEFORE, AFTER, MAX_MIGRATION = 3.0, 2.0, 60.0
+STEP = 0.1  # seconds between two points of a series
+# The workload has recovered when it does RECOVERED of its earlier rate for RECOVERED_FOR seconds.
 RECOVERED, RECOVERED_FOR = 0.9, 0.5
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 def count_at(seen: Samples, when: float) -> float:
-    """Between two samples in proportion."""
+    """Interpolates linearly between two samples."""
     if when <= seen[0][0]:
         return seen[0][1]
     if when >= seen[-1][0]:
@@ -41,13 +39,13 @@ def count_at(seen: Samples, when: float) -> float:
 
 
 class Meter:
-    """How much the workload has done: the sum of what was sampled."""
+    """How much the workload has done: the sum of several series of samples."""
 
     def __init__(self, sampled: list[Samples]) -> None:
         self.sampled = sampled
 
     def at(self, when: float) -> float:
-        """Done by then."""
+        """The work done until `when`."""
         return sum(count_at(seen, when) for seen in self.sampled)
 
     def rate(self, begin: float, end: float) -> float:
@@ -56,7 +54,7 @@ class Meter:
 
 @dataclass
 class Trial:
-    """What one was like. Times are of time.time()."""
+    """One migration's times, on the clock of time.time(), and counts."""
 
     begin: float  # the migration's
     stop: float  # of the VM at the source
@@ -64,15 +62,15 @@ class Trial:
     over: float
     end: float
     meter: Meter
-    sent: int  # bytes that the source's NIC sent, up to `over`
-    report: dict[str, Any]  # gcctl's, if it was it
-    demand: list[tuple[float, int]]  # (when, pages requested so far), if QEMU told
-    waited: dict[str, Any]  # for pages, as the destination's QEMU has it in query-migrate
+    sent: float  # bytes that the source's NIC sent until `over`
+    report: dict[str, Any]  # gcctl's; empty for QEMU's own migration
+    demand: list[tuple[float, int]]  # (when, pages requested so far) of QEMU's own migration
+    waited: dict[str, Any]  # query-migrate of the destination's QEMU, with its figures of the waits for pages
     unit: str = ""
     values: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def recovery(self) -> float:
-        """Seconds from the VM's stop at the source until the workload is as fast as before; to the end, if it is not."""
+        """Seconds from the VM's stop at the source until the workload has recovered; if it does not, until the end."""
         wanted = RECOVERED * self.meter.rate(self.begin - BEFORE, self.begin)
         at = self.stop
         while at + RECOVERED_FOR < self.end:
@@ -82,20 +80,20 @@ class Trial:
         return self.end - self.stop
 
     def lost(self) -> float:
-        """Seconds' worth of work that was not done from the begin of the migration to its end, against before."""
+        """The work not done during the migration, in seconds of the rate before it."""
         return self.over - self.begin - (self.meter.at(self.over) - self.meter.at(self.begin)) / \
             self.meter.rate(self.begin - BEFORE, self.begin)
 
     def faults(self) -> int | None:
         if self.report:
-            return self.report["demand"]["faults"]
+            return int(self.report["demand"]["faults"])
         return self.demand[-1][1] if self.demand else None
 
     def metrics(self) -> dict[str, tuple[str, float]]:
-        """(unit, value) of each."""
-        found = {"downtime": ("ms", 1000 * (self.resume - self.stop)), "recovery": ("s", self.recovery()),
-                 "work lost": ("s", self.lost()), "migration": ("s", self.over - self.begin),
-                 "sent": ("MiB", self.sent / (1 << 20))}
+        """The (unit, value) of each metric."""
+        found: dict[str, tuple[str, float]] = {
+            "downtime": ("ms", 1000 * (self.resume - self.stop)), "recovery": ("s", self.recovery()),
+            "work lost": ("s", self.lost()), "migration": ("s", self.over - self.begin), "sent": ("MiB", self.sent / (1 << 20))}
         if (faults := self.faults()) is not None:
             found["demand faults"] = ("", float(faults))
         if "postcopy-vcpu-blocktime" in self.waited:
@@ -112,18 +110,19 @@ class Trial:
         return found
 
     def series(self) -> dict[str, Any]:
-        """What is drawn: of `runs` in the benchmark's file. Time 0 is the VM's stop at the source."""
+        """For charts: an element of `runs` in the benchmark's file. Time 0 is the VM's stop at the source."""
         first, steps = -BEFORE, round((self.end - self.stop + BEFORE) / STEP) - 1
         per_s = [round(self.meter.rate(self.stop + first + i * STEP, self.stop + first + (i + 1) * STEP), 1) for i in range(steps)]
         return {"throughput": {"step_ms": round(1000 * STEP), "from_ms": round(1000 * first), "per_s": per_s, "unit": self.unit},
                 "faults": self._fault_series(),
                 "stall_us": self.report["demand"]["histogram_us"] if self.report else None,
-                "bytes": {name: count for name, count in self.report["bytes"].items() if name not in ("total", "zero")}
+                "bytes": {name: count for name, count in self.report["bytes"].items() if name not in NOT_CLASSES}
                 if self.report else None}
 
     def _fault_series(self) -> dict[str, Any] | None:
         if self.report:
-            return self.report["demand"]["timeline"]
+            timeline: dict[str, Any] = self.report["demand"]["timeline"]
+            return timeline
         if not self.demand:
             return None
         counts = [0] * (max(0, int((self.demand[-1][0] - self.stop) / STEP)) + 1)
@@ -133,39 +132,38 @@ class Trial:
 
 
 def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:
-    """Raises AssertionError for a migration that does not complete or a guest that finds an error in its memory."""
+    """Raises AssertionError if the migration does not complete or the guest finds an error in its memory."""
     far = far_host(f"{link_mbit}mbit")
-    bench = Bench()
+    testbed = Testbed()
     load = workload.load()
     try:
-        source = load.start(bench, far)
+        source = load.start(testbed, far)
         load.sample()
         time.sleep(BEFORE)
-        transmitted = Transmitted(far.nic)
+        transmitted = transmitted_sampler(far.nic)
         transmitted.start()
         begin = time.time()
-        moving = mover(bench, far, source, load.spec)
+        moving = mover(testbed, far, source, load.spec)
         if far.shares_cpu:
             moving.destination.make_vcpus_nice()
         load.moves_to(moving.destination)
-        moving.destination.command("migrate-set-capabilities", capabilities=[
-            {"capability": "postcopy-blocktime", "state": True}])
-        wait_for("switch-over", moving.switched, LONGEST * SLOW, Sampler.PERIOD)
-        wait_for("the migration is over", moving.over, LONGEST * SLOW, STEP)
+        moving.destination.set_capabilities(["postcopy-blocktime"])
+        wait_for("switch-over", moving.switched, MAX_MIGRATION * SLOW, Sampler.PERIOD)
+        wait_for("the migration is over", moving.over, MAX_MIGRATION * SLOW, STEP)
         over, sent = time.time(), transmitted.stop()
         report = moving.check()
         load.verify(AFTER)
         end = time.time()
         meter = Meter(load.samples())
         stop, resume = source.event_time("STOP"), moving.destination.event_time("RESUME")
-        assert stop and resume, "QEMU did not tell when the VM was stopped and went on"
+        assert stop and resume, "QEMU sent no event when the VM was stopped or resumed"
         trial = Trial(begin, stop, resume, over, end, meter, sent[-1][1] - sent[0][1], report, moving.demand,
                       moving.destination.command("query-migrate"), load.unit)
         trial.values = trial.metrics()
         return trial
     except AssertionError as error:
-        raise AssertionError(f"{error}\n{bench.describe()}{far.describe()}") from error
+        raise AssertionError(f"{error}\n{testbed.describe()}{far.describe()}") from error
     finally:
         load.end()
-        bench.close()
+        testbed.close()
         far.close()

@@ -1,47 +1,51 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What runs in the VM while it moves."""
+"""The workloads of the VMs that are migrated."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from linux_workloads import Build, Redis
+from metered import Metered
 
-from harness.bench import Bench  # noqa: E402
-from harness.environment import SLOW  # noqa: E402
-from harness.link_load import Stream  # noqa: E402
-from harness.sampler import Samples  # noqa: E402
-from harness.second_host import Far, There  # noqa: E402
-from harness.vm import Spec, Vm  # noqa: E402
-from harness.wait import wait_for  # noqa: E402
-from linux_workloads import Build, Redis  # noqa: E402
-from metered import Metered  # noqa: E402
+from gclab.environment import SLOW
+from gclab.far_host import Far
+from gclab.sampler import Samples
+from gclab.second_host import There
+from gclab.tenants import Stream
+from gclab.testbed import Testbed
+from gclab.vm import Spec, Vm
+from gclab.wait import wait_for
 
 
 class Load(Protocol):
     """A workload's run in one VM."""
 
-    spec: Spec
-    unit: str  # of done()
+    @property
+    def spec(self) -> Spec: ...
 
-    def start(self, bench: Bench, far: Far) -> Vm:
-        """The source; it works already when this returns."""
+    @property
+    def unit(self) -> str:
+        """Of the samples' rates."""
+
+    def start(self, testbed: Testbed, far: Far) -> Vm:
+        """Returns the source when it already works."""
 
     def sample(self) -> None:
-        """Samples how much it has done, from now on."""
+        """Begins to sample how much it has done."""
 
-    def moves_to(self, destination: Vm | There) -> None: ...
+    def moves_to(self, destination: Vm | There) -> None:
+        """A migration to that VM has begun."""
 
     def samples(self) -> list[Samples]:
-        """The sampling ends. What it has done is the sum of these."""
+        """Ends the sampling. The work done is the sum of these."""
 
     def verify(self, seconds: float) -> None:
-        """Goes on at the destination for so long at least. Asserts that nothing went wrong."""
+        """Continues at the destination for at least that long, and asserts that nothing went wrong."""
 
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """Ends what start() began beside the testbed's processes."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Workload:
 
 
 class Memory(Metered):
-    """tests/guests/memory, which checks every word that it owns."""
+    """tests/guests/memory, which checks every word of its pages."""
 
     unit = "pages/s"
     a_tick = 4
@@ -60,48 +64,50 @@ class Memory(Metered):
         super().__init__(spec.but(meter=True, append=f"{spec.append} tick={self.a_tick}"))
         self.passes = passes
 
-    def start(self, bench: Bench, _: Far) -> Vm:
-        source = bench.start(self.spec)
+    def start(self, testbed: Testbed, far: Far) -> Vm:
+        source = testbed.start(self.spec)
         self.vms.append(source)
         wait_for("the guest works", lambda: source.serial().count("READY") == self.spec.cpus and self.done() > 0, 40 * SLOW)
         return source
 
     def verify(self, seconds: float) -> None:
-        """With `passes`: until the guest has checked all of its memory at the destination as often."""
+        """Also waits until the guest has checked all of its memory at the destination `passes` times."""
         before, begin = self.done(), time.monotonic()
         if self.passes:
             self.vms[-1].wait_running(self.passes, 30)
         time.sleep(max(0, begin + seconds - time.monotonic()))
-        assert self.done() > before, "the guest does nothing at the destination"
+        assert self.done() > before, "the guest makes no progress at the destination"
         for vm in self.vms:
             vm.check()
 
 
 class Tenant(Memory):
-    """Somebody else's stream on the link that a VM at work moves over: what it does is what arrives of that."""
+    """Another tenant's stream on the link over which a working VM moves. The work is what arrives of the stream."""
 
     unit = "kB/s"
-    FULL = 1.0  # seconds, until it has found what the link carries
+    RAMP_UP = 1.0  # seconds until TCP has found the link's rate
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec, passes=0)
         self.stream: Stream | None = None
 
-    def start(self, bench: Bench, far: Far) -> Vm:
-        source = super().start(bench, far)
-        self.stream = Stream(far)
-        self.stream.start()
-        wait_for("the stream flows", lambda: self.stream.server.arrived() > 0, 20 * SLOW)
-        time.sleep(self.FULL)
+    def start(self, testbed: Testbed, far: Far) -> Vm:
+        source = super().start(testbed, far)
+        stream = self.stream = Stream(far)
+        stream.start()
+        wait_for("the stream flows", lambda: bool(stream.server.arrived() > 0), 20 * SLOW)
+        time.sleep(self.RAMP_UP)
         return source
 
     def sample(self) -> None:
+        assert self.stream
         self.stream.server.sample()
 
     def moves_to(self, destination: Vm | There) -> None:
         self.vms.append(destination)
 
     def samples(self) -> list[Samples]:
+        assert self.stream
         return [[(when, count / 1000) for when, count in self.stream.server.samples()]]
 
     def end(self) -> None:
@@ -114,9 +120,9 @@ def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
     return Workload(name if cpus == 1 else f"{name}, {cpus} vCPUs", lambda: Memory(spec, passes))
 
 
-# What rests 16 ms uses pages at a fifth of the rate at which the benchmark's link can bring them, write-heavy ones at four fifths:
-# at more than that an emulated CPU has no time left, least of all one that plays both hosts, and the VM waits for it instead of
-# pages.
+# With a rest of 16 ms a guest uses pages at a fifth of the rate at which the benchmark's link can bring them, the
+# write-heavy ones at four fifths. At higher rates an emulated CPU, above all one that plays both hosts, has no time left,
+# and the VM waits for the CPU instead of pages.
 WORKLOADS = [
     memory("pointer chase", "mode=chase size=8M rest=16000"),
     memory("sequential", "mode=seq size=8M rest=16000"),

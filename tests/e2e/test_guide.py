@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the guide is for, and what happens when it is lost."""
+"""The guide saves demand faults, and the migration completes when the guide is lost."""
 
 import os
 import signal
@@ -7,32 +7,29 @@ import time
 from typing import Any
 
 import pytest
-from harness.bench import Bench, Migration
-from harness.environment import SLOW
-from harness.gcctl import CLASSES
-from harness.vm import Spec
-from harness.wait import wait_for
+from gclab.testbed import Migration, Testbed
+from gclab.environment import SLOW
+from gclab.gcctl import page_classes
+from gclab.vm import Spec
+from gclab.wait import wait_for
 
 pytestmark = pytest.mark.lab
 
-# Longer than any of this takes; the tests end it with SIGUSR1.
+# Longer than any test; SIGUSR1 ends it.
 HOLD = ("--hold-background", "900s")
+CHASE_PAGES = 16384  # 64 MiB
 
 
-# Of the pointer chase, 64 MiB.
-CHASE_PAGES = 16384
-
-
-def migrate_chase(bench: Bench, guide: str) -> dict[str, Any]:
-    """Measures a migration of the chase, where nothing is sent but what is asked for or guided to until it did a lap.
-    What is next to that would all be of the chase."""
+def migrate_chase(testbed: Testbed, guide: str) -> dict[str, Any]:
+    """Measures a migration of the pointer chase. Until the chase has done a lap, only requested pages and the guide's
+    are sent: neighbours of a requested page would all belong to the chase, too."""
     spec = Spec(ram_mib=192, append="mode=chase size=64M")
-    # On a host of its own the destination could not take the guide's time. Here they may share one CPU (scripts/lab says
-    # when), and whoever wakes up for a page goes first.
-    migration = bench.migrate(bench.start_source(spec), spec.but(nice=5), *HOLD, "--next-pages", "0", guide=guide,
+    # On a host of its own the destination would not take CPU time from the guide. Here they may share one CPU
+    # (scripts/lab --help says when), and a task that wakes up for a page runs first.
+    migration = testbed.migrate(testbed.start_source(spec), spec.but(nice=5), *HOLD, "--next-pages", "0", guide=guide,
                               receive_options=("--measure",))
     migration.migrate.wait_event("resumed")
-    # The lap under way, and then a full one.
+    # The current lap, and then a full one.
     migration.destination.wait_running(passes=2, timeout=60)
     migration.migrate.signal(signal.SIGUSR1)
     report = migration.wait_completed(spec)
@@ -40,46 +37,46 @@ def migrate_chase(bench: Bench, guide: str) -> dict[str, Any]:
     measured = report["measured"]
     assert measured is not None, migration.migrate.errors()
     touched = measured["touched"]
-    assert sum(touched[name] for name in CLASSES) == touched["total"]
-    # Each page of the chase, and little else: the guest's kernel and stacks.
+    assert sum(touched[name] for name in page_classes(report)) == touched["total"]
+    # Each page of the chase, and a few of the guest's program and stacks.
     assert CHASE_PAGES <= touched["total"] <= CHASE_PAGES + 1024, measured
     assert touched["urgent"] <= measured["asked"] <= report["demand"]["faults"]
     assert measured["unresolved"] == 0
     return report
 
 
-def test_guide_saves_nine_of_ten_demand_faults(bench: Bench) -> None:
-    without = migrate_chase(bench, "off")
-    guided = migrate_chase(bench, "on")
+def test_guide_saves_nine_of_ten_demand_faults(testbed: Testbed) -> None:
+    without = migrate_chase(testbed, "off")
+    guided = migrate_chase(testbed, "on")
     faults = without["demand"]["faults"], guided["demand"]["faults"]
     print(f"demand faults: {faults[0]} without a guide, {faults[1]} with one; measured: {without['measured']}, {guided['measured']}")
-    assert faults[0] >= CHASE_PAGES, "each page was asked for"
+    assert faults[0] >= CHASE_PAGES, "each page is requested"
     assert faults[1] <= 0.1 * faults[0]
-    # What is measured tells the one from the other.
+    # The measurement tells the two apart.
     assert without["measured"]["coverage"] <= 0.1 and without["measured"]["accuracy"] is None
     assert guided["measured"]["coverage"] >= 0.9 and guided["measured"]["accuracy"] >= 0.9
     wasted = guided["pages"]["guide"] - guided["measured"]["touched"]["guide"]
     assert guided["measured"]["waste_bytes"] <= 4096 * wasted
 
 
-def start_held(bench: Bench, spec: Spec) -> tuple[Migration, int]:
-    """A migration whose guide runs and whose background waits; and the guide's pid."""
-    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, guide="on")
+def start_held(testbed: Testbed, spec: Spec) -> tuple[Migration, int]:
+    """A migration whose guide runs and whose background is held, and the guide's pid."""
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, guide="on")
     pid = migration.migrate.wait_event("guide-started")["pid"]
     migration.migrate.wait_event("guide-runs")
     return migration, pid
 
 
-def finish(migration: Migration, spec: Spec) -> dict:
+def finish(migration: Migration, spec: Spec) -> dict[str, Any]:
     migration.migrate.signal(signal.SIGUSR1)
     report = migration.wait_completed(spec)
     migration.destination.wait_running()
     return report
 
 
-def test_guide_killed(bench: Bench) -> None:
+def test_guide_killed(testbed: Testbed) -> None:
     spec = Spec()
-    migration, pid = start_held(bench, spec)
+    migration, pid = start_held(testbed, spec)
     os.kill(pid, signal.SIGKILL)
     migration.migrate.wait_event("guide-ended")
     report = finish(migration, spec)
@@ -88,9 +85,9 @@ def test_guide_killed(bench: Bench) -> None:
     assert report["guide"]["reason"]
 
 
-def test_guide_frozen(bench: Bench) -> None:
+def test_guide_frozen(testbed: Testbed) -> None:
     spec = Spec()
-    migration, pid = start_held(bench, spec)
+    migration, pid = start_held(testbed, spec)
     os.kill(pid, signal.SIGSTOP)
     report = finish(migration, spec)
     assert report["guide"]["started"]
@@ -98,19 +95,20 @@ def test_guide_frozen(bench: Bench) -> None:
     wait_for("the frozen guide is gone", lambda: not os.path.exists(f"/proc/{pid}"), 5 * SLOW)
 
 
-def start_frozen(bench: Bench, spec: Spec, *options: str) -> tuple[Migration, int]:
-    """A migration whose guide cannot load; and the guide's pid. The pre-copy is the time in which to freeze it."""
-    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, "--precopy-time", "3s", "--bandwidth", "4M", *options, guide="on")
+def start_frozen(testbed: Testbed, spec: Spec, *options: str) -> tuple[Migration, int]:
+    """A migration whose guide cannot load, and the guide's pid. Pre-copy gives the time to freeze it."""
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--precopy-time", "3s", "--bandwidth", "4M", *options,
+                                guide="on")
     pid = migration.migrate.wait_event("guide-started")["pid"]
     os.kill(pid, signal.SIGSTOP)
     migration.migrate.wait_event("switch-over")
     return migration, pid
 
 
-def test_vm_waits_for_its_guide(bench: Bench) -> None:
+def test_vm_waits_for_its_guide(testbed: Testbed) -> None:
     spec = Spec()
-    # A guide that takes longer than 10 s to load is given up.
-    migration, pid = start_frozen(bench, spec, "--guide-wait", "60s")
+    # gcctl gives up a guide that takes longer than 10 s to load.
+    migration, pid = start_frozen(testbed, spec, "--guide-wait", "60s")
     time.sleep(3)
     assert migration.migrate.event("commit") is None
     os.kill(pid, signal.SIGCONT)
@@ -120,9 +118,9 @@ def test_vm_waits_for_its_guide(bench: Bench) -> None:
     assert report["guide"]["waited_ms"] > 0
 
 
-def test_vm_does_not_wait_long_for_its_guide(bench: Bench) -> None:
+def test_vm_does_not_wait_long_for_its_guide(testbed: Testbed) -> None:
     spec = Spec()
-    migration, pid = start_frozen(bench, spec, "--guide-wait", "200ms")
+    migration, pid = start_frozen(testbed, spec, "--guide-wait", "200ms")
     migration.migrate.wait_event("resumed")
     assert migration.migrate.event("guide-runs") is None
     os.kill(pid, signal.SIGCONT)
@@ -131,10 +129,10 @@ def test_vm_does_not_wait_long_for_its_guide(bench: Bench) -> None:
     assert report["guide"]["waited_ms"] >= 200
 
 
-def test_guide_that_takes_too_much_memory(bench: Bench) -> None:
-    # It has a QEMU's own memory, and copies what it touches: 64 MiB.
+def test_guide_that_takes_too_much_memory(testbed: Testbed) -> None:
+    # With a QEMU's own memory the guide copies each page that it touches: 64 MiB.
     spec = Spec(memory_type="plain", ram_mib=192, append="mode=check size=64M")
-    migration = bench.migrate(bench.start_source(spec), spec, *HOLD, "--guide-memory", "48M", guide="on")
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--guide-memory", "48M", guide="on")
     migration.migrate.wait_event("guide-ended")
     report = finish(migration, spec)
     assert report["guide"]["started"]
@@ -144,9 +142,9 @@ def test_guide_that_takes_too_much_memory(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("without_module")
-def test_module_absent(bench: Bench) -> None:
+def test_module_absent(testbed: Testbed) -> None:
     spec = Spec()
-    report = bench.migrate_completely(bench.start_source(spec), spec, guide="on")
+    report = testbed.migrate_completely(testbed.start_source(spec), spec, guide="on")
     assert report["mode"] == "postcopy"
     assert report["capture"] == "none"
     assert not report["guide"]["started"]

@@ -1,59 +1,61 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""VMs whose RAM is in reserved huge pages, at both ends. In the lab only, as it takes reserving some."""
+"""VMs whose RAM is in reserved huge pages, at both ends. In the lab only, since the host must reserve them."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from harness.bench import Bench
-from harness.vm import HUGE_MEMORY, Spec
+from gclab.testbed import Testbed
+from gclab.vm import HUGE_MEMORY, Spec
 
 pytestmark = pytest.mark.lab
 
 RESERVED = Path("/proc/sys/vm/nr_hugepages")
-TARGET_PAGES = 512  # of 4 KiB in a huge page of 2 MiB
+HUGE_PAGE = 512  # pages
 
 
 @pytest.fixture
 def reserve() -> Iterator[Callable[[int], None]]:
-    """Reserves so many MiB of huge pages. Named before `bench`, so that they are given back when its QEMUs are gone."""
+    """Reserves that many MiB of huge pages. A test names it before `testbed`, so that its teardown comes after the
+    QEMUs' end."""
     before = int(RESERVED.read_text())
 
     def raise_by(mib: int) -> None:
         wanted = before + mib // 2
         RESERVED.write_text(str(wanted))
-        assert int(RESERVED.read_text()) == wanted, "there is not enough memory in one piece for the huge pages"
+        assert int(RESERVED.read_text()) == wanted, "not enough contiguous memory for the huge pages"
 
     yield raise_by
     RESERVED.write_text(str(before))
     assert int(RESERVED.read_text()) == before, "a huge page is still in use"
 
 
-def check(report: dict, guide: str) -> None:
+def check(report: dict[str, Any], guide: str) -> None:
     assert report["mode"] == ("guide" if guide == "on" else "postcopy"), report["guide"]
     assert report["guide"]["ended"] == ("complete" if guide == "on" else "off"), report["guide"]
-    assert report["pages"]["guide"] % TARGET_PAGES == 0, "huge pages are sent whole"
+    assert report["pages"]["guide"] % HUGE_PAGE == 0, "a huge page is not split"
 
 
 @pytest.mark.parametrize("memory_type", HUGE_MEMORY)
-def test_huge_pages(reserve: Callable[[int], None], bench: Bench, memory_type: str, guide: str) -> None:
+def test_huge_pages(reserve: Callable[[int], None], testbed: Testbed, memory_type: str, guide: str) -> None:
     spec = Spec(memory_type=memory_type)
     reserve(2 * spec.ram_mib)
-    check(bench.migrate_completely(bench.start_source(spec), spec, guide=guide), guide)
+    check(testbed.migrate_completely(testbed.start_source(spec), spec, guide=guide), guide)
 
 
-def test_precopy_first(reserve: Callable[[int], None], bench: Bench, guide: str) -> None:
+def test_precopy_first(reserve: Callable[[int], None], testbed: Testbed, guide: str) -> None:
     spec = Spec(memory_type="hugetlb")
     reserve(2 * spec.ram_mib)
-    report = bench.migrate_completely(bench.start_source(spec), spec, "--precopy-rounds", "1", guide=guide)
+    report = testbed.migrate_completely(testbed.start_source(spec), spec, "--precopy-rounds", "1", guide=guide)
     check(report, guide)
     assert report["pages"]["precopy"] > 0.5 * report["pages"]["total"]
 
 
-def test_other_page_size_at_the_destination(reserve: Callable[[int], None], bench: Bench) -> None:
+def test_other_page_size_at_the_destination(reserve: Callable[[int], None], testbed: Testbed) -> None:
     spec = Spec(memory_type="hugetlb")
     reserve(spec.ram_mib)
-    source = bench.start_source(spec)
-    migration = bench.migrate(source, spec.but(memory_type="ram"))
+    source = testbed.start_source(spec)
+    migration = testbed.migrate(source, spec.but(memory_type="ram"))
     assert migration.migrate.wait() == 1
     source.wait_running()

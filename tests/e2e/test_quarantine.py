@@ -2,7 +2,6 @@
 """The guide has no effect outside itself: no packet, no disk block, no lock."""
 
 import hashlib
-import json
 import re
 import shutil
 import signal
@@ -12,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness.bench import Bench
-from harness.environment import ACCEL, DEMO, GUIDE_MODES, SLOW
-from harness.vm import Spec, Vm
-from harness.wait import wait_for
+from gclab import demo_guest
+from gclab.environment import ACCEL, GUIDE_MODES, SLOW
+from gclab.network import HERE, links_of
+from gclab.qemu import disk, tap
+from gclab.testbed import Testbed
+from gclab.vm import Spec, Vm
+from gclab.wait import wait_for
 
 GUIDE = GUIDE_MODES[0]
 
@@ -25,12 +27,8 @@ def make_image(path: Path) -> Path:
     return path
 
 
-def disk(image: Path) -> tuple[str, ...]:
-    return ("-drive", f"if=none,id=disk,format=qcow2,file={image}", "-device", "virtio-blk-pci,drive=disk")
-
-
 def can_be_written_by_others(image: Path) -> bool:
-    """Whether a new user of the image gets its write lock."""
+    """Whether another process gets the image's write lock."""
     opened = subprocess.run(["qemu-io", "-f", "qcow2", "-c", "quit", str(image)], capture_output=True, text=True,
                             timeout=20 * SLOW, check=False)
     assert opened.returncode == 0 or "lock" in opened.stderr, opened.stderr
@@ -41,27 +39,27 @@ def digest(image: Path) -> str:
     return hashlib.sha256(image.read_bytes()).hexdigest()
 
 
-def test_destination_takes_the_disk_over(bench: Bench) -> None:
-    image = make_image(bench.directory / "disk.qcow2")
+def test_destination_takes_the_disk_over(testbed: Testbed) -> None:
+    image = make_image(testbed.directory / "disk.qcow2")
     spec = Spec(args=disk(image))
-    source = bench.start_source(spec)
+    source = testbed.start_source(spec)
     assert not can_be_written_by_others(image)
-    migration = bench.migrate(source, spec, "--hold-background", "900s", guide=GUIDE)
-    # Handed over, and the guide still runs.
+    migration = testbed.migrate(source, spec, "--hold-background", "900s", guide=GUIDE)
+    # The destination owns the disk while the guide still runs.
     migration.migrate.wait_event("resumed")
     migration.destination.wait_running()
     migration.migrate.signal(signal.SIGUSR1)
     migration.wait_completed(spec)
     assert not can_be_written_by_others(image)
-    source.kill()
+    source.end()
     assert not can_be_written_by_others(image)
-    migration.destination.kill()
+    migration.destination.end()
     assert can_be_written_by_others(image)
 
 
 @contextmanager
 def capture(path: Path, interface: str, pid: int | None = None) -> Iterator[None]:
-    """tcpdump of what the interface's owner sends us, in the network namespace of process `pid` or in ours."""
+    """Runs tcpdump on what the interface receives, in the network namespace of process `pid` or in ours."""
     enter = ["nsenter", "-t", str(pid), "-n"] if pid else []
     log = path.with_suffix(".tcpdump")
     with log.open("wb") as errors:
@@ -76,26 +74,17 @@ def capture(path: Path, interface: str, pid: int | None = None) -> Iterator[None
 
 
 def packets(path: Path) -> int:
-    # Of a file that is being written, the last record may be half there; tcpdump then shows the rest and says so.
+    # The last record of a file that is still written may be incomplete: tcpdump fails after showing the others.
     shown = subprocess.run(["tcpdump", "-n", "-r", str(path)], capture_output=True, text=True, timeout=20 * SLOW, check=False)
     return len(shown.stdout.splitlines())
 
 
-def guide_links(pid: int) -> list[dict]:
-    shown = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "-j", "link"], capture_output=True, timeout=10 * SLOW,
-                           check=True)
-    return json.loads(shown.stdout)
-
-
-def linux_spec(image: Path, tap: str) -> Spec:
-    network = ("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no",
-               "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:67:63:01")
-    return Spec(ram_mib=192, kernel=DEMO / "kernel", initrd=DEMO / "initramfs", args=disk(image) + network,
-                append="console=ttyS0 quiet mitigations=off nokaslr demo.ip=10.9.0.2/24 demo.batch=16 demo.chatter=10.9.0.1")
+def linux_spec(image: Path, interface: str) -> Spec:
+    return demo_guest.spec("ip=10.9.0.2/24", "batch=16", "chatter=10.9.0.1", ram_mib=192, args=disk(image) + tap(interface))
 
 
 def wait_heartbeat(vm: Vm, beats: int) -> None:
-    """Until the Linux guest has reported that many disk heartbeats more."""
+    """Until the Linux guest has reported that many more writes to its disk."""
     def count() -> int:
         text = vm.serial()
         assert " ERR " not in text, text[-500:]
@@ -106,33 +95,32 @@ def wait_heartbeat(vm: Vm, beats: int) -> None:
 
 
 @pytest.mark.lab
-def test_guide_is_harmless(bench: Bench) -> None:
+def test_guide_is_harmless(testbed: Testbed) -> None:
     assert ACCEL == "kvm"
-    source_image = make_image(bench.directory / "source.qcow2")
-    spec = linux_spec(source_image, "gcsource")
-    source = bench.start(spec)
-    subprocess.run(["ip", "link", "set", "gcsource", "up"], check=True, timeout=10 * SLOW)
-    wait_for("the guest is up", lambda: "READY" in source.serial(), 60 * SLOW, 0.5)
+    source_image = make_image(testbed.directory / "source.qcow2")
+    source = testbed.start(linux_spec(source_image, "gcsource"))
+    HERE.ip("link", "set", "gcsource", "up")
+    source.wait_console(demo_guest.READY, 60 * SLOW)
     wait_heartbeat(source, 2)
 
-    # A copy for the destination, so that after switch-over nobody but a guide could write to the source's image.
-    destination_image = bench.directory / "destination.qcow2"
+    # The destination has a copy, so that after switch-over only a guide could write to the source's image.
+    destination_image = testbed.directory / "destination.qcow2"
     shutil.copy(source_image, destination_image)
     destination_spec = linux_spec(destination_image, "gcdest")
-    migration = bench.migrate(source, destination_spec, "--hold-background", "900s", guide="on")
+    migration = testbed.migrate(source, destination_spec, "--hold-background", "900s", guide="on")
     guide = migration.migrate.wait_event("guide-started")["pid"]
-    names = [link["ifname"] for link in guide_links(guide) if link["ifname"] != "lo"]
+    names = [link["ifname"] for link in links_of(guide) if link["ifname"] != "lo"]
     assert len(names) == 1, f"the guide's namespace has {names}"
 
-    from_guide, from_source = bench.directory / "guide.pcap", bench.directory / "source.pcap"
+    from_guide, from_source = testbed.directory / "guide.pcap", testbed.directory / "source.pcap"
     with capture(from_guide, names[0], guide):
         migration.migrate.wait_event("guide-runs")
         before = digest(source_image)
         with capture(from_source, "gcsource"):
-            # The guide goes through the same: heartbeats to its disk and on its network.
+            # The guide executes the same: writes to its disk and packets on its network.
             wait_heartbeat(migration.destination, 5)
-            wait_for("the guide sends packets, into its quarantine", lambda: packets(from_guide) > 0, 30 * SLOW, 0.5)
-            assert "master" not in guide_links(guide)[-1], "the guide's link leads nowhere"
+            wait_for("the guide sends packets into its quarantine", lambda: packets(from_guide) > 0, 30 * SLOW, 0.5)
+            assert "master" not in links_of(guide)[-1], "the guide's link is connected to something"
             assert can_be_written_by_others(source_image)
             assert digest(source_image) == before
     migration.migrate.signal(signal.SIGUSR1)
@@ -144,4 +132,3 @@ def test_guide_is_harmless(bench: Bench) -> None:
     assert 0 < packets(from_guide) <= sent["packets"] == sum(sent[kind] for kind in ("arp", "ipv4", "ipv6", "other"))
     assert digest(source_image) == before
     assert can_be_written_by_others(source_image)
-

@@ -1,34 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The example of a policy of one's own does what it says."""
+"""The example of a custom policy (bpf/examples) does what it documents."""
 
-from conftest import TREE, Namespace, pins
+from conftest import PolicyNamespace, pins
+from gclab.environment import CMAKE_TREE, PYTHON
 
-FIXED = TREE / "build" / "dev" / "bpf" / "examples" / "fixed.bpf.o"
+FIXED = CMAKE_TREE / "bpf" / "examples" / "fixed.bpf.o"
 MARK = 0x67630000
 GUIDE, BACKGROUND = 1, 3
 
 
-def test_fixed_gives_each_class_its_cap(ns: Namespace) -> None:
-    before = ns.qdiscs("nic", egress=False)
+def test_fixed_gives_each_class_its_cap(ns: PolicyNamespace) -> None:
+    before = ns.qdiscs("nic")
     ns.policy("attach", "--dev", "nic", "--object", str(FIXED))
     ns.policy("set", "--dev", "nic", "class.guide.floor=50kbit", "class.guide.cap=100kbit")
-    ns.ping()  # the neighbour is known
+    ns.ping()  # resolves the neighbour
     ns.send(MARK + GUIDE, 10)
     ns.send(MARK + BACKGROUND, 10)
     classes = ns.show("nic")["classes"]
     assert classes["guide"]["packets"] == classes["background"]["packets"] == 10
-    # 142 bytes take 11 ms at 100 kbit/s: each packet after the first waits for those before it.
+    # 142 bytes take 11 ms at 100 kbit/s: each packet after the first one waits for those before it.
     assert classes["guide"]["delayed"] == 9
     assert classes["guide"]["delay_max_us"] > 5 * 11_000
     assert classes["background"]["delay_max_us"] < 1000
     assert classes["tenants"]["packets"] >= 1 and classes["tenants"]["delayed"] == 0
     ns.policy("detach", "--dev", "nic")
-    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+    assert ns.qdiscs("nic") == before and pins() == []
 
 
-def test_fixed_drops_what_is_beyond_the_horizon(ns: Namespace) -> None:
+def test_fixed_drops_packets_beyond_the_horizon(ns: PolicyNamespace) -> None:
     ns.policy("attach", "--dev", "nic", "--object", str(FIXED))
-    # 142 bytes take 11 ms: so many that were not sent yet are before the horizon, however slowly they come.
+    # 142 bytes take 11 ms: the first five packets depart before the horizon, however slowly the others arrive.
     ns.policy("set", "--dev", "nic", "class.guide.floor=50kbit", "class.guide.cap=100kbit", "horizon=50ms")
     ns.ping()
     ns.send(MARK + GUIDE, 200)
@@ -38,7 +39,7 @@ def test_fixed_drops_what_is_beyond_the_horizon(ns: Namespace) -> None:
     ns.policy("detach", "--dev", "nic")
 
 
-# What TCP's own pacing does: a packet that has a later departure time already.
+# As TCP's own pacing: packets that already have a later departure time.
 SEND_LATER = """
 import socket, struct, sys, time
 SO_TXTIME, NS = 61, 10**9
@@ -51,11 +52,11 @@ for _ in range(10):
 """
 
 
-def test_fixed_makes_no_packet_earlier(ns: Namespace) -> None:
+def test_fixed_does_not_advance_a_departure_time(ns: PolicyNamespace) -> None:
     ns.policy("attach", "--dev", "nic", "--object", str(FIXED))
     ns.policy("set", "--dev", "nic", "class.guide.floor=50kbit", "class.guide.cap=100kbit")
     ns.ping()
-    ns.run("/usr/bin/python3", "-c", SEND_LATER, str(MARK + GUIDE))
+    ns.run(PYTHON, "-c", SEND_LATER, str(MARK + GUIDE))
     guide = ns.show("nic")["classes"]["guide"]
     assert (guide["packets"], guide["delayed"]) == (10, 0)
     ns.policy("detach", "--dev", "nic")

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is missing or in the way is said, with what to do, and nothing is left on the NIC."""
+"""When a policy cannot be attached, the error says why and what to do, and nothing is left on the NIC."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import GCCTL, TIMEOUT, TREE, Namespace, pins
+from conftest import TIMEOUT, PolicyNamespace, pins
+from gclab import gcctl
+from gclab.environment import BIN, GCCTL, TREE
 
-# A policy of somebody's own, with something wrong in it.
+# A custom policy; the tests put something wrong into it.
 OBJECT = """
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -41,15 +42,15 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
     return compiled
 
 
-def refused(ns: Namespace, *argv: str) -> str:
-    before = ns.qdiscs("nic", egress=False)
+def refused(ns: PolicyNamespace, *argv: str) -> str:
+    before = ns.qdiscs("nic")
     done = ns.policy("attach", "--dev", "nic", *argv, check=False)
     assert done.returncode == 3, done
-    assert ns.qdiscs("nic", egress=False) == before and pins() == [] and ns.filters("nic") == ""
+    assert ns.qdiscs("nic") == before and pins() == [] and ns.filters("nic") == ""
     return done.stderr
 
 
-def test_an_object_of_ones_own(ns: Namespace, compiled: Callable[..., Path]) -> None:
+def test_a_custom_object(ns: PolicyNamespace, compiled: Callable[..., Path]) -> None:
     path = compiled()
     ns.policy("attach", "--dev", "nic", "--object", str(path))
     assert ns.show("nic")["object"] == str(path)
@@ -67,12 +68,12 @@ def test_an_object_of_ones_own(ns: Namespace, compiled: Callable[..., Path]) -> 
     ({"section": "xdp"}, ['expected one in SEC("tc"), found SEC("xdp")']),
     ({"body": LOOP}, ["the kernel's verifier refuses it", "invalid mem access"]),
 ], ids=["no version", "version", "no map", "type", "entries", "value", "section", "verifier"])
-def test_an_object_that_breaks_the_contract(ns: Namespace, compiled: Callable[..., Path], wrong: dict, texts: list[str]) -> None:
+def test_an_object_that_breaks_the_contract(ns: PolicyNamespace, compiled: Callable[..., Path], wrong: dict[str, str], texts: list[str]) -> None:
     said = refused(ns, "--object", str(compiled(**wrong)))
     assert all(text in said for text in texts), said
 
 
-def test_garbage_is_no_object(ns: Namespace, tmp_path: Path) -> None:
+def test_garbage_is_not_an_object(ns: PolicyNamespace, tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.o"
     for content in (b"", b"garbage" * 100, b"\x7fELF\x02\x01\x01" + bytes(100)):
         garbage.write_bytes(content)
@@ -82,23 +83,22 @@ def test_garbage_is_no_object(ns: Namespace, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("capability", ["bpf", "net_admin"])
-def test_without_a_capability(ns: Namespace, capability: str) -> None:
-    before = ns.qdiscs("nic", egress=False)
-    # CAP_SYS_ADMIN has CAP_BPF in it.
+def test_without_a_capability(ns: PolicyNamespace, capability: str) -> None:
+    before = ns.qdiscs("nic")
+    # CAP_SYS_ADMIN includes CAP_BPF.
     done = ns.run("setpriv", f"--bounding-set=-{capability},-sys_admin", f"--inh-caps=-{capability},-sys_admin",
                   str(GCCTL), "policy", "attach", "--dev", "nic", check=False)
     assert done.returncode == 3 and "run gcctl with sudo" in done.stderr, done
-    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+    assert ns.qdiscs("nic") == before and pins() == []
 
 
-def test_without_a_bpf_file_system(ns: Namespace, tmp_path: Path) -> None:
-    done = subprocess.run(ns.command(str(GCCTL), "policy", "attach", "--dev", "nic"), check=False, text=True, timeout=TIMEOUT,
-                          capture_output=True, env={**os.environ, "GC_BPFFS": str(tmp_path)})
+def test_without_a_bpf_file_system(ns: PolicyNamespace, tmp_path: Path) -> None:
+    done = gcctl.run("policy", "attach", "--dev", "nic", launcher=ns.launcher, env={"GC_BPFFS": str(tmp_path)})
     assert done.returncode == 3 and f"mount -t bpf bpf {tmp_path}" in done.stderr, done
 
 
-def test_without_fq(ns: Namespace) -> None:
-    """The lab's kernel does not load modules by itself, so this one is as good as not there."""
+def test_without_fq(ns: PolicyNamespace) -> None:
+    """The lab's kernel does not load modules by itself, so without this one there is no fq."""
     subprocess.run(["rmmod", "sch_fq"], check=True, timeout=TIMEOUT)
     try:
         assert "modprobe sch_fq" in refused(ns)
@@ -106,42 +106,45 @@ def test_without_fq(ns: Namespace) -> None:
         subprocess.run(["modprobe", "sch_fq"], check=True, timeout=TIMEOUT)
 
 
-def test_a_nic_that_does_not_say_its_speed(ns: Namespace) -> None:
-    """As virtio-net's does not. Neither does a bridge without ports."""
+def test_a_nic_of_unknown_speed(ns: PolicyNamespace) -> None:
+    """Such as virtio-net's. A bridge without ports reports no speed, either."""
     ns.run("ip", "link", "add", "mute", "type", "bridge")
     ns.run("ip", "link", "set", "mute", "up")
     done = ns.policy("attach", "--dev", "mute", check=False)
     assert done.returncode == 3 and "mute does not say how fast it is" in done.stderr and "give --link RATE" in done.stderr
-    migration = ns.run(str(TREE / "build" / "bin" / "policy_user"), "mute", "silent", check=False)
+    migration = ns.run(str(BIN / "policy_user"), "mute", "silent", check=False)
     assert migration.returncode == 1 and "give --policy-link RATE" in migration.stderr
     assert pins() == []
     ns.policy("attach", "--dev", "mute", "--link", "1gbit")
     ns.policy("detach", "--dev", "mute")
 
 
-def test_others_filters_stay_and_still_see_packets(ns: Namespace) -> None:
+def test_filters_of_others_stay_and_still_see_packets(ns: PolicyNamespace) -> None:
     ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
     ns.run("tc", "filter", "add", "dev", "nic", "egress", "prio", "2", "protocol", "all", "matchall", "action", "pass")
     before = ns.filters("nic")
     ns.policy("attach", "--dev", "nic")
-    seen = lambda: sum(action["stats"]["packets"]
-                       for each in json.loads(ns.run("tc", "-s", "-j", "filter", "show", "dev", "nic", "egress").stdout)
-                       for action in each.get("options", {}).get("actions", []))
+
+    def seen() -> int:
+        shown = json.loads(ns.run("tc", "-s", "-j", "filter", "show", "dev", "nic", "egress").stdout)
+        return sum(action["stats"]["packets"] for each in shown for action in each.get("options", {}).get("actions", []))
+
     already = seen()
     ns.ping()
     assert ns.show("nic")["classes"]["tenants"]["packets"] >= 1 and seen() > already
     ns.policy("detach", "--dev", "nic")
     assert ns.filters("nic") == before
-    assert "clsact" in [q["kind"] for q in ns.qdiscs("nic", egress=False)]
+    assert "clsact" in [q["kind"] for q in ns.qdiscs("nic")]
 
 
-def add_filter(ns: Namespace, priority: int, *what: str) -> None:
+def add_filter(ns: PolicyNamespace, priority: int, *what: str) -> None:
     ns.run("tc", "filter", "add", "dev", "nic", "egress", "prio", str(priority), "protocol", "all", *what)
 
 
 @pytest.mark.parametrize("verdict, goes_on", [("TC_ACT_OK", False), ("TC_ACT_PIPE", True)], ids=["ok", "pipe"])
-def test_a_program_of_somebody_at_clsact(ns: Namespace, tmp_path: Path, verdict: str, goes_on: bool) -> None:
-    """Ours goes before one of the first priority, too; one that comes later goes before ours, but for tcx, and is named."""
+def test_another_program_at_clsact(ns: PolicyNamespace, tmp_path: Path, verdict: str, goes_on: bool) -> None:
+    """Our program runs before an earlier one of priority 1. One that is added later runs before ours, and show names it;
+    not with tcx."""
     source = tmp_path / "first.bpf.c"
     source.write_text("#include <linux/bpf.h>\n#include <linux/pkt_cls.h>\n#include <bpf/bpf_helpers.h>\n"
                       'char LICENSE[] SEC("license") = "GPL";\n'
@@ -166,8 +169,8 @@ def test_a_program_of_somebody_at_clsact(ns: Namespace, tmp_path: Path, verdict:
     assert ns.filters("nic").count("direct-action") == 2
 
 
-def test_a_filter_of_another_kind_of_the_first_priority(ns: Namespace) -> None:
-    """None of ours can be put before it. Where there is tcx, its programs come first all the same."""
+def test_a_filter_of_another_kind_with_priority_1(ns: PolicyNamespace) -> None:
+    """Ours cannot be put before it, except with tcx, whose programs always run first."""
     ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
     add_filter(ns, 1, "matchall", "action", "pass")
     before = ns.filters("nic")
@@ -182,7 +185,7 @@ def test_a_filter_of_another_kind_of_the_first_priority(ns: Namespace) -> None:
     assert ns.filters("nic") == before
 
 
-def test_a_filter_of_somebody_of_a_later_priority_comes_later(ns: Namespace) -> None:
+def test_a_filter_with_a_later_priority_runs_later(ns: PolicyNamespace) -> None:
     ns.run("tc", "qdisc", "add", "dev", "nic", "clsact")
     add_filter(ns, 2, "matchall", "action", "pass")
     assert "warning" not in ns.policy("attach", "--dev", "nic").stderr

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A connection whose class changes while its packets wait does not overtake itself."""
+"""Packets of a connection stay in order when its class changes while some of them are queued."""
 
 import json
 
-from conftest import Namespace
+from conftest import PolicyNamespace
+from gclab.environment import PYTHON
+from gclab.network import Namespace
 
 PORT = "5009"
 MARK = 0x67630000
@@ -20,7 +22,7 @@ while data := connection.recv(65536):
 print(total, flush=True)
 """
 
-# Paced and unpaced in turn, as a page in the guide's connection that the VM comes to wait for makes it.
+# Paced and unpaced in turn, as when the VM comes to wait for a page that is queued in the guide's connection.
 SEND = """
 import socket, sys, time
 address, port, rounds, chunk, guide, urgent = sys.argv[1], *map(int, sys.argv[2:])
@@ -35,15 +37,15 @@ for number in range(rounds):
 
 
 def counter(ns: Namespace, name: str) -> int:
-    return json.loads(ns.run("nstat", "--json", "--zeros", "--noupdate", "--ignore", name).stdout)["kernel"][name]
+    return int(json.loads(ns.run("nstat", "--json", "--zeros", "--noupdate", "--ignore", name).stdout)["kernel"][name])
 
 
-def test_a_class_that_changes(ns: Namespace, far: Namespace) -> None:
+def test_packets_stay_in_order_when_the_class_changes(ns: PolicyNamespace, far: Namespace) -> None:
     ns.policy("attach", "--dev", "nic", "--link", "20mbit")
-    receiver = far.start("/usr/bin/python3", "-c", RECEIVE, "10.9.0.2", PORT)
+    receiver = far.start(PYTHON, "-c", RECEIVE, "10.9.0.2", PORT)
     try:
         assert receiver.stdout and receiver.stdout.readline() == "listening\n"
-        ns.run("/usr/bin/python3", "-c", SEND, "10.9.0.2", PORT, str(ROUNDS), str(CHUNK), str(MARK + 1), str(MARK))
+        ns.run(PYTHON, "-c", SEND, "10.9.0.2", PORT, str(ROUNDS), str(CHUNK), str(MARK + 1), str(MARK))
         assert receiver.stdout.readline() == f"{ROUNDS * CHUNK}\n"
     finally:
         receiver.kill()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Users of a policy come, share it, die, and the last one cleans up."""
+"""Processes that use a policy share it, may die, and the last one cleans up."""
 
 import signal
 import subprocess
@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import GCCTL, PINS, TIMEOUT, TREE, Namespace, pins
+from conftest import PINS, TIMEOUT, PolicyNamespace, pins
+from gclab.environment import BIN, GCCTL, PYTHON
+from gclab.network import Namespace
+from gclab.wait import Deadline
 
-USER = TREE / "build" / "bin" / "policy_user"
+USER = BIN / "policy_user"
 
 
 class User:
-    """policy_user, which does what a migration does with a policy."""
+    """A policy_user, which uses a policy as a migration does."""
 
-    def __init__(self, ns: Namespace, *argv: str) -> None:
+    def __init__(self, ns: PolicyNamespace, *argv: str) -> None:
         self.process = subprocess.Popen(ns.command(str(USER), *argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout
         self.said = self.process.stdout.readline().strip()
 
     def end(self) -> None:
@@ -29,8 +33,8 @@ class User:
         self.process.communicate(timeout=TIMEOUT)
 
 
-def test_the_last_of_two_detaches(ns: Namespace) -> None:
-    before = ns.qdiscs("nic", egress=False)
+def test_the_last_of_two_detaches(ns: PolicyNamespace) -> None:
+    before = ns.qdiscs("nic")
     first, second = User(ns, "nic", "silent"), User(ns, "nic", "fast")
     assert (first.said, second.said) == ("nic silent attached", "nic silent joined")
     refused = ns.policy("detach", "--dev", "nic", check=False)
@@ -38,10 +42,10 @@ def test_the_last_of_two_detaches(ns: Namespace) -> None:
     first.end()
     assert ns.show("nic")["in_place"] and not ns.show("nic")["lasting"]
     second.end()
-    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+    assert ns.qdiscs("nic") == before and pins() == []
 
 
-def test_one_that_was_attached_to_stay_stays(ns: Namespace) -> None:
+def test_an_attached_policy_outlives_its_users(ns: PolicyNamespace) -> None:
     ns.policy("attach", "--dev", "nic")
     user = User(ns, "nic", "fast")
     assert user.said == "nic silent joined"
@@ -50,39 +54,39 @@ def test_one_that_was_attached_to_stay_stays(ns: Namespace) -> None:
     ns.policy("detach", "--dev", "nic")
 
 
-def test_what_a_killed_user_leaves_is_removed_by_detach(ns: Namespace) -> None:
-    before = ns.qdiscs("nic", egress=False)
+def test_detach_removes_what_a_killed_user_leaves(ns: PolicyNamespace) -> None:
+    before = ns.qdiscs("nic")
     User(ns, "nic", "silent").kill()
     assert pins() != []
     ns.policy("detach", "--all")
-    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+    assert ns.qdiscs("nic") == before and pins() == []
 
 
-def test_what_a_killed_user_leaves_is_removed_by_the_next(ns: Namespace) -> None:
-    before = ns.qdiscs("nic", egress=False)
+def test_the_next_user_removes_what_a_killed_user_leaves(ns: PolicyNamespace) -> None:
+    before = ns.qdiscs("nic")
     User(ns, "nic", "silent").kill()
     user = User(ns, "nic", "fast")
     assert user.said == "nic fast attached"
     user.end()
-    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+    assert ns.qdiscs("nic") == before and pins() == []
 
 
-def test_by_force_under_a_user(ns: Namespace) -> None:
-    before = ns.qdiscs("nic", egress=False)
+def test_forced_detach_under_a_user(ns: PolicyNamespace) -> None:
+    before = ns.qdiscs("nic")
     user = User(ns, "nic", "silent")
     ns.policy("detach", "--dev", "nic", "--force")
-    assert ns.qdiscs("nic", egress=False) == before and pins() == []
+    assert ns.qdiscs("nic") == before and pins() == []
     user.end()
 
 
-def test_the_device_goes_under_a_user(ns: Namespace) -> None:
+def test_the_device_is_removed_under_a_user(ns: PolicyNamespace) -> None:
     user = User(ns, "nic", "silent")
     ns.run("ip", "link", "delete", "nic")
     user.end()
     assert pins() == []
 
 
-def take_program(ns: Namespace) -> None:
+def take_program(ns: PolicyNamespace) -> None:
     if ns.show("nic")["hook"] == "clsact":
         ns.run("tc", "qdisc", "del", "dev", "nic", "clsact")
     else:
@@ -90,16 +94,16 @@ def take_program(ns: Namespace) -> None:
         subprocess.run(["/usr/sbin/bpftool", "link", "detach", "pinned", pin], check=True, timeout=TIMEOUT)
 
 
-def take_fq(ns: Namespace) -> None:
+def take_fq(ns: PolicyNamespace) -> None:
     ns.run("tc", "qdisc", "replace", "dev", "nic", "root", "handle", "8:", "pfifo", "limit", "55")
 
 
 @pytest.mark.parametrize("take, what", [(take_program, "the tc program"), (take_fq, "fq")], ids=["program", "fq"])
-def test_what_somebody_took_away_is_put_back(ns: Namespace, take: Callable[[Namespace], None], what: str) -> None:
+def test_a_removed_part_is_restored(ns: PolicyNamespace, take: Callable[[Namespace], None], what: str) -> None:
     ns.policy("attach", "--dev", "nic", "--policy", "fast", "--link", "1gbit")
     ns.policy("set", "--dev", "nic", "use=50%")
     take(ns)
-    before = ns.qdiscs("nic")
+    before = ns.egress_qdiscs("nic")
     broken = ns.show("nic")
     assert (broken["in_place"], broken["missing"]) == (False, what)
     assert f"somebody took {what} away" in ns.policy("show").stdout
@@ -107,19 +111,19 @@ def test_what_somebody_took_away_is_put_back(ns: Namespace, take: Callable[[Name
     assert user.said == "nic fast joined"
     whole = ns.show("nic")
     assert whole["in_place"] and whole["lasting"] and (whole["policy"], whole["target"]) == ("fast", 62_500_000)
-    assert [q["kind"] for q in ns.qdiscs("nic")] == ["fq"]
+    assert [q["kind"] for q in ns.egress_qdiscs("nic")] == ["fq"]
     user.end()
     take(ns)
     ns.policy("attach", "--dev", "nic")
     assert ns.show("nic")["in_place"] and ns.show("nic")["policy"] == "silent"
     ns.policy("detach", "--dev", "nic")
     if take is take_fq:
-        assert ns.qdiscs("nic") == before
+        assert ns.egress_qdiscs("nic") == before
     assert pins() == []
 
 
 @pytest.mark.parametrize("take, what", [(take_program, "the tc program"), (take_fq, "fq")], ids=["program", "fq"])
-def test_what_somebody_took_away_under_a_user_is_refused(ns: Namespace, take: Callable[[Namespace], None], what: str) -> None:
+def test_a_part_removed_under_a_user_is_refused(ns: PolicyNamespace, take: Callable[[Namespace], None], what: str) -> None:
     first = User(ns, "nic", "silent")
     take(ns)
     second = User(ns, "nic", "silent")
@@ -129,13 +133,13 @@ def test_what_somebody_took_away_under_a_user_is_refused(ns: Namespace, take: Ca
     assert pins() == []
 
 
-def test_what_cannot_be_put_back_is_said(ns: Namespace) -> None:
+def test_a_policy_that_cannot_be_restored_is_reported(ns: PolicyNamespace) -> None:
     ns.policy("attach", "--dev", "nic")
     ns.run("tc", "qdisc", "replace", "dev", "nic", "root", "handle", "7:", "tbf", "rate", "1gbit", "burst", "128k", "latency", "50ms")
     user = User(ns, "nic", "silent")
     error = user.process.communicate("", timeout=TIMEOUT)[1]
     assert "could not be put back" in error and "'tbf 7:'" in error
-    assert pins() == [] and [q["kind"] for q in ns.qdiscs("nic", egress=False)] == ["tbf"]
+    assert pins() == [] and [q["kind"] for q in ns.qdiscs("nic")] == ["tbf"]
 
 
 def over_ipv4(ns: Namespace, far: Namespace) -> str:
@@ -166,15 +170,15 @@ def over_a_bridge(ns: Namespace, far: Namespace) -> str:
 
 
 @pytest.mark.parametrize("over", [over_ipv4, over_ipv6, over_a_vlan, over_a_bridge])
-def test_the_nic_towards_the_peer(ns: Namespace, far: Namespace, over: Callable[[Namespace, Namespace], str]) -> None:
-    """Where its packets wait is the NIC, whatever is between."""
+def test_the_nic_towards_the_peer(ns: PolicyNamespace, far: Namespace, over: Callable[[Namespace, Namespace], str]) -> None:
+    """The policy is attached to the NIC where packets queue, below bridges and VLANs."""
     address = over(ns, far)
-    server = far.start("/usr/bin/python3", "-u", "-c", "import socket, sys, time\n"
+    server = far.start(PYTHON, "-u", "-c", "import socket, sys, time\n"
                        "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
                        "s = socket.create_server((sys.argv[1], 7777), family=family); print('up'); c = s.accept(); time.sleep(600)",
                        address)
     try:
-        assert server.stdout.readline().strip() == "up"
+        assert server.stdout and server.stdout.readline().strip() == "up"
         user = User(ns, "--peer", address, "7777", "silent", "125000000")
         assert user.said == "nic silent attached"
         user.end()
@@ -184,9 +188,9 @@ def test_the_nic_towards_the_peer(ns: Namespace, far: Namespace, over: Callable[
         server.communicate(timeout=TIMEOUT)
 
 
-def test_killed_at_any_moment(ns: Namespace) -> None:
+def test_killed_at_any_moment(ns: PolicyNamespace) -> None:
     ns.run("tc", "qdisc", "replace", "dev", "nic", "root", "handle", "5:", "pfifo", "limit", "77")
-    before = ns.qdiscs("nic", egress=False)
+    before = ns.qdiscs("nic")
     begun = time.monotonic()
     ns.policy("attach", "--dev", "nic")
     whole = time.monotonic() - begun
@@ -199,16 +203,16 @@ def test_killed_at_any_moment(ns: Namespace) -> None:
         attach.communicate(timeout=TIMEOUT)
         partly += bool(pins())
         ns.policy("detach", "--all")
-        assert ns.qdiscs("nic", egress=False) == before and pins() == [] and ns.filters("nic") == "", part
+        assert ns.qdiscs("nic") == before and pins() == [] and ns.filters("nic") == "", part
     print(f"{partly} of {parts} were killed with something in place")
 
 
-def test_a_lost_namespace_leaves_nothing_that_stays(ns: Namespace) -> None:
+def test_a_deleted_namespace_leaves_nothing_after_detach(ns: PolicyNamespace) -> None:
     ns.policy("attach", "--dev", "nic")
     subprocess.run(["ip", "netns", "delete", "gc-near"], check=True, timeout=TIMEOUT)
     assert pins() != []
-    # The kernel takes a namespace's devices down some time after its last user.
-    deadline = time.monotonic() + TIMEOUT
-    while pins() and time.monotonic() < deadline:
+    # The kernel removes a namespace's devices some time after its last user has gone.
+    deadline = Deadline(TIMEOUT)
+    while pins() and not deadline.passed():
         subprocess.run([GCCTL, "policy", "detach", "--all"], check=True, timeout=TIMEOUT)
     assert pins() == []

@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """tests/bench/figures.py: quantiles of histograms."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
-
-from figures import quantile_us  # noqa: E402
+from figures import quantile_us
 
 
 @pytest.mark.parametrize(("counts", "q", "expected"), [

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results to make pages of, as gcctl and the benchmarks write them. What looks like noise is the same each time."""
+"""Results in the formats that gcctl and the benchmarks write. They are the same each time, also where they look random."""
 
 import math
 from typing import Any
 
 Json = dict[str, Any]
 MIB = 2**20
+PAGE_CLASSES = ("precopy", "urgent", "guide", "warm", "background")
 
 
 def classes(**counts: int) -> Json:
-    named = {name: counts.get(name, 0) for name in ("precopy", "urgent", "guide", "warm", "background")}
+    named = {name: counts.get(name, 0) for name in PAGE_CLASSES}
     return {"total": sum(named.values()), **named, "zero": counts.get("zero", 0)}
 
 
@@ -35,7 +36,8 @@ def migration() -> Json:
         "bytes": classes(precopy=8 * MIB, urgent=3 * MIB, guide=79 * MIB, warm=6 * MIB, background=581 * MIB, zero=1 * MIB),
         "demand": {"faults": sum(histogram), "stall_ms": 912.25, "p50_us": 1024, "p99_us": 8192, "p999_us": 32768,
                    "histogram_us": histogram, "timeline": {"step_ms": 10, "counts": storm(25, 90)}},
-        "guide": {"started": True, "load_ms": 3.4, "waited_ms": 0.8, "records": 20200, "pushed": 20113, "dropped": 0, "blocked_ms": 12.5,
+        "guide": {"started": True, "load_ms": 3.4, "waited_ms": 0.8, "records": 20200, "pushed": 20113, "dropped": 0,
+                  "blocked_ms": 12.5,
                   "memory_bytes": 96 * MIB, "ended": "complete", "reason": "",
                   "sent": {"packets": 17, "bytes": 1822, "arp": 2, "ipv4": 15, "ipv6": 0, "other": 0, "dropped_by": "ebpf"}},
         "next": {"pages": 16, "sent": 321},
@@ -51,7 +53,7 @@ def migration() -> Json:
 
 
 def simulated() -> Json:
-    """A migration that gcctl simulate made up."""
+    """A migration from gcctl simulate."""
     return migration() | {"measured": None, "simulated": {
         "trace": "vm.trace", "trace_ms": 2500.0, "link": 1_250_000_000, "rtt_us": 50.0, "vms": 3, "vcpus": 6,
         "memory_bytes": 8192 * MIB, "touched": 1234, "waited_ms": 12.5}}
@@ -78,13 +80,14 @@ def speed(index: int, noise: int) -> list[float]:
 
 
 def run(workload: str, index: int, number: int) -> Json:
-    told = index >= 3  # by gcctl
+    has_report = index >= 3  # gcctl's
     return {"workload": workload, "mode": MODES[index], "round": number, "error": "",
             "throughput": {"step_ms": 100, "from_ms": -2000.0 - 10 * number, "per_s": speed(index, number)},
-            "faults": {"step_ms": 20, "counts": storm(90 / index**2, 150 + 10 * number)} if told else None,
-            "stall_us": stalls(1 + 2 * (5 - index)) if told else None,
-            "bytes": {"urgent": 4 * MIB // index, "guide": 60 * MIB * (index > 3), "warm": 5 * MIB * (index > 4), "background": 300 * MIB,
-                      "precopy": 200 * MIB * (index == 5)} if told else None}
+            "faults": {"step_ms": 20, "counts": storm(90 / index**2, 150 + 10 * number)} if has_report else None,
+            "stall_us": stalls(1 + 2 * (5 - index)) if has_report else None,
+            "bytes": {"urgent": 4 * MIB // index, "guide": 60 * MIB * (index > 3), "warm": 5 * MIB * (index > 4),
+                      "background": 300 * MIB,
+                      "precopy": 200 * MIB * (index == 5)} if has_report else None}
 
 
 def benchmark() -> Json:
@@ -103,7 +106,7 @@ def benchmark() -> Json:
 
 
 def rows_only() -> Json:
-    """As tests/bench/silence.py writes: no schema, no runs, and not every metric of every mode."""
+    """As tests/bench/silence.py writes it: without schema and runs, and without some metrics of some modes."""
     modes = ["no migration", "QEMU post-copy", "gcctl silent"]
     rows = [row("beside a stream", mode, "tenant throughput", "Mbit/s", 34.0 - 5 * i, 1 - 0.15 * i)
             for i, mode in enumerate(modes)]

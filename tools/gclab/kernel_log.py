@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel's log must not have in it."""
+"""Finds trouble in a kernel's log."""
 
 import re
 
-# One of these in the kernel log fails a run.
+# A line that matches fails a run.
 TROUBLE = re.compile(
     r"WARNING: |BUG: |\bBUG\b at|Oops|Call Trace|KASAN|KCSAN|KFENCE|UBSAN|kernel BUG|Kernel panic|"
     r"general protection fault|possible (circular|recursive) locking|suspicious RCU usage|"

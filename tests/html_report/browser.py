@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Opens a page in a headless Chromium, without network, and tells what is to be seen there."""
+"""Opens a report in a headless Chromium, without network, and returns what it shows."""
 
 import html
 import json
@@ -17,7 +17,7 @@ from matplotlib import image
 WIDTH, SCALE = 1200, 2  # CSS pixels, and pixels of the screenshot for each
 TIMEOUT = 60
 
-# Put into a copy of the page: first of all, and at its end.
+# Added to a copy of the report: LISTEN before everything else, TELL at its end.
 LISTEN = """<script>
 window.problems = [];
 window.addEventListener("error", (event) => problems.push(String(event.message)));
@@ -43,35 +43,37 @@ window.addEventListener("load", () => {
         surface: getComputedStyle(document.body).backgroundColor});
 });
 </script>"""
-# Before TELL's listener: what the browser does before it prints.
+# Added before TELL: the event that a browser sends before it prints.
 PRINT = '<script>window.addEventListener("load", () => window.dispatchEvent(new Event("beforeprint")));</script>'
 
 
 @dataclass
 class Seen:
-    told: dict[str, Any]  # by TELL
-    screen: Any  # rows of pixels, red, green and blue each, 0 to 255
+    told: dict[str, Any]  # what TELL collects
+    screen: Any  # rows of pixels, each red, green and blue from 0 to 255
 
     @property
     def text(self) -> str:
-        return self.told["text"]
+        return str(self.told["text"])
 
     def chart(self, title: str, number: int = 0) -> dict[str, Any]:
-        return [chart for chart in self.told["charts"] if chart["title"] == title][number]
+        """The chart of that title; with several of them, the one with that number, from 0."""
+        found: list[dict[str, Any]] = [chart for chart in self.told["charts"] if chart["title"] == title]
+        return found[number]
 
     def pixels(self, chart: dict[str, Any], color: str) -> int:
-        """How many within the chart's axes are of that colour ("#rrggbb")."""
+        """How many pixels within the chart's axes have that colour ("#rrggbb")."""
         left, top, width, height = (round(SCALE * value) for value in chart["box"])
-        assert top + height <= len(self.screen), "the page is higher than the screenshot"
+        assert top + height <= len(self.screen), "the report is higher than the screenshot"
         area = self.screen[top:top + height, left:left + width]
         wanted = np.array([int(color[i:i + 2], 16) for i in (1, 3, 5)])
         return int(np.count_nonzero(np.abs(area - wanted).max(axis=2) <= 6))
 
 
-def open_page(page: Path, dark: bool = False, printing: bool = False, height: int = 3000) -> Seen:
-    """@param height of the window, CSS pixels: not below the page's. What was opened and seen is left beside the page."""
-    copy, picture = page.with_suffix(".probed.html"), page.with_suffix(".png")
-    begin, end = page.read_text().split("<title>", 1)
+def open_report(report: Path, dark: bool = False, printing: bool = False, height: int = 3000) -> Seen:
+    """`height` is the window's in CSS pixels, at least the report's. Leaves what it opened and saw beside the report."""
+    copy, picture = report.with_suffix(".probed.html"), report.with_suffix(".png")
+    begin, end = report.read_text().split("<title>", 1)
     body, rest = end.rsplit("</body>", 1)
     copy.write_text(f"{begin}{LISTEN}<title>{body}{PRINT if printing else ''}{TELL}</body>{rest}")
     with tempfile.TemporaryDirectory() as home:
@@ -83,5 +85,5 @@ def open_page(page: Path, dark: bool = False, printing: bool = False, height: in
             capture_output=True, text=True, timeout=TIMEOUT, env=os.environ | {"HOME": home}, check=False)
     assert done.returncode == 0, done.stderr
     found = re.search(r'data-told="([^"]*)"', done.stdout)
-    assert found, f"the page's load event did not come to its end: {done.stderr}"
+    assert found, f"the load event's listeners did not complete: {done.stderr}"
     return Seen(json.loads(html.unescape(found[1])), np.rint(255 * image.imread(picture)[:, :, :3]).astype(int))

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The stages of `make check`: commands that write JUnit XML."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import BIN, BUILD, CMAKE_TREE, PYTHON, SCRIPTS, kernels, module_for
+
+RESULTS = BUILD / "check"
+# Of module_test: those with VMs, for which the lab has fewer CPUs.
+MODULE_VMS = ("Track", "ShadowPaging", "Fuzz", "VmStress")
+# Of module_test: those that inject failures, for which only the debug kernel is configured.
+MODULE_DEBUG = ("Failure",)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`what` it tests, for the reader; `beside` others, since it keeps at most one CPU busy."""
+
+    name: str
+    what: str
+    command: list[str]
+    timeout: int  # seconds
+    beside: bool = False
+    counted: frozenset[str] | None = None  # the cases that count, of all in the results; None: all
+
+    @property
+    def results(self) -> Path:
+        return RESULTS / f"{self.name}.xml"
+
+
+def _results(name: str) -> Path:
+    return RESULTS / f"{name}.xml"
+
+
+def pytest(name: str, what: str, timeout: int, *arguments: str) -> Stage:
+    return Stage(name, what, pytest_command(name, *arguments), timeout)
+
+
+def pytest_command(name: str, *arguments: str) -> list[str]:
+    return [PYTHON, "-m", "pytest", *arguments, "-q", "--tb=short", f"--junitxml={_results(name)}"]
+
+
+def lab(name: str, kernel: str, timeout: int, *options: str, command: list[str]) -> list[str]:
+    return [str(SCRIPTS / "lab"), "--kernel", kernel, *_lab_options(name, timeout), *options, "--", *command]
+
+
+def debug_lab(name: str, timeout: int, *options: str, command: list[str]) -> list[str]:
+    return [str(SCRIPTS / "debug-lab"), *_lab_options(name, timeout), *options, "--", *command]
+
+
+def _lab_options(name: str, timeout: int) -> list[str]:
+    return ["--timeout", str(timeout), "--log", str(RESULTS / f"{name}.console")]
+
+
+def gtest(name: str, program: str, cases: str) -> list[str]:
+    return [str(BIN / program), f"--gtest_filter={cases}", f"--gtest_output=xml:{_results(name)}"]
+
+
+def module_test(name: str, module: Path, cases: str) -> list[str]:
+    return ["tests/module/run.sh", str(module), *gtest(name, "module_test", cases)]
+
+
+def kunit(name: str = "kunit", counted: frozenset[str] | None = None) -> Stage:
+    return Stage(name, "KUnit suites of the module's engine, under User Mode Linux",
+                 [str(SCRIPTS / "kunit"), f"--junit={_results(name)}"], 1800, counted=counted)
+
+
+def stages() -> list[Stage]:
+    """All of them; those that soonest show a failure come first."""
+    found = [
+        Stage("unit", "unit tests",
+              ["ctest", "--test-dir", str(CMAKE_TREE), "-j", str(os.cpu_count()), "--output-on-failure",
+               "--no-tests=error", "--output-junit", str(_results("unit")), "--progress"], 900),
+        pytest("tcg", "end to end with QEMU's TCG, without the lab and without guides", 600, "tests/e2e"),
+        pytest("scripts", "the tests' own tools, and the documents", 180, "tests/scripts"),
+        pytest("html_report", "the HTML of gcctl report, in a browser", 480, "tests/html_report"),
+        kunit(),
+        pytest("dkms", "the DKMS package, built on this machine and loaded in the lab", 600, "tests/dkms"),
+        pytest("hosts", "the lab with two hosts, and in clones that it hides", 900, "tests/hosts"),
+    ]
+    modules = {kernel: module_for(kernel) for kernel in kernels()}
+    for kernel, module in modules.items():
+        found += _module_stages(kernel, module)
+    for number, kernel in enumerate(modules):
+        found += _network_stages(kernel, first=number == 0)
+    for number, (kernel, module) in enumerate(modules.items()):
+        name = f"lab-{kernel}"
+        # On the other kernels, one migration of each kind shows that the module works there, too.
+        only = [] if number == 0 else ["-k", "(test_machine and q35) or test_two_ram_backends"]
+        found.append(Stage(name, f"end to end with KVM and guides, in the lab on Linux {kernel}",
+                           lab(name, kernel, 3000, "--mem", "8G", "--module", str(module),
+                               command=pytest_command(name, "tests/e2e", "-v", *only)), 3100, beside=True))
+    return found + debug_stages()
+
+
+def _module_stages(kernel: str, module: Path) -> list[Stage]:
+    vms = ":".join(f"{suite}.*" for suite in MODULE_VMS)
+    failures = ":".join(f"{suite}.*" for suite in MODULE_DEBUG)
+    alone, track = f"module-{kernel}", f"track-{kernel}"
+    return [Stage(alone, f"the module, in the lab on Linux {kernel}",
+                  lab(alone, kernel, 900, "--no-nested", command=module_test(alone, module, f"-{vms}:{failures}")), 1000),
+            Stage(track, f"the module's tracks of VMs, in the lab on Linux {kernel}",
+                  lab(track, kernel, 900, command=module_test(track, module, vms)), 1000)]
+
+
+def _network_stages(kernel: str, first: bool) -> list[Stage]:
+    bpf, policy = f"bpf-{kernel}", f"policy-{kernel}"
+    # All on the first kernel; on the others those that depend on the hook, which is another one there.
+    files = ["tests/policy"] if first else [f"tests/policy/test_{name}.py" for name in ("attach", "failures", "order", "example")]
+    return [Stage(bpf, f"the BPF programs, in the lab on Linux {kernel}",
+                  lab(bpf, kernel, 300, "--no-nested", command=gtest(bpf, "bpf_test", "*")), 400),
+            Stage(policy, f"traffic policies on veths and taps, in the lab on Linux {kernel}",
+                  lab(policy, kernel, 900, "--no-nested", command=pytest_command(policy, *files)), 1000)]
+
+
+def debug_stages() -> list[Stage]:
+    """On a kernel with checks that make it about ten times slower."""
+    module = str(module_for("debug"))
+    # That kernel has no huge pages of shmem.
+    module_command = ["env", "GC_STRESS_SECONDS=60", *module_test("debug-module", Path(module), "-Node/HugePages.*")]
+    migration_command = pytest_command("debug-migration", "tests/e2e", "-v", "-k", "test_two_ram_backends and guide-on")
+    return [Stage("debug-kunit", "KUnit suites of the module's engine, on the debug kernel",
+                  [str(SCRIPTS / "kunit"), "--debug", f"--junit={_results('debug-kunit')}"], 1500),
+            Stage("debug-module", "the module, its failures and stress, on the debug kernel",
+                  debug_lab("debug-module", 1500, command=module_command), 3000),
+            Stage("debug-migration", "a migration with its guide on the debug kernel",
+                  debug_lab("debug-migration", 1500, "--mem", "8G", "--module", module, command=migration_command), 3000)]
