@@ -93,6 +93,8 @@ class Lab:
             status_file = run_directory / "status"
             status = status_file.read_text().strip() if status_file.exists() else ""
         console = self.log.read_text(errors="replace") if self.log.exists() else ""
+        if not self.kvm:
+            _keep_tsc_frequency(console)
         if self._kernel_complains(console):
             return EXIT_KERNEL_LOG
         if self.ended_from_outside:
@@ -170,7 +172,7 @@ class Lab:
         # Every message goes to the console, which is the kernel log that survives a panic.
         append = f"console=ttyS0 ignore_loglevel panic=-1 mitigations=off nokaslr {self.options.append}"
         if not self.kvm:
-            append += " tsc=reliable"  # all vCPUs have one clock; any other source is much slower
+            append += " tsc=reliable" + _tsc_parameter()  # all vCPUs have one clock; any other source is much slower
         accel, cpu = ("kvm", "host") if self.kvm else ("tcg,thread=multi", "EPYC,+svm,+npt")
         command = Command("q35", accel, self.options.mem, self._cpus(), cpu)
         command.add("-name", "guidecopy-lab").kernel(self.kernel.image, append, self.image).serial_to_file(self.log)
@@ -274,6 +276,24 @@ class Lab:
 def _boot_id() -> str:
     """Of this host: what is cached by it holds until the host reboots."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _tsc_parameter() -> str:
+    """The frequency of the TSC, as a kernel parameter, if an earlier lab has found it.
+
+    TCG's TSC is the host's. On a busy host the kernel's fast calibration may be off by a factor of ten, and then all its
+    time is. Its second calibration, over a second, replaces the first one only if they differ by at most 1 %
+    (tsc_refine_calibration_work() in arch/x86/kernel/tsc.c), so a frequency that passed it is right.
+    """
+    cache = CACHE / f"tsc-{_boot_id()}"
+    return f" tsc_early_khz={cache.read_text().strip()}" if cache.exists() else ""
+
+
+def _keep_tsc_frequency(console: str) -> None:
+    cache = CACHE / f"tsc-{_boot_id()}"
+    refined = re.search(r"tsc: Refined TSC clocksource calibration: (\d+)\.(\d{3}) MHz", console)
+    if refined and not cache.exists():
+        cache.write_text(f"{refined[1]}{refined[2]}\n")
 
 
 def _ends_within(qemu: QemuProcess, seconds: float) -> bool:
