@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import initramfs, kernel_log
-from .environment import BUILD, PYTHON, TOOLS
+from .environment import BUILD, PYTHON, TOOLS, TREE
 from .kernel import Kernel, KernelError
 from .qemu import QEMU, Command, QemuProcess
 from .wait import Deadline
@@ -25,6 +25,8 @@ CACHE = BUILD / "lab"
 AGENT = ["env", f"PYTHONPATH={TOOLS}", PYTHON, "-m", "gclab.agent"]
 # The cables between two hosts. Each is a NIC of this name at either end.
 CABLES = ("control0", "link0", "vms0")
+# Directories of the host in whose place the lab has empty ones.
+HIDDEN = (Path("/tmp"), Path("/run"), Path("/dev/shm"))
 # Loaded for the command, beside KVM: the lab's kernel loads no module by itself.
 MODULES = ["tun", "veth", "bridge", "virtio_net", "sch_netem", "sch_fq", "sch_tbf", "sch_ingress", "cls_bpf", "loop"]
 
@@ -121,6 +123,7 @@ class Lab:
     def _write_job(self, run_directory: Path) -> None:
         (run_directory / "job").write_text("".join(f"{line}\n" for line in self._job()))
         (run_directory / "shares").write_text("".join(f"{share}\n" for share in self.shares()))
+        (run_directory / "shown").write_text("".join(f"{shown}\n" for shown in self.shown()))
         if self.kernel.root != Path("/"):
             (run_directory / "modules_dir").write_text(f"{self.kernel.root}/lib/modules/{self.kernel.release}\n")
         (run_directory / "modules").write_text("".join(f"{module}\n" for module in MODULES))
@@ -158,6 +161,14 @@ class Lab:
         for share in shares:
             _require(share.is_dir(), f"cannot share {share}: not a directory")
         return sorted(shares)
+
+    def shown(self) -> list[Path]:
+        """Directories that the job needs and that lie in a hidden one: lab-init shows them all the same. Changes to
+        them are lost, as elsewhere outside the shares."""
+        needed = {TREE, Path.cwd(), self.kernel.root, *(module.resolve().parent for module in self.options.module)}
+        hidden = {path for path in needed if any(above in HIDDEN for above in path.parents)}
+        return sorted(path for path in hidden if not any(path == other or other in path.parents for other in self.shares())
+                      and not any(other in path.parents for other in hidden))
 
     # The VM.
 
