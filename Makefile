@@ -82,8 +82,8 @@ demo: deps  ## migrate a real VM with its guide in the lab, and show what happen
 	 $(MAKE) --no-print-directory gcctl demo-guest $(BUILD)/kmod/$$kernel/guidecopy.ko && \
 	 scripts/lab --kernel $$kernel --mem 4G --timeout 280 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
 
-check: prepare  ## run all tests
-	@scripts/check
+check: $(if $(T),,prepare)  ## run all tests; with T=NAME, those of any kind with NAME in their name
+	@scripts/check $(if $(T),-t '$(T)')
 
 check-unit: userspace  ## run the unit tests
 	@scripts/check unit
