@@ -4,7 +4,7 @@
 BUILD   := $(CURDIR)/build
 DESTDIR ?=
 PREFIX  ?= /usr/local
-# The kernels that guidecopy.ko is built for and tested on, and the one that `make install` installs it for.
+# The kernels that guidecopy.ko is built for and tested on, and the kernel that `make install` installs it for.
 KERNELS := $(shell scripts/kernels)
 KVER   ?= $(shell uname -r)
 
@@ -77,9 +77,13 @@ demo-guest: guests
 prepare: deps
 	@$(MAKE) --no-print-directory userspace kmod demo-guest
 
-demo: deps  ## migrate a real VM with its guide in the lab, and show what happened
+demo:  ## migrate a real VM with its guide in the lab, and show what happened
+	@echo "demo: first installs missing packages and builds gcctl, the module and a guest (minutes in a fresh clone)."
+	@echo "demo: then boots the lab, a VM with KVM, and migrates a Linux VM in it: one to two minutes."
+	@$(MAKE) --no-print-directory deps
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 $(MAKE) --no-print-directory gcctl demo-guest $(BUILD)/kmod/$$kernel/guidecopy.ko && \
+	 echo "demo: booting the lab with Linux $$kernel ..." && \
 	 scripts/lab --kernel $$kernel --mem 4G --timeout 280 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
 
 check: $(if $(T),,prepare)  ## run all tests; with T=NAME, those of any kind with NAME in their name
