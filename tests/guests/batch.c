@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A batch job for the demo's guest: random read-modify-write with checks over its own memory, for ever.
+ * A batch job for the demo's guest: an endless random read-modify-write of its own memory, with checks.
  *
  *   batch MIB
  *
- * Each cell (8 bytes, 64 bytes apart) holds a count and a check of it; a step takes a pseudo-random cell, checks and
- * increments it. Prints "BATCH rounds N errs N" after each round of as many steps as there are cells.
+ * Each cell (8 bytes, 64 bytes apart) holds a count and its checksum. A step checks and increments a pseudo-random
+ * cell. Prints "BATCH rounds N errs N" after each round, which has as many steps as there are cells.
  */
 #include <stdint.h>
 #include <stdio.h>

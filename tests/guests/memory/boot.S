@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From where the firmware leaves us to C in 64-bit mode, on every CPU.
+ * Brings every CPU from the firmware's state to C code in 64-bit mode.
  *
- * The boot CPU comes by PVH (QEMU's -kernel with an ELF file that has the note below; works with SeaBIOS on q35 and
- * pc, and with qboot on microvm): 32-bit protected mode, paging off, ebx = struct hvm_start_info. The others
- * come by SIPI in real mode, into a copy of ap_trampoline at AP_TRAMPOLINE. All share one page table that maps
- * the first MAPPED_GIB of memory one to one.
+ * The boot CPU starts by PVH (QEMU's -kernel with an ELF file that has the note below; works with SeaBIOS on q35 and
+ * pc, and with qboot on microvm): 32-bit protected mode, paging off, ebx = struct hvm_start_info. The others start by
+ * SIPI in real mode, in a copy of ap_trampoline at AP_TRAMPOLINE. All share one page table that maps the first
+ * MAPPED_GIB of memory one to one.
  */
 #include "layout.h"
 
@@ -15,7 +15,7 @@
 #define MSR_EFER	0xc0000080
 #define EFER_LME	0x100
 #define PAGE_TABLE	0x3	/* present, writable */
-#define PAGE_2MIB	0x83	/* and it is a page */
+#define PAGE_2MIB	0x83	/* also: the entry maps a page */
 
 #define CODE32 0x08
 #define DATA   0x10
@@ -37,7 +37,7 @@ boot_entry:
 	mov	%eax, %ds
 	mov	%eax, %es
 	mov	%eax, %ss
-	mov	%ebx, %ebp		/* the start info, until C takes it */
+	mov	%ebx, %ebp		/* the start info, kept for the C code */
 
 	/* Page directories: MAPPED_GIB * 512 entries of 2 MiB. */
 	mov	$page_directories, %edi
@@ -93,7 +93,7 @@ long_mode:
 1:	hlt
 	jmp	1b
 
-/* Other CPUs start here, in a copy at AP_TRAMPOLINE; cs = AP_TRAMPOLINE / 16. */
+/* The other CPUs start here, in a copy at AP_TRAMPOLINE; cs = AP_TRAMPOLINE / 16. */
 	.code16
 	.globl	ap_trampoline, ap_trampoline_end
 ap_trampoline:
@@ -120,7 +120,7 @@ ap_protected:
 	jmp	long_mode
 
 	.code64
-	/* The timer's interrupt has done its work when it has ended a hlt. */
+	/* The timer's interrupt only has to end a hlt. */
 	.globl	timer_entry
 timer_entry:
 	push	%rax

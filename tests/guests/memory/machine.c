@@ -56,7 +56,7 @@ struct range {
 static struct range ranges[32];
 static u32 nr_ranges;
 static char command_line[1024];
-/* A ticket lock: a CPU that prints all the time must not shut the others out. */
+/* A ticket lock: a CPU that prints all the time must not starve the others. */
 static u32 console_next, console_serving;
 
 struct gate {
@@ -64,7 +64,7 @@ struct gate {
 	u32 offset_high, reserved;
 };
 
-/* Of all CPUs. Up to the timer's: nothing else interrupts. */
+/* Shared by all CPUs. They end at the timer's, which is the only interrupt. */
 static struct gate gates[TIMER_VECTOR + 1];
 
 extern u32 cpus_arrived;
@@ -73,23 +73,23 @@ extern const u8 ap_trampoline[], ap_trampoline_end[];
 
 static void outb(u16 port, u8 value)
 {
-	__asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
+	__asm__ volatile("outb %0, %1" ::"a"(value), "dN"(port));
 }
 
 static void outw(u16 port, u16 value)
 {
-	__asm__ volatile("outw %0, %1" ::"a"(value), "Nd"(port));
+	__asm__ volatile("outw %0, %1" ::"a"(value), "dN"(port));
 }
 
 static u8 inb(u16 port)
 {
 	u8 value;
 
-	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "dN"(port));
 	return value;
 }
 
-/* GCC makes calls of these out of plain loops and assignments. */
+/* GCC compiles plain loops and assignments to calls of this. */
 void *memcpy(void *to, const void *from, u64 size)
 {
 	for (u64 i = 0; i < size; i++)
@@ -158,19 +158,19 @@ void machine_start_clock(u64 microseconds)
 
 	gates[TIMER_VECTOR] = (struct gate){ (u16)entry, CODE64, GATE_PRESENT, (u16)(entry >> 16), (u32)(entry >> 32), 0 };
 	__asm__ volatile("lidt %0" ::"m"(table));
-	/* The firmware's timer still ticks. */
+	/* The firmware left its timer running. */
 	outb(PIC1_MASK, 0xff);
 	outb(PIC2_MASK, 0xff);
 	*apic(APIC_SPURIOUS) = APIC_SOFTWARE_ENABLE;
 	*apic(APIC_TIMER_DIVIDE) = DIVIDE_BY_1;
-	/* Each tick anew: KVM forgets one that comes between a VM's stop and the saving of its state. */
+	/* Periodic: KVM loses a tick between a VM's stop and the saving of its state. */
 	*apic(APIC_TIMER) = TIMER_VECTOR | TIMER_PERIODIC;
 	*apic(APIC_TIMER_COUNT) = (u32)(microseconds * COUNTS_PER_US);
 }
 
 void rest(void)
 {
-	/* An interrupt that comes before the hlt is taken behind it. */
+	/* The CPU takes an interrupt only after the instruction that follows sti, so it cannot miss the hlt. */
 	__asm__ volatile("sti; hlt; cli" ::: "memory");
 }
 
@@ -179,7 +179,7 @@ void tick(void)
 	outb(COM2, '.');
 }
 
-/* About a microsecond each, as port 0x80 traditionally is; real delays are not needed, only order. */
+/* About a microsecond each, the traditional delay of port 0x80. Only the order matters, not the time. */
 static void pause_for(u32 count)
 {
 	while (count--)
@@ -201,8 +201,8 @@ u32 machine_start_cpus(void)
 	*apic(APIC_ICR_LOW) = ICR_TO_OTHERS | ICR_ASSERT | ICR_INIT;
 	pause_for(1000);
 	/*
-	 * A CPU that runs already ignores a SIPI, so sending it again is harmless. On a busy host it can take long until
-	 * a vCPU gets to run at all.
+	 * A CPU that already runs ignores a SIPI, so sending it again is harmless. On a busy host it can take long until a
+	 * vCPU runs at all.
 	 */
 	for (u32 tries = 0; tries < 30000 && __atomic_load_n(&cpus_arrived, __ATOMIC_SEQ_CST) < wanted; tries++) {
 		if (tries % 100 == 0)
@@ -214,7 +214,7 @@ u32 machine_start_cpus(void)
 	return cpus_arrived;
 }
 
-/* The text after NAME= on the command line, or null. */
+/* The text after NAME= on the command line; null if it is not there. */
 static const char *option(const char *name)
 {
 	for (const char *at = command_line; *at;) {

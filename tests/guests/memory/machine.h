@@ -13,19 +13,19 @@ typedef unsigned long u64;
 
 struct hvm_start_info;
 
-/* The start info's memory map and command line; must come first. */
+/* Reads the start info's memory map and command line. Must be called first. */
 void machine_init(const struct hvm_start_info *info);
-/* Starts all other CPUs, each in ap_main(), and returns how many CPUs there are now. */
+/* Starts all other CPUs, each in ap_main(), and returns how many CPUs run now. */
 u32 machine_start_cpus(void);
 
-/* Starts this CPU's clock, which ticks each so many microseconds, for rest(). */
+/* Starts this CPU's clock for rest(); it ticks at that interval. */
 void machine_start_clock(u64 microseconds);
-/* Halts the CPU to the clock's next tick, or not at all if one has passed since the last rest. */
+/* Halts the CPU until the clock's next tick; returns at once if one has passed since the last rest. */
 void rest(void);
-/* One character on COM2, where a host that counts bytes sees how much was done. */
+/* Writes one character to COM2, where the host counts them to measure progress. */
 void tick(void);
 
-/* RAM pages from WORK_START on, as one range of page numbers without holes. */
+/* The RAM pages from WORK_START on, numbered without holes. */
 u64 ram_pages(void);
 u64 *ram_page(u64 number);
 

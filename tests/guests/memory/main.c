@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A guest that does nothing but use memory and check it, for ever, on all CPUs. It needs no device but COM1.
+ * A guest that uses and checks memory on all CPUs in an endless loop. It needs no device but COM1.
  *
  * Options (QEMU's -append):
- *   mode=check    (default) each CPU verifies and rewrites every word of its pages, in a pseudo-random order
- *   mode=seq      the same in rising order
- *   mode=chase    each CPU follows pointers, one a page, on one random cycle over its pages, and verifies them
- *   mode=fresh    each CPU takes its pages as they come, never touched and zero, and fills them; then as seq
- *   size=64M      memory worked on, shared out evenly among the CPUs
- *   cold=0        as much memory more, behind it, is filled at the start and not touched again
- *   spread=1      take the pages at even distances from all of RAM, instead of the first ones from 16 MiB on
- *   work=0        spin that many times after each page, as a program that also computes
- *   rest=0        use a page each so many microseconds at most, and halt in between, as a program that also waits
- *   tick=0        a character on COM2 for each so many pages
- *   every=1       print only every that many passes
+ *   mode=check    (default) each CPU verifies and rewrites every word of its pages, in pseudo-random order
+ *   mode=seq      the same in ascending order
+ *   mode=chase    each CPU follows pointers, one per page, on one random cycle over its pages, and verifies them
+ *   mode=fresh    each CPU first fills its pages, which were never touched and must be zero; then as seq
+ *   size=64M      the working set, divided evenly among the CPUs
+ *   cold=0        more memory, behind the working set, that is filled at the start and not touched again
+ *   spread=1      take pages at equal distances from all of RAM, instead of the first ones from 16 MiB on
+ *   work=0        spin that many times after each page, like a program that also computes
+ *   rest=0        use at most one page per that many microseconds and halt in between, like a program that also waits
+ *   tick=0        write a character to COM2 after every that many pages
+ *   every=1       print a line after every that many passes
  *   passes=0      stop after that many passes (0: never)
  *
  * Lines on COM1, numbers decimal unless they begin with 0x:
  *   START cpus N ram MIB work PAGES
- *   READY cpu C                        memory is filled, checking begins (fresh: the first page is taken)
+ *   READY cpu C                        memory is filled, checking begins (fresh: filling begins)
  *   G PASS cpu C errs E                pass number PASS (from 1) is done; E errors so far (check, seq)
  *   LAP PASS cpu C errs E              the same for chase
  *   ERR cpu C page P word W got 0xX want 0xX          each of the first errors of a CPU
@@ -48,7 +48,7 @@ static u64 *work_page(const struct worker *w, u64 index)
 	return ram_page((w->first + index) * page_stride);
 }
 
-/* A value that no other page has, nor this page in another generation (splitmix64). */
+/* A value that differs for every page and generation (splitmix64). */
 static u64 stamp(u64 page, u64 generation)
 {
 	u64 x = (page + 1) * 0x9e3779b97f4a7c15ul + generation * 0xd1b54a32d192ed03ul;
@@ -66,7 +66,7 @@ static void compare(struct worker *w, u64 page, u64 word, u64 got, u64 want)
 		print("ERR cpu %d page %d word %d got 0x%x want 0x%x", w->cpu, page, word, got, want);
 }
 
-/* What a program does beside using a page. */
+/* The work, rest and tick after each page. */
 static void page_done(struct worker *w)
 {
 	for (u64 i = 0; i < spin; i++)
@@ -77,7 +77,7 @@ static void page_done(struct worker *w)
 		tick();
 }
 
-/* Prints pass number `pass`; false if it was the last. */
+/* Prints the pass, if it is to be printed; false if it was the last one. */
 static int pass_done(const struct worker *w, const char *name, u64 pass)
 {
 	if (pass % print_every == 0)
@@ -150,7 +150,7 @@ static void run_check(struct worker *w, int random)
 	} while (pass_done(w, "G", ++pass));
 }
 
-/* What a page on the cycle holds. */
+/* The content of a page on the cycle. */
 struct link {
 	volatile struct link *next;
 	u64 next_index;
