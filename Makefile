@@ -84,7 +84,7 @@ demo:  ## migrate a real VM with its guide in the lab, and show what happened
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 $(MAKE) --no-print-directory gcctl demo-guest $(BUILD)/kmod/$$kernel/guidecopy.ko && \
 	 echo "demo: booting the lab with Linux $$kernel ..." && \
-	 scripts/lab --kernel $$kernel --mem 4G --timeout 280 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
+	 scripts/lab --kernel $$kernel --mem 4G --timeout 600 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
 
 check: $(if $(T),,prepare)  ## run all tests; with T=NAME, those of any kind with NAME in their name
 	@scripts/check $(if $(T),-t '$(T)')

@@ -136,7 +136,7 @@ def test_errors_name_what_is_missing(ns: PolicyNamespace) -> None:
                                (("attach", "--dev", "lo"), 3, "loopback"),
                                (("attach", "--dev", "nic", "--link", "0"), 2, "'0'"),
                                (("attach",), 2, "dev"), (("detach",), 2, "--dev NIC or --all"),
-                               (("set", "--dev", "nic"), 2, "nothing to set"), (("nosuch",), 2, "no command")]:
+                               (("set", "--dev", "nic"), 2, "nothing to set"), (("nosuch",), 2, "unknown command 'nosuch'")]:
         done = ns.policy(*argv, check=False)
         assert done.returncode == status and text in done.stderr, (argv, done)
 
