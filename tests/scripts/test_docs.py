@@ -18,11 +18,6 @@ NAMES = [str(path.relative_to(TREE)) for path in DOCUMENTS]
 MAX_README_LINES = 120
 MAX_LINE = 120  # characters; of prose only
 
-# Documented ahead of the change that brings them. Remove an entry when it exists.
-PENDING_PATHS = ("userspace/src/", "tests/html_report", "tools/gclab", "CMakePresets.json")
-PENDING_TARGETS = {"deb"}
-PENDING_OPTIONS = {("report", "--schema")}
-
 FENCE = re.compile(r"^ *```(\w*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
@@ -111,7 +106,7 @@ def test_paths(path: Path) -> None:
     missing = []
     for code in CODE.findall(prose(path)):
         name = repository_path(code)
-        if name and not (TREE / name).exists() and not name.startswith(PENDING_PATHS):
+        if name and not (TREE / name).exists():
             missing.append(name)
     assert not missing, f"no such files: {missing}"
 
@@ -141,7 +136,6 @@ def test_make_targets(path: Path) -> None:
         return
     makefile = (TREE / "Makefile").read_text()
     known = {name for line in re.findall(r"^([a-z][a-z -]*):", makefile, re.M) for name in line.split()}
-    known |= PENDING_TARGETS
     unknown = []
     for words in commands(path):
         words = words[1:] if words[0] == "sudo" else words
@@ -173,6 +167,5 @@ def test_gcctl_commands(path: Path) -> None:
             continue
         known = set(OPTION.findall(text))
         used = {found for word in words[1:] for found in OPTION.findall(word.split("=")[0])}
-        wrong += [f"gcctl {' '.join(name)} {option}" for option in sorted(used - known)
-                  if (name[0], option) not in PENDING_OPTIONS]
+        wrong += [f"gcctl {' '.join(name)} {option}" for option in sorted(used - known)]
     assert not wrong, f"gcctl knows nothing of: {wrong}"

@@ -25,9 +25,9 @@ class Stage:
     beside: bool = False
     counted: frozenset[str] | None = None  # the cases that count, of all in the results; None: all
 
-    @property
-    def results(self) -> Path:
-        return RESULTS / f"{self.name}.xml"
+    def results(self) -> list[Path]:
+        """The JUnit files there are: NAME.xml, and NAME.PROGRAM.xml of stages that run several programs."""
+        return sorted(RESULTS.glob(f"{self.name}.xml")) + sorted(RESULTS.glob(f"{self.name}.*.xml"))
 
 
 def _results(name: str) -> Path:
@@ -62,6 +62,10 @@ def module_test(name: str, module: Path, cases: str) -> list[str]:
     return ["tests/module/run.sh", str(module), *gtest(name, "module_test", cases)]
 
 
+def sanitized(preset: str, what: str) -> Stage:
+    return Stage(preset, what, [str(SCRIPTS / "sanitized"), preset, str(RESULTS)], 2400)
+
+
 def kunit(name: str = "kunit", counted: frozenset[str] | None = None) -> Stage:
     return Stage(name, "KUnit suites of the module's engine, under User Mode Linux",
                  [str(SCRIPTS / "kunit"), f"--junit={_results(name)}"], 1800, counted=counted)
@@ -73,6 +77,8 @@ def stages() -> list[Stage]:
         Stage("unit", "unit tests",
               ["ctest", "--test-dir", str(CMAKE_TREE), "-j", str(os.cpu_count()), "--output-on-failure",
                "--no-tests=error", "--output-junit", str(_results("unit")), "--progress"], 900),
+        sanitized("asan", "unit and end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer"),
+        sanitized("tsan", "unit and end-to-end tests of the data plane under ThreadSanitizer"),
         pytest("tcg", "end to end with QEMU's TCG, without the lab and without guides", 600, "tests/e2e"),
         pytest("scripts", "the tests' own tools, and the documents", 180, "tests/scripts"),
         pytest("html_report", "the HTML of gcctl report, in a browser", 480, "tests/html_report"),
