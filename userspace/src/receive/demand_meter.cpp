@@ -3,71 +3,65 @@
 
 namespace gc::receive {
 
-template <typename Reader, typename Handle>
-void DemandMeter::follow(Reader& reader, std::vector<std::byte>& buffer,
-                         std::span<const std::byte> bytes, Handle handle) {
+void DemandMeter::saw_requests(std::span<const std::byte> bytes) {
     const std::lock_guard lock(mutex_);
     if (!problem_.empty())
         return;
-    // Mostly whole items come, which need no copy.
-    std::span<const std::byte> input = bytes;
-    if (!buffer.empty()) {
-        buffer.insert(buffer.end(), bytes.begin(), bytes.end());
-        input = buffer;
-    }
+    requests_buffer_.insert(requests_buffer_.end(), bytes.begin(), bytes.end());
+    std::span<const std::byte> input = requests_buffer_;
+    if (const auto read = read_requests(input); !read)
+        problem_ = read.error().message;
+    requests_buffer_.erase(requests_buffer_.begin(),
+                           requests_buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
+}
+
+Result<void> DemandMeter::read_requests(std::span<const std::byte>& input) {
     for (;;) {
-        const auto item = reader.next(input);
-        if (!item) {
-            problem_ = item.error().message;
-            buffer.clear();
-            return;
-        }
-        if (!*item)
-            break;
-        handle(**item);
-    }
-    if (buffer.empty())
-        buffer.assign(input.begin(), input.end());
-    else
-        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
-}
-
-void DemandMeter::saw_requests(std::span<const std::byte> bytes) {
-    follow(requests_, requests_buffer_, bytes, [this](const stream::ReturnMessage& message) {
-        const auto* request = std::get_if<stream::PageRequest>(&message);
+        GC_TRY(const auto message, requests_.next(input));
+        if (!message)
+            return {};
+        const auto* request = std::get_if<stream::PageRequest>(&*message);
         if (request == nullptr)
-            return;
-        // One host page, which QEMU places when its last target page is there: they are sent in
-        // order.
-        const Page last{request->block, request->start + request->length - stream::target_page};
-        if (!asked_.insert(last).second)
-            return;
-        const auto now = Clock::now();
-        ++demand_.faults;
-        demand_.timeline.add(now - begin_.value_or(now));
-        waiting_.emplace(last, now);
-    });
+            continue;
+        GC_TRY(const std::size_t block, blocks_.id(request->block));
+        // A request is for one host page. Its target pages are sent in order, so QEMU can place it
+        // when the last one is there.
+        requested({block, request->start + request->length - stream::target_page});
+    }
 }
 
-void DemandMeter::saw_main(std::span<const std::byte> bytes) {
-    follow(main_, main_buffer_, bytes, [this](const stream::Item& item) { arrived(item); });
+void DemandMeter::requested(BlockPage page) {
+    if (!asked_.insert(page).second)
+        return;
+    const auto now = Clock::now();
+    ++demand_.faults;
+    demand_.timeline.add(now - begin_.value_or(now));
+    waiting_.emplace(page, now);
+}
+
+void DemandMeter::saw_switch_over() {
+    const std::lock_guard lock(mutex_);
+    begin_ = Clock::now();
+}
+
+void DemandMeter::saw_sections(std::span<const std::byte> bytes) {
+    scan(sections_, bytes);
 }
 
 void DemandMeter::saw_urgent(std::span<const std::byte> bytes) {
-    follow(urgent_, urgent_buffer_, bytes, [this](const stream::Item& item) { arrived(item); });
+    scan(urgent_, bytes);
 }
 
-void DemandMeter::arrived(const stream::Item& item) {
-    if (std::holds_alternative<stream::Package>(item))
-        begin_ = Clock::now();
-    if (waiting_.empty())
+void DemandMeter::scan(RecordScanner& scanner, std::span<const std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    if (!problem_.empty())
         return;
-    Page page;
-    if (const auto* data = std::get_if<stream::RamPage>(&item))
-        page = {std::string(data->block), data->offset};
-    else if (const auto* zero = std::get_if<stream::RamZero>(&item))
-        page = {std::string(zero->block), zero->offset};
-    else
+    if (const auto scanned = scanner.feed(bytes); !scanned)
+        problem_ = scanned.error().message;
+}
+
+void DemandMeter::arrived(BlockPage page) {
+    if (waiting_.empty())
         return;
     if (const auto found = waiting_.find(page); found != waiting_.end()) {
         demand_.stall.add(Clock::now() - found->second);
@@ -80,9 +74,13 @@ report::Demand DemandMeter::result() const {
     return demand_;
 }
 
-std::set<DemandMeter::Page> DemandMeter::asked() const {
+std::vector<DemandMeter::Page> DemandMeter::asked() const {
     const std::lock_guard lock(mutex_);
-    return asked_;
+    std::vector<Page> pages;
+    pages.reserve(asked_.size());
+    for (const BlockPage& page : asked_)
+        pages.push_back({blocks_.name(page.block), page.offset});
+    return pages;
 }
 
 std::string DemandMeter::problem() const {

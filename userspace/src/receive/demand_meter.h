@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Times the destination's page faults where they happen: from the request that its QEMU sends to
-// the page that its QEMU is handed. It only listens to what the relays carry.
+// Times the destination's page faults where they happen: from the request that its QEMU sends until
+// its QEMU has been given the page. It only listens to what the relays carry.
 #pragma once
 
+#include "receive/record_scanner.h"
 #include "report/histogram.h"
-#include "stream/reader.h"
 #include "stream/return_path.h"
 
 #include <chrono>
@@ -18,6 +18,7 @@
 
 namespace gc::receive {
 
+/// Sees nothing of pre-copy, which is most of a stream: nobody waits for a page before switch-over.
 /// Thread-safe: three relays feed it.
 class DemandMeter {
   public:
@@ -25,39 +26,43 @@ class DemandMeter {
     struct Page {
         std::string block;
         std::uint64_t offset = 0;
-        // NOLINTNEXTLINE(modernize-use-nullptr): what it sees is the 0 of the comparison
-        auto operator<=>(const Page&) const = default;
     };
 
-    /// What QEMU sends to the source.
+    /// What QEMU has sent to the source.
     void saw_requests(std::span<const std::byte> bytes);
-    /// What QEMU was handed on its main channel, and on the urgent one.
-    void saw_main(std::span<const std::byte> bytes);
+    /// QEMU has been given all of the device state.
+    void saw_switch_over();
+    /// Sections of RAM that QEMU has been given on its main channel after that.
+    void saw_sections(std::span<const std::byte> bytes);
+    /// What QEMU has been given on its preempt channel.
     void saw_urgent(std::span<const std::byte> bytes);
 
     /// What was counted so far; up to the point where a stream could not be understood.
     [[nodiscard]] report::Demand result() const;
-    /// All that was ever requested.
-    [[nodiscard]] std::set<Page> asked() const;
+    /// All pages that were ever requested.
+    [[nodiscard]] std::vector<Page> asked() const;
     /// Why counting ended early, or an empty string.
     [[nodiscard]] std::string problem() const;
 
   private:
     using Clock = std::chrono::steady_clock;
 
-    template <typename Reader, typename Handle>
-    void follow(Reader& reader, std::vector<std::byte>& buffer, std::span<const std::byte> bytes,
-                Handle handle);
-    void arrived(const stream::Item& item);
+    void scan(RecordScanner& scanner, std::span<const std::byte> bytes);
+    Result<void> read_requests(std::span<const std::byte>& input);
+    void requested(BlockPage page);
+    void arrived(BlockPage page);
 
     mutable std::mutex mutex_;
+    BlockIds blocks_;
     stream::ReturnPathReader requests_;
-    stream::Reader main_;
-    stream::Reader urgent_{stream::Start::records};
-    std::vector<std::byte> requests_buffer_, main_buffer_, urgent_buffer_;
-    std::optional<Clock::time_point> begin_;  ///< the device state is there
-    std::map<Page, Clock::time_point> waiting_;
-    std::set<Page> asked_;  ///< a second request is no second fault
+    std::vector<std::byte> requests_buffer_;  ///< the begin of a request
+    RecordScanner sections_{RecordScanner::Start::section, blocks_,
+                            [this](BlockPage page) { arrived(page); }};
+    RecordScanner urgent_{RecordScanner::Start::record, blocks_,
+                          [this](BlockPage page) { arrived(page); }};
+    std::optional<Clock::time_point> begin_;  ///< the time of the switch-over
+    std::map<BlockPage, Clock::time_point> waiting_;
+    std::set<BlockPage> asked_;  ///< a repeated request is not another fault
     report::Demand demand_;
     std::string problem_;
 };

@@ -117,9 +117,10 @@ Result<void> Receiver::accept_channels(int listener) {
 
 Result<void> Receiver::start_relays() {
     GC_TRY(unix_main_, destination_.connect());
-    to_qemu_main_ =
-        std::make_unique<StreamMerger>(tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
-                                       [this](auto bytes) { meter_.saw_main(bytes); });
+    to_qemu_main_ = std::make_unique<StreamMerger>(
+        tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
+        MergerTaps{[this] { meter_.saw_switch_over(); },
+                   [this](auto bytes) { meter_.saw_sections(bytes); }});
     // QEMU knows its main channel by the stream's header, which must be there before the other
     // channel is.
     GC_CHECK(to_qemu_main_->begin(file_header_size));

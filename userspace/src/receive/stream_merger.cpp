@@ -10,9 +10,9 @@ namespace gc::receive {
 namespace {
 
 constexpr std::size_t chunk_size = std::size_t{256} * 1024;
-/// What may wait for the destination QEMU from switch-over on: each page waits for what went before
-/// it, and zeros take few bytes there and long to place.
-constexpr int postcopy_buffer = 32 * 1024;
+/// Send buffer towards the destination QEMU from switch-over on. Each page waits for everything
+/// before it, and zero markers take few bytes in the buffer but long to place.
+constexpr int postcopy_buffer_bytes = 32 * 1024;
 
 }  // namespace
 
@@ -24,14 +24,14 @@ StreamMerger::~StreamMerger() {
 }
 
 Result<void> StreamMerger::begin(std::size_t size) {
-    // Of any kind: at an early switch-over all that the source sends before it is in one frame.
+    // A frame of any kind: at an early switch-over a single frame holds everything before it.
     do {
         GC_TRY(const bool any, peer::read_head(main_, first_));
         if (!any)
             return fail(ErrorKind::io,
                         "the source closed the main channel before the stream began");
         const std::size_t now = std::min(size, first_.size);
-        GC_CHECK(copy(now));
+        GC_CHECK(copy(now, nullptr));
         first_.size -= now;
         size -= now;
     } while (size > 0);
@@ -40,7 +40,7 @@ Result<void> StreamMerger::begin(std::size_t size) {
 
 void StreamMerger::start() {
     const auto run = [this](Result<void> (StreamMerger::*carry)()) {
-        // An error is the end of the stream before its time, which QEMU reports.
+        // QEMU reports a stream that ends early.
         if (!(this->*carry)())
             end_all();
     };
@@ -55,14 +55,21 @@ Result<void> StreamMerger::carry_main() {
     peer::FrameHead head = first_;
     bool precopy = true;
     do {
-        // Before it nobody waits for a page, and QEMU gets more at once.
-        if (head.kind != peer::FrameKind::stream && std::exchange(precopy, false))
-            ::setsockopt(to_, SOL_SOCKET, SO_SNDBUF, &postcopy_buffer, sizeof postcopy_buffer);
+        const bool sections = head.kind == peer::FrameKind::sections;
+        const bool ends_precopy =
+            head.kind != peer::FrameKind::stream && std::exchange(precopy, false);
+        // Not during pre-copy: nobody waits for a page, and a larger buffer is more efficient.
+        if (ends_precopy)
+            ::setsockopt(to_, SOL_SOCKET, SO_SNDBUF, &postcopy_buffer_bytes,
+                         sizeof postcopy_buffer_bytes);
         if (head.kind == peer::FrameKind::last)
             await_bulk_end();
         take_turn_for_main();
-        const auto copied = copy(head.size);
-        give_turn(head.kind == peer::FrameKind::sections);
+        const auto copied =
+            copy(head.size, sections && !ends_precopy ? taps_.sections : Tap(nullptr));
+        if (copied && sections && ends_precopy && taps_.switched_over)
+            taps_.switched_over();
+        give_turn(sections);
         GC_CHECK(copied);
         if (head.kind == peer::FrameKind::last)
             return {};
@@ -85,7 +92,7 @@ Result<void> StreamMerger::carry_bulk() {
                         "expected sections of at most {} bytes on the bulk channel, got a frame of "
                         "kind {} and {} bytes",
                         peer::max_bulk_frame, static_cast<unsigned>(head.kind), head.size);
-        // Whole before it has its turn: main must not wait for this channel.
+        // Read the whole frame before taking the turn: main must not wait for this channel.
         frame.resize(head.size);
         GC_TRY(const bool whole, read_whole(bulk_, frame));
         if (!whole && head.size > 0)
@@ -93,10 +100,10 @@ Result<void> StreamMerger::carry_bulk() {
         GC_TRY(const auto parts, peer::parts_of(head.kind, frame));
         if (!take_turn_for_bulk())
             return {};
-        const auto handed = hand_on(parts);
+        const auto forwarded = forward(parts, taps_.sections);
         give_turn(true);
-        GC_CHECK(handed);
-        // Nobody may be there any more who wants to know.
+        GC_CHECK(forwarded);
+        // Best effort: the sender may already be gone.
         (void)write_all(bulk_, peer::frame_taken);
     }
     const std::lock_guard lock(mutex_);
@@ -105,7 +112,7 @@ Result<void> StreamMerger::carry_bulk() {
     return {};
 }
 
-Result<void> StreamMerger::copy(std::size_t size) {
+Result<void> StreamMerger::copy(std::size_t size, const Tap& tap) {
     buffer_.resize(chunk_size);
     while (size > 0) {
         const auto room = std::span(buffer_).first(std::min(size, buffer_.size()));
@@ -113,20 +120,22 @@ Result<void> StreamMerger::copy(std::size_t size) {
         if (got == 0)
             return fail(ErrorKind::io, "the main channel ended within a frame");
         const std::span<const std::byte> part = room.first(got);
-        GC_CHECK(hand_on(std::span(&part, 1)));
+        GC_CHECK(forward(std::span(&part, 1), tap));
         size -= got;
     }
     return {};
 }
 
-Result<void> StreamMerger::hand_on(std::span<const std::span<const std::byte>> parts) const {
+Result<void> StreamMerger::forward(std::span<const std::span<const std::byte>> parts,
+                                   const Tap& tap) const {
     std::vector<iovec> vector;
     vector.reserve(parts.size());
     for (const std::span<const std::byte> part : parts)
         vector.push_back({const_cast<std::byte*>(part.data()), part.size()});
     GC_CHECK(write_all(to_, vector));
-    if (tap_)
-        std::ranges::for_each(parts, tap_);
+    if (tap)
+        for (const std::span<const std::byte> part : parts)
+            tap(part);
     return {};
 }
 
@@ -166,8 +175,7 @@ void StreamMerger::end_all() {
         changed_.notify_all();
     }
     ::shutdown(to_, SHUT_WR);
-    // Nobody reads these any more: whoever writes to them must learn that instead of filling a
-    // buffer.
+    // Nobody reads these any more. Their writers must get an error instead of filling a buffer.
     ::shutdown(main_, SHUT_RD);
     ::shutdown(bulk_, SHUT_RD);
 }

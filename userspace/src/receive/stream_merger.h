@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Puts what comes in frames on main and on bulk (link/frame.h) together into the one stream that
-// the destination QEMU reads.
+// Merges the frames of main and bulk (peer/frame.h) into the one stream that the destination QEMU
+// reads.
 #pragma once
 
 #include "peer/frame.h"
@@ -13,29 +13,39 @@
 
 namespace gc::receive {
 
-/// A frame of bulk goes into the stream where a section may begin, and only when main has nothing
-/// at hand. At the stream's end, or when either connection breaks, the writing side of `to` is shut
-/// down. No descriptor is owned.
+/// Called after QEMU has been given the bytes, in the stream's order, by one thread at a time.
+struct MergerTaps {
+    /// The first frame of sections on main ends: it is the end of the package with the device
+    /// state.
+    std::function<void()> switched_over;
+    /// Every later frame of sections, of main and of bulk. Pre-copy and the stream's end are not
+    /// shown.
+    Tap sections;
+};
+
+/// Inserts a frame of bulk only where a section may begin, and only while no frame of main is
+/// waiting. At the stream's end, or if either connection breaks, it shuts down the writing side of
+/// `to`. It does not own the descriptors.
 class StreamMerger {
   public:
-    StreamMerger(int main, int bulk, int to, Tap tap)
-        : main_(main), bulk_(bulk), to_(to), tap_(std::move(tap)) {}
+    StreamMerger(int main, int bulk, int to, MergerTaps taps)
+        : main_(main), bulk_(bulk), to_(to), taps_(std::move(taps)) {}
     /// Ends its threads.
     ~StreamMerger();
     StreamMerger(const StreamMerger&) = delete;
     StreamMerger& operator=(const StreamMerger&) = delete;
 
-    /// Hands on the first bytes of the stream. Before start(). Errors: io, protocol.
+    /// Forwards the first `size` bytes of the stream. Call it before start(). Errors: io, protocol.
     Result<void> begin(std::size_t size);
-    /// Hands on the rest, in threads of its own.
+    /// Forwards the rest, in threads of its own.
     void start();
 
   private:
     Result<void> carry_main();
     Result<void> carry_bulk();
-    /// Hands on so many bytes of main.
-    Result<void> copy(std::size_t size);
-    Result<void> hand_on(std::span<const std::span<const std::byte>> parts) const;
+    /// Forwards `size` bytes of main.
+    Result<void> copy(std::size_t size, const Tap& tap);
+    Result<void> forward(std::span<const std::span<const std::byte>> parts, const Tap& tap) const;
     void await_bulk_end();
     void take_turn_for_main();
     /// @return false when the stream has ended
@@ -46,15 +56,15 @@ class StreamMerger {
     int main_;
     int bulk_;
     int to_;
-    Tap tap_;
-    peer::FrameHead first_;          ///< of main; less what begin() has handed on
-    std::vector<std::byte> buffer_;  ///< main's
-    std::mutex mutex_;               ///< of all below
+    MergerTaps taps_;
+    peer::FrameHead first_;          ///< of main; its size is what begin() has left of it
+    std::vector<std::byte> buffer_;  ///< of the main thread
+    std::mutex mutex_;               ///< protects what follows
     std::condition_variable changed_;
-    bool taken_ = false;         ///< somebody writes a frame
-    bool main_waits_ = false;    ///< for its turn
-    bool boundary_ = false;      ///< where a section may begin
-    bool bulk_ended_ = false;    ///< all of it is in the stream
+    bool taken_ = false;         ///< a thread is writing a frame
+    bool main_waits_ = false;    ///< main is waiting for its turn
+    bool boundary_ = false;      ///< a section may begin here
+    bool bulk_ended_ = false;    ///< all of bulk is in the stream
     bool stream_ended_ = false;  ///< nothing may follow
     std::thread main_thread_, bulk_thread_;
 };

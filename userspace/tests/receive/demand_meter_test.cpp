@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 namespace gc::receive {
 namespace {
@@ -22,6 +23,20 @@ stream::Buffer request(std::uint64_t start, std::uint32_t length) {
 stream::Buffer zero_page(std::uint64_t offset) {
     stream::Buffer bytes;
     stream::append_page_head(bytes, offset, "m", true);
+    return bytes;
+}
+
+/// A section as PageSender writes it.
+stream::Buffer section(const std::vector<std::pair<std::uint64_t, bool>>& pages_and_zero) {
+    stream::Buffer bytes;
+    stream::append_section_part(bytes, 3);
+    std::string_view block = "m";
+    for (const auto& [offset, zero] : pages_and_zero) {
+        stream::append_page_head(bytes, offset, std::exchange(block, ""), zero);
+        bytes.insert(bytes.end(), zero ? 0 : stream::target_page, std::byte{0x5a});
+    }
+    stream::append_end_of_ram(bytes);
+    stream::append_section_footer(bytes, 3);
     return bytes;
 }
 
@@ -51,10 +66,7 @@ TEST(DemandMeter, AHugePageIsOneFaultThatEndsWithItsLastPage) {
 
 TEST(DemandMeter, TimeBeginsWithTheDeviceState) {
     DemandMeter meter;
-    stream::Buffer bytes;
-    stream::append_header(bytes);
-    stream::append_package(bytes, {});
-    meter.saw_main(bytes);
+    meter.saw_switch_over();
     std::this_thread::sleep_for(report::Timeline::step);
     meter.saw_requests(request(0x3000, 0x1000));
     EXPECT_EQ(meter.problem(), "");
@@ -63,6 +75,29 @@ TEST(DemandMeter, TimeBeginsWithTheDeviceState) {
     ASSERT_GE(counts.size(), 2U);
     EXPECT_EQ(counts.back(), 1U);
     EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0U), 1U);
+}
+
+TEST(DemandMeter, PagesOnMainEndFaults) {
+    DemandMeter meter;
+    meter.saw_requests(request(0x3000, 0x1000));
+    meter.saw_requests(request(0x5000, 0x1000));
+    meter.saw_sections(section({{0x3000, true}, {0x4000, false}, {0x5000, false}}));
+    EXPECT_EQ(meter.problem(), "");
+    EXPECT_EQ(meter.result().stall.count(), 2U);
+    EXPECT_EQ(meter.asked().size(), 2U);
+    EXPECT_EQ(meter.asked().back().block, "m");
+    EXPECT_EQ(meter.asked().back().offset, 0x5000U);
+}
+
+TEST(DemandMeter, StopsCountingAtWhatItCannotRead) {
+    DemandMeter meter;
+    meter.saw_requests(request(0x3000, 0x1000));
+    meter.saw_sections(stream::Buffer(5));
+    EXPECT_EQ(meter.problem(),
+              "RAM records, before byte 5: expected the head of a section (0x02), got 0x00");
+    meter.saw_urgent(zero_page(0x3000));
+    EXPECT_EQ(meter.result().faults, 1U);
+    EXPECT_EQ(meter.result().stall.count(), 0U);
 }
 
 TEST(DemandMeter, WhatWasNotAskedForIsNoFault) {
