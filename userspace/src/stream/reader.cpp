@@ -126,7 +126,7 @@ std::optional<RamRun> Reader::next_run(std::span<const std::byte>& input) {
     if (broken_ || state_.expect != Expect::ram_record || !state_.last_block)
         return std::nullopt;
     const Block& block = blocks_[*state_.last_block];
-    RamRun run{block.name, 0, 0, false};
+    RamRun run{block.name, *state_.last_block, 0, 0, false};
     Cursor in(input);
     for (Cursor ahead = in;; in = ahead, ++run.pages) {
         const auto head = ahead.be<std::uint64_t>();

@@ -78,6 +78,7 @@ struct RamZero {
 /// Pages in a row of one block, all with data or all zeros.
 struct RamRun {
     std::string_view block;
+    std::size_t index;     ///< of the block, as in RamPage
     std::uint64_t offset;  ///< of the first page: bytes, in the block
     std::uint64_t pages;
     bool zero;

@@ -21,7 +21,7 @@ constexpr auto longest_wait = 100ms;
 }  // namespace
 
 Result<void> BulkPusher::run(ledger::Ledger& ledger) {
-    resolve_warm(ledger);
+    resolve_blocks(ledger);
     while (!stopping_ && !ledger.full()) {
         // First, or what was acknowledged would end each wait at once.
         GC_TRY(const bool full, window_full());
@@ -53,9 +53,14 @@ Result<void> BulkPusher::run(ledger::Ledger& ledger) {
     return stopping_ ? Result<void>{} : sender_.finish();
 }
 
-void BulkPusher::resolve_warm(const ledger::Ledger& ledger) {
+void BulkPusher::resolve_blocks(const ledger::Ledger& ledger) {
+    for (const image::ImageBlock& block : image_.blocks())
+        ledger_index_.push_back(ledger.find(block.name));
+    std::vector<std::size_t> warm_index;
+    for (const std::string& name : warm_.blocks)
+        warm_index.push_back(ledger.find(name));
     for (PageRef& page : warm_.pages)
-        page.block = ledger.find(warm_.blocks[page.block]);
+        page.block = warm_index[page.block];
     std::erase_if(warm_.pages,
                   [](const PageRef& page) { return page.block == ledger::Ledger::no_block; });
 }
@@ -86,7 +91,7 @@ Result<bool> BulkPusher::push_background(ledger::Ledger& ledger) {
     for (; sweep_ != Sweep::done;
          sweep_ = sweep_ == Sweep::data ? Sweep::zeros : Sweep::done, block_ = 0) {
         for (; block_ < image_.blocks().size(); ++block_, page_ = 0) {
-            const std::size_t block = ledger.find(image_.blocks()[block_].name);
+            const std::size_t block = ledger_index_[block_];
             if (page_ >= ledger.blocks()[block].pages)
                 continue;
             GC_CHECK(push_background_of(ledger, block));

@@ -58,8 +58,8 @@ class BulkPusher {
   private:
     using Clock = std::chrono::steady_clock;
 
-    /// Makes the blocks of the hot set those of the ledger.
-    void resolve_warm(const ledger::Ledger& ledger);
+    /// Looks up the RAM blocks of the hot set and of the image in the ledger, once.
+    void resolve_blocks(const ledger::Ledger& ledger);
     /// Sends up to a section of what follows a page that the VM asked for. @return whether there
     /// may be more
     Result<bool> push_next(const ledger::Ledger& ledger);
@@ -92,6 +92,7 @@ class BulkPusher {
     NextPages& next_;
     std::atomic<std::uint64_t> next_sent_ = 0;
     BulkWindow window_;
+    std::vector<std::size_t> ledger_index_;  ///< of each block of the image
     WarmPages warm_;
     std::size_t warm_next_ = 0;  ///< of warm_.pages
     std::chrono::milliseconds hold_;

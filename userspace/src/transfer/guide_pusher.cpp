@@ -16,6 +16,7 @@ constexpr auto longest_wait = 100ms;
 }  // namespace
 
 Result<void> GuidePusher::run(ledger::Ledger& ledger) {
+    GC_CHECK(resolve_feeds(ledger));
     while (!stopping_ && !ledger.full()) {
         if (const auto rest = sender_.rest(); rest > 0s) {
             wait(rest, Until::rested);
@@ -25,7 +26,7 @@ Result<void> GuidePusher::run(ledger::Ledger& ledger) {
             wait(longest_wait, Until::writable);
             continue;
         }
-        GC_TRY(const bool pushed, push(ledger));
+        GC_TRY(const bool pushed, push());
         if (pushed)
             continue;
         set_idle();
@@ -37,9 +38,9 @@ Result<void> GuidePusher::run(ledger::Ledger& ledger) {
     return {};
 }
 
-Result<bool> GuidePusher::push(ledger::Ledger& ledger) {
+Result<bool> GuidePusher::push() {
     if (touched_.empty()) {
-        GC_TRY(const bool any, read_feeds(ledger));
+        GC_TRY(const bool any, read_feeds());
         busy_ = busy_ || !touched_.empty();
         return any;
     }
@@ -49,16 +50,29 @@ Result<bool> GuidePusher::push(ledger::Ledger& ledger) {
     return true;
 }
 
-Result<bool> GuidePusher::read_feeds(const ledger::Ledger& ledger) {
+Result<void> GuidePusher::resolve_feeds(const ledger::Ledger& ledger) {
+    const std::lock_guard lock(feeds_mutex_);
+    for (const capture::BlockRecords& feed : feeds_) {
+        const std::size_t block = ledger.find(feed.block);
+        if (block == ledger::Ledger::no_block)
+            return fail(ErrorKind::protocol,
+                        "the guide's RAM block '{}' is not in the source QEMU's stream",
+                        feed.block);
+        feed_blocks_.push_back({block, ledger.blocks()[block].pages});
+    }
+    return {};
+}
+
+Result<bool> GuidePusher::read_feeds() {
     const std::lock_guard lock(feeds_mutex_);
     std::array<capture::Record, batch> records;
     bool any = false;
-    for (const capture::BlockRecords& feed : feeds_) {
-        GC_TRY(const std::size_t count, feed.source->read(records));
-        const std::size_t block = ledger.find(feed.block);
-        for (std::size_t i = 0; i < count; ++i)
-            if (records[i].page < ledger.blocks()[block].pages)
-                touched_.push_back({block, records[i].page});
+    for (std::size_t feed = 0; feed < feeds_.size(); ++feed) {
+        GC_TRY(const std::size_t count, feeds_[feed].source->read(records));
+        const auto [block, pages] = feed_blocks_[feed];
+        for (const capture::Record& record : std::span(records).first(count))
+            if (record.page < pages)
+                touched_.push_back({block, record.page});
         any = any || count > 0;
     }
     return any;

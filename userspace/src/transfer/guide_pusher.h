@@ -33,9 +33,11 @@ class GuidePusher {
   private:
     /// Sends up to a section of pages that the guide touched, or, if there are none, reads which
     /// it did. @return whether there may be more
-    Result<bool> push(ledger::Ledger& ledger);
+    Result<bool> push();
+    /// Looks up the feeds' RAM blocks, once.
+    Result<void> resolve_feeds(const ledger::Ledger& ledger);
     /// Adds to touched_. @return whether there was a record
-    Result<bool> read_feeds(const ledger::Ledger& ledger);
+    Result<bool> read_feeds();
     [[nodiscard]] bool has_guide();
     void set_idle();
     enum class Until { rested, touched, writable };
@@ -46,6 +48,12 @@ class GuidePusher {
     PageSender& sender_;
     std::mutex feeds_mutex_;
     std::vector<capture::BlockRecords> feeds_;
+    /// Of each feed, once the source has announced its RAM blocks.
+    struct FeedBlock {
+        std::size_t block;  ///< index in the ledger
+        std::uint64_t pages;
+    };
+    std::vector<FeedBlock> feed_blocks_;
     std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
     const Waker& wake_;
     const Waker& idle_;

@@ -110,6 +110,11 @@ class PageSender {
         urgent_.close();
     }
 
+    /// Whether the image has a RAM block, given by its index in the ledger; after begin().
+    [[nodiscard]] bool has_image(std::size_t block) const {
+        return image_index_[block] != image::SourceImage::none;
+    }
+
     [[nodiscard]] int main_fd() const { return main_.fd(); }
     /// Whether a page that is sent for the guide does not wait long for those before it. Until
     /// then it is better not sent: the VM may come to need it at once. Else wait for POLLOUT.

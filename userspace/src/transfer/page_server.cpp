@@ -54,8 +54,15 @@ Result<bool> PageServer::handle(const stream::ReturnMessage& message, ledger::Le
     return false;
 }
 
+std::size_t PageServer::block_of(const stream::PageRequest& request, const ledger::Ledger& ledger) {
+    if (last_block_ == ledger::Ledger::no_block ||
+        ledger.blocks()[last_block_].name != request.block)
+        last_block_ = ledger.find(request.block);
+    return last_block_;
+}
+
 Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledger& ledger) {
-    const std::size_t block = ledger.find(request.block);
+    const std::size_t block = block_of(request, ledger);
     const std::uint64_t first = request.start / page_size;
     const std::uint64_t count = request.length / page_size;
     if (block == ledger::Ledger::no_block || first + count > ledger.blocks()[block].pages)
@@ -64,7 +71,7 @@ Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledge
             "the destination asks for 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
             "does not have",
             request.length, request.start, request.block);
-    const bool image = image_.find(request.block) != image::SourceImage::none;
+    const bool image = sender_.has_image(block);
     for (std::uint64_t page = first; page < first + count; page += ledger.granule(block)) {
         if (image) {
             GC_CHECK(sender_.send_urgent({block, page}));

@@ -12,10 +12,10 @@ namespace gc::transfer {
 
 class PageServer {
   public:
-    PageServer(PageSender& sender, SourceSocket& source, const image::SourceImage& image,
-               AskedPages& asked, NextPages& next, Notices& notices, const Waker& guide)
-        : sender_(sender), source_(source), image_(image), asked_(asked), next_(next),
-          notices_(notices), guide_(guide) {}
+    PageServer(PageSender& sender, SourceSocket& source, AskedPages& asked, NextPages& next,
+               Notices& notices, const Waker& guide)
+        : sender_(sender), source_(source), asked_(asked), next_(next), notices_(notices),
+          guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks
@@ -24,11 +24,14 @@ class PageServer {
   private:
     Result<bool> handle(const stream::ReturnMessage& message, ledger::Ledger* ledger);
     Result<void> serve(const stream::PageRequest& request, ledger::Ledger& ledger);
-    Result<void> forward(const stream::Buffer& message);
+    /// Index in the ledger of a request's block, or no_block. The destination names a block only
+    /// when it changes (migrate_send_rp_req_pages() in migration/migration.c), so nearly always it
+    /// is that of the last request.
+    std::size_t block_of(const stream::PageRequest& request, const ledger::Ledger& ledger);
 
     PageSender& sender_;
     SourceSocket& source_;
-    const image::SourceImage& image_;
+    std::size_t last_block_ = ledger::Ledger::no_block;
     AskedPages& asked_;
     NextPages& next_;
     Notices& notices_;

@@ -45,7 +45,7 @@ Result<void> StreamRelay::run() {
         if (stopping_)
             return {};
         if (mode_ == Mode::picking && rest_wanted_ && !std::exchange(requested_, true))
-            GC_CHECK(request_what_the_image_lacks());
+            GC_CHECK(request_uncovered_blocks());
         if (waits[0].revents == 0)
             continue;
         // The last of the source's stream, for which the VM halts, comes behind all that is here.
@@ -130,9 +130,9 @@ Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const s
     } else if (const auto* list = std::get_if<stream::RamBlockList>(&item)) {
         GC_TRY(ledger_, on_blocks_(*list, ram_section_));
     } else if (const auto* page = std::get_if<stream::RamPage>(&item)) {
-        return precopy_pages({page->block, page->offset, 1, false}, raw);
+        return precopy_pages({page->block, page->index, page->offset, 1, false}, raw);
     } else if (const auto* zero = std::get_if<stream::RamZero>(&item)) {
-        return precopy_pages({zero->block, zero->offset, 1, true}, raw);
+        return precopy_pages({zero->block, zero->index, zero->offset, 1, true}, raw);
     }
     pending_.refer(raw);
     return {};
@@ -146,7 +146,7 @@ Result<void> StreamRelay::precopy_pages(const stream::RamRun& run, std::span<con
     if (run.zero)
         precopy_zeros_ += run.pages;
     pending_.refer(raw);
-    return ledger_->deliver_precopy(ledger_->find(run.block), run.offset / page_size, run.pages);
+    return ledger_->deliver_precopy(run.index, run.offset / page_size, run.pages);
 }
 
 Result<void> StreamRelay::relay_command(const stream::Command& command,
@@ -178,8 +178,9 @@ Result<void> StreamRelay::ensure_discard() {
     // migration/savevm.c sets the state to LISTENING and then calls postcopy_ram_prepare_discard(),
     // which sets it back to DISCARD.
     const std::string& name = image_.blocks().front().name;
-    const stream::PageRange first{0, ledger_->granule(ledger_->find(name))};
-    GC_CHECK(ledger_->discard(ledger_->find(name), first.first, first.count));
+    const std::size_t block = ledger_->find(name);
+    const stream::PageRange first{0, ledger_->granule(block)};
+    GC_CHECK(ledger_->discard(block, first.first, first.count));
     stream::Buffer discard;
     stream::append_discard(discard, name, std::span(&first, 1));
     pending_.own(std::move(discard));
@@ -208,7 +209,7 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     pending_.refer(last);
     GC_CHECK(sender_.switch_over(pending_));
     pending_.clear();
-    mode_ = lacks_nothing() ? Mode::done : Mode::picking;
+    mode_ = uncovered_blocks_done() ? Mode::done : Mode::picking;
     on_switch_over_();
     return {};
 }
@@ -228,12 +229,12 @@ bool StreamRelay::reads_on() const {
     return mode_ != Mode::picking || requested_ || asked_.any();
 }
 
-Result<void> StreamRelay::request_what_the_image_lacks() {
+Result<void> StreamRelay::request_uncovered_blocks() {
     stream::Buffer requests;
-    for (const ledger::Ledger::Block& block : ledger_->blocks()) {
-        if (image_.find(block.name) != image::SourceImage::none ||
-            ledger_->missing(ledger_->find(block.name)) == 0)
+    for (std::size_t index = 0; index < ledger_->blocks().size(); ++index) {
+        if (sender_.has_image(index) || ledger_->missing(index) == 0)
             continue;
+        const ledger::Ledger::Block& block = ledger_->blocks()[index];
         // A request names at most 4 GiB; no ROM or video memory comes near that.
         const std::uint64_t length = std::min<std::uint64_t>(block.pages * page_size, 0xfffff000U);
         stream::append_page_request(requests, block.name, 0, static_cast<std::uint32_t>(length));
@@ -241,19 +242,18 @@ Result<void> StreamRelay::request_what_the_image_lacks() {
     return source_.write(requests);
 }
 
-bool StreamRelay::lacks_nothing() const {
+bool StreamRelay::uncovered_blocks_done() const {
     for (std::size_t i = 0; i < ledger_->blocks().size(); ++i)
-        if (image_.find(ledger_->blocks()[i].name) == image::SourceImage::none &&
-            ledger_->missing(i) > 0)
+        if (!sender_.has_image(i) && ledger_->missing(i) > 0)
             return false;
     return true;
 }
 
 Result<void> StreamRelay::pick_item(const stream::Item& item) {
     if (const auto* page = std::get_if<stream::RamPage>(&item))
-        return pick(page->block, page->offset, page->data);
+        return pick(page->index, page->offset, page->data);
     if (const auto* zero = std::get_if<stream::RamZero>(&item))
-        return pick(zero->block, zero->offset, std::nullopt);
+        return pick(zero->index, zero->offset, std::nullopt);
     if (std::holds_alternative<stream::EndOfFile>(item)) {
         ended_ = true;
         mode_ = Mode::done;
@@ -261,14 +261,14 @@ Result<void> StreamRelay::pick_item(const stream::Item& item) {
     return {};
 }
 
-Result<void> StreamRelay::pick(std::string_view block, std::uint64_t offset,
+Result<void> StreamRelay::pick(std::size_t block, std::uint64_t offset,
                                PageSender::Content content) {
-    if (image_.find(block) != image::SourceImage::none)
+    if (sender_.has_image(block))
         return {};
-    const PageRef page{ledger_->find(block), offset / page_size};
+    const PageRef page{block, offset / page_size};
     const bool asked = asked_.take(page);
     GC_CHECK(sender_.forward(page, content, asked, asked_.any()));
-    if (lacks_nothing())
+    if (uncovered_blocks_done())
         mode_ = Mode::done;
     return {};
 }

@@ -131,11 +131,14 @@ class StreamRelay {
     Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
     Result<void> ensure_discard();
     void await_guide();
-    Result<void> pick(std::string_view block, std::uint64_t offset, PageSender::Content content);
+    /// @param block its index in the ledger, which lists the blocks in the stream's order
+    Result<void> pick(std::size_t block, std::uint64_t offset, PageSender::Content content);
     /// Whether any of what the source sends now is wanted.
     [[nodiscard]] bool reads_on() const;
-    Result<void> request_what_the_image_lacks();
-    [[nodiscard]] bool lacks_nothing() const;
+    /// Has the source send every block that the image does not cover.
+    Result<void> request_uncovered_blocks();
+    /// Whether every block that the image does not cover has been delivered.
+    [[nodiscard]] bool uncovered_blocks_done() const;
     Result<void> flush();
 
     SourceSocket& source_;
@@ -148,7 +151,7 @@ class StreamRelay {
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> rest_wanted_ = false;
     std::atomic<bool> released_ = false;  ///< the device state
-    bool requested_ = false;              ///< all that the image lacks
+    bool requested_ = false;              ///< the uncovered blocks
     OnBlocks on_blocks_;
     std::chrono::milliseconds guide_wait_;
     std::atomic<std::chrono::nanoseconds> waited_{};
