@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The table of QEMU's options: what the guide does with each. An option that is not here is
-// refused.
+// The table of QEMU's options and what the guide does with each. An option that is not in the table
+// is refused.
 #include "guide/command_line.h"
 
 #include "guide/derivation.h"
@@ -33,8 +33,8 @@ Result<void> drop(Derivation&, const SourceOption&) {
     return {};
 }
 
-/// -serial, -parallel and -debugcon make a device: it stays, its other end goes. A reference to a
-/// -chardev stays, since that is a null device of the same id.
+/// -serial, -parallel and -debugcon create a device: the device stays, its back end becomes null. A
+/// reference to a -chardev stays, because that has become a null device with the same id.
 Result<void> to_null(Derivation& derivation, const SourceOption& option) {
     const bool stays = option.value == "none" || option.value.starts_with("chardev:");
     derivation.emit(option.name, stays ? option.value : "null");
@@ -51,7 +51,7 @@ Result<void> translate_machine(Derivation& derivation, const SourceOption& optio
     return {};
 }
 
-/// It also tells the firmware that there is no screen (graphics=off, softmmu/vl.c).
+/// -nographic also tells the firmware that there is no screen (graphics=off, softmmu/vl.c).
 Result<void> translate_nographic(Derivation& derivation, const SourceOption&) {
     derivation.emit("machine", "graphics=off");
     return {};
@@ -59,7 +59,7 @@ Result<void> translate_nographic(Derivation& derivation, const SourceOption&) {
 
 Result<void> translate_overcommit(Derivation& derivation, const SourceOption& option) {
     GC_TRY(auto overcommit, OptionList::parse(option.value));
-    overcommit.remove("mem-lock");  // would touch, and so copy, all of the guide's memory
+    overcommit.remove("mem-lock");  // would touch, and thereby copy, all of the guide's memory
     if (!overcommit.entries().empty())
         derivation.emit("overcommit", overcommit.print());
     return {};
@@ -67,19 +67,19 @@ Result<void> translate_overcommit(Derivation& derivation, const SourceOption& op
 
 Result<void> translate_set(Derivation& derivation, const SourceOption& option) {
     if (!option.value.starts_with("device."))
-        return refuse("-set " + option.value, "it changes an option that was replaced");
+        return refuse("-set " + option.value, "it changes an option that is replaced in the guide");
     return keep(derivation, option);
 }
 
 Result<void> refuse_option(Derivation&, const SourceOption& option) {
     return refuse(fmt::format("-{}", option.name),
-                  "it reaches out of QEMU in a way that has no harmless form");
+                  "it reaches outside QEMU and has no harmless form");
 }
 
 constexpr auto flag = Argument::none;
 constexpr auto value = Argument::required;
 
-// In the order of qemu-options.hx (7.2 to 11). Options removed from QEMU before 7.2 are not here.
+// In the order of qemu-options.hx (7.2 to 11), without options removed before 7.2.
 constexpr Rule rules[] = {
     // machine
     {"machine", value, translate_machine},
@@ -208,7 +208,7 @@ constexpr Rule rules[] = {
     {"jitdump", flag, drop},
     {"semihosting", flag, refuse_option},
     {"semihosting-config", value, refuse_option},
-    {"id", value, drop},  // of Proxmox VE's QEMU
+    {"id", value, drop},  // Proxmox VE's QEMU
     {"xen-domid", value, refuse_option},
     {"xen-attach", flag, refuse_option},
 };
@@ -231,19 +231,20 @@ Result<std::vector<SourceOption>> split(std::span<const std::string> arguments) 
         const std::string name = argument.substr(argument.starts_with("--") ? 2 : 1);
         const Rule* rule = find_rule(name);
         if (rule == nullptr)
-            return refuse(argument, "this option is not known");
+            return refuse(argument, "guidecopy does not know this option");
         if (rule->argument == Argument::none) {
             options.push_back({name, ""});
             continue;
         }
         if (++i == arguments.size())
-            return fail(ErrorKind::usage, "{} at the end of the source's command line", argument);
+            return fail(ErrorKind::usage,
+                        "{} without an argument at the end of the source's command line", argument);
         options.push_back({name, arguments[i]});
     }
     return options;
 }
 
-/// What every guide has: no screen, no monitor but ours, and it waits for its device state.
+/// Options of every guide: no screen, gcctl's monitor only, and waiting for its device state.
 void emit_own_options(Derivation& derivation) {
     derivation.guide.qmp_fd = derivation.take_fds(1);
     derivation.emit("name", "guidecopy-guide,debug-threads=on");

@@ -21,21 +21,20 @@ namespace gc::guide {
 struct MemoryNode {
     std::string path;
     std::uint64_t size = 0;  ///< bytes
-    bool share = false;  ///< what the guide writes there is nobody else's; else mapped privately
+    bool share = false;      ///< map it shared: nobody else sees the guide's writes; else privately
 };
 
-/// What the caller knows and a command line does not tell. Maps that are left empty have safe
-/// defaults, except for the memory.
+/// What the command line does not tell. Empty maps have safe defaults, except for the memory.
 struct GuideSubstitutes {
-    /// Memory backend id ("pc.ram" and the like where the source has no -object for it) -> node.
+    /// Memory backend id (e.g. "pc.ram" where the source has no -object for it) -> node.
     std::map<std::string, MemoryNode, std::less<>> memory;
-    /// Image file name as in the source's command line -> number of backing files below it, so that
-    /// none of them is locked. Not needed where -blockdev gives the chain.
+    /// Image file name as in the source's command line -> number of backing files below it, none of
+    /// which must be locked. Not needed where -blockdev gives the chain.
     std::map<std::string, unsigned, std::less<>> backing_files;
-    /// Netdev id -> whether the source's tap has IFF_VNET_HDR. Needed only where the tap came as a
-    /// descriptor (fd=); default: what libvirt does, on with virtio-net and off with other NICs.
+    /// Netdev id -> whether the source's tap has IFF_VNET_HDR. Needed only for a tap passed as a
+    /// descriptor (fd=). Default: as libvirt does, on with virtio-net and off with other NICs.
     std::map<std::string, bool, std::less<>> vnet_hdr;
-    /// The descriptors to be inherited are numbered upwards from here.
+    /// Inherited descriptors are numbered upwards from here.
     int first_fd = 10;
 };
 
@@ -49,16 +48,16 @@ struct TapRequest {
 
 struct GuideCommandLine {
     std::vector<std::string> argv;  ///< argv[0] as in the source's
-    int qmp_fd = -1;                ///< the guide speaks QMP on this inherited stream socket
+    int qmp_fd = -1;                ///< number of the inherited stream socket for QMP
     std::vector<TapRequest> taps;
-    bool needs_scratch = false;      ///< QEMU will make disk overlays in $TMPDIR
-    std::vector<std::string> notes;  ///< what differs from the source on purpose, one sentence each
+    bool needs_scratch = false;      ///< QEMU will create disk overlays in $TMPDIR
+    std::vector<std::string> notes;  ///< deliberate differences from the source, one sentence each
 };
 
 /// @param source_argv the source's /proc/PID/cmdline
 /// The guide starts with `-incoming defer`.
-/// Errors: unsupported, naming the device or option that cannot be made harmless, and why; usage
-/// when a substitute is missing.
+/// Errors: unsupported, with the device or option that cannot be made harmless, and why; usage if a
+/// substitute is missing.
 Result<GuideCommandLine> derive_guide_command_line(std::span<const std::string> source_argv,
                                                    const GuideSubstitutes& substitutes);
 

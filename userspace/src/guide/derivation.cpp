@@ -10,8 +10,7 @@ using nlohmann::json;
 
 namespace {
 
-/// A member of a block node that names another node. Anything else with a string value is a
-/// setting.
+/// Whether a member of a block node refers to another node. Other string values are settings.
 bool is_node_reference(const std::string& key) {
     return key == "file" || key == "backing" || key == "data-file";
 }
@@ -30,7 +29,7 @@ Result<void> Derivation::survey(std::span<const SourceOption> options) {
         } else if (option.name == "blockdev") {
             GC_TRY(json node, parse_nested(option.value, "driver"));
             if (!node.contains("node-name") || !node["node-name"].is_string())
-                return fail(ErrorKind::unsupported, "-blockdev {:.120}: no node-name",
+                return fail(ErrorKind::unsupported, "-blockdev {:.120}: expected a node-name",
                             option.value);
             for (const auto& [key, value] : node.items())
                 if (is_node_reference(key) && value.is_string())
@@ -65,7 +64,7 @@ bool Derivation::wants_vnet_hdr(const OptionList& netdev) const {
         return known->second;
     const std::string type = netdev.get("type");
     if (type != "tap" && type != "bridge")
-        return false;  // only these two have the header (7.2)
+        return false;  // only these two types have the header (7.2)
     if (netdev.has("vnet_hdr"))
         return netdev.is_on("vnet_hdr");
     const bool by_fd = std::any_of(
@@ -73,7 +72,7 @@ bool Derivation::wants_vnet_hdr(const OptionList& netdev) const {
             return entry.first == "fd" || entry.first == "fds" || entry.first.starts_with("fds.");
         });
     if (!by_fd || netdev.is_on("vhost"))
-        return true;  // the default of net_init_tap (net/tap.c), and vhost's condition
+        return true;  // the default of net_init_tap() (net/tap.c), and required by vhost
     return std::any_of(devices.begin(), devices.end(), [&](const OptionList& device) {
         return device.get("netdev") == id && device.get("driver").starts_with("virtio-net");
     });

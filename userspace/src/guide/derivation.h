@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the parts of the command line's derivation share. Internal to guide/.
+// Shared by the parts that derive the guide's command line. Internal to guide/.
 #pragma once
 
 #include "guide/command_line.h"
@@ -15,14 +15,14 @@
 
 namespace gc::guide {
 
-/// One option of the source: its name as in the table ("drive"), and its argument.
+/// One option of the source: its name as in the table (e.g. "drive"), and its argument.
 struct SourceOption {
     std::string name;
     std::string value;
 };
 
-/// The state of one derivation. Options are looked at twice: first `survey` learns what refers to
-/// what, then each is translated in its place.
+/// The state of one derivation. It has two passes: survey() collects the references between
+/// options; then each option is translated in its place.
 class Derivation {
   public:
     Derivation(const GuideSubstitutes& known, std::string argv0)
@@ -46,21 +46,21 @@ class Derivation {
     GuideCommandLine guide;
     std::vector<OptionList> devices;                    ///< every -device
     std::map<std::string, nlohmann::json> block_nodes;  ///< every -blockdev by node name
-    std::set<std::string> child_nodes;                  ///< block nodes that others are built on
-    std::set<std::string> used_memory;                  ///< substitutes that -object lines took
+    std::set<std::string> child_nodes;                  ///< block nodes that others refer to
+    std::set<std::string> used_memory;                  ///< substitutes that -object lines used
     bool machine_has_memory_backend = false;
 
   private:
     int next_fd_;
 };
 
-/// Translates one option; nothing emitted means that it is dropped.
+/// Translates one option. An option for which nothing is emitted is dropped.
 using Translate = Result<void> (*)(Derivation&, const SourceOption&);
 
 // disks.cpp
 Result<void> translate_drive(Derivation&, const SourceOption&);
 Result<void> translate_blockdev(Derivation&, const SourceOption&);
-/// -hda, -cdrom, -fda, -pflash, -sd, -mtdblock, and an image without an option
+/// -hda, -cdrom, -fda, -pflash, -sd, -mtdblock, and an image file without an option
 Result<void> translate_disk_shorthand(Derivation&, const SourceOption&);
 
 // networks.cpp
@@ -75,10 +75,10 @@ Result<void> translate_chardev(Derivation&, const SourceOption&);
 Result<void> translate_audiodev(Derivation&, const SourceOption&);
 Result<void> translate_audio(Derivation&, const SourceOption&);
 Result<void> translate_usbdevice(Derivation&, const SourceOption&);
-/// The machine's own memory, where the source has no -object for it.
+/// Emits the machine's own memory if the source has no -object for it.
 Result<void> emit_default_memory(Derivation&);
 
-/// "VFIO devices cannot be made harmless: ..." as an Error unsupported.
+/// An Error unsupported: "WHAT cannot be made harmless for a guide: WHY".
 [[nodiscard]] Unexpected refuse(std::string_view what, std::string_view why);
 
 }  // namespace gc::guide

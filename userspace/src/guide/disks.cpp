@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Disks: what the source may write becomes a throw-away overlay (snapshot=on: QEMU makes it in
-// $TMPDIR and unlinks it at once); the images below are opened read-only and without a lock. An
-// image that is read-only needs no overlay. -blockdev graphs are folded into one -drive per root,
-// because snapshot=on exists there only; the drive's id is the node's name, so that devices find
-// it.
+// Disks: a writable disk becomes a temporary overlay (snapshot=on: QEMU creates it in $TMPDIR and
+// unlinks it at once); the images below it are opened read-only and without a lock. A read-only
+// image needs no overlay. -blockdev graphs are folded into one -drive per root, because only -drive
+// has snapshot=on; the drive's id is the node's name, by which devices refer to it.
 #include "guide/derivation.h"
 
 #include <algorithm>
@@ -32,7 +31,7 @@ bool has_no_storage(std::string_view driver) {
     return driver == "null-co" || driver == "null-aio";
 }
 
-/// Errors: unsupported for a driver that a guide must not open.
+/// Errors: unsupported (a driver that a guide must not open).
 Result<void> check_driver(std::string_view driver) {
     if (is_format(driver) || is_local_file(driver) || has_no_storage(driver) ||
         driver == "throttle" || driver == "copy-on-read")
@@ -40,15 +39,15 @@ Result<void> check_driver(std::string_view driver) {
     if (driver == "host_cdrom")
         return refuse("a disk with driver host_cdrom", "the guide could open the host's tray");
     if (driver == "nvme")
-        return refuse("a disk with driver nvme", "it takes the host's device over (VFIO)");
+        return refuse("a disk with driver nvme", "it takes over the host's device (VFIO)");
     if (driver == "vvfat")
-        return refuse("a disk with driver vvfat", "it shows a host directory");
+        return refuse("a disk with driver vvfat", "it exports a host directory");
     return refuse(fmt::format("a disk with driver {}", driver),
                   "only image files and host block devices can be opened a second time, read-only");
 }
 
-/// "nbd:...", "rbd:...", "json:..." and so on; a path with a colon after a slash has no protocol
-/// (path_has_protocol, block.c).
+/// The protocol of "nbd:...", "rbd:...", "json:..." and so on; a path with a colon after a slash
+/// has none (path_has_protocol() in block.c).
 std::string protocol_of(std::string_view filename) {
     const auto end = filename.find_first_of(":/");
     if (end == std::string_view::npos || filename[end] != ':')
@@ -69,13 +68,14 @@ Result<void> check_filename(std::string_view filename) {
     return {};
 }
 
-/// Makes a node, and all it is built on, read-only and lock-free.
-/// @param depth bounds references that form a ring
+/// Makes a node and all nodes below it read-only and lock-free.
+/// @param depth limits the recursion, in case the references form a cycle
 Result<json> harmless_node(const Derivation& derivation, json node, int depth) {
     if (depth > 64)
-        return fail(ErrorKind::usage, "-blockdev: the nodes refer to each other in a ring");
+        return fail(ErrorKind::usage,
+                    "-blockdev: the nodes' references form a cycle or are more than 64 deep");
     if (!node.is_object() || !node.contains("driver") || !node["driver"].is_string())
-        return fail(ErrorKind::unsupported, "-blockdev: a node without a driver: {:.120}",
+        return fail(ErrorKind::unsupported, "-blockdev: node without a driver: {:.120}",
                     node.dump());
     const auto driver = node["driver"].get<std::string>();
     GC_CHECK(check_driver(driver));
@@ -94,12 +94,13 @@ Result<json> harmless_node(const Derivation& derivation, json node, int depth) {
             const auto name = child->get<std::string>();
             const auto found = derivation.block_nodes.find(name);
             if (found == derivation.block_nodes.end())
-                return fail(ErrorKind::unsupported, "-blockdev: no node is named '{}'", name);
+                return fail(ErrorKind::unsupported, "-blockdev: unknown node '{}'", name);
             *child = found->second;
         }
         GC_TRY(*child, harmless_node(derivation, std::move(*child), depth + 1));
     }
-    // These act on what flows through them, which a read-only image below an overlay must not.
+    // Filters act on the requests that pass through them; a read-only image below an overlay must
+    // not.
     if ((driver == "copy-on-read" || driver == "throttle") && node.contains("file"))
         return node["file"];
     return node;
@@ -123,7 +124,7 @@ void emit_drive(Derivation& derivation, OptionList drive, bool read_only) {
     derivation.emit("drive", drive.print());
 }
 
-/// file=json:{...}: a graph in a file name.
+/// file=json:{...}: a block graph in a file name.
 Result<void> translate_json_filename(Derivation& derivation, OptionList drive,
                                      const std::string& filename, bool read_only) {
     GC_TRY(json node, parse_nested(std::string_view(filename).substr(5)));
@@ -170,7 +171,7 @@ Result<void> add_drive(Derivation& derivation, OptionList drive) {
         return translate_json_filename(derivation, std::move(drive), filename, read_only);
     if (filename.empty() || has_no_storage(driver) || has_no_storage(protocol_of(filename)) ||
         has_no_storage(drive.get("file.driver"))) {
-        derivation.emit("drive", drive.print());  // an empty CD-ROM drive, or no storage at all
+        derivation.emit("drive", drive.print());  // an empty CD-ROM drive, or no storage
         return {};
     }
     GC_CHECK(check_filename(filename));
@@ -204,7 +205,7 @@ Result<void> translate_blockdev(Derivation& derivation, const SourceOption& opti
 }
 
 Result<void> translate_disk_shorthand(Derivation& derivation, const SourceOption& option) {
-    // What qemu_init (softmmu/vl.c) makes of each: HD_OPTS, CDROM_OPTS, FD_OPTS and so on.
+    // The options that qemu_init() (softmmu/vl.c) derives: HD_OPTS, CDROM_OPTS, FD_OPTS and so on.
     struct Shorthand {
         std::string_view option, interface, index, media;
     };

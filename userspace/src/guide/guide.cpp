@@ -23,11 +23,11 @@ using namespace std::chrono_literals;
 
 constexpr auto start_timeout = 30s;
 constexpr auto load_timeout = 10s;
-/// How often its memory is looked at, too.
+/// Also how often the guide's memory is measured.
 constexpr auto watch_interval = 50ms;
-/// The guide's descriptors: the stream that it loads, then what the command line asks for.
+/// The first of the guide's descriptors: the stream that it loads, then those of its command line.
 constexpr int incoming_number = 10;
-/// What the guide may write to its disks before they are full.
+/// The size of the file system for disk overlays: the guide's disks are full after this much.
 constexpr std::uint64_t scratch_bytes = std::uint64_t{1} << 30;
 
 struct SocketPair {
@@ -48,7 +48,8 @@ Result<capture::Session> session_over(const image::ImageBlock& block, std::uint3
     GC_TRY(capture::Session session,
            capture::Session::create_over_process(block.memory->pid(), block.memory->address(),
                                                  block.length, ring_entries));
-    // The number was that process's when the module looked.
+    // The pid may have been reused before the module looked it up: check that it is the same
+    // process.
     GC_CHECK(block.memory->check_alive());
     return session;
 }
@@ -57,7 +58,7 @@ Result<capture::Session> session_over(const image::ImageBlock& block, std::uint3
 Result<void> give_node_to(const std::string& node, pid_t pid) {
     struct stat process {};
     if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)
-        return fail_errno(errno, fmt::format("look at the source QEMU, process {}", pid));
+        return fail_errno(errno, fmt::format("get the user of the source QEMU (process {})", pid));
     if (process.st_uid != ::geteuid() && ::chown(node.c_str(), process.st_uid, process.st_gid) != 0)
         return fail_errno(errno, fmt::format("give {} to the user {}", node, process.st_uid));
     return {};
@@ -135,7 +136,7 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     }
     qmp_.emplace(std::move(*qmp));
     GC_CHECK(qmp::set_capabilities(*qmp_, {{"events", true}}));
-    // Now, while nobody waits for it.
+    // Now, while nobody is waiting for it.
     return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
 }
 
@@ -169,7 +170,7 @@ void Guide::work(std::span<const std::byte> stream) {
 }
 
 Result<void> Guide::forget_copies() {
-    // What it has copied until now, while the VM ran, is not what the VM was stopped with.
+    // Pages copied before now may have changed since: the VM was still running.
     for (Captured& captured : captured_)
         if (captured.copied)
             GC_CHECK(captured.session.rearm(0, captured.length / page_size));
@@ -181,7 +182,7 @@ Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
     GC_CHECK(write_all(incoming_.get(), stream));
     ::shutdown(incoming_.get(), SHUT_WR);
     const auto deadline = std::chrono::steady_clock::now() + load_timeout;
-    // Not asked how far it is: it would answer instead of loading.
+    // No query-migrate: QEMU would answer it instead of loading.
     for (std::string status; status != "completed";) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
@@ -196,7 +197,7 @@ Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
         if (status == "failed")
             return fail(ErrorKind::io, "the guide could not load the device state");
     }
-    // It starts by itself if the state says that the VM ran, and then it is RESUME that came.
+    // If the state says that the VM was running, QEMU starts it by itself and RESUME comes above.
     return qmp::cont(*qmp_);
 }
 
@@ -205,7 +206,7 @@ std::uint64_t Guide::measure_memory() {
     for (Captured& captured : captured_)
         if (const auto stats = captured.session.stats())
             bytes += stats->copied * page_size;
-    most_memory_ = std::max(most_memory_, bytes);
+    max_memory_ = std::max(max_memory_, bytes);
     return bytes;
 }
 
@@ -214,8 +215,7 @@ GuideEnd Guide::watch() {
         const std::uint64_t memory = measure_memory();
         if (limits_.memory != 0 && memory > limits_.memory)
             return {report::GuideEnd::memory_limit,
-                    fmt::format("it took {} MiB of memory, more than the {} MiB of "
-                                "--guide-memory",
+                    fmt::format("it took {} MiB of memory; --guide-memory allows {} MiB",
                                 memory >> 20, limits_.memory >> 20)};
         const auto event = qmp_->next_event(watch_interval);
         if (!event)
@@ -226,7 +226,7 @@ GuideEnd Guide::watch() {
         if (name == "STOP" || name == "SHUTDOWN" || name == "RESET" || name == "GUEST_PANICKED" ||
             name == "BLOCK_IO_ERROR")
             return {report::GuideEnd::diverged,
-                    fmt::format("it went where the VM did not go: {}", name)};
+                    fmt::format("it diverged from the VM: QEMU reported {}", name)};
     }
     return {report::GuideEnd::complete, ""};
 }
@@ -238,7 +238,7 @@ std::optional<std::chrono::nanoseconds> Guide::take_loaded() {
 }
 
 std::optional<GuideEnd> Guide::check() {
-    // Its death is seen here first, while it waits to be loaded there is nobody else to see it.
+    // Until the worker runs, nobody else notices its death.
     if (const auto exit = process_.poll_exit())
         return GuideEnd{report::GuideEnd::died,
                         fmt::format("{}{}{}", exit->how, exit->last_words.empty() ? "" : ": ",
@@ -255,7 +255,7 @@ GuideTotals Guide::stop() {
     (void)process_.kill();
     if (worker_.joinable())
         worker_.join();
-    totals.memory = most_memory_;
+    totals.memory = max_memory_;
     totals.sent = quarantine_->sent_by_guide().value_or(guide::Sent{});
     for (Captured& captured : captured_) {
         if (const auto stats = captured.session.stats()) {

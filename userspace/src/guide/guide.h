@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The guide: a second copy of the VM that runs at the source, without any effect, to show which
-// pages the real one will touch.
+// The guide: a copy of the VM that runs at the source, isolated from the outside, to find out which
+// pages the VM will touch.
 #pragma once
 
 #include "capture/record_source.h"
@@ -23,31 +23,31 @@
 
 namespace gc::guide {
 
-/// What a guide is allowed.
+/// The limits of a guide.
 struct GuideLimits {
-    std::uint32_t lead;        ///< pages touched and not yet sent, at most, over all RAM blocks
-    std::uint64_t memory = 0;  ///< bytes that it may cost; 0: no limit
+    std::uint32_t lead;        ///< max. pages touched and not yet sent, over all RAM blocks
+    std::uint64_t memory = 0;  ///< max. bytes that it takes; 0 means no limit
 };
 
-/// How a guide ended by itself.
+/// Why a guide ended by itself.
 struct GuideEnd {
     report::GuideEnd how;  ///< died, diverged or memory_limit
     std::string reason;    ///< one sentence
 };
 
-/// Sums over all of the guide's memory.
+/// Totals over all of the guide's memory.
 struct GuideTotals {
     std::uint64_t records = 0;
     std::uint64_t dropped = 0;
     std::chrono::nanoseconds blocked{0};
-    std::uint64_t memory = 0;  ///< bytes, at most: copies of the VM's pages, and the process's own
+    std::uint64_t memory = 0;  ///< peak in bytes: copies of the VM's pages, and the process's own
     guide::Sent sent;          ///< into its quarantine
 };
 
 class Guide {
   public:
-    /// Starts a guide of the VM in a source QEMU and waits until it is ready to load. The VM is not
-    /// touched.
+    /// Starts a guide of the source QEMU's VM and waits until it is ready to load. Does not touch
+    /// the VM.
     /// @param memory the VM's RAM, by RAM block
     /// Errors: unsupported (a device that cannot be made harmless, the module is missing), io.
     static Result<std::unique_ptr<Guide>> prepare(qmp::Client& source_qmp, pid_t source,
@@ -58,24 +58,23 @@ class Guide {
     Guide& operator=(const Guide&) = delete;
 
     [[nodiscard]] pid_t pid() const { return process_.pid(); }
-    /// Why what it sends is dropped by its network namespace alone, and by no program; or empty.
+    /// Why only the network namespace drops its packets, and no eBPF program; empty if one does.
     [[nodiscard]] const std::string& without_sink() const { return quarantine_->without_sink(); }
 
-    /// Where the pages it touches can be read. Valid as long as this object is.
+    /// The records of the pages that it touches. Valid as long as this object.
     [[nodiscard]] std::vector<capture::BlockRecords> feeds();
 
-    /// Loads the device state and lets the guide run, in a thread of its own: nothing else waits
-    /// for it that does not want to.
+    /// Loads the device state and runs the guide, in a thread of its own. Does not wait.
     void load(std::vector<std::byte> stream);
 
     /// Readable when check() or take_loaded() may have news.
     [[nodiscard]] int fd() const { return news_.fd(); }
-    /// How long loading took, once, when the guide has begun to run.
+    /// How long loading took; returned once, when the guide has started to run.
     std::optional<std::chrono::nanoseconds> take_loaded();
-    /// Whether the guide has ended by itself.
+    /// Whether the guide has ended by itself, and why.
     std::optional<GuideEnd> check();
 
-    /// Kills it. @return what was captured
+    /// Kills the guide. @return its totals
     GuideTotals stop();
 
   private:
@@ -93,7 +92,7 @@ class Guide {
         std::string block;
         std::string backend;
         std::uint64_t length;
-        bool copied;  ///< page by page, as it is touched
+        bool copied;  ///< each page is copied when it is touched
         capture::Session session;
     };
     GuideLimits limits_;
@@ -101,12 +100,12 @@ class Guide {
     Waker news_;
     std::optional<guide::Quarantine> quarantine_;
     guide::Process process_;
-    std::optional<qmp::Client> qmp_;  ///< the worker's, once that runs
-    UniqueFd incoming_;               ///< our end of the guide's migration socket
+    std::optional<qmp::Client> qmp_;  ///< used by the worker only, once it runs
+    UniqueFd incoming_;               ///< gcctl's end of the guide's migration socket
     std::thread worker_;
     std::atomic<bool> stopping_ = false;
-    std::uint64_t most_memory_ = 0;  ///< bytes; the worker's until it is joined
-    std::mutex mutex_;               ///< for what follows
+    std::uint64_t max_memory_ = 0;  ///< peak in bytes; used by the worker until it is joined
+    std::mutex mutex_;              ///< protects what follows
     std::optional<std::chrono::nanoseconds> loaded_;
     std::optional<GuideEnd> end_;
 };

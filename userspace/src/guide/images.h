@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What QEMU says about its disk images that its command line does not.
+// What QEMU knows about its disk images and its command line does not tell.
 #pragma once
 
 #include "qmp/client.h"

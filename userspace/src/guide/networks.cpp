@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Networks: every back end that leads out of the host becomes a tap in the guide's own network
+// Networks: every back end that leads out of the host becomes a tap in the guide's network
 // namespace, with nobody at its other end. A `user` back end stays, cut off from everything,
-// because its state ("slirp") is part of the stream and must find its owner.
+// because its state
+// ("slirp") is part of the migration stream.
 #include "guide/derivation.h"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ bool one_of(std::string_view value, const std::array<std::string_view, N>& list)
 constexpr std::array<std::string_view, 10> becomes_tap = {
     "tap", "bridge", "socket", "stream", "dgram", "vde", "l2tpv3", "netmap", "af-xdp", "passt"};
 
-/// Keys of a NIC in -nic and -net nic; the rest of a -nic belongs to its back end.
+/// Keys of the NIC in -nic and -net nic; the other keys of -nic belong to its back end.
 constexpr std::array<std::string_view, 6> nic_keys = {"model", "mac",  "macaddr",
                                                       "addr",  "name", "vectors"};
 
@@ -28,7 +29,7 @@ constexpr std::array<std::string_view, 6> nic_keys = {"model", "mac",  "macaddr"
 constexpr std::array<std::string_view, 7> user_reaches_out = {
     "hostfwd", "guestfwd", "smb", "smbserver", "tftp", "tftp-server-name", "bootfile"};
 
-/// fds=30:31, or fds.0=30 from a JSON array; queues=N; else one.
+/// From fds=30:31, fds.0=30 (a JSON array) or queues=N; 1 by default.
 unsigned queues_of(const OptionList& netdev) {
     if (netdev.has("fds")) {
         const std::string fds = netdev.get("fds");
@@ -71,7 +72,7 @@ OptionList cut_off_user(Derivation& derivation, OptionList netdev) {
     return netdev;
 }
 
-/// The harmless form of a back end, NIC keys left out. Errors: unsupported by name
+/// The harmless form of a back end, without NIC keys. Errors: unsupported
 Result<OptionList> harmless_backend(Derivation& derivation, const OptionList& source) {
     const std::string type = source.get("type");
     if (type == "user")
@@ -83,7 +84,7 @@ Result<OptionList> harmless_backend(Derivation& derivation, const OptionList& so
     if (type == "vhost-user" || type == "vhost-vdpa")
         return refuse("a network of type " + type,
                       "another process or device would write into the guide's memory");
-    return refuse(fmt::format("a network of type '{}'", type), "this type is not known");
+    return refuse(fmt::format("a network of type '{}'", type), "guidecopy does not know this type");
 }
 
 }  // namespace
@@ -117,7 +118,7 @@ Result<void> translate_net(Derivation& derivation, const SourceOption& option) {
         return {};
     }
     GC_TRY(auto backend, harmless_backend(derivation, source));
-    // -net calls its ids names (net_init_client takes both, net/net.c).
+    // -net calls the id a name (net_init_client() in net/net.c accepts both).
     if (source.has("name"))
         backend.set("name", source.get("name"));
     derivation.emit("net", backend.print("type"));

@@ -10,7 +10,7 @@ namespace gc::guide {
 namespace {
 
 struct Refusal {
-    std::string_view pattern;  ///< a name, or its beginning if it ends in '*'
+    std::string_view pattern;  ///< a name, or a prefix followed by '*'
     std::string_view why;
 };
 
@@ -23,18 +23,18 @@ bool matches(std::string_view name, std::string_view pattern) {
 constexpr std::string_view host_device = "it uses a device of the host";
 constexpr std::string_view other_process = "another process holds its state";
 
-// A device reaches the host through its back end, which is replaced, except for these. usb-redir is
+// Devices reach the host through their back end, which is replaced, except for these. usb-redir is
 // not among them: with a null character device it loads as if its connection had been cut
-// (usbredir_get_parser, hw/usb/redirect.c), and most VMs that have one never use it.
+// (usbredir_get_parser in hw/usb/redirect.c), and most VMs that have one never use it.
 constexpr std::array<Refusal, 22> refused_devices = {{
     {"vfio-*", host_device},
     {"iommufd*", host_device},
     {"vhost-user-*", other_process},
     {"vhost-vdpa-*", host_device},
-    {"vhost-vsock-*", "two VMs cannot have one guest CID"},
+    {"vhost-vsock-*", "two VMs cannot share a guest CID"},
     {"vhost-scsi*", "it writes to the host's SCSI target"},
     {"virtio-9p-*", "it writes to a host directory"},
-    {"virtio-mem*", "it needs discards of memory, which a guide must not do"},
+    {"virtio-mem*", "it discards memory, which a guide must not do"},
     {"ivshmem*", "it shares memory with other processes"},
     {"usb-host", host_device},
     {"usb-mtp", "it writes to a host directory"},
@@ -51,7 +51,7 @@ constexpr std::array<Refusal, 22> refused_devices = {{
     {"vhost-*", other_process},
 }};
 
-/// Properties that name something of the host, whatever the device.
+/// Properties that refer to the host, whatever the device.
 constexpr std::array<std::string_view, 6> host_properties = {"sysfsdev",   "vhostfd", "wwpn",
                                                              "hostdevice", "fsdev",   "tpmdev"};
 
@@ -67,7 +67,7 @@ constexpr std::array<ObjectRule, 17> kept_objects = {{
     {"secret", Keep::as_is},
     {"cryptodev-backend-builtin", Keep::as_is},
     {"can-bus", Keep::as_is},
-    // The host's entropy is not the guide's to consume; the device does not see the difference.
+    // The guide must not consume the host's entropy; the device does not notice the difference.
     {"rng-*", Keep::as_rng_builtin},
     // Their users (monitors, displays, character devices, host memory) are replaced.
     {"tls-creds-*", Keep::drop},
@@ -99,10 +99,10 @@ Result<void> translate_memory(Derivation& derivation, const OptionList& source) 
     const std::string id = source.get("id");
     const auto node = derivation.substitutes.memory.find(id);
     if (node == derivation.substitutes.memory.end())
-        return fail(ErrorKind::usage, "no memory node is given for the memory backend '{}'", id);
+        return fail(ErrorKind::usage, "no memory node was given for the memory backend '{}'", id);
     derivation.used_memory.insert(id);
     OptionList backend = node_backend(node->second, id, source.get("size"));
-    // It decides the RAM block's name, which the stream refers to.
+    // This option determines the RAM block's name, which the stream uses.
     constexpr std::string_view path_name = "x-use-canonical-path-for-ramblock-id";
     if (source.has(path_name))
         backend.set(path_name, source.get(path_name));
@@ -121,7 +121,8 @@ Result<void> translate_object(Derivation& derivation, const SourceOption& option
         std::find_if(kept_objects.begin(), kept_objects.end(),
                      [&](const ObjectRule& candidate) { return matches(type, candidate.pattern); });
     if (rule == kept_objects.end())
-        return refuse(fmt::format("-object {}", type), "this kind of object is not known");
+        return refuse(fmt::format("-object {}", type),
+                      "guidecopy does not know this type of object");
     switch (rule->keep) {
     case Keep::drop:
         return {};
@@ -155,7 +156,7 @@ Result<void> translate_chardev(Derivation& derivation, const SourceOption& optio
     OptionList chardev;
     chardev.set("backend", "null");
     chardev.set("id", source.get("id"));
-    // Several front ends may share it.
+    // Several front ends may share a character device with mux=on.
     if (source.is_on("mux"))
         chardev.set("mux", "on");
     derivation.emit("chardev", chardev.print("backend"));
@@ -194,20 +195,20 @@ Result<void> emit_default_memory(Derivation& derivation) {
             continue;
         if (derivation.machine_has_memory_backend)
             return fail(ErrorKind::usage,
-                        "a memory node is given for '{}', which the source's command line does not "
-                        "have (it was plugged later?)",
+                        "a memory node was given for '{}', which is not in the source's command "
+                        "line (was it plugged later?)",
                         id);
         derivation.machine_has_memory_backend = true;
         OptionList backend = node_backend(node, id, std::to_string(node.size));
-        // The RAM block of the machine's own memory never has a path for a name
-        // (create_default_memdev(), hw/core/machine.c, 7.2); old machine types differ for an
+        // The RAM block of the machine's own memory is never named by a path
+        // (create_default_memdev() in hw/core/machine.c, 7.2), while old machine types do so for an
         // -object.
         backend.set("x-use-canonical-path-for-ramblock-id", "off");
         derivation.emit("object", backend.print("qom-type"));
         derivation.emit("machine", "memory-backend=" + escape_commas(id));
     }
     if (!derivation.machine_has_memory_backend)
-        return fail(ErrorKind::usage, "no memory node is given for the machine's own memory");
+        return fail(ErrorKind::usage, "no memory node was given for the machine's own memory");
     return {};
 }
 

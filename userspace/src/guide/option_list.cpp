@@ -14,7 +14,7 @@ bool below(std::string_view key, std::string_view tree) {
     return key == tree || (key.starts_with(tree) && key[tree.size()] == '.');
 }
 
-/// Takes "...," off the front of the text; ",," stands for one comma.
+/// Removes "...," from the front of the text; ",," stands for one comma.
 std::string take_part(std::string_view& text) {
     std::string part;
     while (!text.empty()) {
@@ -51,7 +51,7 @@ void flatten(const json& value, const std::string& prefix, OptionList& into) {
 Result<json> parse_json(std::string_view text) {
     json value = json::parse(text, nullptr, false);
     if (!value.is_object())
-        return fail(ErrorKind::usage, "a JSON object was expected, '{:.80}' came", text);
+        return fail(ErrorKind::usage, "expected a JSON object, got '{:.80}'", text);
     return value;
 }
 

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <grp.h>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sched.h>
 #include <sstream>
@@ -21,7 +22,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <nlohmann/json.hpp>
 
 namespace gc::guide {
 
@@ -60,8 +60,8 @@ Result<Credentials> credentials_of(pid_t pid) {
 }
 
 struct Program {
-    std::string path;  ///< if the source's program is still there under its name
-    UniqueFd fd;       ///< else this: a deleted or replaced file
+    std::string path;  ///< empty if the file was deleted or replaced
+    UniqueFd fd;       ///< used if there is no path
 };
 
 Result<Program> program_of(pid_t pid) {
@@ -73,14 +73,14 @@ Result<Program> program_of(pid_t pid) {
     struct stat running {};
     struct stat named {};
     if (!program.fd || length < 0 || ::fstat(program.fd.get(), &running) < 0)
-        return fail_errno(errno, fmt::format("look at the program of process {}", pid));
+        return fail_errno(errno, fmt::format("find the program of process {}", pid));
     if (::stat(target.data(), &named) == 0 && named.st_dev == running.st_dev &&
         named.st_ino == running.st_ino)
         program.path = target.data();
     return program;
 }
 
-/// Where the child was when it failed, sent to the parent through a pipe.
+/// The step at which the child failed, sent to the parent through a pipe.
 struct Failure {
     enum Step { parent_gone, session, network, directory, descriptors, identity, program } step;
     int error;
@@ -94,22 +94,22 @@ std::string_view describe(Failure::Step step) {
     return texts[static_cast<std::size_t>(step)];
 }
 
-/// Everything the child needs, made before the fork: after it only async-signal-safe calls are
-/// allowed, since another thread may have held any lock.
+/// Everything the child needs, prepared before the fork: after it, only async-signal-safe calls are
+/// allowed, because another thread may have held any lock.
 struct ChildPlan {
     std::vector<char*> argv;
     std::vector<std::string> environment;
     std::vector<char*> envp;
     std::vector<InheritedFd> descriptors;  ///< sorted by number; 0, 1 and 2 among them
-    std::vector<int> staged;               ///< scratch space for place_descriptors
+    std::vector<int> staged;               ///< for place_descriptors()
     std::optional<Credentials> credentials;
     Program program;
     UniqueFd directory;
     int network_namespace = -1;
     int nice = 0;
     int status_pipe = -1;
-    int status_number = -1;   ///< above all of descriptors
-    int program_number = -1;  ///< above that
+    int status_number = -1;   ///< above all descriptors
+    int program_number = -1;  ///< above status_number
     pid_t parent = -1;
 };
 
@@ -119,8 +119,8 @@ struct ChildPlan {
     ::_exit(127);
 }
 
-/// Moves every descriptor to its number and closes all others. Numbers may collide with descriptors
-/// not yet moved, so that all of them go out of the way first.
+/// Moves every descriptor to its number and closes all others. A number may collide with a
+/// descriptor not yet moved, so all of them are first duplicated above the highest number.
 bool place_descriptors(ChildPlan& plan) {
     const int above = plan.program_number + 1;
     for (std::size_t i = 0; i < plan.descriptors.size(); ++i)
@@ -147,11 +147,12 @@ bool place_descriptors(ChildPlan& plan) {
     return ::close_range(static_cast<unsigned>(above), ~0u, 0) == 0;
 }
 
-void be_first_to_go() {
+/// If memory runs out, the guide must die first.
+void prefer_for_oom_kill() {
     const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0)
         (void)!::write(fd, "1000", 4);
-    // A core of the guide would hold the guest's memory.
+    // A core dump of the guide would hold the guest's memory.
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
 }
@@ -182,13 +183,13 @@ void reset_signals() {
         give_up(plan.status_pipe, Failure::directory);
     if (!place_descriptors(plan))
         give_up(plan.status_pipe, Failure::descriptors);
-    be_first_to_go();
+    prefer_for_oom_kill();
     if (plan.nice != 0)
         (void)!::nice(plan.nice);
     if (plan.credentials && !take_identity(*plan.credentials))
         give_up(plan.status_pipe, Failure::identity);
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    // A change of user clears it, so that it comes after that; the parent may be gone already.
+    // After take_identity(), which clears it. The parent may already be gone.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (::getppid() != plan.parent)
         give_up(plan.status_pipe, Failure::parent_gone);
@@ -200,21 +201,21 @@ void reset_signals() {
     give_up(plan.status_pipe, Failure::program);
 }
 
-/// The little that QEMU reads from its environment: where its modules are, and where temporary
-/// files go. Dynamic linker settings do not pass: they would choose the code that runs.
+/// The few variables that QEMU reads: the directories of modules and temporary files. Settings of
+/// the dynamic linker are not passed on: they would choose the code that runs.
 std::vector<std::string> environment_of(pid_t source, int scratch_number) {
     std::vector<std::string> environment = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     if (scratch_number >= 0)
         environment.push_back(fmt::format("TMPDIR=/proc/self/fd/{}", scratch_number));
-    const auto theirs = read_file(fmt::format("/proc/{}/environ", source));
-    std::istringstream entries(theirs.value_or(""));
+    const auto environ = read_file(fmt::format("/proc/{}/environ", source));
+    std::istringstream entries(environ.value_or(""));
     for (std::string entry; std::getline(entries, entry, '\0');)
         if (entry.starts_with("QEMU_MODULE_DIR="))
             environment.push_back(entry);
     return environment;
 }
 
-/// Sorts the descriptors and numbers the plan's own above them.
+/// Sorts the descriptors and numbers those of the plan above them.
 Result<void> number_descriptors(ChildPlan& plan, const SpawnOptions& options, int null_fd,
                                 int output_fd) {
     plan.descriptors = {{null_fd, 0}, {output_fd, 1}, {output_fd, 2}};
@@ -239,7 +240,7 @@ Result<void> number_descriptors(ChildPlan& plan, const SpawnOptions& options, in
     return {};
 }
 
-/// Reads the child's verdict: nothing (the pipe was closed by exec), or where it failed.
+/// Waits for exec, which closes the pipe, or for the step that failed.
 Result<void> await_exec(int status_pipe) {
     Failure failure{};
     GC_TRY(const auto got, read_some(status_pipe, std::as_writable_bytes(std::span(&failure, 1))));
@@ -294,7 +295,7 @@ Result<Process> Process::spawn(const SpawnOptions& options) {
     const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!null)
         return fail_errno(errno, "open /dev/null");
-    // Not blocking: a guide whose output nobody reads loses it instead of hanging.
+    // Non-blocking: a guide whose output nobody reads loses output instead of hanging.
     GC_TRY(Pipe output, make_pipe(O_NONBLOCK));
     GC_TRY(Pipe status, make_pipe(0));
     GC_CHECK(number_descriptors(plan, options, null.get(), output.write_end.get()));
@@ -339,7 +340,7 @@ std::string Process::output() {
     return tail_;
 }
 
-/// @param flags of waitid(2); WNOHANG makes "still running" an ExitReport with an empty `how`
+/// @param flags of waitpid(2); with WNOHANG, an empty `how` means that it is still running
 Result<ExitReport> Process::reap(int flags) {
     int status = 0;
     pid_t reaped = -1;
@@ -371,20 +372,20 @@ std::optional<ExitReport> Process::poll_exit() {
     return report_;
 }
 
-Result<ExitReport> Process::kill(std::chrono::milliseconds patience) {
+Result<ExitReport> Process::kill(std::chrono::milliseconds timeout) {
     if (report_)
         return *report_;
     if (pid_ <= 0)
         return fail(ErrorKind::usage, "there is no guide to kill");
-    // The process is not reaped yet, so that its number is still its own.
+    // Safe: the process is not reaped yet, so its pid cannot be reused.
     ::kill(pid_, SIGKILL);
-    const auto deadline = std::chrono::steady_clock::now() + patience;
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
     for (;;) {
         GC_TRY(auto report, reap(WNOHANG));
         if (!report.how.empty())
             return report;
         if (std::chrono::steady_clock::now() >= deadline)
-            return fail(ErrorKind::io, "the guide (process {}) does not die", pid_);
+            return fail(ErrorKind::io, "the guide (process {}) did not end after SIGKILL", pid_);
         pollfd poll_fd{pidfd_.get(), POLLIN, 0};
         ::poll(&poll_fd, 1, 50);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The guide's process: a QEMU that inherits nothing but what it is given, and dies with its parent.
+// The guide's process: a QEMU that inherits only what it is given, and dies with its parent.
 #pragma once
 
 #include "util/error.h"
@@ -14,20 +14,20 @@
 namespace gc::guide {
 
 struct InheritedFd {
-    int fd = -1;      ///< ours
-    int number = -1;  ///< the guide's, 3 or more
+    int fd = -1;      ///< in this process
+    int number = -1;  ///< in the guide; 3 or more
 };
 
 struct SpawnOptions {
-    /// The guide runs this process's program, as its user and groups (if we are root), in its
-    /// working directory. It must not matter who started the source: never run its program with our
-    /// rights.
+    /// The guide runs this process's program in its working directory and, if gcctl is root, as its
+    /// user and groups: the source's program must never run with gcctl's rights, whoever started
+    /// it.
     pid_t source = -1;
     std::vector<std::string> argv;
     std::vector<InheritedFd> inherited;  ///< kept by the caller too
-    int network_namespace = -1;          ///< -1: ours
-    int scratch = -1;                    ///< a directory for temporary files; -1: the system's
-    int nice = 0;                        ///< added to ours
+    int network_namespace = -1;          ///< -1: that of gcctl
+    int scratch = -1;                    ///< directory for temporary files; -1: the system's
+    int nice = 0;                        ///< added to that of gcctl
 };
 
 /// How a process ended.
@@ -37,10 +37,10 @@ struct ExitReport {
     std::string last_words;  ///< the end of its standard output and error, trimmed
 };
 
-/// Owns a child process, and kills it when it goes. Move-only.
+/// Owns a child process and kills it in the destructor. Move-only.
 ///
 /// The kernel kills the child when the *thread* that called spawn() ends (PR_SET_PDEATHSIG): call
-/// it in one that lives as long as gcctl, as the main thread does.
+/// it in a thread that lives as long as gcctl, such as the main thread.
 class Process {
   public:
     Process() = default;
@@ -58,14 +58,14 @@ class Process {
     /// Becomes readable when the process has ended.
     [[nodiscard]] int pidfd() const { return pidfd_.get(); }
 
-    /// How it ended; none while it runs. Once it has ended the report stays. Also drains its
-    /// output, which otherwise would be lost after 64 KiB.
+    /// How it ended; nullopt while it runs. Also drains its output, which would be lost after 64
+    /// KiB otherwise.
     std::optional<ExitReport> poll_exit();
 
-    /// Kills and reaps it. Errors: io, if it does not end in time (it then stays ours to kill)
-    Result<ExitReport> kill(std::chrono::milliseconds patience = std::chrono::seconds(5));
+    /// Kills and reaps it. Errors: io, if it does not end in time (it can then be killed again)
+    Result<ExitReport> kill(std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
-    /// The last of what it wrote to its standard output and error, at most 4 KiB.
+    /// The end of its standard output and error, at most 4 KiB.
     std::string output();
 
   private:

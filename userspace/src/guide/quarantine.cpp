@@ -21,25 +21,26 @@ Unexpected fail_netlink(int error, std::string_view what) {
     return fail(ErrorKind::io, "{}: {}", what, ::nl_geterror(error));
 }
 
-/// Turns IPv6 off for every device made later in this thread's namespace, or a tap would send
-/// neighbour and multicast messages to the guide.
+/// Disables IPv6 for every device created later in this thread's namespace: a tap would otherwise
+/// send neighbour and multicast messages to the guide.
 void disable_ipv6() {
     const UniqueFd fd(::open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC));
-    if (fd)  // else the kernel has no IPv6
+    if (fd)  // otherwise the kernel has no IPv6
         (void)!::write(fd.get(), "1", 1);
 }
 
 Result<UniqueFd> open_queue(const TapRequest& request, ifreq& interface) {
     UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
     if (!fd)
-        return fail(ErrorKind::unsupported, "open /dev/net/tun: {}; `modprobe tun` and run as root",
+        return fail(ErrorKind::unsupported,
+                    "open /dev/net/tun: {}; run 'modprobe tun', and gcctl as root",
                     std::strerror(errno));
     interface.ifr_flags =
         static_cast<short>(IFF_TAP | IFF_NO_PI | (request.vnet_hdr ? IFF_VNET_HDR : 0) |
                            (request.queues > 1 ? IFF_MULTI_QUEUE : 0));
     if (::ioctl(fd.get(), TUNSETIFF, &interface) < 0)
         return fail_errno(errno,
-                          fmt::format("make a tap for the guide's network '{}'", request.netdev));
+                          fmt::format("create a tap for the guide's network '{}'", request.netdev));
     return fd;
 }
 
@@ -51,7 +52,7 @@ using Link = std::unique_ptr<rtnl_link, FreeLink>;
 Result<Link> get_link(nl_sock* socket, int index, const std::string& name) {
     rtnl_link* link = nullptr;
     if (const int error = ::rtnl_link_get_kernel(socket, index, name.c_str(), &link); error < 0)
-        return fail_netlink(error, "look " + name + " up");
+        return fail_netlink(error, "look up " + name);
     return Link(link);
 }
 
@@ -60,7 +61,7 @@ Result<void> bring_up(nl_sock* socket, const Tap& tap) {
     const Link change(::rtnl_link_alloc());
     ::rtnl_link_set_flags(change.get(), IFF_UP);
     if (const int error = ::rtnl_link_change(socket, link.get(), change.get(), 0); error < 0)
-        return fail_netlink(error, "bring " + tap.name + " up");
+        return fail_netlink(error, "bring up " + tap.name);
     return {};
 }
 
@@ -73,8 +74,8 @@ void Quarantine::FreeSocket::operator()(nl_sock* socket) const {
 Result<Quarantine> Quarantine::create(std::span<const TapRequest> requests) {
     Quarantine quarantine;
     Result<void> built;
-    // A namespace belongs to a thread: this one has it, and its sockets keep it when the thread
-    // ends.
+    // unshare() changes the namespace of the calling thread only. The descriptors keep the
+    // namespace when the thread ends.
     std::thread([&] { built = quarantine.build(requests); }).join();
     if (!built)
         return wrap(std::move(built).error(), "the guide's network");
@@ -84,7 +85,7 @@ Result<Quarantine> Quarantine::create(std::span<const TapRequest> requests) {
 Result<void> Quarantine::build(std::span<const TapRequest> requests) {
     if (::unshare(CLONE_NEWNET) < 0)
         return fail(errno == EPERM ? ErrorKind::unsupported : ErrorKind::io,
-                    "make a network namespace: {}; run as root (CAP_SYS_ADMIN)",
+                    "create a network namespace: {}; run as root (CAP_SYS_ADMIN)",
                     std::strerror(errno));
     namespace_ = UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (!namespace_)
@@ -92,7 +93,7 @@ Result<void> Quarantine::build(std::span<const TapRequest> requests) {
     disable_ipv6();
     netlink_.reset(::nl_socket_alloc());
     if (!netlink_)
-        return fail(ErrorKind::io, "no memory for a netlink socket");
+        return fail(ErrorKind::io, "allocate a netlink socket: out of memory");
     if (const int error = ::nl_connect(netlink_.get(), NETLINK_ROUTE); error < 0)
         return fail_netlink(error, "connect to rtnetlink");
     for (const TapRequest& request : requests)
@@ -134,7 +135,7 @@ Result<Sent> Quarantine::sent_by_guide() const {
     Sent sent;
     for (const Tap& tap : taps_) {
         GC_TRY(const Link link, get_link(netlink_.get(), tap.index, tap.name));
-        // What a program writes to a tap is what its device receives.
+        // A frame that a program writes to a tap counts as received by the device.
         sent.packets += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_PACKETS);
         sent.bytes += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_BYTES);
     }
@@ -145,7 +146,7 @@ Result<UniqueFd> make_scratch(std::uint64_t max_bytes) {
     const UniqueFd context(::fsopen("tmpfs", FSOPEN_CLOEXEC));
     if (!context)
         return fail(errno == EPERM ? ErrorKind::unsupported : ErrorKind::io,
-                    "make a scratch file system: {}; run as root (CAP_SYS_ADMIN)",
+                    "create a scratch file system: {}; run as root (CAP_SYS_ADMIN)",
                     std::strerror(errno));
     const auto size = std::to_string(max_bytes);
     if (::fsconfig(context.get(), FSCONFIG_SET_STRING, "size", size.c_str(), 0) < 0 ||
@@ -155,7 +156,7 @@ Result<UniqueFd> make_scratch(std::uint64_t max_bytes) {
     UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC,
                              MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
     if (!mount)
-        return fail_errno(errno, "make a scratch mount");
+        return fail_errno(errno, "mount a scratch file system");
     return mount;
 }
 

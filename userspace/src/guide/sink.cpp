@@ -34,15 +34,16 @@ Result<void> Sink::attach(int link) {
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = link, .attach_point = BPF_TC_INGRESS);
     int error = -::bpf_tc_hook_create(&hook);
     if (error == ENOENT)
-        return fail(ErrorKind::unsupported, "the kernel has no clsact: modprobe sch_ingress");
+        return fail(ErrorKind::unsupported,
+                    "the kernel has no clsact qdisc; run 'modprobe sch_ingress'");
     if (error != 0)
-        return fail_errno(error, "make the clsact qdisc of a tap");
+        return fail_errno(error, "create the clsact qdisc of a tap");
     const auto* program = ::bpf_object__find_program_by_name(object_.get(), "quarantine");
     LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = ::bpf_program__fd(program));
     error = -::bpf_tc_attach(&hook, &options);
     if (error == ENOENT)
         return fail(ErrorKind::unsupported,
-                    "the kernel takes no BPF filter at clsact: modprobe cls_bpf");
+                    "the kernel has no BPF classifier; run 'modprobe cls_bpf'");
     if (error != 0)
         return fail_errno(error, "add the filter to a tap's clsact");
     return {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Where all that a guide sends ends: a tc program at the ingress of its taps (quarantine.bpf.c).
+// Drops and counts everything a guide sends: a tc program at the ingress of its taps
+// (quarantine.bpf.c).
 #pragma once
 
 #include "util/error.h"
@@ -11,11 +12,11 @@ struct bpf_object;
 
 namespace gc::guide {
 
-/// Ethernet frames that a guide gave to its NICs. All of them were dropped.
+/// Ethernet frames that a guide sent. All of them were dropped.
 struct Sent {
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
-    /// Of the packets, those of each protocol; all 0 where no program counted them.
+    /// Packets by protocol; all 0 if no program counted them.
     std::uint64_t arp = 0;
     std::uint64_t ipv4 = 0;
     std::uint64_t ipv6 = 0;
@@ -24,14 +25,15 @@ struct Sent {
 
 class Sink {
   public:
-    /// Errors: unsupported: the kernel does not load the program (no CAP_BPF, no BPF).
+    /// Errors: unsupported (the kernel does not load the program: no CAP_BPF, no BPF).
     static Result<Sink> load();
 
-    /// Puts the program at the ingress of a link of this thread's network namespace, which has no
-    /// qdisc yet; it goes with the link. Errors: unsupported: no clsact, no cls_bpf; io.
+    /// Attaches the program to the ingress of a link of this thread's network namespace. The link
+    /// must have no qdisc yet; the program goes away with it. Errors: unsupported (no clsact, no
+    /// cls_bpf), io.
     Result<void> attach(int link);
 
-    /// On all links, until now. Errors: io
+    /// The total over all links so far. Errors: io
     [[nodiscard]] Result<Sent> sent() const;
 
   private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Whole command lines: one option per line, as people and libvirt write them, and what becomes of
-// them.
+// Whole command lines as people and libvirt write them, one option per line, and the guide's
+// command lines derived from them.
 #include "guide/command_line.h"
 
 #include <gmock/gmock.h>
@@ -34,7 +34,7 @@ std::string text_of(const std::vector<std::string>& argv) {
     return text + "\n";
 }
 
-/// The options that every guide ends with. @param fd its QMP descriptor
+/// The last options of every guide. @param fd its QMP descriptor
 std::string own_options(int fd) {
     return fmt::format("-name guidecopy-guide,debug-threads=on\n-display none\n-monitor none\n"
                        "-chardev socket,id=gcqmp,fd={}\n-mon chardev=gcqmp,mode=control\n"
@@ -454,7 +454,7 @@ TEST(CommandLine, RefusesABrokenBlockGraph) {
             "-device virtio-blk-pci,drive=a"),
         one_node());
     ASSERT_FALSE(ring);
-    EXPECT_THAT(ring.error().message, HasSubstr("ring"));
+    EXPECT_THAT(ring.error().message, HasSubstr("cycle"));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// From a real source's command line to a real guide that loads its device state. Under TCG, paused;
-// needs root. The guide's memory is the source's memfd, mapped privately, in place of the module's
-// node.
+// From a real source's command line to a real guide that loads its device state. Uses TCG, with
+// both paused; needs root. The guide's memory is the source's memfd, mapped privately, instead of
+// the module's node.
 #include "../qmp/paused_qemu.h"
 #include "guide/images.h"
 #include "guide/process.h"
@@ -44,7 +44,7 @@ struct Guide {
     std::optional<qmp::Client> qmp;
 };
 
-/// All that gcctl does to start a guide, except for the module.
+/// Everything that gcctl does to start a guide, without the module.
 Guide start_guide(qmp::Client& source, pid_t pid) {
     Guide guide;
     GuideSubstitutes substitutes;
@@ -104,7 +104,7 @@ void hand_over(qmp::Client& source, Guide& guide, const std::string& file) {
     EXPECT_EQ(wait(*guide.qmp), "completed") << guide.process.output();
 }
 
-/// OFD locks on a file, by anybody, as /proc/locks shows them.
+/// All OFD locks on a file, from /proc/locks.
 std::size_t locks_on(const std::string& file) {
     struct stat status {};
     ::stat(file.c_str(), &status);
@@ -117,7 +117,7 @@ std::size_t locks_on(const std::string& file) {
     return count;
 }
 
-/// Overlays as QEMU names them (create_tmp_file, block.c), where it puts them without our scratch.
+/// Overlays as QEMU names them (create_tmp_file() in block.c), in its default directory.
 std::size_t temporary_overlays() {
     std::size_t count = 0;
     for (const auto& entry : std::filesystem::directory_iterator("/var/tmp"))
@@ -162,7 +162,8 @@ TEST_P(DerivedGuide, LoadsTheStateOfItsSource) {
     EXPECT_FALSE(guide.process.poll_exit());
     ASSERT_TRUE(qmp::cont(*guide.qmp)) << guide.process.output();
     EXPECT_TRUE(qmp::query_status(*guide.qmp)->running);
-    // The source gave its locks away with its state; it can take them back while the guide runs.
+    // The source released its locks when it saved its state; it can acquire them again while the
+    // guide runs.
     EXPECT_TRUE(qmp::cont(source));
     EXPECT_EQ(locks_on(directory.file("top.qcow2")), locks_before);
     EXPECT_EQ(locks_on(directory.file("base.qcow2")), base_locks_before);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Children here are shells: their program is that of a waiting /bin/sh, which plays the source.
+// The children are shells: a waiting /bin/sh acts as the source, whose program they run.
 #include "guide/process.h"
 
 #include "util/process_maps.h"
@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-/// A shell that waits for its input to close; it has a descriptor of its own open at 9.
+/// A shell that waits for its input to close and has a descriptor open at 9.
 class Source {
   public:
     Source() {
@@ -83,7 +83,7 @@ TEST(GuideProcess, KeepsTheEndOfALongOutput) {
     auto process = Process::spawn(source.shell("i=0; while [ $i -lt 9000 ]; do echo line $i; "
                                                "i=$((i+1)); done; echo end"));
     ASSERT_TRUE(process) << process.error().message;
-    // Somebody must read; see poll_exit.
+    // poll_exit() also drains the output.
     while (!wait_readable(process->pidfd(), 1ms))
         EXPECT_FALSE(process->poll_exit() && !process->poll_exit()->how.empty() &&
                      process->output().empty());
@@ -99,7 +99,7 @@ TEST(GuideProcess, InheritsOnlyWhatItIsGiven) {
     const UniqueFd write_end(ends[1]);
     auto options = source.shell("ls -C /proc/$$/fd; echo hello >&7; "
                                 "readlink /proc/$$/fd/0; pwd -P; env | sort");
-    // Their numbers collide with what this process has open.
+    // Their numbers collide with open descriptors of this process.
     options.inherited = {{write_end.get(), 7}, {read_end.get(), 3}};
     auto process = Process::spawn(options);
     ASSERT_TRUE(process) << process.error().message;
@@ -189,7 +189,7 @@ TEST(GuideProcess, DiesWhenItsParentIsKilled) {
     ASSERT_EQ(started, 'y');
     ::kill(parent, SIGKILL);
     ::waitpid(parent, nullptr, 0);
-    // The pipe ends when its last writer, the guide, is gone.
+    // The pipe reaches end of file when its last writer, the guide, is gone.
     ASSERT_TRUE(wait_readable(read_end.get()));
     EXPECT_EQ(::read(read_end.get(), &started, 1), 0);
 }

@@ -21,7 +21,8 @@
 namespace gc::guide {
 namespace {
 
-constexpr std::size_t virtio_header = 10;  // struct virtio_net_hdr; the kernel's header is no C++
+constexpr std::size_t virtio_header =
+    10;  // struct virtio_net_hdr; the kernel's header is not valid C++
 
 ino_t own_namespace() {
     struct stat status {};
@@ -37,7 +38,8 @@ template <typename F> void inside(const Quarantine& quarantine, F work) {
     }).join();
 }
 
-/// Broadcast frames of that EtherType behind an empty virtio header, as a guest's first are.
+/// Broadcast frames with that EtherType after an empty virtio header, like the first frames of a
+/// guest.
 void send(int tap, std::array<unsigned char, 2> type, int count) {
     std::array<unsigned char, virtio_header + 60> frame{};
     std::fill_n(frame.begin() + virtio_header, 6, 0xff);
@@ -53,7 +55,7 @@ TEST(Quarantine, LeavesTheCallersNamespaceAlone) {
     EXPECT_EQ(own_namespace(), before);
     inside(*quarantine, [&] {
         EXPECT_NE(own_namespace(), before);
-        // A header of two lines, and the loopback device alone.
+        // Two lines of header, and only the loopback device.
         const auto devices = read_file("/proc/thread-self/net/dev").value();
         EXPECT_EQ(std::count(devices.begin(), devices.end(), '\n'), 3) << devices;
     });
