@@ -7,10 +7,10 @@
 namespace gc::receive {
 namespace {
 
-constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+constexpr std::size_t chunk_bytes = std::size_t{256} * 1024;
 
 void copy(int from, int to, const Tap& tap) {
-    std::vector<std::byte> buffer(chunk_size);
+    std::vector<std::byte> buffer(chunk_bytes);
     for (;;) {
         const auto got = read_some(from, buffer);
         if (!got || *got == 0)
@@ -22,8 +22,7 @@ void copy(int from, int to, const Tap& tap) {
             tap(bytes);
     }
     ::shutdown(to, SHUT_WR);
-    // Nobody reads `from` any more: whoever writes to it must learn that instead of filling a
-    // buffer.
+    // Nobody reads `from` any more. Its writer must get an error instead of filling a buffer.
     ::shutdown(from, SHUT_RD);
 }
 

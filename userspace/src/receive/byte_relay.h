@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Carries QEMU's bytes between a TCP connection and QEMU's unix socket, one direction a thread.
+// Copies bytes between a TCP connection and QEMU's unix socket, one thread for each direction.
 #pragma once
 
 #include "util/fd.h"
@@ -12,23 +12,24 @@
 
 namespace gc::receive {
 
-/// Sees the bytes of one direction in order, after they were handed on. Runs in the relay's thread.
+/// Called with the bytes of one direction, in order, after they were forwarded. Runs in the thread
+/// that forwards them.
 using Tap = std::function<void(std::span<const std::byte>)>;
 
-/// Copies from one socket to another until end of file or an error, then shuts the writing side of
-/// `to` down, so that the end of the one connection is the end of the other. Neither descriptor is
-/// owned.
+/// Copies from one socket to another until end of file or an error. Then it shuts down the writing
+/// side of `to`, which passes the end of one connection on to the other. It does not own the
+/// descriptors.
 class ByteRelay {
   public:
     ByteRelay(int from, int to, Tap tap);
-    /// Waits for the thread: the caller shuts `from` down first (see stop()).
+    /// Stops the thread and waits for it.
     ~ByteRelay();
     ByteRelay(const ByteRelay&) = delete;
     ByteRelay& operator=(const ByteRelay&) = delete;
 
-    /// Waits until `from` has ended by itself and all of it was handed on. @return whether it has
+    /// Waits until `from` has ended by itself and everything was forwarded. @return whether it has
     [[nodiscard]] bool wait_end(std::chrono::milliseconds timeout) const;
-    /// Ends the copying from any thread.
+    /// Ends the copying. From any thread.
     void stop() const;
 
   private:

@@ -10,7 +10,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-/// The options that need more than a type, as text.
+/// Options that need more than a type, as text.
 struct Texts {
     std::string listen;
     std::string wait;

@@ -10,8 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// The main loop may itself wait for a page that is still on its way.
-constexpr auto patient = 120s;
+// QEMU's main loop may itself be waiting for a page in flight.
+constexpr auto resume_timeout = 120s;
 constexpr auto end_timeout = 2s;
 
 }  // namespace
@@ -21,8 +21,8 @@ Result<DestinationQemu> DestinationQemu::prepare(const std::string& qmp_path) {
     GC_TRY(const qmp::RunState state, qmp::query_status(qmp));
     if (state.status != "inmigrate")
         return fail(ErrorKind::unsupported,
-                    "expected a destination QEMU that waits for a migration, this one is '{}'; "
-                    "start it with -incoming defer",
+                    "expected a destination QEMU that is waiting for a migration, this one is "
+                    "'{}'; start it with -incoming defer",
                     state.status);
     GC_TRY(const qmp::Capabilities known, qmp::query_capabilities(qmp));
     const bool preempt = known.contains("postcopy-preempt");
@@ -33,7 +33,7 @@ Result<DestinationQemu> DestinationQemu::prepare(const std::string& qmp_path) {
         return fail(
             ErrorKind::unsupported,
             "the destination QEMU refuses post-copy: {}; it needs userfaultfd: run it as root, "
-            "or sysctl vm.unprivileged_userfaultfd=1 ('gcctl doctor' tells more)",
+            "or set sysctl vm.unprivileged_userfaultfd=1 (see 'gcctl doctor')",
             set.error().message);
     // In RUN_STATE_INMIGRATE this only clears QEMU's autostart (qmp_stop in softmmu/cpus.c, 7.2).
     GC_CHECK(qmp::stop(qmp));
@@ -53,7 +53,7 @@ Result<UniqueFd> DestinationQemu::connect() const {
 }
 
 Result<void> DestinationQemu::resume() {
-    if (auto done = qmp_.execute("cont", nullptr, patient); !done)
+    if (auto done = qmp_.execute("cont", nullptr, resume_timeout); !done)
         return wrap(done.error(), "start the VM at the destination");
     return {};
 }
@@ -66,8 +66,7 @@ Result<void> DestinationQemu::end() {
     if (!ended) {
         GC_TRY(ended, process_->kill(end_timeout));
     }
-    return ended ? Result<void>{}
-                 : fail(ErrorKind::io, "the destination QEMU does not end; kill it");
+    return ended ? Result<void>{} : fail(ErrorKind::io, "cannot end the destination QEMU; kill it");
 }
 
 }  // namespace gc::receive

@@ -11,29 +11,31 @@
 
 namespace gc::receive {
 
-/// A QEMU started with `-incoming defer`, made ready for post-copy and told not to run by itself:
-/// when QEMU has loaded the device state it stays paused until resume(). That makes the switch-over
-/// a two-phase commit: whatever fails before resume(), the source can safely run on.
+/// A QEMU started with `-incoming defer`, prepared for post-copy and told not to run by itself:
+/// when it has loaded the device state, it stays paused until resume(). That makes switch-over a
+/// two-phase commit: after any failure before resume(), the VM can safely continue at the source.
 class DestinationQemu {
   public:
-    /// Errors: io, unsupported (not waiting for a migration, or no post-copy on this host).
+    /// Errors: io, unsupported (QEMU is not waiting for a migration, or this host has no
+    /// post-copy).
     static Result<DestinationQemu> prepare(const std::string& qmp_path);
 
-    /// Has QEMU listen on a unix socket that only it and we can reach, and connects to it.
-    /// 7.2 starts to read only when both channels are there, later ones wait for the second in the
-    /// background; 10.2 wants the first bytes of main before it accepts another
-    /// (migration/channel.c, migration_channel_read_peek): so connect main, pass on the stream's
-    /// header, then connect urgent.
+    /// Makes QEMU listen on a unix socket that only it and gcctl can reach.
+    ///
+    /// The order of connections matters. 7.2 starts reading only when both channels are connected;
+    /// later versions wait for the second one in the background; 10.2 needs the first bytes of main
+    /// before it accepts another channel (migration_channel_read_peek in migration/channel.c). So
+    /// connect main, forward the stream's header, then connect urgent.
     Result<void> listen();
     Result<UniqueFd> connect() const;
 
-    /// Lets the VM run: as soon as its device state is loaded if that is still under way
-    /// (softmmu/cpus.c qmp_cont, 7.2: in RUN_STATE_INMIGRATE it sets autostart).
+    /// Lets the VM run. If QEMU is still loading the device state, the VM starts as soon as it is
+    /// loaded (qmp_cont in softmmu/cpus.c, 7.2: in RUN_STATE_INMIGRATE it sets autostart).
     Result<void> resume();
 
-    /// Ends a QEMU that must not run: by QMP, or by SIGKILL when its main loop waits for a page
-    /// that will never come. A QEMU that is gone already is what was wanted. Errors: io, it may
-    /// still be there.
+    /// Ends a QEMU that must not run: by QMP, or by SIGKILL if its main loop is waiting for a page
+    /// that will never come. Succeeds if QEMU is already gone. Errors: io (it may still be
+    /// running).
     Result<void> end();
 
     [[nodiscard]] bool has_preempt() const { return preempt_; }

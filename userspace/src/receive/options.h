@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the user asked `gcctl receive` for.
+// The options of `gcctl receive`.
 #pragma once
 
 #include "util/socket.h"
@@ -13,8 +13,8 @@ namespace gc::receive {
 struct Options {
     std::string qmp;  ///< the destination QEMU's QMP unix socket
     Endpoint listen;
-    std::chrono::milliseconds wait{0};  ///< for a source to connect; 0: for ever
-    /// Track the VM until it is all here, and for this long from its start at least.
+    std::chrono::milliseconds wait{0};  ///< for a source to connect; 0 means forever
+    /// Track the VM until all of it has arrived, and for at least this long from its start.
     std::optional<std::chrono::milliseconds> measure;
     bool json = false;
     bool quiet = false;

@@ -19,8 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto hello_timeout = 10s;
 constexpr auto tick = 250ms;
-constexpr auto last_word_timeout = 5s;
-constexpr std::size_t file_header_size = 8;
+constexpr auto shut_timeout = 5s;
+constexpr std::size_t file_header_bytes = 8;
 
 struct Arrival {
     UniqueFd fd;
@@ -33,7 +33,7 @@ Result<Arrival> accept_channel(int listener, std::chrono::milliseconds timeout) 
     return Arrival{std::move(fd), std::move(hello)};
 }
 
-/// Waits for a source; a stray connection (a port scan, a health check) is turned away.
+/// Waits for a source. Stray connections (a port scan, a health check) are rejected.
 Result<Arrival> accept_control(int listener, const Options& options) {
     const auto wait = options.wait.count() == 0 ? std::chrono::hours(24 * 365) : options.wait;
     const auto deadline = Clock::now() + wait;
@@ -50,8 +50,8 @@ Result<Arrival> accept_control(int listener, const Options& options) {
         auto arrival = accept_channel(listener, 1s);
         if (arrival && arrival->hello.channel == peer::Channel::control)
             return std::move(*arrival);
-        print_best_effort(stderr, "gcctl: a connection was turned away: {}\n",
-                          arrival ? "it does not begin with the control channel"
+        print_best_effort(stderr, "gcctl: a connection was rejected: {}\n",
+                          arrival ? "it does not start with the control channel"
                                   : arrival.error().message);
     }
 }
@@ -90,13 +90,13 @@ Result<void> Receiver::run(const Options& options) {
 
 Result<void> Receiver::accept_channels(int listener) {
     const bool preempt = destination_.has_preempt();
-    // The source checks itself before it opens these: give it the time that a guide takes to start.
+    // The source runs its checks and starts its guide before it opens the channels.
     constexpr auto channels_timeout = 120s;
     while (!tcp_main_ || !tcp_bulk_ || (preempt && !tcp_urgent_)) {
         std::array<pollfd, 2> waits{{{listener, POLLIN, 0}, {control_.fd(), POLLIN, 0}}};
         if (::poll(waits.data(), waits.size(),
                    std::chrono::milliseconds(channels_timeout).count()) <= 0)
-            return fail(ErrorKind::io, "the source opened no channels within {} s",
+            return fail(ErrorKind::io, "the source did not open its channels within {} s",
                         channels_timeout.count());
         if (waits[1].revents != 0) {
             GC_TRY(const auto message, control_.receive(0ms));
@@ -107,7 +107,7 @@ Result<void> Receiver::accept_channels(int listener) {
         }
         GC_TRY(Arrival arrival, accept_channel(listener, 1s));
         if (arrival.hello.token != token_)
-            continue;  // another migration's: closed here
+            continue;  // belongs to another migration: the connection is closed
         (arrival.hello.channel == peer::Channel::main   ? tcp_main_
          : arrival.hello.channel == peer::Channel::bulk ? tcp_bulk_
                                                         : tcp_urgent_) = std::move(arrival.fd);
@@ -121,9 +121,9 @@ Result<void> Receiver::start_relays() {
         tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
         MergerTaps{[this] { meter_.saw_switch_over(); },
                    [this](auto bytes) { meter_.saw_sections(bytes); }});
-    // QEMU knows its main channel by the stream's header, which must be there before the other
-    // channel is.
-    GC_CHECK(to_qemu_main_->begin(file_header_size));
+    // QEMU recognises its main channel by the stream's header, which must arrive before the other
+    // channel connects.
+    GC_CHECK(to_qemu_main_->begin(file_header_bytes));
     if (destination_.has_preempt()) {
         GC_TRY(unix_urgent_, destination_.connect());
         to_qemu_urgent_ =
@@ -147,15 +147,15 @@ Result<void> Receiver::loop() {
         if (!source_gone_)
             GC_CHECK(on_control());
     }
-    // QEMU says "completed" a moment before it sends its last word to the source and hangs up
-    // (process_incoming_migration_bh and migration_incoming_state_destroy in
+    // QEMU reports "completed" a moment before it sends SHUT to the source and closes the
+    // connection (process_incoming_migration_bh and migration_incoming_state_destroy in
     // migration/migration.c, 7.2).
-    (void)from_qemu_->wait_end(last_word_timeout);
+    (void)from_qemu_->wait_end(shut_timeout);
     json fields{{"demand", json(to_json(meter_.result().report()))}};
     if (const std::string problem = meter_.problem(); !problem.empty())
         fields["problem"] = problem;
-    say("completed", "completed: all of the VM is here");
-    (void)control_.send("completed", fields);  // the VM is whole, whether or not the source is told
+    say("completed", "completed: the whole VM has arrived");
+    (void)control_.send("completed", fields);  // best effort: the VM is complete either way
     return {};
 }
 
@@ -164,7 +164,7 @@ Result<void> Receiver::on_control() {
     if (!message) {
         if (!committed_)
             return lost_before_commit(message.error());
-        // The VM runs here and may still get its pages from the other connections.
+        // The VM runs here, and its pages may still arrive on the other connections.
         source_gone_ = true;
         return {};
     }
@@ -181,7 +181,7 @@ Result<void> Receiver::on_control() {
 Result<void> Receiver::commit(bool run) {
     committed_ = true;
     if (!run) {
-        tell_resumed("the VM is here, paused as it was at the source");
+        report_resumed("the VM has arrived, paused as it was at the source");
         return {};
     }
     if (auto resumed = destination_.resume(); !resumed)
@@ -197,49 +197,48 @@ Result<void> Receiver::on_qmp() {
                 return lost_after_commit(event.error());
             return lost_before_commit(Error{
                 ErrorKind::unsupported,
-                fmt::format(
-                    "the destination QEMU did not accept the VM ({}); its own output says why",
-                    event.error().message)});
+                fmt::format("the destination QEMU did not accept the VM ({}); see its own output",
+                            event.error().message)});
         }
         if (!*event)
             return {};
         if ((*event)->name == "RESUME" && committed_)
-            tell_resumed("the VM runs here");
+            report_resumed("the VM runs here");
         if ((*event)->name == "MIGRATION")
             GC_CHECK(on_status((*event)->data.value("status", "")));
     }
 }
 
 Result<void> Receiver::on_status(const std::string& status) {
-    // Not asked for more: QEMU's main loop may be waiting for a page, and we must go on meanwhile.
+    // No QMP command here: QEMU's main loop may be waiting for a page, and this loop must not
+    // block.
     if (status == "failed" || status == "cancelled") {
         const Error error{
             ErrorKind::unsupported,
-            fmt::format("the destination QEMU's migration was {}; its own output says why",
-                        status)};
+            fmt::format("the destination QEMU's migration was {}; see its own output", status)};
         return committed_ ? lost_after_commit(error) : lost_before_commit(error);
     }
     if (status == "postcopy-paused")
         return committed_
                    ? lost_after_commit(
                          Error{ErrorKind::io,
-                               "the connection to the source broke; the VM's missing pages are at "
-                               "the source, do not end the source QEMU"})
+                               "the connection to the source broke; the VM's missing pages are "
+                               "still at the source: do not end the source QEMU"})
                    : lost_before_commit(Error{ErrorKind::io, "the connection to the source broke"});
     completed_ = status == "completed";
     return {};
 }
 
-/// The VM is here and whole: that it could not be measured is no failure.
+/// The VM has arrived. A failed measurement does not fail the migration.
 void Receiver::measure() {
     if (!touches_)
         return;
     Result<void> done = wait_measured();
     if (done)
-        done = tell_measured();
+        done = report_measured();
     if (done)
         return;
-    print_best_effort(stderr, "gcctl: the VM is here, but was not measured: {}\n",
+    print_best_effort(stderr, "gcctl: the VM has arrived, but could not be measured: {}\n",
                       done.error().message);
     (void)control_.send("measured", {{"problem", done.error().message}});
 }
@@ -257,7 +256,7 @@ Result<void> Receiver::wait_measured() {
     }
 }
 
-Result<void> Receiver::tell_measured() {
+Result<void> Receiver::report_measured() {
     const auto time = std::chrono::duration<double, std::milli>(Clock::now() - resumed_at_);
     GC_TRY(TouchedSet set, touches_->touched());
     for (const auto& [block, offset] : meter_.asked())
@@ -267,13 +266,13 @@ Result<void> Receiver::tell_measured() {
         for (json& message : measure::to_messages(touched))
             GC_CHECK(control_.send("touched", std::move(message)));
     say("measured",
-        fmt::format("measured for {:.1f} s: {} pages touched, {} of them asked for",
+        fmt::format("measured for {:.1f} s: {} pages touched, {} of them requested",
                     time.count() / 1000, set.touched(), set.asked()),
         {{"touched", set.touched()}, {"asked", set.asked()}});
     return control_.send("measured", {{"time_ms", time.count()}, {"unresolved", unresolved}});
 }
 
-void Receiver::tell_resumed(std::string_view text) {
+void Receiver::report_resumed(std::string_view text) {
     resumed_ = true;
     resumed_at_ = Clock::now();
     say("resumed", text);
@@ -282,7 +281,7 @@ void Receiver::tell_resumed(std::string_view text) {
 }
 
 Unexpected Receiver::lost_before_commit(Error error) {
-    // "refused" lets the source run on, so first make sure that this copy never does.
+    // "refused" lets the source continue, so first make sure that this copy never runs.
     if (auto ended = destination_.end(); !ended)
         return wrap(ended.error(), error.message);
     (void)control_.send("refused", {{"reason", error.message}});

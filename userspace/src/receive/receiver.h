@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// One incoming migration, from the first connection to QEMU's "completed".
+// One incoming migration, from the first connection to QEMU's status "completed".
 #pragma once
 
 #include "peer/protocol.h"
@@ -15,10 +15,10 @@
 
 namespace gc::receive {
 
-/// The control loop: QMP events of the destination QEMU, and messages of `gcctl migrate`.
+/// The control loop: handles QMP events of the destination QEMU and messages of `gcctl migrate`.
 class Receiver {
   public:
-    /// Receives one VM. Errors: any; the message says what became of the VM.
+    /// Receives one VM. Errors: any; the message says what happened to the VM.
     static Result<void> run(const Options& options);
 
   private:
@@ -33,10 +33,10 @@ class Receiver {
     Result<void> on_control();
     Result<void> on_qmp();
     Result<void> on_status(const std::string& status);
-    void tell_resumed(std::string_view text);
+    void report_resumed(std::string_view text);
     void measure();
     Result<void> wait_measured();
-    Result<void> tell_measured();
+    Result<void> report_measured();
     Result<void> commit(bool run);
     Unexpected lost_before_commit(Error error);
     Unexpected lost_after_commit(const Error& error);
@@ -54,7 +54,7 @@ class Receiver {
     std::unique_ptr<StreamMerger> to_qemu_main_;
     std::unique_ptr<ByteRelay> to_qemu_urgent_, from_qemu_;
     bool committed_ = false;
-    bool resumed_ = false;      ///< it runs here, or stays paused as it was at the source
+    bool resumed_ = false;      ///< the VM runs here, or stays paused as it was at the source
     bool completed_ = false;    ///< QEMU has everything
     bool source_gone_ = false;  ///< the control connection ended after commit
 };

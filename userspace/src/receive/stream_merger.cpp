@@ -9,7 +9,7 @@
 namespace gc::receive {
 namespace {
 
-constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+constexpr std::size_t chunk_bytes = std::size_t{256} * 1024;
 /// Send buffer towards the destination QEMU from switch-over on. Each page waits for everything
 /// before it, and zero markers take few bytes in the buffer but long to place.
 constexpr int postcopy_buffer_bytes = 32 * 1024;
@@ -113,7 +113,7 @@ Result<void> StreamMerger::carry_bulk() {
 }
 
 Result<void> StreamMerger::copy(std::size_t size, const Tap& tap) {
-    buffer_.resize(chunk_size);
+    buffer_.resize(chunk_bytes);
     while (size > 0) {
         const auto room = std::span(buffer_).first(std::min(size, buffer_.size()));
         GC_TRY(const std::size_t got, read_some(main_, room));

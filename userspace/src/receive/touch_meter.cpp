@@ -67,7 +67,7 @@ Result<TouchMeter> TouchMeter::start(qmp::Client& qmp) {
 Result<TouchedSet> TouchMeter::touched() {
     TouchedSet set(vm_.blocks());
     std::vector<capture::Record> records(4096);
-    // At most one a page: the track was armed once.
+    // At most one record for each page: the track was armed once.
     for (std::uint64_t left = vm_.track().pages(); left > 0;) {
         GC_TRY(const std::size_t count, vm_.track().read(records));
         for (const capture::Record& record : std::span(records).first(count))

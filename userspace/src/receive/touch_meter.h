@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which pages of guest RAM the VM touches here: for telling how good the guide's guesses were.
+// Which pages of guest RAM the VM touches at the destination, to measure how good its guide was.
 #pragma once
 
 #include "measure/touched.h"
@@ -10,27 +10,27 @@
 
 namespace gc::receive {
 
-/// Pages of guest RAM, numbered as those of a TrackedVm.
+/// Pages of guest RAM, numbered as in TrackedVm.
 class TouchedSet {
   public:
     explicit TouchedSet(const std::vector<trace::Block>& blocks);
 
-    /// Pages that do not exist are left out.
+    /// Ignores pages that do not exist.
     void touch(std::uint64_t page, std::uint64_t count);
-    /// The destination asked for the host page with this byte of a RAM block, which it does when
-    /// somebody touches it: a vCPU, or QEMU. Blocks that are no guest RAM are left out.
+    /// The destination requested the host page with this byte of a RAM block, because a vCPU or
+    /// QEMU touched it. Ignores blocks that are not guest RAM.
     void ask(const std::string& block, std::uint64_t offset);
 
     [[nodiscard]] std::uint64_t touched() const { return touched_; }
     [[nodiscard]] std::uint64_t asked() const { return asked_; }
-    /// In the order of pages, at most two of a block.
+    /// In page order, with at most two entries for each block.
     [[nodiscard]] std::vector<measure::Touched> result() const;
 
   private:
     enum class State : std::uint8_t { untouched, touched, asked };
     struct Block {
         trace::Block block;
-        std::uint64_t first;  ///< page of the numbering through all blocks
+        std::uint64_t first;  ///< number of its first page, counted over all blocks
     };
 
     void mark(std::uint64_t page, State as);
@@ -43,15 +43,15 @@ class TouchedSet {
 
 class TouchMeter {
   public:
-    /// Tracks the VM from now on; it has not run yet. Its log has room for all of its pages.
+    /// Tracks the VM from now on, before it has run. The log has room for all of its pages.
     /// Errors: those of record::TrackedVm::open().
     static Result<TouchMeter> start(qmp::Client& qmp);
 
-    /// POLLHUP when the VM's process is gone.
+    /// Reports POLLHUP when the VM's process is gone.
     [[nodiscard]] int fd() { return vm_.track().fd(); }
-    /// What was touched until now. Errors: io, protocol.
+    /// The pages touched so far. Errors: io, protocol.
     Result<TouchedSet> touched();
-    /// Faults of the VM until now that tell nothing of its pages, or were lost. Errors: io.
+    /// Faults of the VM so far that could not be assigned to a page, or were lost. Errors: io.
     Result<std::uint64_t> unresolved();
 
   private:

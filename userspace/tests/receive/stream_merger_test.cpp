@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What comes on main and bulk becomes one stream: over socket pairs.
+// Merges main and bulk into one stream, over socket pairs.
 #include "receive/stream_merger.h"
 
 #include "util/page.h"
@@ -54,7 +54,7 @@ class Merging : public testing::Test {
         ASSERT_TRUE(write_all(to.get(), std::as_bytes(std::span(text))));
     }
 
-    /// What QEMU gets next; shorter at the end, or when nothing more comes for a while.
+    /// The next bytes that QEMU gets; fewer at the end of the stream or on timeout.
     std::string read(std::size_t size, std::chrono::milliseconds timeout = 5s) const {
         const timeval wait{.tv_sec = timeout.count() / 1000,
                            .tv_usec = timeout.count() % 1000 * 1000};
@@ -67,7 +67,7 @@ class Merging : public testing::Test {
 
     UniqueFd main, bulk, qemu;  ///< the test's ends
     UniqueFd main_in, bulk_in, out;
-    std::string seen;  ///< by the taps
+    std::string seen;  ///< what the taps were shown
     std::optional<StreamMerger> merger;
 };
 
@@ -93,7 +93,7 @@ TEST_F(Merging, BulkComesOnlyWhereASectionMayBegin) {
     begin();
     send(main, FrameKind::stream, "package");
     EXPECT_EQ(read(7), "package");
-    EXPECT_EQ(read(1, 50ms), "") << "that was no boundary";
+    EXPECT_EQ(read(1, 50ms), "") << "not a boundary";
     send(main, FrameKind::sections, "'s end,");
     EXPECT_EQ(read(13), "'s end,[bulk]");
 }
@@ -117,7 +117,7 @@ TEST_F(Merging, LittleMayWaitForQemuFromSwitchOverOn) {
 
 TEST_F(Merging, FramesAreNeverMixed) {
     begin();
-    ::shutdown(bulk.get(), SHUT_RD);  // nobody here reads what comes back
+    ::shutdown(bulk.get(), SHUT_RD);  // this test does not read the acknowledgements
     send(main, FrameKind::sections, ".");
     std::thread sending_bulk([this] {
         for (int i = 0; i < 500; ++i)
@@ -144,13 +144,13 @@ TEST_F(Merging, FramesAreNeverMixed) {
     EXPECT_EQ(all.back(), '$') << "the end comes after all of bulk";
     merger.reset();
     EXPECT_EQ(seen, "<switched over>" + all.substr(1, all.size() - 2))
-        << "the taps are shown sections only";
+        << "the taps are shown only sections";
 }
 
 TEST_F(Merging, EachFrameOfBulkIsAnsweredWhenItIsInTheStream) {
     begin();
     send(bulk, FrameKind::sections, "[one]");
-    EXPECT_FALSE(wait_readable(bulk.get(), 50ms).value()) << "main is at no boundary yet";
+    EXPECT_FALSE(wait_readable(bulk.get(), 50ms).value()) << "main is not at a boundary yet";
     send(main, FrameKind::sections, ".");
     EXPECT_EQ(read(6), ".[one]");
     send(bulk, FrameKind::sections, "[two]");
@@ -167,7 +167,7 @@ TEST_F(Merging, TheEndWaitsForBulk) {
     EXPECT_EQ(read(2, 50ms), ".");
     send(bulk, FrameKind::sections, "[bulk]");
     ::shutdown(bulk.get(), SHUT_WR);
-    EXPECT_EQ(read(100), "[bulk]$") << "and then it hangs up";
+    EXPECT_EQ(read(100), "[bulk]$") << "and then end of file";
 }
 
 TEST_F(Merging, AStreamWithoutPostCopyEndsWithMain) {

@@ -12,7 +12,7 @@ using testing::ElementsAre;
 
 constexpr std::uint64_t kib = 1024;
 
-/// Pages 0-9 in 4 KiB, then 10-1033 in 2 MiB.
+/// Pages 0-9 are small (4 KiB); pages 10-1033 are in huge pages (2 MiB).
 TouchedSet two_blocks() {
     return TouchedSet({{"a", 40 * kib, 4 * kib}, {"b", 4096 * kib, 2048 * kib}});
 }
