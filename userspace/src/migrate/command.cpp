@@ -13,7 +13,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-/// The options that need more than a type, as text.
+/// Options that need more than a type, as text.
 struct Texts {
     std::string to;
     std::string precopy_time;
@@ -133,7 +133,10 @@ Result<void> convert(const Texts& texts, Options& options) {
     if (!texts.guide_memory.empty()) {
         GC_TRY(options.guide_memory, parse_size(texts.guide_memory));
         if (options.guide_memory == 0)
-            return fail(ErrorKind::usage, "--guide-memory takes more than 0; see --guide=off");
+            return fail(
+                ErrorKind::usage,
+                "invalid --guide-memory 0 (expected more than 0); to migrate without a guide, use "
+                "--guide=off");
     }
     if (!texts.bandwidth.empty()) {
         GC_TRY(options.bandwidth, parse_rate(texts.bandwidth));
@@ -144,16 +147,16 @@ Result<void> convert(const Texts& texts, Options& options) {
         GC_TRY(options.policy_link, parse_rate(texts.policy_link));
     }
     if (options.policy == "none" && (options.policy_required || options.policy_device))
-        return fail(ErrorKind::usage, "--policy none has neither a NIC nor a need");
+        return fail(ErrorKind::usage, "--policy none excludes --policy-dev and --policy-required");
     GC_TRY(options.guide_wait, parse_duration(texts.guide_wait));
     if (!texts.hold_background.empty()) {
         GC_TRY(options.hold_background, parse_duration(texts.hold_background));
     }
     if (texts.guide != "on" && texts.guide != "off")
-        return fail(ErrorKind::usage, "--guide takes on or off, not '{}'", texts.guide);
+        return fail(ErrorKind::usage, "invalid --guide '{}' (expected on or off)", texts.guide);
     options.guide = texts.guide == "on";
     if (options.lead == 0)
-        return fail(ErrorKind::usage, "--lead takes at least one page");
+        return fail(ErrorKind::usage, "invalid --lead 0 (expected at least 1 page)");
     if (!texts.report.empty())
         options.report = texts.report;
     if (texts.json && texts.quiet)

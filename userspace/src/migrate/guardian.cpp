@@ -24,7 +24,8 @@ constexpr int lifeline_fd = 3;
 void close_all_but_lifeline(int lifeline) {
     if (lifeline != lifeline_fd)
         ::dup2(lifeline, lifeline_fd);
-    // The QMP connection above all: QEMU serves one client, and we shall need a new one.
+    // Above all the QMP connection: QEMU serves a single client, and the guardian needs a new
+    // connection.
     ::close_range(lifeline_fd + 1, ~0U, 0);
 }
 
@@ -38,8 +39,8 @@ void close_all_but_lifeline(int lifeline) {
     if (!done)
         print_best_effort(
             stderr,
-            "gcctl was killed before the VM was handed over, and the VM could not be made to run "
-            "on at the source: {}; in the source's QMP monitor: cont\n",
+            "gcctl was killed before the VM was handed over, and the VM could not be resumed at "
+            "the source: {}; run 'cont' in the source's QMP monitor\n",
             done.error().message);
     std::_Exit(done ? 0 : 1);
 }
@@ -56,7 +57,7 @@ Result<Guardian> Guardian::start(const std::string& source_qmp, bool was_running
     if (pid < 0)
         return fail_errno(errno, "fork");
     if (pid == 0) {
-        ::setsid();  // a Ctrl-C on the terminal is for gcctl, not for us
+        ::setsid();  // Ctrl-C on the terminal must reach gcctl only
         ::signal(SIGINT, SIG_IGN);
         ::signal(SIGTERM, SIG_IGN);
         ::signal(SIGHUP, SIG_IGN);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What keeps the VM alive when gcctl itself is killed.
+// Keeps the VM alive if gcctl itself is killed.
 #pragma once
 
 #include "util/fd.h"
@@ -9,23 +9,22 @@
 
 namespace gc::migrate {
 
-/// A small process that waits for the end of this one. If that comes before commit, it makes the VM
-/// run on at the source. A source that has switched over but not committed is stopped and has
-/// nobody else: not even SIGKILL may leave it so.
+/// A small process that waits for gcctl to end. If that happens before commit, it resumes the VM at
+/// the source. A source that has switched over but not committed is stopped, and nobody else would
+/// resume it: not even SIGKILL may leave it in that state.
 class Guardian {
   public:
-    /// Forks: to be called before any thread exists.
+    /// Forks. Call it before any thread exists.
     static Result<Guardian> start(const std::string& source_qmp, bool was_running);
 
     Guardian(Guardian&& other) noexcept;
     Guardian& operator=(Guardian&&) = delete;
     Guardian(const Guardian&) = delete;
     Guardian& operator=(const Guardian&) = delete;
-    /// Dismisses it, too: whoever ends in good order has put the VM right itself.
+    /// Dismisses it, too: on an orderly end, gcctl has taken care of the VM itself.
     ~Guardian();
 
-    /// From here on it leaves the VM alone: for commit, and for an end in good order. Does not
-    /// wait.
+    /// Makes it leave the VM alone from now on: on commit and on an orderly end. Does not wait.
     void dismiss();
 
   private:

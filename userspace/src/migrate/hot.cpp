@@ -13,9 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Enough to tell what is used all the time from what was touched once.
+/// Enough to tell pages in constant use from pages touched once.
 constexpr int epochs = 4;
-constexpr auto epoch_length = 500ms;
+constexpr auto epoch_duration = 500ms;
 
 transfer::WarmPages to_warm(const trace::Trace& trace) {
     transfer::WarmPages warm;
@@ -37,12 +37,12 @@ Result<transfer::WarmPages> hot_of_file(const std::string& path,
         const auto own = std::ranges::find(guest_ram, block.name, &qmp::RamBlock::name);
         if (own == guest_ram.end())
             return fail(ErrorKind::usage,
-                        "{}: expected a trace of this VM, came one of a VM with a RAM block '{}'",
+                        "{}: expected a trace of this VM, got one of a VM with the RAM block '{}'",
                         path, block.name);
         if (own->length != block.bytes)
             return fail(ErrorKind::usage,
-                        "{}: expected a trace of this VM, whose RAM block '{}' has {} bytes, came "
-                        "one with {}",
+                        "{}: expected a trace of this VM, whose RAM block '{}' has {} bytes, got "
+                        "one with {} bytes",
                         path, block.name, own->length, block.bytes);
     }
     return to_warm(trace);
@@ -53,7 +53,7 @@ Result<transfer::WarmPages> hot_of_vm(qmp::Client& client) {
     trace::Trace trace{{trace::Mode::age, 0, vm.blocks()}, {}};
     record::Recorder recorder(vm);
     for (int i = 0; i < epochs; ++i) {
-        std::this_thread::sleep_for(epoch_length);
+        std::this_thread::sleep_for(epoch_duration);
         GC_TRY(trace::Epoch epoch, recorder.end_epoch());
         trace.epochs.push_back(std::move(epoch));
     }

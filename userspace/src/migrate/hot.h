@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The hot set that `--hot` asks for: pages that are worth sending ahead of the background.
+// The hot set of `--hot`: pages that are worth sending ahead of the background.
 #pragma once
 
 #include "qmp/ram_blocks.h"
@@ -10,8 +10,8 @@
 
 namespace gc::migrate {
 
-/// Of a trace of this VM, or of one with the same RAM blocks. Errors: io, protocol, and usage when
-/// the trace is of a VM with other blocks.
+/// From a trace of this VM, or of one with the same RAM blocks. Errors: io, protocol; usage if the
+/// trace is of a VM with other RAM blocks.
 Result<transfer::WarmPages> hot_of_file(const std::string& path,
                                         std::span<const qmp::RamBlock> guest_ram);
 

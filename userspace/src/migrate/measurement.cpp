@@ -11,8 +11,8 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-/// What the destination may take longer, to put its figures together and to send them.
-constexpr auto patience = 60s;
+/// Extra time for the destination to collect and send its figures.
+constexpr auto report_timeout = 60s;
 constexpr auto tick = 250ms;
 
 }  // namespace
@@ -21,7 +21,7 @@ Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& 
                                                const ledger::Ledger& ledger,
                                                std::chrono::milliseconds time) {
     measure::Coverage coverage(ledger);
-    for (auto deadline = Clock::now() + time + patience; Clock::now() < deadline;) {
+    for (auto deadline = Clock::now() + time + report_timeout; Clock::now() < deadline;) {
         if (signals.take())
             return fail(ErrorKind::cancelled, "interrupted");
         GC_TRY(const auto message, control.receive(tick));
@@ -38,7 +38,8 @@ Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& 
             return report;
         }
     }
-    return fail(ErrorKind::io, "the destination's gcctl does not answer");
+    return fail(ErrorKind::io, "the destination's gcctl did not send its measurement within {} s",
+                std::chrono::ceil<std::chrono::seconds>(time + report_timeout).count());
 }
 
 }  // namespace gc::migrate

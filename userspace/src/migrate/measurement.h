@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The last thing of a migration that is measured: what the VM touched at the destination.
+// The last step of a measured migration: which pages the VM touched at the destination.
 #pragma once
 
 #include "ledger/ledger.h"
@@ -11,12 +11,12 @@
 
 namespace gc::migrate {
 
-/// Waits for what `gcctl receive --measure` tells after "completed", and holds it against what was
-/// sent.
-/// @param ledger has kept the deliveries
-/// @param time that the destination measures for
-/// Errors: io (the destination is gone, or could not measure, or takes too long), protocol,
-/// cancelled by a signal.
+/// Waits for the messages that `gcctl receive --measure` sends after "completed", and compares them
+/// with what was sent.
+/// @param ledger with kept deliveries
+/// @param time how long the destination measures
+/// Errors: io (the destination is gone, could not measure, or takes too long), protocol, cancelled
+/// (by a signal).
 Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& signals,
                                                const ledger::Ledger& ledger,
                                                std::chrono::milliseconds time);

@@ -21,14 +21,14 @@ using nlohmann::json;
 
 constexpr auto tick_interval = 50ms;
 constexpr auto ready_timeout = 10s;
-/// Bytes of pre-copy that the device state may wait for, on a path of any length: some of the pages
-/// that the source QEMU sends while it is held. For the others the VM runs on, but not without end.
-constexpr std::uint64_t clear_path = 4 * page_size;
-constexpr auto longest_hold = 2s;
-/// For the destination to end its QEMU and so to give disk images back.
+/// Bytes of pre-copy that may still be in flight when post-copy starts: some of the pages that the
+/// source QEMU sends while it is held. Until then the VM keeps running, for at most max_hold.
+constexpr std::uint64_t max_in_flight = 4 * page_size;
+constexpr auto max_hold = 2s;
+/// For the destination to end its QEMU, which releases the disk images.
 constexpr auto abandon_timeout = 5s;
 constexpr auto run_on_timeout = 30s;
-/// For the rest of the memory to be read from the source QEMU, some seconds for each 8 GiB.
+/// For reading the rest of the memory from the source QEMU: a few seconds for each 8 GiB.
 constexpr auto end_source_timeout = 600s;
 
 template <typename Duration> double in_ms(Duration duration) {
@@ -78,11 +78,12 @@ Result<void> Migration::prepare() {
     control_.emplace(std::move(fd));
     auto ready = control_->receive(ready_timeout);
     if (!ready || !*ready || (**ready).value("type", "") != "ready")
-        return fail(ErrorKind::unsupported, "{} is no 'gcctl receive' that waits for a VM: {}",
+        return fail(ErrorKind::unsupported,
+                    "expected a 'gcctl receive' that is waiting for a VM at {}: {}",
                     options_.to.str(),
                     !ready   ? ready.error().message
                     : *ready ? (**ready).dump()
-                             : "it does not answer");
+                             : "it did not answer");
     report_.qemu.destination = (**ready).value("qemu", "");
     preempt_ = (**ready).value("preempt", false);
     if ((**ready).contains("measure_ms"))
@@ -105,10 +106,9 @@ Result<void> Migration::prepare_policy() {
                                                  .peer = control_->fd()});
     if (lease) {
         policy_.emplace(std::move(*lease));
-        progress_.detail("policy",
-                         {{"name", policy_->policy_name()}, {"device", policy_->device()}},
-                         fmt::format("{} is shaped by the policy {}", policy_->device(),
-                                     policy_->policy_name()));
+        progress_.detail(
+            "policy", {{"name", policy_->policy_name()}, {"device", policy_->device()}},
+            fmt::format("the policy '{1}' shapes {0}", policy_->device(), policy_->policy_name()));
         for (const std::string& warning : policy_->warnings())
             progress_.warning(warning);
         return {};
@@ -116,8 +116,8 @@ Result<void> Migration::prepare_policy() {
     if (options_.policy_required || lease.error().kind == ErrorKind::usage)
         return Unexpected(lease.error());
     report_.policy.reason = lease.error().message;
-    progress_.warning(fmt::format("no traffic policy: {}; migrating without one (as --policy none "
-                                  "does)",
+    progress_.warning(fmt::format("no traffic policy: {}; migrating without one (as with --policy "
+                                  "none)",
                                   lease.error().message));
     return {};
 }
@@ -135,7 +135,7 @@ Result<void> Migration::prepare_hot() {
                          fmt::format("the hot set has {} pages", report_.hot.pages));
         return {};
     }
-    // A file was named by somebody who can name another; without tracking the VM can still go.
+    // A bad file is the user's error. Without tracking, the migration still works.
     if (options_.hot != "auto")
         return Unexpected(hot.error());
     report_.hot.reason = hot.error().message;
@@ -144,7 +144,7 @@ Result<void> Migration::prepare_hot() {
 }
 
 void Migration::prepare_guide() {
-    // A paused VM touches nothing, so there is nothing to learn from a copy of it.
+    // A paused VM touches nothing, so its guide would not either.
     if (!options_.guide || !source_->was_running())
         return;
     auto image = source_->open_image();
@@ -165,8 +165,8 @@ void Migration::prepare_guide() {
     progress_.detail("guide-started", {{"pid", guide_->pid()}},
                      fmt::format("the guide is process {}", guide_->pid()));
     if (!guide_->without_sink().empty())
-        progress_.warning(fmt::format("what the guide sends is dropped by its network namespace "
-                                      "alone, and counted by no protocol: {}",
+        progress_.warning(fmt::format("the guide's packets are dropped by its network namespace "
+                                      "only, and not counted by protocol: {}",
                                       guide_->without_sink()));
 }
 
@@ -220,13 +220,13 @@ Result<bool> Migration::precopy_is_over() {
         return true;
     if (options_.precopy_rounds == 0)
         return false;
-    // dirty-sync-count is 1 while the first pass is under way.
+    // dirty-sync-count is 1 during the first pass.
     GC_TRY(const unsigned syncs, source_->precopy_rounds());
     return syncs > options_.precopy_rounds;
 }
 
 Result<void> Migration::maybe_start_postcopy() {
-    if (postcopy_asked_)
+    if (postcopy_requested_)
         return {};
     if (!held_since_) {
         GC_TRY(const bool over, precopy_is_over());
@@ -235,9 +235,9 @@ Result<void> Migration::maybe_start_postcopy() {
         GC_CHECK(source_->hold());
         held_since_ = Clock::now();
     }
-    if (data_->under_way() > clear_path && Clock::now() - *held_since_ < longest_hold)
+    if (data_->in_flight() > max_in_flight && Clock::now() - *held_since_ < max_hold)
         return {};
-    postcopy_asked_ = true;
+    postcopy_requested_ = true;
     return qmp::migrate_start_postcopy(source_->qmp());
 }
 
@@ -253,7 +253,7 @@ Result<void> Migration::loop() {
                                      {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
             ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick_interval).count());
-        // The notices first: a pong is what the VM waits for.
+        // Notices first: the VM is waiting for the pong.
         GC_CHECK(on_notices());
         GC_CHECK(on_destination());
         GC_CHECK(on_source_events());
@@ -278,14 +278,14 @@ Result<void> Migration::on_notices() {
 Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
     phase_ = Phase::switched_over;
     awaited_pong_ = notice.last_ping;
-    progress_.milestone("switch-over", "switch-over: the VM is stopped, its state is on its way");
+    progress_.milestone("switch-over", "switch-over: the VM is stopped, its state is being sent");
     if (guide_)
         guide_->load(std::move(notice.guide_stream));
     return {};
 }
 
 Result<void> Migration::on_notice(transfer::Converged&) {
-    // Pre-copy left nothing to fetch, so there is nothing to guide.
+    // Pre-copy has sent everything, so the guide is of no use.
     converged_ = true;
     end_guide(report::GuideEnd::complete, "");
     return {};
@@ -311,7 +311,7 @@ Result<void> Migration::on_notice(transfer::Shut& notice) {
         return fail(ErrorKind::protocol, "the destination QEMU ended the migration with status {}",
                     notice.status);
     shut_ = true;
-    // Without post-copy this is the first word of the destination that it has the whole VM.
+    // Without post-copy, this is how the destination confirms that it has the whole VM.
     return converged_ ? commit() : Result<void>{};
 }
 
@@ -322,14 +322,14 @@ Result<void> Migration::on_notice(transfer::AllSent&) {
 }
 
 Result<void> Migration::on_notice(transfer::Broken& notice) {
-    // The destination's gcctl knows better what happened, if it can still tell.
+    // The destination's gcctl may know the cause, and its message is the better error.
     if (auto message = control_->receive(500ms); message && *message)
         GC_CHECK(on_destination_message(**message));
     return Unexpected(notice.error);
 }
 
 Result<void> Migration::on_destination() {
-    // "completed" is its last word; then it hangs up.
+    // "completed" is its last message; then it closes the connection.
     while (!destination_completed_) {
         GC_TRY(const auto message, control_->receive(0ms));
         if (!message)
@@ -361,7 +361,7 @@ Result<void> Migration::on_destination_message(const json& message) {
     } else if (type == "failed") {
         return fail(ErrorKind::io, "the destination failed: {}", reason);
     }
-    return {};  // what a later release says besides is not for us
+    return {};  // ignore messages of later releases
 }
 
 Result<void> Migration::on_source_events() {
@@ -389,17 +389,17 @@ Result<void> Migration::on_signals() {
             data_->release_background();
             progress_.detail("background-released", {}, "background sending begins");
         } else if (phase_ < Phase::committed) {
-            return fail(ErrorKind::cancelled, "interrupted; the VM runs on at the source");
+            return fail(ErrorKind::cancelled, "interrupted; the VM keeps running at the source");
         } else {
             progress_.warning(
-                "the VM already runs at the destination and still gets memory from here: "
-                "this cannot be undone, and gcctl must not end before it is done");
+                "the VM already runs at the destination and still needs its memory from here: the "
+                "migration cannot be cancelled, and gcctl must run until it is complete");
         }
     }
     return {};
 }
 
-/// The figures are worth a warning, not the migration, which is over.
+/// The migration is complete: missing figures are worth a warning, not a failure.
 void Migration::take_demand(const json& message) {
     auto demand = report::demand_from_json(message.value("demand", json()));
     if (demand)
@@ -455,21 +455,21 @@ void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
     using enum report::GuideEnd;
     if (end == died || end == diverged || end == memory_limit)
         progress_.warning(
-            fmt::format("the guide ended ({}): {}; going on without it", how, reason));
+            fmt::format("the guide ended ({}): {}; continuing without it", how, reason));
 }
 
-// ---- the ends
+// ---- the end
 
 Result<void> Migration::finish() {
     end_guide(report::GuideEnd::complete, "");
     progress_.update({"finishing", data_->pages(), data_->bytes().total});
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
-    // Everything has arrived. That the source QEMU cannot be told so is a pity, no failure.
+    // Everything has arrived: a source QEMU that cannot end its migration is not a failure.
     if (auto ended = options_.kill_source ? kill_source() : end_source(); !ended)
         progress_.warning(
             fmt::format("the VM is at the destination, but the source QEMU did not end its "
-                        "migration: {}; quit it",
+                        "migration: {}; quit the source QEMU",
                         ended.error().message));
     report_.result = report::Outcome::completed;
     progress_.event("completed", {{"total_ms", report_.total_ms}});
@@ -480,11 +480,11 @@ Result<void> Migration::finish() {
 void Migration::take_measured() {
     if (!measure_)
         return;
-    progress_.milestone("measuring", "waiting for what the destination measures");
+    progress_.milestone("measuring", "waiting for the destination's measurement");
     if (auto taken = take_measurement(*control_, *signals_, *data_->ledger(), *measure_))
         report_.measured = *taken;
     else
-        progress_.warning(fmt::format("the VM is at the destination, but was not measured: {}",
+        progress_.warning(fmt::format("the VM is at the destination, but could not be measured: {}",
                                       taken.error().message));
 }
 
@@ -505,7 +505,7 @@ Result<void> Migration::kill_source() {
 }
 
 Error Migration::roll_back(Error error) {
-    // The guide shares the source's memory: it must be gone before the VM writes there again.
+    // The guide shares the source's memory: it must be gone before the VM writes to it again.
     end_guide(report::GuideEnd::off, "the migration ended before it was needed");
     const bool touched = phase_ >= Phase::precopy;
     if (control_ && (touched || guardian_))
@@ -514,12 +514,12 @@ Error Migration::roll_back(Error error) {
         data_->stop();
     channels_ = {};
     if (phase_ >= Phase::switched_over)
-        (void)end_source();  // run_on() has another way, should this one fail
+        (void)end_source();  // if this fails, run_on() has another way
     else if (data_)
         data_->close_source();
     if (touched) {
-        // The answer, or the end of the connection, says that the destination has let go of the
-        // disks.
+        // "refused", or the end of the connection, means that the destination has released the
+        // disk images.
         while (control_) {
             const auto message = control_->receive(abandon_timeout);
             if (!message || !*message || (**message).value("type", "") == "refused")
@@ -532,16 +532,16 @@ Error Migration::roll_back(Error error) {
                 (void)source_->qmp().execute(
                     "announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
         } else {
-            error.message +=
-                fmt::format("; and the VM could not be made to run on at the source: {}; in "
-                            "its QMP monitor: cont",
-                            running.error().message);
+            error.message += fmt::format(
+                "; and the VM could not be resumed at the source: {}; run 'cont' in its "
+                "QMP monitor",
+                running.error().message);
         }
     }
     if (guardian_)
         guardian_->dismiss();
     if (touched && error.kind == ErrorKind::unsupported)
-        error.kind = ErrorKind::io;  // "refused" is for what was found before anything was touched
+        error.kind = ErrorKind::io;  // `unsupported` means that nothing was touched
     return error;
 }
 
@@ -552,7 +552,7 @@ Error Migration::give_up(Error error) {
     error.kind = ErrorKind::after_commit;
     error.message +=
         "; the VM was handed over and may run at the destination, so it stays stopped here. "
-        "What the destination lacks is only in the source QEMU's memory: do not end it";
+        "Pages that are missing there exist only in the source QEMU's memory: do not end it";
     return error;
 }
 

@@ -19,13 +19,13 @@
 
 namespace gc::migrate {
 
-/// The phases, in order. Up to and including `switched_over` any failure leaves the VM running at
+/// The phases, in order. Up to and including `switched_over`, any failure leaves the VM running at
 /// the source; from `committed` on it never runs there again.
 enum class Phase { preparing, precopy, switched_over, committed, resumed };
 
 class Migration {
   public:
-    /// Runs a migration to its end, whatever that is. The report says which.
+    /// Runs a migration to its end. The report tells how it ended.
     static report::Report run(const Options& options, Progress& progress, ErrorKind& failure);
 
   private:
@@ -34,7 +34,7 @@ class Migration {
     Migration(const Options& options, Progress& progress)
         : options_(options), progress_(progress) {}
 
-    // In the order in which they happen.
+    // In the order of execution.
     Result<void> prepare();
     Result<void> prepare_policy();
     Result<void> prepare_hot();
@@ -46,7 +46,7 @@ class Migration {
     Result<void> tick();
     [[nodiscard]] bool wants_precopy() const;
     Result<bool> precopy_is_over();
-    /// Once pre-copy is over and what it sent has arrived.
+    /// Starts post-copy once pre-copy is over and its pages have arrived.
     Result<void> maybe_start_postcopy();
     Result<void> on_notices();
     Result<void> on_notice(transfer::SwitchedOver& notice);
@@ -89,13 +89,13 @@ class Migration {
     std::optional<policy::MigrationPolicy> policy_;
     std::unique_ptr<guide::Guide> guide_;
     std::unique_ptr<transfer::DataPlane> data_;
-    transfer::WarmPages warm_;         ///< until the data plane has it
-    transfer::PageChannels channels_;  ///< until the data plane has them
+    transfer::WarmPages warm_;         ///< until the data plane takes it
+    transfer::PageChannels channels_;  ///< until the data plane takes them
     std::uint32_t awaited_pong_ = 0;
-    std::optional<Clock::time_point> held_since_;  ///< the source sends next to nothing
-    bool postcopy_asked_ = false;
+    std::optional<Clock::time_point> held_since_;  ///< see SourceQemu::hold()
+    bool postcopy_requested_ = false;
     bool converged_ = false;
-    bool never_ran_ = false;  ///< the destination's gcctl vouches that the VM did not run there
+    bool never_ran_ = false;  ///< the destination's gcctl guarantees that the VM did not run there
     bool all_sent_ = false;
     bool shut_ = false;
     bool destination_completed_ = false;

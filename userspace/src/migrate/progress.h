@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the user sees while a migration runs.
+// The output of a running migration.
 #pragma once
 
 #include "ledger/class_counts.h"
@@ -27,19 +27,19 @@ class Progress {
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
-    /// A milestone: JSON mode prints {"event": event, ...fields}, the others the text, if there is
-    /// one.
+    /// A milestone. JSON mode prints {"event": event, ...fields}; automatic mode prints the text
+    /// unless it is empty.
     void event(std::string_view event, const nlohmann::json& fields, std::string_view text = {});
-    /// The same without fields.
+    /// A milestone without fields.
     void milestone(std::string_view event, std::string_view text = {});
 
-    /// Something the user should know that does not stop the migration.
+    /// A problem that does not stop the migration.
     void warning(std::string_view text);
 
-    /// Detail that only --verbose and JSON show.
+    /// A detail, shown only with --verbose and in JSON mode.
     void detail(std::string_view event, const nlohmann::json& fields, std::string_view text);
 
-    /// At most some times a second on a terminal, less often elsewhere.
+    /// Rate-limited: ten times a second on a terminal, once a second elsewhere.
     void update(const ProgressCounts& counts);
 
     [[nodiscard]] bool shows_summary() const { return output_ == Output::automatic; }

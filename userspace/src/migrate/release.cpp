@@ -20,7 +20,7 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// Waits until the predicate on query-migrate holds. Errors: io, naming the state it stayed in.
+/// Waits until the predicate on query-migrate holds. Errors: io, with the last state.
 template <typename Predicate>
 Result<qmp::MigrationStatus> await_status(qmp::Client& source, steady_clock::time_point deadline,
                                           std::string_view wanted, Predicate holds) {
@@ -30,13 +30,13 @@ Result<qmp::MigrationStatus> await_status(qmp::Client& source, steady_clock::tim
             return status;
         if (steady_clock::now() >= deadline)
             return fail(ErrorKind::io,
-                        "expected the source QEMU's migration to become '{}', it stays '{}'",
+                        "expected the source QEMU's migration to become '{}', but it is still '{}'",
                         wanted, status.status);
         std::this_thread::sleep_for(1ms);
     }
 }
 
-/// RAM block name -> pages, as QEMU counts them now.
+/// RAM block name -> current number of pages.
 Result<std::map<std::string, std::uint64_t>> block_pages(qmp::Client& source) {
     GC_TRY(const json reply, source.execute("x-query-ramblock"));
     GC_TRY(const auto lines, qmp::parse_ram_blocks(reply.value("human-readable-text", "")));
@@ -46,7 +46,7 @@ Result<std::map<std::string, std::uint64_t>> block_pages(qmp::Client& source) {
     return pages;
 }
 
-/// What a recovering source asks, answered with "everything was received".
+/// The answer to a recovering source: "everything was received".
 Result<stream::Buffer> answer(const stream::Command& command,
                               const std::map<std::string, std::uint64_t>& pages) {
     stream::Buffer reply;
@@ -57,7 +57,9 @@ Result<stream::Buffer> answer(const stream::Command& command,
         const auto known = pages.find(block);
         if (known == pages.end())
             return fail(ErrorKind::protocol,
-                        "the source QEMU asks for RAM block '{}', which it does not list", block);
+                        "the source QEMU requested the bitmap of RAM block '{}', which it does not "
+                        "list",
+                        block);
         stream::append_all_received(reply, block, known->second);
         break;
     }
@@ -73,7 +75,7 @@ Result<stream::Buffer> answer(const stream::Command& command,
     return reply;
 }
 
-/// Plays the destination of a recovery until the source has nothing more to send.
+/// Acts as the destination of a recovery until the source has nothing more to send.
 Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>& pages,
                               steady_clock::time_point deadline) {
     stream::Reader reader(stream::Start::entry);
@@ -114,7 +116,7 @@ Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
 
 namespace {
 
-/// One step towards a source that is idle. @return whether it is
+/// One step towards an idle source. @return whether it is idle
 Result<bool> end_migration(qmp::Client& source, const qmp::MigrationStatus& migration,
                            milliseconds timeout) {
     if (migration.idle())
@@ -123,8 +125,8 @@ Result<bool> end_migration(qmp::Client& source, const qmp::MigrationStatus& migr
         GC_CHECK(end_as_received(source, timeout));
         return true;
     }
-    // In post-copy the closed socket leads to postcopy-paused; what is being cancelled needs time
-    // only.
+    // In post-copy, the closed socket leads to postcopy-paused by itself; a migration that is being
+    // cancelled only needs time.
     if (!migration.status.starts_with("postcopy") && migration.status != "cancelling")
         (void)qmp::migrate_cancel(source);
     return false;
@@ -141,13 +143,15 @@ Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout)
             GC_TRY(const qmp::RunState state, qmp::query_status(source));
             if (!was_running || state.running)
                 return {};
-            // Until the migration thread has ended cont is refused ("not finalized yet"), and while
-            // the destination still has an image open its lock is.
+            // QEMU refuses cont until the migration thread has ended ("not finalized yet"), and
+            // while the destination still holds the lock of an image.
             auto continued = qmp::cont(source);
             if (continued || steady_clock::now() >= deadline)
                 return continued;
         } else if (steady_clock::now() >= deadline) {
-            return fail(ErrorKind::io, "the source QEMU's migration stays '{}'", migration.status);
+            return fail(ErrorKind::io,
+                        "expected the source QEMU's migration to end, but it is still '{}'",
+                        migration.status);
         }
         std::this_thread::sleep_for(5ms);
     }

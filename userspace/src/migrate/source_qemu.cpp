@@ -14,35 +14,35 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto connect_timeout = 10s;
-/// The kernel frees all of its memory first.
+/// A killed QEMU is gone only when the kernel has freed all of its memory.
 constexpr auto kill_timeout = 60s;
 
-/// What changes the stream into something that we do not carry, with the version that brought it.
+/// Capabilities that change the stream into something that gcctl does not support.
 constexpr std::array<std::string_view, 13> refused_capabilities{
     "multifd",    "compress",    "xbzrle",        "zero-copy-send",      "rdma-pin-all",
     "block",      "x-colo",      "dirty-bitmaps", "background-snapshot", "x-ignore-shared",
     "mapped-ram", "dirty-limit", "release-ram",
 };
 
-/// What we set for the migration. The preempt channel is between us and the destination;
-/// switch-over must not wait for anybody but us.
+/// Set for the migration. The preempt channel exists only between gcctl and the destination, and
+/// switch-over must wait for nobody but gcctl.
 const qmp::Capabilities wanted_capabilities{
     {"postcopy-ram", true},      {"events", true},
     {"postcopy-preempt", false}, {"pause-before-switchover", false},
     {"return-path", false},
 };
 
-/// QEMU's own pacing is off, as the relay takes only what it can send, and its own idea of when
-/// pre-copy has converged is narrow, as switching over is our decision.
+/// QEMU's own pacing is off, because the relay reads only what it can send. Its limit for the
+/// convergence of pre-copy is low, because gcctl decides when to switch over.
 const qmp::NumberParameters wanted_parameters{
     {"max-bandwidth", std::int64_t{1} << 40},
     {"max-postcopy-bandwidth", 0},
     {"downtime-limit", 1},
 };
 
-/// The same, with a page for each of the windows that QEMU paces by, ten a second (XFER_LIMIT_RATIO
-/// in migration/qemu-file.h, 7.2). The device state is not paced (postcopy_start() in
-/// migration/migration.c).
+/// The same, with one page for each of QEMU's pacing windows, of which there are ten a second
+/// (XFER_LIMIT_RATIO in migration/qemu-file.h, 7.2). The device state is not paced
+/// (postcopy_start() in migration/migration.c).
 const qmp::NumberParameters held_parameters{{"max-bandwidth", 10 * page_size}};
 
 }  // namespace
@@ -59,7 +59,7 @@ Result<SourceQemu> SourceQemu::open(const std::string& qmp_path, bool to_be_kill
         if (!source.process_)
             return fail(ErrorKind::unsupported,
                         "--kill-source expects a QEMU at {}, but process {}, which listens there, "
-                        "is none; without the option the source QEMU is left to its manager",
+                        "is not a QEMU; migrate without --kill-source",
                         qmp_path, pid);
     }
     GC_CHECK(source.check_state());
@@ -72,15 +72,15 @@ Result<void> SourceQemu::check_state() {
     GC_TRY(const qmp::RunState state, qmp::query_status(qmp_));
     if (!state.running && state.status != "paused")
         return fail(ErrorKind::unsupported,
-                    "expected a VM that runs or is paused, the source QEMU's is '{}'{}",
+                    "expected a VM that is running or paused, the source QEMU's is '{}'{}",
                     state.status,
-                    state.status == "postmigrate" ? "; it was migrated away already" : "");
+                    state.status == "postmigrate" ? "; it has already been migrated" : "");
     was_running_ = state.running;
     GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp_));
     if (!migration.idle())
         return fail(
             ErrorKind::unsupported,
-            "the source QEMU already has a migration under way ('{}'); wait for it or cancel it "
+            "the source QEMU is already migrating ('{}'); wait for that migration or cancel it "
             "with migrate_cancel",
             migration.status);
     return {};
@@ -89,22 +89,22 @@ Result<void> SourceQemu::check_state() {
 Result<void> SourceQemu::check_capabilities() {
     GC_TRY(capabilities_, qmp::query_capabilities(qmp_));
     if (!capabilities_.contains("postcopy-ram"))
-        return fail(ErrorKind::unsupported, "this QEMU was built without post-copy");
+        return fail(ErrorKind::unsupported, "the source QEMU was built without post-copy");
     for (const std::string_view name : refused_capabilities) {
         const auto found = capabilities_.find(name);
         if (found != capabilities_.end() && found->second)
             return fail(
                 ErrorKind::unsupported,
                 "the source QEMU has the migration capability {0} on, which guidecopy does not "
-                "carry; turn it off: migrate_set_capability {0} off",
+                "support; turn it off: migrate_set_capability {0} off",
                 name);
     }
     GC_TRY(const qmp::Parameters parameters, qmp::query_parameters(qmp_));
     if (!parameters.tls_creds.empty())
         return fail(
             ErrorKind::unsupported,
-            "the source QEMU has the migration parameter tls-creds set; its stream only goes to "
-            "gcctl on this host: set tls-creds to the empty string");
+            "the source QEMU has the migration parameter tls-creds set, but gcctl reads its stream "
+            "on this host without TLS; set tls-creds to the empty string");
     for (const auto& [name, value] : wanted_parameters) {
         const auto found = parameters.numbers.find(name);
         parameters_[name] = found == parameters.numbers.end() ? value : found->second;
@@ -122,14 +122,14 @@ Result<void> SourceQemu::check_memory() {
         guest_ram_.push_back(std::move(block));
     }
     if (guest_ram_.empty())
-        return fail(ErrorKind::protocol, "the source QEMU shows no RAM block of the guest");
+        return fail(ErrorKind::protocol, "the source QEMU lists no RAM block with guest RAM");
     return {};
 }
 
 Result<std::vector<image::ImageBlock>> SourceQemu::open_image() const {
     std::vector<image::ImageBlock> image;
     for (const qmp::RamBlock& block : guest_ram_) {
-        // Opened anew, not dup'ed: each reader has a file position of its own for SEEK_DATA.
+        // Opened again, not dup'ed: each reader needs its own file position for SEEK_DATA.
         UniqueFd file;
         if (block.file) {
             file.reset(::open(fmt::format("/proc/self/fd/{}", block.file.get()).c_str(),
@@ -189,7 +189,8 @@ Result<unsigned> SourceQemu::precopy_rounds() {
 Result<void> SourceQemu::kill() const {
     GC_TRY(const bool ended, process_->kill(kill_timeout));
     return ended ? Result<void>{}
-                 : fail(ErrorKind::io, "the source QEMU (process {}) does not end; kill it", pid_);
+                 : fail(ErrorKind::io, "the source QEMU (process {}) did not end after SIGKILL",
+                        pid_);
 }
 
 void SourceQemu::restore_settings() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The source QEMU: what is checked before anything is touched, and the steps that QMP drives.
+// The source QEMU: the checks before anything is touched, and the steps driven by QMP.
 #pragma once
 
 #include "image/source_image.h"
@@ -18,8 +18,8 @@ namespace gc::migrate {
 
 class SourceQemu {
   public:
-    /// Connects and checks: QEMU's version, nothing in the way among its capabilities, the VM
-    /// running or paused, guest RAM that can be read. Changes nothing. Errors: io, unsupported.
+    /// Connects and checks QEMU's version, its capabilities, that the VM is running or paused, and
+    /// that guest RAM can be read. Changes nothing. Errors: io, unsupported.
     /// @param to_be_killed whether kill() must work
     static Result<SourceQemu> open(const std::string& qmp_path, bool to_be_killed);
 
@@ -29,29 +29,28 @@ class SourceQemu {
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
 
     [[nodiscard]] const std::vector<qmp::RamBlock>& guest_ram() const { return guest_ram_; }
-    /// Guest RAM, by RAM block, opened once more. Errors: io, unsupported.
+    /// Opens guest RAM, by RAM block. Errors: io, unsupported.
     Result<std::vector<image::ImageBlock>> open_image() const;
 
-    /// What QEMU sends of the memory while the VM runs.
+    /// How much memory QEMU sends while the VM runs.
     enum class Pace {
-        full,  ///< as much as is taken
-        held,  ///< next to nothing, see hold()
+        full,  ///< as much as the relay reads
+        held,  ///< almost nothing, see hold()
     };
-    /// Sets capabilities and parameters, has QEMU migrate to a socket of ours and gives that
-    /// socket. After it, an error or the end of this process leaves the VM running.
+    /// Sets capabilities and parameters and makes QEMU migrate to a socket of gcctl. If gcctl fails
+    /// or ends afterwards, the VM keeps running. @return the socket
     Result<UniqueFd> start(Pace pace);
-    /// From now on QEMU sends next to nothing until it switches over: the device state, for which
-    /// the VM halts, waits for all that is on its way before it.
+    /// From now on QEMU sends almost nothing until it switches over: the device state, for which
+    /// the VM is stopped, waits for everything in flight before it.
     Result<void> hold();
 
-    /// As often as QEMU has gone over all of RAM (dirty-sync-count of query-migrate).
+    /// How often QEMU has started a pass over all of RAM (dirty-sync-count of query-migrate).
     Result<unsigned> precopy_rounds();
 
-    /// Ends QEMU, whatever it does. Errors: io, it is still there.
+    /// Kills QEMU. Errors: io (it is still there).
     Result<void> kill() const;
 
-    /// Puts capabilities and parameters back to what they were. Best effort, for after the
-    /// migration.
+    /// Restores capabilities and parameters after the migration. Best effort.
     void restore_settings();
 
   private:
@@ -66,7 +65,7 @@ class SourceQemu {
     std::optional<qmp::QemuProcess> process_;  ///< if it may have to be killed
     bool was_running_ = false;
     qmp::Capabilities capabilities_;    ///< as found
-    qmp::NumberParameters parameters_;  ///< as found, those that we change
+    qmp::NumberParameters parameters_;  ///< as found; only those that gcctl changes
     std::vector<qmp::RamBlock> guest_ram_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which pages wait unsent in a socket. Such a page cannot be sent once more when the VM comes to
-// wait for it: what can be done is to hurry all that is before it, or, if it is still being read,
-// that it hurries when it comes.
+// Which pages are queued unsent in a socket. A queued page cannot be sent again when the VM comes
+// to wait for it. Instead, everything queued before it is marked urgent; a page that has been
+// claimed but not written yet is marked when it is written.
 #pragma once
 
 #include "transfer/page_ref.h"
@@ -16,10 +16,10 @@
 
 namespace gc::transfer {
 
-/// Positions are bytes since the connection's begin. Thread-safe.
+/// Positions are bytes since the start of the connection. Thread-safe.
 class Backlog {
   public:
-    /// These pages end at that position. @return whether one of them is wanted
+    /// Queues a section with these pages that ends at `end`. @return whether one of them is wanted
     [[nodiscard]] bool add(std::span<const PageRef> pages, std::uint64_t end) {
         const std::lock_guard lock(mutex_);
         sections_.push_back({end, {pages.begin(), pages.end()}});
@@ -28,22 +28,22 @@ class Backlog {
                }) > 0;
     }
 
-    /// All before this position has been sent.
+    /// Everything before this position has been sent.
     void sent(std::uint64_t position) {
         const std::lock_guard lock(mutex_);
         while (!sections_.empty() && sections_.front().end <= position)
             sections_.pop_front();
     }
 
-    /// Where the section ends that has this page, if that waits; else the page is wanted from now
-    /// on.
+    /// If the page is still queued, returns the position where its section ends; otherwise
+    /// remembers that it is wanted.
     [[nodiscard]] std::optional<std::uint64_t> want(PageRef page) {
         const std::lock_guard lock(mutex_);
         for (const Section& section : sections_)
             if (std::ranges::find(section.pages, page) != section.pages.end())
                 return section.end;
         wanted_.push_back(page);
-        if (wanted_.size() > most_wanted)
+        if (wanted_.size() > max_wanted)
             wanted_.pop_front();
         return std::nullopt;
     }
@@ -53,8 +53,9 @@ class Backlog {
         std::uint64_t end;
         std::vector<PageRef> pages;
     };
-    /// Of those that are wanted, most have been sent long ago, and will not come.
-    static constexpr std::size_t most_wanted = 64;
+    /// Most wanted pages were sent long ago and will never be queued again, so only the newest
+    /// are kept.
+    static constexpr std::size_t max_wanted = 64;
 
     std::mutex mutex_;
     std::deque<Section> sections_;

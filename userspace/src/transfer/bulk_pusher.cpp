@@ -11,22 +11,22 @@ namespace {
 using namespace std::chrono_literals;
 using Known = image::SourceImage::Known;
 
-/// Pages looked at before the guide is looked at again. All of them can be zero, and take next to
-/// no room.
+/// Pages examined between two checks for guide pages. They may all be zero and take almost no
+/// room.
 constexpr std::size_t background_batch = 256;
-/// A section full of data; what the guide touches next goes before the next of these.
+/// A section full of data. Guide pages go before the next one.
 constexpr std::size_t section_pages = PageSender::bulk_section_data / page_size;
-constexpr auto longest_wait = 100ms;
+constexpr auto max_poll = 100ms;
 
 }  // namespace
 
 Result<void> BulkPusher::run(ledger::Ledger& ledger) {
     resolve_blocks(ledger);
     while (!stopping_ && !ledger.full()) {
-        // First, or what was acknowledged would end each wait at once.
+        // Check first: unread acknowledgements would end every wait at once.
         GC_TRY(const bool full, window_full());
         if (full || guide_.busy()) {
-            wait(longest_wait);
+            wait(max_poll);
             continue;
         }
         if (const auto rest = sender_.rest(); rest > 0s) {
@@ -48,7 +48,7 @@ Result<void> BulkPusher::run(ledger::Ledger& ledger) {
             if (on_image_sent_)
                 std::exchange(on_image_sent_, nullptr)();
         }
-        wait(longest_wait);
+        wait(max_poll);
     }
     return stopping_ ? Result<void>{} : sender_.finish();
 }
@@ -70,7 +70,7 @@ Result<bool> BulkPusher::push_next(const ledger::Ledger& ledger) {
     const std::size_t count = next_.take(ledger, std::span(pages).first(piece()));
     if (count == 0)
         return false;
-    // They fit into the section. If they did not, the background would have them.
+    // They fit into one section. If they did not, the background would send the rest.
     GC_TRY(const PageSender::Sent sent,
            send(std::span(pages).first(count), ledger::PageClass::warm, Known::nothing));
     next_sent_ += sent.delivered;
@@ -107,8 +107,8 @@ Result<void> BulkPusher::push_background_of(ledger::Ledger& ledger, std::size_t 
     std::array<PageRef, background_batch> pages;
     std::size_t count = 0;
     std::uint64_t page = page_;
-    const std::size_t most = sweep_ == Sweep::data ? piece() : pages.size();
-    for (std::size_t looked_at = 0; looked_at < pages.size() && count * granule < most;
+    const std::size_t max_pages = sweep_ == Sweep::data ? piece() : pages.size();
+    for (std::size_t looked_at = 0; looked_at < pages.size() && count * granule < max_pages;
          looked_at += granule) {
         page = ledger.next_missing(block, page);
         if (page >= end)
@@ -128,7 +128,8 @@ Result<void> BulkPusher::push_background_of(ledger::Ledger& ledger, std::size_t 
     page_ = page;
     if (count == 0)
         return {};
-    // What was data stays data, and what is missing after its sweep is zeros: nobody writes there.
+    // Nobody writes to the image any more: data stays data, and whatever the data sweep left is
+    // zeros.
     const Known known = granule > 1             ? Known::nothing
                         : sweep_ == Sweep::data ? Known::data
                                                 : Known::zeros;
@@ -167,7 +168,7 @@ Result<bool> BulkPusher::has_data(std::uint64_t first, std::uint64_t count) {
 
 std::span<const image::PageContent>
 BulkPusher::looked_at(std::span<const PageRef> pages, std::span<image::PageContent> into) const {
-    // Of several windows only the last is still there.
+    // Only the last window is still in memory.
     if (!looked_.found.copied || pages.front().number < looked_.first)
         return {};
     for (std::size_t i = 0; i < pages.size(); ++i)
@@ -179,7 +180,7 @@ BulkPusher::looked_at(std::span<const PageRef> pages, std::span<image::PageConte
 Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, ledger::PageClass as,
                                           Known known,
                                           std::span<const image::PageContent> contents) {
-    // Before it is done: the answer may be here first.
+    // Taken before sending: the acknowledgement may arrive before send() returns.
     const auto now = Clock::now();
     GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known, contents));
     if (sent.delivered > 0)
@@ -199,10 +200,10 @@ Result<bool> BulkPusher::window_full() {
     return !window_.open();
 }
 
-void BulkPusher::wait(Clock::duration longest) {
+void BulkPusher::wait(Clock::duration max_wait) {
     std::array<pollfd, 2> waits{{{wake_.fd(), POLLIN, 0}, {sender_.bulk_fd(), POLLIN, 0}}};
-    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<Clock::duration>(longest, longest_wait));
+    const auto ms =
+        std::chrono::ceil<std::chrono::milliseconds>(std::min<Clock::duration>(max_wait, max_poll));
     ::poll(waits.data(), waits.size(), static_cast<int>(ms.count()));
     wake_.clear();
 }

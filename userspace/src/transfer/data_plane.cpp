@@ -47,7 +47,7 @@ void DataPlane::start() {
 }
 
 ledger::Ledger* DataPlane::await_switch_over(const Waker& wake) {
-    // The relay wakes us when it has sealed the ledger.
+    // The relay signals `wake` when it has sealed the ledger.
     for (; !stopping_; wake.wait(std::chrono::seconds(1)))
         if (ledger::Ledger* ledger = ledger_.load(std::memory_order_acquire);
             ledger != nullptr && ledger->sealed())
@@ -91,7 +91,7 @@ void DataPlane::stop() {
 Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
                                              std::uint32_t ram_section) {
     if (ledger_storage_)
-        return fail(ErrorKind::protocol, "the source QEMU names its RAM blocks twice");
+        return fail(ErrorKind::protocol, "the source QEMU announced its RAM blocks twice");
     std::vector<ledger::Ledger::Block> wanted;
     std::vector<std::size_t> image_index;
     for (const auto& block : blocks.blocks) {
@@ -99,19 +99,20 @@ Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
                           .pages = block.length / page_size,
                           .granule = block.page_size.value_or(page_size) / page_size});
         if (wanted.back().granule == 0 || wanted.back().pages % wanted.back().granule != 0)
-            return fail(ErrorKind::protocol,
-                        "RAM block {} has 0x{:x} bytes in pages of 0x{:x} bytes", block.name,
-                        block.length, *block.page_size);
+            return fail(
+                ErrorKind::protocol,
+                "expected whole pages, RAM block '{}' has 0x{:x} bytes in pages of 0x{:x} bytes",
+                block.name, block.length, *block.page_size);
         image_index.push_back(image_.find(block.name));
         const std::size_t image = image_index.back();
         if (image != image::SourceImage::none && image_.blocks()[image].length != block.length)
             return fail(ErrorKind::protocol,
-                        "RAM block {} has 0x{:x} bytes in the stream and 0x{:x} in its memory",
+                        "RAM block '{}' has 0x{:x} bytes in the stream but 0x{:x} bytes in memory",
                         block.name, block.length, image_.blocks()[image].length);
     }
     for (const image::ImageBlock& block : image_.blocks())
         if (std::ranges::find(wanted, block.name, &ledger::Ledger::Block::name) == wanted.end())
-            return fail(ErrorKind::protocol, "RAM block {} is not in the source QEMU's stream",
+            return fail(ErrorKind::protocol, "RAM block '{}' is not in the source QEMU's stream",
                         block.name);
     ledger_storage_ = std::make_unique<ledger::Ledger>(std::move(wanted));
     if (keep_deliveries_)

@@ -4,8 +4,8 @@
 //   relay    reads the source QEMU's stream (StreamRelay)
 //   serve    reads the destination's return path and answers its page requests (PageServer)
 //   guide    after switch-over: sends what the guide touches (GuidePusher)
-//   bulk     while the guide has nothing to send: what follows the pages that were asked for, the
-//            hot set and the background (BulkPusher)
+//   bulk     while the guide has nothing to send: pages that follow requests, the hot set and the
+//            background (BulkPusher)
 #pragma once
 
 #include "transfer/bulk_pusher.h"
@@ -26,12 +26,12 @@ struct DataPlaneSockets {
 };
 
 struct DataPlaneOptions {
-    std::uint64_t bandwidth = 0;                   ///< bytes per second; 0: no limit
-    std::chrono::milliseconds guide_wait{0};       ///< of the device state, at most
-    std::uint64_t next_pages = 0;                  ///< sent ahead after each that is asked for
-    std::chrono::milliseconds hold_background{0};  ///< once the VM runs
+    std::uint64_t bandwidth = 0;                   ///< bytes per second; 0 means no limit
+    std::chrono::milliseconds guide_wait{0};       ///< how long the device state waits, at most
+    std::uint64_t next_pages = 0;                  ///< pages sent ahead after each request
+    std::chrono::milliseconds hold_background{0};  ///< from the time the VM runs
     bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
-    Marks marks{};                                 ///< for a traffic policy
+    Marks marks{};                                 ///< of a traffic policy
 };
 
 class DataPlane {
@@ -44,29 +44,30 @@ class DataPlane {
     DataPlane(const DataPlane&) = delete;
     DataPlane& operator=(const DataPlane&) = delete;
 
-    /// Before start().
+    /// Call it before start().
     void set_warm(WarmPages warm) { bulk_.set_warm(std::move(warm)); }
     void start();
-    /// Ends all threads, whatever they wait for, and closes the channels to the destination. May be
-    /// called twice.
+    /// Ends all threads, whatever they wait for, and closes the channels to the destination.
+    /// Idempotent.
     void stop();
-    /// After stop(), for a source that has switched over: see StreamRelay::drain().
+    /// After stop(), for a source that has switched over; see StreamRelay::drain().
     Result<void> drain_source(std::chrono::milliseconds timeout) { return relay_.drain(timeout); }
     /// After stop().
     void close_source() { source_.close(); }
 
-    /// After stop(); none before the source has said what RAM blocks there are.
+    /// After stop(). Null if the source never announced its RAM blocks.
     [[nodiscard]] const ledger::Ledger* ledger() const { return ledger_; }
 
     [[nodiscard]] Notices& notices() { return notices_; }
 
-    /// Before switch-over: bytes of pre-copy on their way from the source QEMU to the destination.
-    [[nodiscard]] std::uint64_t under_way() const {
-        // In their direction, so that none is missed that goes from one place to the next.
-        return source_.unread() + relay_.in_hand() + sender_.under_way();
+    /// Before switch-over: bytes of pre-copy between the source QEMU and the destination.
+    [[nodiscard]] std::uint64_t in_flight() const {
+        // In the direction of the stream: bytes that move on meanwhile are counted twice, never
+        // missed.
+        return source_.unread() + relay_.pending() + sender_.in_flight();
     }
 
-    /// The guide's feeds are not used any more when this returns.
+    /// The guide's feeds are no longer used when this returns.
     void drop_guide() { guide_.drop_guide(); }
     /// See StreamRelay.
     void release_state() { relay_.release_state(); }
@@ -76,7 +77,7 @@ class DataPlane {
 
     [[nodiscard]] ledger::ClassCounts pages() const;
     [[nodiscard]] ledger::ClassCounts bytes() const;
-    /// Pages that were sent because they follow one that was asked for.
+    /// Pages sent because they follow a requested page.
     [[nodiscard]] std::uint64_t next_sent() const { return bulk_.next_sent(); }
 
   private:
@@ -85,9 +86,9 @@ class DataPlane {
 
     Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks,
                                       std::uint32_t ram_section);
-    /// A thread's end: an error that is not our own doing is for the control loop.
+    /// Reports a thread's error to the control loop, unless stop() caused it.
     void ended(const Result<void>& result);
-    /// Waits for switch-over. @return null if it will not come
+    /// Waits for switch-over. @return null if stop() was called first
     ledger::Ledger* await_switch_over(const Waker& wake);
     void push_guide();
     void push_bulk();

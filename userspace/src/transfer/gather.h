@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Bytes that leave together, from where they are: most of what is relayed is written as it was
-// read, and copying it would be the most work that it takes.
+// Bytes to be written together, by reference. Most relayed bytes are written as they were read, and
+// copying them would be most of the work.
 #pragma once
 
 #include "stream/writer.h"
@@ -20,13 +20,13 @@ class Gather {
         if (bytes.empty())
             return;
         size_ += bytes.size();
-        // What was read in one piece mostly goes on in one.
+        // Bytes that were read together are mostly written together.
         if (!parts_.empty() && end_of(parts_.back()) == bytes.data())
             parts_.back().iov_len += bytes.size();
         else
             parts_.push_back({const_cast<std::byte*>(bytes.data()), bytes.size()});
     }
-    /// Bytes that were made for this.
+    /// Takes ownership of bytes made for this stream.
     void own(stream::Buffer bytes) {
         owned_.push_back(std::move(bytes));
         refer(owned_.back());
@@ -47,7 +47,7 @@ class Gather {
     }
 
     std::vector<iovec> parts_;
-    std::deque<stream::Buffer> owned_;  ///< grows at its end only, which keeps the bytes in place
+    std::deque<stream::Buffer> owned_;  ///< a deque, so that the bytes stay in place
     std::size_t size_ = 0;
 };
 

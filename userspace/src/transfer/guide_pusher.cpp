@@ -9,9 +9,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Records taken from a ring at a time: as many pages as a section holds.
+/// Records read from a ring at a time: as many as a section holds pages.
 constexpr std::size_t batch = PageSender::section_data / page_size;
-constexpr auto longest_wait = 100ms;
+constexpr auto max_poll = 100ms;
 
 }  // namespace
 
@@ -22,8 +22,8 @@ Result<void> GuidePusher::run(ledger::Ledger& ledger) {
             wait(rest, Until::rested);
             continue;
         }
-        if (!touched_.empty() && !sender_.takes_guide_pages()) {
-            wait(longest_wait, Until::writable);
+        if (!touched_.empty() && !sender_.can_send_guide_page()) {
+            wait(max_poll, Until::writable);
             continue;
         }
         GC_TRY(const bool pushed, push());
@@ -32,7 +32,7 @@ Result<void> GuidePusher::run(ledger::Ledger& ledger) {
         set_idle();
         if (!has_guide())
             break;
-        wait(longest_wait, Until::touched);
+        wait(max_poll, Until::touched);
     }
     set_idle();
     return {};
@@ -44,7 +44,7 @@ Result<bool> GuidePusher::push() {
         busy_ = busy_ || !touched_.empty();
         return any;
     }
-    // Not all of them, where pages are huge: the bandwidth is looked at between sections.
+    // May send only some of them where pages are huge: the bandwidth is checked between sections.
     GC_TRY(const PageSender::Sent sent, sender_.send(touched_, ledger::PageClass::guide));
     touched_.erase(touched_.begin(), touched_.begin() + static_cast<std::ptrdiff_t>(sent.done));
     return true;
@@ -88,7 +88,7 @@ void GuidePusher::set_idle() {
         idle_.signal();
 }
 
-void GuidePusher::wait(std::chrono::steady_clock::duration longest, Until until) {
+void GuidePusher::wait(std::chrono::steady_clock::duration max_wait, Until until) {
     std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}};
     if (until == Until::writable)
         waits.push_back({sender_.main_fd(), POLLOUT, 0});
@@ -98,7 +98,7 @@ void GuidePusher::wait(std::chrono::steady_clock::duration longest, Until until)
             waits.push_back({feed.source->fd(), POLLIN, 0});
     }
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<std::chrono::steady_clock::duration>(longest, longest_wait));
+        std::min<std::chrono::steady_clock::duration>(max_wait, max_poll));
     ::poll(waits.data(), waits.size(), static_cast<int>(ms.count()));
     wake_.clear();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// After switch-over: sends the pages that the guide touches, in the order of its touches.
+// After switch-over: sends the pages that the guide touches, in the order in which it touches them.
 #pragma once
 
 #include "capture/record_source.h"
@@ -14,25 +14,25 @@ namespace gc::transfer {
 
 class GuidePusher {
   public:
-    /// @param wake readable when the thread should look again
-    /// @param idle signalled when no page of the guide waits any more
+    /// @param wake wakes the thread
+    /// @param idle signalled when no guide page is waiting any more
     GuidePusher(PageSender& sender, std::vector<capture::BlockRecords> feeds, const Waker& wake,
                 const Waker& idle)
         : sender_(sender), feeds_(std::move(feeds)), wake_(wake), idle_(idle) {}
 
-    /// The thread's body: until all has been sent, or there is no guide (any more).
+    /// The thread's body: runs until every page is sent or the guide is gone.
     Result<void> run(ledger::Ledger& ledger);
 
-    /// Whether a page of the guide waits to be sent. From any thread.
+    /// Whether a guide page is waiting to be sent. From any thread.
     [[nodiscard]] bool busy() const { return busy_; }
-    /// Blocks until the thread is no longer looking at the feeds. From any thread.
+    /// Blocks until the thread no longer uses the feeds. From any thread.
     void drop_guide();
     /// From any thread.
     void stop();
 
   private:
-    /// Sends up to a section of pages that the guide touched, or, if there are none, reads which
-    /// it did. @return whether there may be more
+    /// Sends up to a section of touched pages or, if there are none, reads the feeds. @return
+    /// whether there may be more
     Result<bool> push();
     /// Looks up the feeds' RAM blocks, once.
     Result<void> resolve_feeds(const ledger::Ledger& ledger);
@@ -41,9 +41,9 @@ class GuidePusher {
     [[nodiscard]] bool has_guide();
     void set_idle();
     enum class Until { rested, touched, writable };
-    /// At most so long; with `touched`, only until the guide has touched a page, and with
-    /// `writable`, until that can be sent without a long wait in the socket.
-    void wait(std::chrono::steady_clock::duration longest, Until until);
+    /// Waits for at most `max_wait`: with `touched`, until the guide touches a page; with
+    /// `writable`, until can_send_guide_page().
+    void wait(std::chrono::steady_clock::duration max_wait, Until until);
 
     PageSender& sender_;
     std::mutex feeds_mutex_;
@@ -54,7 +54,7 @@ class GuidePusher {
         std::uint64_t pages;
     };
     std::vector<FeedBlock> feed_blocks_;
-    std::vector<PageRef> touched_;  ///< by the guide, read from its feeds, and not yet looked after
+    std::vector<PageRef> touched_;  ///< read from the feeds and not yet sent
     const Waker& wake_;
     const Waker& idle_;
     std::atomic<bool> busy_ = false;

@@ -19,11 +19,11 @@ void NextPages::asked_before(PageRef page, const ledger::Ledger& ledger) {
         const std::uint64_t pages = pages_after({page.block, first - granule});
         const Range range{page.block, first, first + round_up(std::min(pages, room))};
         walks_.push_front({range, pages});
-        if (walks_.size() > most_ranges)
+        if (walks_.size() > max_ranges)
             walks_.pop_back();
         remove(range);
         ranges_.push_front(range);
-        while (ranges_.size() > most_ranges)
+        while (ranges_.size() > max_ranges)
             ranges_.pop_back();
     }
     wake_.signal();
@@ -36,10 +36,11 @@ std::uint64_t NextPages::pages_after(PageRef granule) {
     });
     if (walk == walks_.end())
         return pages_;
-    // Who asks for what is still on its way is faster than that: more would not come in time.
+    // A request inside the read-ahead means that the VM is faster than the link: a larger window
+    // would not arrive in time.
     const bool arrived = granule.number == walk->ahead.end;
     const std::uint64_t pages =
-        arrived ? std::min(2 * walk->pages, most_growth * pages_) : walk->pages;
+        arrived ? std::min(2 * walk->pages, max_growth * pages_) : walk->pages;
     walks_.erase(walk);
     return pages;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the data plane's threads tell the control loop.
+// Messages of the data plane's threads to the control loop.
 #pragma once
 
 #include "util/mailbox.h"
@@ -10,14 +10,14 @@
 
 namespace gc::transfer {
 
-/// The source is stopped and the package about to leave: the destination will load its device state
-/// and may then ask for pages.
+/// The source is stopped and the package is about to be sent: the destination will load its device
+/// state and may then request pages.
 struct SwitchedOver {
     std::vector<std::byte> guide_stream;  ///< what a guide loads, see stream::guide_stream()
-    std::uint32_t last_ping;              ///< its pong says that the device state was accepted
+    std::uint32_t last_ping;              ///< its pong means that the device state was accepted
 };
 
-/// The source QEMU ran out of dirty pages and ended by pre-copy; its whole stream was relayed.
+/// Pre-copy converged: the source QEMU ran out of dirty pages, and its whole stream was relayed.
 struct Converged {};
 
 /// The destination answered a ping.
@@ -25,7 +25,7 @@ struct Pong {
     std::uint32_t value;
 };
 
-/// The destination said how it ended; 0 is good.
+/// The destination reported how its migration ended; 0 is success.
 struct Shut {
     std::uint32_t status;
 };
@@ -33,7 +33,7 @@ struct Shut {
 /// Every page was delivered and the end of the stream was sent.
 struct AllSent {};
 
-/// A channel or a peer failed; nothing more will come from the thread that says so.
+/// A channel or a peer failed, and the thread that reports it has ended.
 struct Broken {
     Error error;
 };

@@ -48,7 +48,7 @@ bool Outlet::writable() const {
 
 std::uint64_t Outlet::sent() const {
     const std::uint64_t written = written_;
-    // Of TCP only; on any other socket nothing waits.
+    // SIOCOUTQNSD exists for TCP only; other sockets have no unsent queue.
     return written - std::min(written, queued_bytes(fd_.get(), SIOCOUTQNSD));
 }
 
@@ -60,7 +60,7 @@ void Outlet::mark(ledger::PageClass as) {
     const std::uint32_t mark = marks_[as];
     if (mark == mark_)
         return;
-    // It fails without CAP_NET_ADMIN only, and then there is no policy either.
+    // Fails only without CAP_NET_ADMIN, and then there is no policy either.
     (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
     mark_ = mark;
 }
@@ -89,7 +89,7 @@ Result<void> Outlet::write(ledger::PageClass as, std::span<iovec> parts,
 Result<void> Outlet::write_framed(ledger::PageClass as, peer::FrameKind kind,
                                   std::span<const iovec> parts) {
     std::vector<iovec> frame;
-    std::size_t taken = 0;  // of the first of the parts that are left
+    std::size_t taken = 0;  // bytes of parts.front()
     do {
         frame.assign(1, {});
         for (std::size_t room = peer::max_frame; room > 0 && !parts.empty();) {

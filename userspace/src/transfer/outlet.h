@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A TCP connection to the destination that pages leave by.
+// A TCP connection to the destination that pages are sent on.
 #pragma once
 
 #include "ledger/page_class.h"
@@ -14,63 +14,64 @@
 
 namespace gc::transfer {
 
-/// What a traffic policy knows the packets of a class by (SO_MARK); 0: nothing.
+/// The SO_MARK by which a traffic policy recognises the packets of each class; 0 if there is none.
 using Marks = ledger::PerClass<std::uint32_t>;
 
-/// Bytes of a file.
+/// A range of a file.
 struct FileRun {
     int file = -1;
     std::uint64_t offset = 0;
     std::size_t size = 0;
 };
 
-/// Not thread-safe, but for what says so.
+/// Not thread-safe, except where noted.
 class Outlet {
   public:
-    /// @param fd may be none
+    /// @param fd may be empty
     Outlet(UniqueFd fd, const Marks& marks) : fd_(std::move(fd)), marks_(marks) {}
 
     [[nodiscard]] int fd() const { return fd_.get(); }
     explicit operator bool() const { return static_cast<bool>(fd_); }
 
-    /// Lets so many bytes at most wait unsent in the socket, as each that comes later waits for
-    /// them (TCP_NOTSENT_LOWAT).
+    /// Limits the bytes queued unsent in the socket, because every later byte waits for them
+    /// (TCP_NOTSENT_LOWAT).
     void limit_unsent(std::uint64_t bytes);
-    /// As it was set; 0: it was not. From any thread.
+    /// The limit; 0 if none was set. From any thread.
     [[nodiscard]] std::uint64_t unsent_limit() const { return unsent_limit_; }
-    /// Bytes per second that the peer's TCP has acknowledged of late (tcpi_delivery_rate, see
-    /// net/ipv4/tcp_rate.c, 6.1); 0 if that is not known.
+    /// Bytes per second that the peer's TCP has acknowledged recently (tcpi_delivery_rate, see
+    /// net/ipv4/tcp_rate.c, 6.1); 0 if unknown.
     [[nodiscard]] std::uint64_t delivery_rate() const;
-    /// Whether less than that limit waits; also if the connection has ended.
+    /// Whether less than that limit is queued. Also true if the connection has ended.
     [[nodiscard]] bool writable() const;
 
-    /// Writes the bytes as they are. From here on all that waits in the socket is marked as of this
-    /// class, too: the kernel reads the mark when it sends (ip_queue_xmit in net/ipv4/ip_output.c,
-    /// 6.1). Unless what waits there is in a hurry. The vector is consumed.
-    /// @param runs sent after the parts, from where they are: see send_file()
+    /// Writes the bytes as they are and consumes the vector. Everything queued in the socket gets
+    /// the mark of this class, too, because the kernel reads the mark when it sends (ip_queue_xmit
+    /// in net/ipv4/ip_output.c, 6.1); but bytes that hurry() covers stay urgent.
+    /// @param runs sent after the parts with send_file()
     /// Errors: io.
     Result<void> write(ledger::PageClass as, std::span<iovec> parts,
                        std::span<const FileRun> runs = {});
-    /// Writes the bytes in frames, the last of them of this kind.
+    /// Writes the bytes in frames; `kind` is that of the last one.
     Result<void> write_framed(ledger::PageClass as, peer::FrameKind kind,
                               std::span<const iovec> parts);
     /// Writes the bytes as one frame.
-    /// @param parts the first of it is free, for the frame's head
-    /// @param runs as of write()
+    /// @param parts the first element is reserved for the frame's head
+    /// @param runs as in write()
     Result<void> write_frame(ledger::PageClass as, peer::FrameKind kind, std::span<iovec> parts,
                              std::span<const FileRun> runs = {});
 
-    /// Until all before this position is sent, all that waits is marked as urgent. From any thread,
-    /// also while another is in write(). What the NIC's qdisc has keeps its departure time.
+    /// Marks everything queued as urgent until all bytes before this position are sent. From any
+    /// thread, even while another one is in write(). Packets that the NIC's qdisc already holds
+    /// keep their departure time.
     void hurry(std::uint64_t position);
-    /// Bytes that write() has been given. From any thread.
+    /// Bytes given to write(). From any thread.
     [[nodiscard]] std::uint64_t written() const { return written_; }
-    /// Of these, those that TCP has sent. From any thread.
+    /// The part of written() that TCP has sent. From any thread.
     [[nodiscard]] std::uint64_t sent() const;
-    /// Of these, those that the peer's TCP has not acknowledged. From any thread.
+    /// The part of written() that the peer's TCP has not acknowledged. From any thread.
     [[nodiscard]] std::uint64_t unacknowledged() const;
 
-    /// No more bytes will follow.
+    /// Ends the stream: no more bytes follow.
     void end() const;
     /// Makes every blocked write fail, for good. From any thread.
     void shut_down() const;
@@ -81,11 +82,11 @@ class Outlet {
 
     UniqueFd fd_;
     Marks marks_;
-    std::atomic<std::uint64_t> unsent_limit_ = 0;  ///< the socket's; 0: none was set
+    std::atomic<std::uint64_t> unsent_limit_ = 0;  ///< of the socket; 0 if none was set
     std::atomic<std::uint64_t> written_ = 0;
     std::mutex mark_mutex_;
-    std::uint32_t mark_ = 0;         ///< the socket's
-    std::uint64_t hurry_until_ = 0;  ///< a position; 0: nothing hurries
+    std::uint32_t mark_ = 0;         ///< of the socket
+    std::uint64_t hurry_until_ = 0;  ///< a position; 0 if nothing hurries
 };
 
 }  // namespace gc::transfer

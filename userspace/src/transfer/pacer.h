@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// `--bandwidth`: when the next bytes may leave, by earliest departure time.
+// `--bandwidth`: when the next bytes may be sent, by earliest departure time.
 #pragma once
 
 #include <chrono>
@@ -15,12 +15,12 @@ class Pacer {
     /// @param bytes_per_second 0 means no limit
     explicit Pacer(std::uint64_t bytes_per_second = 0) : rate_(bytes_per_second) {}
 
-    /// How long to wait before anything more may be sent; zero when it may leave now.
+    /// How long to wait before anything more may be sent; zero if it may be sent now.
     [[nodiscard]] Clock::duration wait(Clock::time_point now) const {
         return departure_ > now ? departure_ - now : Clock::duration::zero();
     }
 
-    /// Accounts for bytes that leave at `now`. Time that passed unused is not saved up.
+    /// Accounts for bytes sent at `now`. Unused time is not saved up.
     void spend(std::uint64_t bytes, Clock::time_point now) {
         if (rate_ == 0)
             return;

@@ -6,7 +6,8 @@
 
 namespace gc::transfer {
 
-/// A page of the guest: the ledger's index of its RAM block, and its number in it.
+/// A page of the guest. The index of a RAM block in the ledger is its id in all of transfer/; names
+/// are looked up once, when the source announces its blocks.
 struct PageRef {
     std::size_t block;
     std::uint64_t number;

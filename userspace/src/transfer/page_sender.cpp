@@ -12,8 +12,8 @@ PageSender::PageSender(PageChannels channels, const Marks& marks, std::uint64_t 
                        const Waker& full)
     : main_(std::move(channels.main), marks), bulk_(std::move(channels.bulk), marks),
       urgent_(std::move(channels.urgent), marks), full_(full), pacer_(bandwidth) {
-    main_.limit_unsent(most_unsent);
-    bulk_.limit_unsent(most_unsent);
+    main_.limit_unsent(max_unsent);
+    bulk_.limit_unsent(max_unsent);
 }
 
 void PageSender::begin(ledger::Ledger& ledger, const image::SourceImage& image,
@@ -101,7 +101,7 @@ Result<bool> PageSender::send_urgent(PageRef page) {
     const std::lock_guard lock(urgent_mutex_);
     std::unique_lock main_lock(main_mutex_, std::defer_lock);
     if (!urgent_) {
-        // Whoever has the lock may be writing what is not urgent.
+        // The holder of the lock may be writing pages that are not urgent.
         main_.hurry(main_.written());
         main_lock.lock();
     }
@@ -123,7 +123,7 @@ void PageSender::hurry(PageRef page) {
         main_.hurry(*end);
     } else if (const auto bulk_end = bulk_backlog_.want(page)) {
         bulk_.hurry(*bulk_end);
-        // The two become one stream: a section of main that has begun to arrive goes before.
+        // The merger combines main and bulk: a section of main that has begun to arrive goes first.
         main_.hurry(main_.written());
     }
 }
@@ -135,17 +135,17 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, ledger
     const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
     Batch& batch = guide ? main_batch_ : bulk_batch_;
     batch.clear();
-    // Bulk has the window of who sends there.
-    const std::uint64_t most = guide ? std::min(limit_main(), section_data) : bulk_section_data;
-    // Of what is known the size is known, too, and it is read together.
+    // The bulk channel is limited by its sender's BulkWindow.
+    const std::uint64_t max_data = guide ? std::min(limit_main(), section_data) : bulk_section_data;
+    // Known pages have a known size and are read together below.
     const bool unknown = known == image::SourceImage::Known::nothing;
-    // On bulk only, as who merges has that whole before it goes on.
+    // Bulk only: the merger buffers a whole bulk frame before forwarding it.
     batch.in_file = !guide && known == image::SourceImage::Known::data &&
                     std::ranges::all_of(pages, [this](const PageRef& page) {
                         return image_->is_in_file(image_index_[page.block]);
                     });
     std::size_t done = 0;
-    for (std::size_t data = 0; done < pages.size() && data < most; ++done) {
+    for (std::size_t data = 0; done < pages.size() && data < max_data; ++done) {
         const std::size_t before = batch.pages.size();
         if (unknown && batch.room.size() - batch.used < granule_room_)
             break;
@@ -178,10 +178,11 @@ std::uint64_t PageSender::limit_main() {
     return limit;
 }
 
-Result<bool> PageSender::forward(PageRef page, Content content, bool asked, bool hurried) {
-    const bool urgent = asked && urgent_;
+Result<bool> PageSender::forward(PageRef page, Content content, bool requested, bool hurried) {
+    const bool urgent = requested && urgent_;
     const std::lock_guard lock(urgent ? urgent_mutex_ : main_mutex_);
-    const ledger::PageClass as = asked ? ledger::PageClass::urgent : ledger::PageClass::background;
+    const ledger::PageClass as =
+        requested ? ledger::PageClass::urgent : ledger::PageClass::background;
     if (!ledger_->claim(page.block, page.number, as))
         return false;
     Batch& batch = urgent ? urgent_batch_ : main_batch_;
@@ -194,7 +195,7 @@ Result<bool> PageSender::forward(PageRef page, Content content, bool asked, bool
     return true;
 }
 
-std::uint64_t PageSender::put_heads(Batch& batch) const {
+std::uint64_t PageSender::append_heads(Batch& batch) const {
     std::size_t block = ledger::Ledger::no_block;
     std::uint64_t zeros = 0;
     for (std::size_t i = 0; i < batch.pages.size(); ++i) {
@@ -213,7 +214,7 @@ std::uint64_t PageSender::put_heads(Batch& batch) const {
     return zeros;
 }
 
-void PageSender::put_parts(Batch& batch) {
+void PageSender::append_parts(Batch& batch) {
     std::size_t from = 0;
     for (std::size_t i = 0; i < batch.pages.size(); ++i) {
         const Content& content = batch.contents[i];
@@ -227,7 +228,7 @@ void PageSender::put_parts(Batch& batch) {
         batch.parts.push_back({batch.heads.data() + from, batch.heads.size() - from});
 }
 
-void PageSender::put_runs(Batch& batch) const {
+void PageSender::append_runs(Batch& batch) const {
     for (const PageRef page : batch.pages) {
         const image::ImageBlock& block = image_->blocks()[image_index_[page.block]];
         const FileRun run{block.file.get(), block.offset + page.number * page_size, page_size};
@@ -240,17 +241,17 @@ void PageSender::put_runs(Batch& batch) const {
 }
 
 Result<void> PageSender::write_urgent(Batch& batch) {
-    const std::uint64_t zeros = put_heads(batch);
+    const std::uint64_t zeros = append_heads(batch);
     account(ledger::PageClass::urgent,
             batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
-    put_parts(batch);
+    append_parts(batch);
     return urgent_.write(ledger::PageClass::urgent, batch.parts);
 }
 
 Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batch,
                                        ledger::PageClass as) {
     stream::append_section_part(batch.heads, ram_section_);
-    const std::uint64_t zeros = put_heads(batch);
+    const std::uint64_t zeros = append_heads(batch);
     stream::append_end_of_ram(batch.heads);
     stream::append_section_footer(batch.heads, ram_section_);
     const std::vector<std::byte> cuts =
@@ -264,15 +265,16 @@ Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batc
     if (batch.in_file) {
         batch.parts.push_back({const_cast<std::byte*>(cuts.data()), cuts.size()});
         batch.parts.push_back({batch.heads.data(), batch.heads.size()});
-        put_runs(batch);
+        append_runs(batch);
     } else {
-        put_parts(batch);
+        append_parts(batch);
     }
     backlog.sent(to.sent());
     const std::uint64_t end = to.written() + peer::frame_head_size + size;
     if (backlog.add(batch.pages, end))
         to.hurry(end);
-    // What is not for bulk goes before the background, whatever it is.
+    // Main carries no background: even background pages that come from the stream keep guide
+    // priority.
     const ledger::PageClass mark =
         &to == &bulk_ || as == ledger::PageClass::urgent ? as : ledger::PageClass::guide;
     return to.write_frame(mark, batch.in_file ? peer::FrameKind::split : peer::FrameKind::sections,
@@ -318,7 +320,7 @@ Result<void> PageSender::finish() {
     if (urgent_) {
         stream::append_end_of_ram(end);
         iovec part{end.data(), end.size()};
-        // From 8.0 on the destination closes this channel itself and may have done so already.
+        // Since 8.0 the destination closes this channel itself and may already have done so.
         (void)urgent_.write(ledger::PageClass::urgent, std::span(&part, 1));
         end.clear();
     }

@@ -35,20 +35,20 @@ Result<bool> PageServer::handle(const stream::ReturnMessage& message, ledger::Le
     stream::Buffer onward;
     if (const auto* request = std::get_if<stream::PageRequest>(&message)) {
         if (ledger == nullptr || !ledger->sealed())
-            return fail(ErrorKind::protocol, "the destination asks for a page before switch-over");
+            return fail(ErrorKind::protocol, "the destination requested a page before switch-over");
         GC_CHECK(serve(*request, *ledger));
     } else if (const auto* pong = std::get_if<stream::PongMessage>(&message)) {
         notices_.post(Pong{pong->value});
         stream::append_pong(onward, pong->value);
     } else if (const auto* shut = std::get_if<stream::ShutMessage>(&message)) {
-        // In post-copy the source learns of the end in its own way, see migrate/release.h.
+        // In post-copy the source QEMU is told by StreamRelay::drain() or migrate/release.h.
         if (ledger == nullptr || !ledger->sealed())
             stream::append_shut(onward, shut->status);
         (void)source_.write(onward);
         notices_.post(Shut{shut->status});
         return true;
     }
-    // The source may have ended its part; only its own pings want an answer.
+    // Best effort: the source may have ended its side, and needs only the pongs to its own pings.
     if (!onward.empty())
         (void)source_.write(onward);
     return false;
@@ -68,7 +68,7 @@ Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledge
     if (block == ledger::Ledger::no_block || first + count > ledger.blocks()[block].pages)
         return fail(
             ErrorKind::protocol,
-            "the destination asks for 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
+            "the destination requested 0x{:x} bytes at 0x{:x} of RAM block '{}', which the source "
             "does not have",
             request.length, request.start, request.block);
     const bool image = sender_.has_image(block);
@@ -82,8 +82,8 @@ Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledge
         sender_.hurry({block, page});
     }
     if (image) {
-        // The destination has caught up with the guide: what that has touched since must go at
-        // once, and not only when the ring tells of it.
+        // The destination has caught up with the guide: send what the guide has touched since at
+        // once, without waiting for the ring's wake-up.
         guide_.signal();
         next_.asked_before({block, first + count}, ledger);
         return {};

@@ -35,7 +35,7 @@ class PageServer {
     AskedPages& asked_;
     NextPages& next_;
     Notices& notices_;
-    const Waker& guide_;  ///< of its pusher
+    const Waker& guide_;  ///< wakes the GuidePusher
 };
 
 }  // namespace gc::transfer

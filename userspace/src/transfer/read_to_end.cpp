@@ -10,7 +10,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// @return whether the stream's end was among what the buffer has
+/// @return whether the buffer held the end of the stream
 Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
                         const std::function<Result<void>(const stream::Item&)>& on_item) {
     std::span<const std::byte> input = buffer.bytes();
@@ -41,10 +41,11 @@ Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
             std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
         GC_TRY(const bool ready, wait_readable(fd, std::max(left, milliseconds(0))));
         if (!ready)
-            return fail(ErrorKind::io, "the source QEMU did not end its stream in time");
+            return fail(ErrorKind::io, "the source QEMU did not end its migration stream in time");
         GC_TRY(const std::size_t got, buffer.fill(fd));
         if (got == 0)
-            return fail(ErrorKind::io, "the source QEMU broke its stream off");
+            return fail(ErrorKind::io,
+                        "the source QEMU closed its migration stream before its end");
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The last part of a source QEMU's stream, which is nobody's any more.
+// Reads the rest of a source QEMU's stream, which nobody needs any more.
 #pragma once
 
 #include "stream/reader.h"
@@ -11,10 +11,11 @@
 
 namespace gc::transfer {
 
-/// Reads the stream until its end of file and shows every item before that to `on_item`, but not
-/// every page; views in it are good for that call.
-/// @param buffer what was read from fd and not yet taken by the reader
-/// Errors: io (no end by the deadline, or the connection broke), the reader's, on_item's.
+/// Reads the stream until its end of file and passes every item to `on_item`, except runs of pages.
+/// Views in an item are valid during that call.
+/// @param buffer bytes read from fd and not yet consumed by the reader
+/// Errors: io (no end by the deadline, or the connection broke), and those of the reader and
+/// on_item.
 Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
                          std::chrono::steady_clock::time_point deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item);

@@ -48,20 +48,21 @@ Result<void> StreamRelay::run() {
             GC_CHECK(request_uncovered_blocks());
         if (waits[0].revents == 0)
             continue;
-        // The last of the source's stream, for which the VM halts, comes behind all that is here.
+        // Read little at once on a slow path: the end of the stream, for which the VM is stopped,
+        // waits for everything read before it.
         GC_TRY(const std::size_t got, buffer_.fill(source_.fd(), sender_.relay_piece()));
         if (got == 0 && mode_ == Mode::verbatim)
             return {};
         if (got == 0)
             return fail(ErrorKind::io, "the source QEMU closed its migration stream");
         std::span<const std::byte> input = buffer_.bytes();
-        in_hand_ = input.size();
+        pending_bytes_ = input.size();
         const Result<void> consumed = consume(input);
-        // Also after an error: what was taken is taken, and drain() goes on from here.
+        // Also after an error: drain() continues from here.
         buffer_.keep(input.size());
         GC_CHECK(consumed);
         GC_CHECK(flush());
-        in_hand_ = buffer_.bytes().size();
+        pending_bytes_ = buffer_.bytes().size();
     }
     return {};
 }
@@ -141,7 +142,7 @@ Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const s
 Result<void> StreamRelay::precopy_pages(const stream::RamRun& run, std::span<const std::byte> raw) {
     if (ledger_ == nullptr)
         return fail(ErrorKind::protocol,
-                    "the source QEMU sent a page before it named its RAM blocks");
+                    "the source QEMU sent a page before it announced its RAM blocks");
     precopy_bytes_ += raw.size();
     if (run.zero)
         precopy_zeros_ += run.pages;
@@ -151,8 +152,8 @@ Result<void> StreamRelay::precopy_pages(const stream::RamRun& run, std::span<con
 
 Result<void> StreamRelay::relay_command(const stream::Command& command,
                                         std::span<const std::byte> raw) {
-    // It prepares devices that take their time (VFIO); a destination older than 10.0 does not know
-    // it.
+    // Not relayed: it lets slow devices (VFIO) prepare, and a destination older than 10.0 does not
+    // know it.
     if (command.code == stream::CommandCode::switchover_start)
         return {};
     if (command.code == stream::CommandCode::postcopy_ram_discard) {
@@ -161,7 +162,8 @@ Result<void> StreamRelay::relay_command(const stream::Command& command,
             ledger_ == nullptr ? ledger::Ledger::no_block : ledger_->find(discard.block);
         if (block == ledger::Ledger::no_block)
             return fail(ErrorKind::protocol,
-                        "the source QEMU discards pages of the unknown RAM block '{}'",
+                        "the source QEMU discards pages of RAM block '{}', which it did not "
+                        "announce",
                         discard.block);
         for (const stream::PageRange& range : discard.ranges)
             GC_CHECK(ledger_->discard(block, range.first, range.count));
@@ -174,7 +176,7 @@ Result<void> StreamRelay::relay_command(const stream::Command& command,
 Result<void> StreamRelay::ensure_discard() {
     if (discarded_ || image_.blocks().empty())
         return {};
-    // Without one, QEMU 7.2 to 11 refuses RUN: loadvm_postcopy_handle_listen() in
+    // Without a discard, QEMU 7.2 to 11 refuses RUN: loadvm_postcopy_handle_listen() in
     // migration/savevm.c sets the state to LISTENING and then calls postcopy_ram_prepare_discard(),
     // which sets it back to DISCARD.
     const std::string& name = image_.blocks().front().name;
@@ -191,15 +193,15 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
                                       std::span<const std::byte> raw) {
     if (ledger_ == nullptr)
         return fail(ErrorKind::protocol,
-                    "the source QEMU switched over before it named its RAM blocks");
+                    "the source QEMU switched over before it announced its RAM blocks");
     GC_TRY(const stream::PackageParts parts, stream::split_package(package.body));
     GC_CHECK(ensure_discard());
     GC_CHECK(ledger_->check_granules());
-    // QEMU loads the package when it has all of it.
+    // The destination QEMU loads the package once it has the last byte.
     const std::span<const std::byte> last = raw.last(1);
     pending_.refer(raw.first(raw.size() - last.size()));
-    // Told before it is done: the control loop must know which pong it waits for before that can
-    // come.
+    // Posted before the package is sent: the control loop must know which pong to wait for before
+    // it can arrive.
     notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
     GC_CHECK(sender_.begin_switch_over(pending_));
     pending_.clear();
@@ -235,7 +237,7 @@ Result<void> StreamRelay::request_uncovered_blocks() {
         if (sender_.has_image(index) || ledger_->missing(index) == 0)
             continue;
         const ledger::Ledger::Block& block = ledger_->blocks()[index];
-        // A request names at most 4 GiB; no ROM or video memory comes near that.
+        // A request covers less than 4 GiB; no ROM or video memory comes near that.
         const std::uint64_t length = std::min<std::uint64_t>(block.pages * page_size, 0xfffff000U);
         stream::append_page_request(requests, block.name, 0, static_cast<std::uint32_t>(length));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Reads the source QEMU's stream. Before switch-over all of it goes on to the destination;
-// afterwards only the pages that the image lacks (ROMs, video memory).
+// Reads the source QEMU's stream. Before switch-over it relays everything to the destination;
+// afterwards only the pages of RAM blocks that the image does not cover (ROMs, video memory).
 #pragma once
 
 #include "ledger/ledger.h"
@@ -20,16 +20,16 @@
 
 namespace gc::transfer {
 
-/// The socket to the source QEMU, which several threads write to.
+/// The migration socket of the source QEMU. Several threads write to it.
 class SourceSocket {
   public:
     explicit SourceSocket(UniqueFd fd) : fd_(std::move(fd)) {}
 
     [[nodiscard]] int fd() const { return fd_.get(); }
     Result<void> write(std::span<const std::byte> bytes);
-    /// Bytes that the source has written and nobody has read.
+    /// Bytes that the source has written and the relay has not read.
     [[nodiscard]] std::uint64_t unread() const;
-    /// When no thread uses it any more.
+    /// Only when no thread uses it any more.
     void close() { fd_.reset(); }
 
   private:
@@ -37,10 +37,10 @@ class SourceSocket {
     std::mutex mutex_;
 };
 
-/// Pages in blocks without an image that the destination waits for. Thread-safe.
+/// Requested pages of blocks that the image does not cover. Thread-safe.
 class AskedPages {
   public:
-    /// @param added signalled when there is one more
+    /// @param added signalled when a page is added
     explicit AskedPages(const Waker& added) : added_(added) {}
 
     void add(PageRef page) {
@@ -48,7 +48,7 @@ class AskedPages {
         pages_.emplace(page.block, page.number);
         added_.signal();
     }
-    /// @return whether it was among them
+    /// Removes the page. @return whether it was requested
     bool take(PageRef page) {
         const std::lock_guard lock(mutex_);
         return pages_.erase({page.block, page.number}) > 0;
@@ -66,19 +66,19 @@ class AskedPages {
 
 class StreamRelay {
   public:
-    /// Told once, before the first page, what RAM blocks there are.
+    /// Called once, with the RAM blocks, before the first page.
     using OnBlocks = std::function<Result<ledger::Ledger*>(const stream::RamBlockList& blocks,
                                                            std::uint32_t ram_section)>;
-    /// Told once, when the ledger is sealed and the package has left.
+    /// Called once, when the ledger is sealed and the package has been sent.
     using OnSwitchOver = std::function<void()>;
 
-    /// @param wake readable when the thread should look again: `asked` signals it, and this object
-    /// @param guide_wait the longest that the device state waits for release_state()
+    /// @param wake wakes the thread; signalled by `asked` and this object
+    /// @param guide_wait how long the device state waits for release_state(), at most
     StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
                 AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, const Waker& wake,
                 OnBlocks on_blocks, std::chrono::milliseconds guide_wait);
 
-    /// The thread's body: returns when nothing more is wanted of the source, when stop() was
+    /// The thread's body: returns when nothing more is needed from the source, when stop() was
     /// called, or with an error.
     Result<void> run();
     /// From any thread.
@@ -86,40 +86,41 @@ class StreamRelay {
         stopping_ = true;
         wake_.signal();
     }
-    /// All of the image has been sent. What it lacks waits for that, but for pages that are asked
-    /// for: it would only be in the way of the device state and of the guide. From any thread.
+    /// The whole image has been sent. Unless requested, uncovered blocks wait for that: they would
+    /// delay the device state and the guide. From any thread.
     void fetch_rest() {
         rest_wanted_ = true;
         wake_.signal();
     }
 
-    /// The guide runs, or never will. The destination gets the device state's last byte only then:
-    /// the VM's timers begin when it loads that, whenever the VM itself may begin (kvm_apic_put()
-    /// in hw/i386/kvm/apic.c, 7.2), and those of its guide must be ahead. From any thread.
+    /// The guide runs, or never will. Only then does the destination get the last byte of the
+    /// device state: the VM's timers start when the state is loaded, even if the VM itself starts
+    /// later (kvm_apic_put() in hw/i386/kvm/apic.c, 7.2), and the guide's timers must be ahead of
+    /// them. From any thread.
     void release_state() {
         released_ = true;
         wake_.signal();
     }
-    /// How long it waited for that, once it was otherwise written. From any thread.
+    /// How long the last byte waited for release_state(). From any thread.
     [[nodiscard]] std::chrono::nanoseconds state_waited() const { return waited_; }
 
-    /// After run() has returned: lets a source that has switched over end its migration in good
-    /// order, by taking the rest of its stream and telling it that all has arrived. Takes as long
-    /// as copying the rest of its memory through a socket does. Errors: io, protocol.
+    /// After run() has returned: lets a source that has switched over complete its migration, by
+    /// reading the rest of its stream and telling it that everything has arrived. Takes as long as
+    /// copying the rest of its memory through a socket. Errors: io, protocol.
     Result<void> drain(std::chrono::milliseconds timeout);
 
-    /// Bytes that have been read from the source and are not written yet. From any thread.
-    [[nodiscard]] std::uint64_t in_hand() const { return in_hand_; }
-    /// Page records relayed before switch-over: their bytes, and how many of them were zero
+    /// Bytes read from the source and not yet written. From any thread.
+    [[nodiscard]] std::uint64_t pending() const { return pending_bytes_; }
+    /// Page records relayed before switch-over: their size in bytes, and how many were zero
     /// markers.
     [[nodiscard]] std::uint64_t precopy_bytes() const { return precopy_bytes_; }
     [[nodiscard]] std::uint64_t precopy_zeros() const { return precopy_zeros_; }
 
   private:
     enum class Mode {
-        relaying,  ///< the source VM runs; every byte goes on
-        picking,   ///< switched over; only pages that the image lacks go on
-        verbatim,  ///< pre-copy converged: device state outside a package, relayed as it is
+        relaying,  ///< the source VM runs; every byte is relayed
+        picking,   ///< switched over; only pages of uncovered blocks are forwarded
+        verbatim,  ///< pre-copy converged: device state outside a package, relayed unchanged
         done,
     };
 
@@ -133,7 +134,7 @@ class StreamRelay {
     void await_guide();
     /// @param block its index in the ledger, which lists the blocks in the stream's order
     Result<void> pick(std::size_t block, std::uint64_t offset, PageSender::Content content);
-    /// Whether any of what the source sends now is wanted.
+    /// Whether anything that the source sends now is needed.
     [[nodiscard]] bool reads_on() const;
     /// Has the source send every block that the image does not cover.
     Result<void> request_uncovered_blocks();
@@ -157,14 +158,14 @@ class StreamRelay {
     std::atomic<std::chrono::nanoseconds> waited_{};
     ledger::Ledger* ledger_ = nullptr;
     stream::Reader reader_;
-    ReadBuffer buffer_;   ///< read, and not yet taken by the reader
+    ReadBuffer buffer_;   ///< read and not yet consumed by the reader
     bool ended_ = false;  ///< the source's end of file was read
     Mode mode_ = Mode::relaying;
     std::uint32_t ram_section_ = 0;
     bool discarded_ = false;
-    Gather pending_;                   ///< relayed bytes not yet written; most are in buffer_
+    Gather pending_;                   ///< relayed and not yet written; most bytes are in buffer_
     std::vector<std::byte> preamble_;  ///< file header and configuration, for the guide
-    std::atomic<std::uint64_t> in_hand_ = 0;
+    std::atomic<std::uint64_t> pending_bytes_ = 0;
     std::atomic<std::uint64_t> precopy_bytes_ = 0;
     std::atomic<std::uint64_t> precopy_zeros_ = 0;
 };

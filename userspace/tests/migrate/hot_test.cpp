@@ -16,7 +16,7 @@ using testing::Pair;
 
 constexpr std::uint64_t mib = 1 << 20;
 
-/// Guest RAM of the VM that is to be migrated.
+/// Guest RAM of the VM to be migrated.
 std::vector<qmp::RamBlock> ram_of_vm() {
     std::vector<qmp::RamBlock> ram;
     for (const auto& [name, bytes] : {std::pair{"m0", 4 * mib}, {"m1", 2 * mib}}) {
@@ -58,7 +58,7 @@ class HotOfFile : public testing::Test {
 };
 
 TEST_F(HotOfFile, IsByBlockInItsOrder) {
-    // The trace's order of blocks is its own.
+    // The trace may list the blocks in another order.
     write({{"m1", 2 * mib, 4096}, {"m0", 4 * mib, 4096}}, {512, 3, 1535});
     const auto hot = hot_of_file(path_, ram_of_vm());
     ASSERT_TRUE(hot) << hot.error().message;
@@ -80,13 +80,13 @@ TEST_F(HotOfFile, OtherSize) {
     write({{"m0", 4 * mib, 4096}, {"m1", mib, 4096}}, {5});
     expect_refused(ErrorKind::usage,
                    "expected a trace of this VM, whose RAM block 'm1' has 2097152 "
-                   "bytes, came one with 1048576");
+                   "bytes, got one with 1048576 bytes");
 }
 
 TEST_F(HotOfFile, OtherName) {
     write({{"pc.ram", 4 * mib, 4096}}, {5});
     expect_refused(ErrorKind::usage,
-                   "expected a trace of this VM, came one of a VM with a RAM block 'pc.ram'");
+                   "expected a trace of this VM, got one of a VM with the RAM block 'pc.ram'");
 }
 
 TEST_F(HotOfFile, CutOff) {

@@ -8,8 +8,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A path of one queue: each frame is taken so long after the one before, and not before a round
-/// trip is over.
+/// A path with a single queue: each frame is taken a fixed time after the previous one, and not
+/// before a round trip has passed.
 struct Path {
     BulkWindow::Clock::duration round_trip;
     BulkWindow::Clock::duration per_page;
@@ -25,7 +25,7 @@ struct Path {
                 answers.push_back(last_taken);
                 --frames;
             } else {
-                ASSERT_FALSE(answers.empty()) << "a window must not close for good";
+                ASSERT_FALSE(answers.empty()) << "the window must not close forever";
                 now = std::max(now, answers.front());
                 answers.pop_front();
                 window.acknowledged(now);
@@ -34,7 +34,7 @@ struct Path {
     }
 };
 
-/// Pages that the destination takes in the time that a page may wait.
+/// Pages that the destination takes in queue_time.
 double share_of_queue_time(const BulkWindow& window, const Path& path) {
     const auto takes = path.per_page * static_cast<std::int64_t>(window.limit());
     return static_cast<double>(takes.count()) /
@@ -79,7 +79,7 @@ TEST(BulkWindow, ALongPathIsKeptFull) {
 }
 
 TEST(BulkWindow, AQueueOfOthersDoesNotCloseIt) {
-    // 50 ms of it, and a third of the path is left.
+    // Others queue 50 ms and leave a third of the path.
     BulkWindow window;
     Path path{.round_trip = 200us, .per_page = 100us, .answers = {}};
     path.run(window, 16, 5000);
@@ -90,7 +90,7 @@ TEST(BulkWindow, AQueueOfOthersDoesNotCloseIt) {
     path.round_trip = 200us;
     path.per_page = 100us;
     path.run(window, 16, 5000);
-    EXPECT_LT(share_of_queue_time(window, path), 2) << "what was their queue is not ours";
+    EXPECT_LT(share_of_queue_time(window, path), 2) << "the queue of others does not count as ours";
 }
 
 TEST(BulkWindow, ItsOwnQueueIsNotTakenForThePath) {
@@ -106,7 +106,7 @@ TEST(BulkWindow, ItsOwnQueueIsNotTakenForThePath) {
 TEST(BulkWindow, AnswersThatComeTogetherAreNoFastPath) {
     BulkWindow window;
     BulkWindow::Clock::time_point now{1h};
-    // 10 pages in 10 ms, all answered at once; then the next leave, and so on.
+    // 10 pages in 10 ms, all acknowledged at once; then the next ones are sent, and so on.
     for (int i = 0; i < 1000; ++i) {
         for (int frame = 0; frame < 10; ++frame)
             window.sent(1, now);
@@ -119,7 +119,7 @@ TEST(BulkWindow, AnswersThatComeTogetherAreNoFastPath) {
 }
 
 TEST(BulkWindow, AFewPagesOfZerosDoNotOpenItForLong) {
-    // On a slow link: a page takes 3 ms, one of zeros nothing.
+    // A slow link: a data page takes 3 ms, a zero page nothing.
     BulkWindow window;
     Path path{.round_trip = 5ms, .per_page = 3ms, .answers = {}};
     path.run(window, 1, 200);
@@ -135,7 +135,7 @@ TEST(BulkWindow, NeverClosesBelowItsLeast) {
     BulkWindow window;
     Path path{.round_trip = 1ms, .per_page = 10ms, .answers = {}};
     path.run(window, 1, 200);
-    EXPECT_EQ(window.limit(), BulkWindow::least);
+    EXPECT_EQ(window.limit(), BulkWindow::min_limit);
     EXPECT_EQ(window.piece(), 1U);
 }
 
@@ -143,7 +143,7 @@ TEST(BulkWindow, AnAnswerTooManyDoesNoHarm) {
     BulkWindow window;
     window.acknowledged(BulkWindow::Clock::now());
     EXPECT_TRUE(window.open());
-    EXPECT_EQ(window.limit(), BulkWindow::start);
+    EXPECT_EQ(window.limit(), BulkWindow::start_limit);
 }
 
 }  // namespace

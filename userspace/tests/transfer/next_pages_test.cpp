@@ -29,7 +29,7 @@ class Next : public testing::Test {
         ASSERT_TRUE(ledger->claim(0, page, ledger::PageClass::urgent));
     }
 
-    /// What a section with room for so many pages would have; all of block 0.
+    /// The pages that a section with this room would take, all in block 0.
     std::vector<std::uint64_t> take(NextPages& next, std::size_t room = 16) {
         std::vector<PageRef> into(room);
         into.resize(next.take(*ledger, into));
@@ -98,7 +98,7 @@ TEST_F(Next, ASectionTakesAPart) {
     NextPages next(5, wake);
     next.asked_before({0, 11}, *ledger);
     EXPECT_THAT(take(next, 2), ElementsAre(11, 12));
-    // A newer one goes before the rest.
+    // A newer request goes before the rest.
     next.asked_before({0, 41}, *ledger);
     EXPECT_THAT(take(next), ElementsAre(41, 42, 43, 44, 45));
     EXPECT_THAT(take(next), ElementsAre(13, 14, 15));
@@ -133,7 +133,7 @@ TEST_F(Next, AWalkerGetsTwiceAsMuchEachTime) {
     EXPECT_THAT(take(next), ElementsAre(14, 15, 16, 17));
     next.asked_before({0, 19}, *ledger);
     EXPECT_THAT(take(next), ElementsAre(19, 20, 21, 22, 23, 24, 25, 26));
-    // Elsewhere, from the begin.
+    // A request elsewhere starts from the beginning.
     next.asked_before({0, 101}, *ledger);
     EXPECT_THAT(take(next), ElementsAre(101, 102));
 }
@@ -164,7 +164,7 @@ TEST_F(Next, AWalkersShareHasAnEnd) {
         most = std::max(most, got);
         at += got + 1;
     }
-    EXPECT_EQ(most, NextPages::most_growth);
+    EXPECT_EQ(most, NextPages::max_growth);
 }
 
 TEST_F(Next, ARequestWithinAWalkersShareIsFirstAndTheRestStays) {
@@ -189,9 +189,9 @@ TEST_F(Next, BlocksAreApart) {
 
 TEST_F(Next, TheOldestRequestsAreForgotten) {
     NextPages next(1, wake);
-    for (std::uint64_t i = 0; i <= NextPages::most_ranges; ++i)
+    for (std::uint64_t i = 0; i <= NextPages::max_ranges; ++i)
         next.asked_before({0, 10 + 10 * i}, *ledger);
-    for (std::uint64_t i = NextPages::most_ranges; i > 0; --i)
+    for (std::uint64_t i = NextPages::max_ranges; i > 0; --i)
         EXPECT_THAT(take(next), ElementsAre(10 + 10 * i));
     EXPECT_THAT(take(next), IsEmpty());
 }
@@ -204,9 +204,9 @@ TEST_F(Next, HugePagesFollowWhole) {
     more.asked_before({0, 16}, *ledger);
     EXPECT_THAT(take(more), ElementsAre(16, 24)) << "rounded up";
     more.asked_before({0, 17}, *ledger);
-    EXPECT_THAT(take(more, 4), ElementsAre(24)) << "it is bigger than the section";
+    EXPECT_THAT(take(more, 4), ElementsAre(24)) << "it is larger than the section";
     deliver(35);
-    EXPECT_THAT(take(more, 4), IsEmpty()) << "went with the huge page that it is in";
+    EXPECT_THAT(take(more, 4), IsEmpty()) << "sent with the rest of its huge page";
 }
 
 }  // namespace

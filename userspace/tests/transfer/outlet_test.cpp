@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a policy sees of a connection: the mark of what waits in its socket. Marks need
-// CAP_NET_ADMIN.
+// What a policy sees of a connection: the mark of the bytes queued in its socket. Setting marks
+// needs CAP_NET_ADMIN.
 #include "transfer/backlog.h"
 #include "transfer/outlet.h"
 
@@ -17,14 +17,14 @@ namespace gc::transfer {
 namespace {
 
 constexpr Marks marks{103, 100, 101, 102, 103};
-constexpr std::size_t most_taken = std::size_t{1} << 20;  ///< more than the reader's buffer
+constexpr std::size_t max_taken = std::size_t{1} << 20;  ///< more than the reader's buffer
 
 class Connected : public testing::Test {
   protected:
     void SetUp() override {
         const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        // A small window, so that what is written waits in the writer's socket.
-        const int small = 4096, large = 4 * static_cast<int>(most_taken);
+        // A small window, so that written bytes stay queued in the writer's socket.
+        const int small = 4096, large = 4 * static_cast<int>(max_taken);
         ::setsockopt(listener.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
         sockaddr_in address{};
         address.sin_family = AF_INET;
@@ -51,9 +51,9 @@ class Connected : public testing::Test {
         ASSERT_TRUE(outlet->write(as, parts));
     }
 
-    /// Until all that was written is here.
+    /// Waits until everything written has arrived.
     void read_all() {
-        std::vector<std::byte> bytes(most_taken);
+        std::vector<std::byte> bytes(max_taken);
         while (read < outlet->written()) {
             const auto got = read_some(reader.get(), bytes);
             ASSERT_TRUE(got && *got > 0);
@@ -82,11 +82,11 @@ TEST_F(Connected, AllThatWaitsHasTheMarkOfWhatWasWrittenLast) {
 }
 
 TEST_F(Connected, SentIsWhatTcpHasSent) {
-    write(ledger::PageClass::guide, most_taken);
-    EXPECT_EQ(outlet->written(), most_taken);
-    EXPECT_LT(outlet->sent(), most_taken);
+    write(ledger::PageClass::guide, max_taken);
+    EXPECT_EQ(outlet->written(), max_taken);
+    EXPECT_LT(outlet->sent(), max_taken);
     read_all();
-    EXPECT_EQ(outlet->sent(), most_taken);
+    EXPECT_EQ(outlet->sent(), max_taken);
 }
 
 TEST_F(Connected, SendsWhatIsInAFileFromThere) {
@@ -118,7 +118,7 @@ TEST_F(Connected, SaysThatAFileEndsBeforeWhatWasToBeSent) {
 TEST_F(Connected, IsWritableWhileLessWaitsThanIsLetThrough) {
     outlet->limit_unsent(8192);
     EXPECT_TRUE(outlet->writable());
-    std::thread writer([&] { write(ledger::PageClass::guide, most_taken); });
+    std::thread writer([&] { write(ledger::PageClass::guide, max_taken); });
     while (outlet->written() == 0 || outlet->writable())
         std::this_thread::yield();
     read_all();
@@ -128,19 +128,17 @@ TEST_F(Connected, IsWritableWhileLessWaitsThanIsLetThrough) {
 
 TEST_F(Connected, KnowsWhatRateItCarries) {
     EXPECT_EQ(outlet->delivery_rate(), 0U);
-    write(ledger::PageClass::guide, most_taken);
+    write(ledger::PageClass::guide, max_taken);
     read_all();
     EXPECT_GT(outlet->delivery_rate(), 0U);
 }
 
 TEST_F(Connected, WhatHurriesIsUrgentUntilItIsSent) {
-    write(ledger::PageClass::guide, most_taken);
-    outlet->hurry(most_taken);
-    EXPECT_EQ(mark(), marks[ledger::PageClass::urgent])
-        << "what waits already";
+    write(ledger::PageClass::guide, max_taken);
+    outlet->hurry(max_taken);
+    EXPECT_EQ(mark(), marks[ledger::PageClass::urgent]) << "what is already queued";
     write(ledger::PageClass::guide, 10);
-    EXPECT_EQ(mark(), marks[ledger::PageClass::urgent])
-        << "it still waits";
+    EXPECT_EQ(mark(), marks[ledger::PageClass::urgent]) << "it is still queued";
     read_all();
     write(ledger::PageClass::guide, 10);
     EXPECT_EQ(mark(), marks[ledger::PageClass::guide]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The order in which pages leave, and that each leaves once: PageSender and Pusher over socket
+// The order in which pages are sent, each exactly once: PageSender and the pushers over socket
 // pairs and a memfd.
 #include "transfer/bulk_pusher.h"
 #include "transfer/page_sender.h"
@@ -40,7 +40,7 @@ class FakeCapture final : public capture::RecordSource {
         read_all_ = count == 0;
         return count;
     }
-    /// Who reads has come back for more in vain: all that it had got before it has sent.
+    /// Waits until the reader has found the source empty: it has then sent everything it had read.
     [[nodiscard]] bool read_all() const { return read_all_; }
     [[nodiscard]] int fd() const override { return -1; }
     Result<capture::Stats> stats() override { return capture::Stats{}; }
@@ -57,7 +57,7 @@ struct Arrived {
     bool ended = false;
 };
 
-/// What a channel carried, of QEMU's stream.
+/// The part of QEMU's stream that a channel carried.
 Arrived parse(std::span<const std::byte> input, stream::Start start) {
     stream::Reader reader(start);
     Arrived arrived;
@@ -94,9 +94,9 @@ stream::Buffer read_raw(int fd) {
     }
 }
 
-/// The same for one that carries frames.
+/// The same for a channel with frames.
 /// @param last whether it must end with a `last` frame
-/// @param split how many of the frames were
+/// @param split set to the number of split frames
 stream::Buffer read_frames(int fd, bool last, std::size_t& split) {
     stream::Buffer all;
     peer::FrameHead head;
@@ -123,7 +123,7 @@ class Sender : public testing::Test {
     void SetUp() override {
         UniqueFd file(::memfd_create("ram", MFD_CLOEXEC));
         ASSERT_EQ(::ftruncate(file.get(), ram_pages * page_size), 0);
-        // The last page is a hole, the one before it all zero.
+        // The last page is a hole; the page before it is zero.
         for (std::uint64_t page = 0; page < ram_pages - 2; ++page) {
             const auto mark = static_cast<unsigned char>(page + 1);
             ASSERT_EQ(::pwrite(file.get(), &mark, 1, static_cast<off_t>(page * page_size)), 1);
@@ -147,7 +147,7 @@ class Sender : public testing::Test {
             channels.urgent = pair(urgent_end);
         sender.emplace(std::move(channels), Marks{}, 0, wake);
         sender->begin(*ledger, *image, {0}, ram_section);
-        // What opens the section on main, as the source's own stream would have.
+        // The start of the section on main, as in the source's own stream.
         stream::append_header(opening);
         stream::append_section_start(opening, stream::Tag::section_start, ram_section, "ram", 0, 4);
         const std::uint64_t length = ledger->total() * page_size;
@@ -169,7 +169,7 @@ class Sender : public testing::Test {
             readers.emplace_back([this] { urgent_bytes = read_raw(urgent_end.get()); });
     }
 
-    /// What the two pushers do side by side, once the guide's touches are all on their way.
+    /// Runs the two pushers side by side, once the guide's touches are in the ring.
     void push_all(std::vector<std::uint64_t> touched, WarmPages warm = {}) {
         FakeCapture capture(std::move(touched));
         GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
@@ -193,7 +193,7 @@ class Sender : public testing::Test {
         finish_reading();
     }
 
-    /// @param meanwhile begins when a page of the guide waits to be sent
+    /// @param meanwhile called when a guide page is waiting to be sent
     template <typename Meanwhile>
     void push_while_guide_is_busy(std::vector<std::uint64_t> touched, Meanwhile meanwhile) {
         FakeCapture capture(std::move(touched));
@@ -211,13 +211,13 @@ class Sender : public testing::Test {
         for (std::thread& reader : readers)
             reader.join();
         on_main = parse(main_bytes, stream::Start::header);
-        // Sections are understood where the stream was opened.
+        // Sections can be parsed only after the start of the stream.
         stream::append(opening, bulk_bytes);
         on_bulk = parse(opening, stream::Start::header);
         on_urgent = parse(urgent_bytes, stream::Start::records);
     }
 
-    /// Of all channels but urgent.
+    /// Pages of all channels except urgent.
     [[nodiscard]] std::vector<std::uint64_t> all_arrived() const {
         auto pages = on_main.pages;
         pages.insert(pages.end(), on_bulk.pages.begin(), on_bulk.pages.end());
@@ -225,7 +225,7 @@ class Sender : public testing::Test {
         return pages;
     }
 
-    /// Whatever the guide touched is sent, and no background until `event`; then all.
+    /// Checks that guide pages are sent, but no background until `event`, and then everything.
     void expect_background_waits_for(BulkPusher& bulk, GuidePusher& guide,
                                      void (BulkPusher::*event)()) {
         push_beside(guide, bulk, [&] {
@@ -254,7 +254,7 @@ class Sender : public testing::Test {
     UniqueFd main_end, bulk_end, urgent_end;
     stream::Buffer opening;
     std::atomic<bool> read_main = true;
-    bool cut_short = false;  ///< the stream will not be ended
+    bool cut_short = false;  ///< the stream is not ended
     std::vector<std::thread> readers;
     stream::Buffer main_bytes, bulk_bytes, urgent_bytes;
     std::size_t split_on_main = 0, split_on_bulk = 0;
@@ -288,8 +288,8 @@ TEST_F(Sender, GuidePagesGoOnMainInTheirOrderAndTheRestOnBulk) {
     EXPECT_FALSE(on_bulk.ended) << "the stream ends on main";
     EXPECT_EQ(ledger->delivered(ledger::PageClass::guide), 3U);
     EXPECT_EQ(ledger->delivered(ledger::PageClass::background), ram_pages - 3);
-    EXPECT_EQ(split_on_main, 0U) << "who merges does not wait for all of a frame of main";
-    EXPECT_GT(split_on_bulk, 0U) << "data of the background is sent from its file";
+    EXPECT_EQ(split_on_main, 0U) << "the merger does not buffer whole frames of main";
+    EXPECT_GT(split_on_bulk, 0U) << "background data is sent from its file";
 }
 
 TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
@@ -350,7 +350,7 @@ TEST_F(Sender, WhatFollowsAFaultDoesNotWaitForTheBackground) {
         bulk.on_resumed();
         while (bulk.next_sent() < next_pages)
             std::this_thread::sleep_for(1ms);
-        // It walks on: of what it asks for now two are there already.
+        // Sequential: two of the pages after this request have already been sent.
         next.asked_before({0, 12}, *ledger);
         while (bulk.next_sent() < next_pages + 2)
             std::this_thread::sleep_for(1ms);
@@ -376,7 +376,7 @@ TEST_F(Sender, AHugePageFollowsWhole) {
 TEST_F(Sender, APageOfTheGuideThatWouldWaitInTheSocketIsLeftToWhoNeedsItAtOnce) {
     read_main = false;
     make_sender(true);
-    // Empty sections: more than a quarter of the socket's buffer, from which on it is not writable.
+    // Empty sections, more than a quarter of the socket's buffer: then it is no longer writable.
     stream::Buffer much;
     while (much.size() < 100 * std::size_t{1024}) {
         stream::append_section_part(much, ram_section);
@@ -400,7 +400,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     set_granule(granule);
     read_main = false;
     make_sender(true);
-    // No granule fits.
+    // The room is too small for a granule.
     const int small = 1;
     ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     push_while_guide_is_busy({40}, [&](BulkPusher& bulk) {
@@ -416,7 +416,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
 TEST_F(Sender, UrgentPagesUseTheirChannelAndAreNotSentAgain) {
     make_sender(true);
     EXPECT_TRUE(sender->send_urgent({0, 50}).value());
-    EXPECT_FALSE(sender->send_urgent({0, 50}).value()) << "a request that crossed its page";
+    EXPECT_FALSE(sender->send_urgent({0, 50}).value()) << "the request crossed the page";
     push_all({50, 51});
     EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
     EXPECT_EQ(on_main.pages, std::vector<std::uint64_t>{51});
@@ -450,7 +450,7 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
 
 TEST_F(Sender, TheBackgroundIsRightWhereItsPagesAreFarApart) {
     constexpr std::uint64_t windows = 3, all = windows * image::SourceImage::window;
-    // In one section from several windows, with and without data after them.
+    // Pages of several windows in one section, with and without data after them.
     const std::vector<std::uint64_t> with_data{62, 63, 64, 130, 131};
     UniqueFd file(::memfd_create("ram", MFD_CLOEXEC));
     ASSERT_EQ(::ftruncate(file.get(), all * page_size), 0);
@@ -516,7 +516,7 @@ TEST_F(Sender, ARequestIsAnsweredWithItsWholeGranule) {
     set_granule(granule);
     make_sender(true);
     EXPECT_TRUE(sender->send_urgent({0, 40}).value());
-    EXPECT_FALSE(sender->send_urgent({0, 33}).value()) << "it went with page 40";
+    EXPECT_FALSE(sender->send_urgent({0, 33}).value()) << "sent with page 40";
     push_all({});
     EXPECT_EQ(on_urgent.pages, from(32, 32));
     EXPECT_EQ(on_bulk.pages, from(0, 32));

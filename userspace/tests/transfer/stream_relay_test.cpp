@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What of the source's stream goes on. Before switch-over: all bytes, in their order, less what the
-// destination must not see; however they come. After it: the pages that are wanted of the source.
+// Which part of the source's stream is relayed, whatever the pieces in which it arrives. Before
+// switch-over: all bytes in order, except what the destination must not see. After it: the pages
+// that are needed from the source.
 #include "transfer/stream_relay.h"
 
 #include "../stream/samples.h"
@@ -30,7 +31,7 @@ UniqueFd pair(UniqueFd& other) {
     return UniqueFd(ends[0]);
 }
 
-/// The bytes of a channel's frames, to its end; and the kinds of the frames.
+/// The bytes of all frames of a channel, and the frames' heads.
 struct Frames {
     Buffer bytes;
     std::vector<peer::FrameHead> heads;
@@ -49,10 +50,10 @@ Frames read_frames(int fd) {
     }
 }
 
-/// A relay between a source QEMU, which is `qemu`, and the channel `main`.
+/// A relay between a source QEMU (`qemu`) and the channel `main`.
 class OneRelay : public testing::Test {
   protected:
-    /// @param guide_wait of the device state
+    /// @param guide_wait as of StreamRelay
     explicit OneRelay(std::chrono::milliseconds guide_wait = 0ms)
         : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full),
           relay(
@@ -87,7 +88,8 @@ class OneRelay : public testing::Test {
 
 class Relaying : public OneRelay, public testing::WithParamInterface<std::size_t> {
   protected:
-    /// The source sends this, so many bytes at a time, and hangs up. @return what came of it
+    /// Sends the input in pieces of GetParam() bytes and closes the socket. @return what was
+    /// relayed
     Buffer relay_all(const Buffer& input) {
         Frames frames;
         std::thread reading([&] { frames = read_frames(main.get()); });
@@ -109,7 +111,7 @@ class Relaying : public OneRelay, public testing::WithParamInterface<std::size_t
     }
 };
 
-/// Two sections with pages in a row, zeros in a row, and pages here and there.
+/// Two sections with consecutive pages, consecutive zeros, and scattered pages.
 Buffer pages() {
     Buffer out = samples::concat({samples::section(Tag::section_part, samples::ram_id, "", 0),
                                   samples::page("pc.ram", 2, 2)});
@@ -145,8 +147,8 @@ TEST_P(Relaying, PassesAllOnButWhatTheDestinationMustNotSee) {
     for (const std::uint64_t page : {2, 3, 4, 5, 9, 10, 11, 12, 15})
         EXPECT_TRUE(ledger->has(0, page)) << page;
     EXPECT_EQ(ledger->missing(1), 0U);
-    EXPECT_EQ(relay.precopy_zeros(), 4U) << "each time one was sent";
-    // Of each its head and its content; a name is one byte longer.
+    EXPECT_EQ(relay.precopy_zeros(), 4U) << "counted each time one was sent";
+    // Head and content of each page; a named record also has the name and its length byte.
     EXPECT_EQ(relay.precopy_bytes(),
               8 * (8 + page_size) + std::uint64_t{4} * 9 + std::uint64_t{2} * 7 + 4);
 }
@@ -176,7 +178,7 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     send(until_switch_over);
     EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
 
-    // As the source goes over its memory by itself.
+    // Pages that the source sends without a request.
     const Buffer sweep = part({samples::page("pc.ram", 0, 1), samples::page("rom", 1, 1)});
     send(sweep);
     std::this_thread::sleep_for(20ms);
@@ -187,10 +189,11 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     EXPECT_EQ(ledger->delivered(ledger::PageClass::urgent), 1U);
     send(sweep);
     std::this_thread::sleep_for(20ms);
-    EXPECT_EQ(source.unread(), sweep.size()) << "nothing is asked for any more";
+    EXPECT_EQ(source.unread(), sweep.size()) << "nothing is needed any more";
 
     relay.fetch_rest();
-    EXPECT_TRUE(wait_readable(qemu.get(), 1s).value()) << "the source was not asked for the rest";
+    EXPECT_TRUE(wait_readable(qemu.get(), 1s).value())
+        << "the rest was not requested from the source";
     until([&] { return source.unread() == 0; });
     Buffer rest = samples::section(Tag::section_part, samples::ram_id, "", 0);
     for (std::uint64_t page = 1; page < 16; ++page)
@@ -226,7 +229,8 @@ template <int wait_ms> class Waiting : public OneRelay {
         reading.join();
     }
 
-    /// Whether main ended in the package so, without so many bytes at its end.
+    /// Checks that main ended with a frame of this kind, and with `sent` less its last `missing`
+    /// bytes.
     void expect_end(peer::FrameKind kind, std::size_t missing) {
         end();
         ASSERT_FALSE(frames.heads.empty());

@@ -16,12 +16,12 @@ TEST(UnsentLimit, IsWholePages) {
 }
 
 TEST(UnsentLimit, HasBounds) {
-    EXPECT_EQ(unsent_limit(1), least_unsent);
-    EXPECT_EQ(unsent_limit(std::numeric_limits<std::uint64_t>::max()), most_unsent);
+    EXPECT_EQ(unsent_limit(1), min_unsent);
+    EXPECT_EQ(unsent_limit(std::numeric_limits<std::uint64_t>::max()), max_unsent);
 }
 
 TEST(UnsentLimit, IsTheMostWhereNothingIsKnown) {
-    EXPECT_EQ(unsent_limit(0), most_unsent);
+    EXPECT_EQ(unsent_limit(0), max_unsent);
 }
 
 }  // namespace
