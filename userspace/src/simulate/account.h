@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A simulation in the words of a migration's report.
+// Turns the outcome of a simulation into a migration report.
 #pragma once
 
 #include "simulate/options.h"

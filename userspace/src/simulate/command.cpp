@@ -10,19 +10,19 @@
 namespace gc::simulate {
 namespace {
 
-/// Touched, of all VMs: each takes some 100 bytes here.
-constexpr std::uint64_t most_pages = 1 << 25;
+/// Touched pages of all VMs. Each takes about 100 bytes of memory.
+constexpr std::uint64_t max_pages = 1 << 25;
 
 Result<void> simulate(const Options& options) {
     GC_TRY(const trace::Trace trace, trace::read_trace(options.trace));
     const auto workload = make_workload(trace, options.replay);
     if (!workload)
         return wrap(workload.error(), options.trace);
-    if (workload->pages.size() * options.scenario.vms > most_pages)
+    if (workload->pages.size() * options.scenario.vms > max_pages)
         return fail(ErrorKind::usage,
-                    "{} VMs that touch {} pages each are too much to simulate; expected {} pages "
-                    "of all together at most",
-                    options.scenario.vms, workload->pages.size(), most_pages);
+                    "too many pages to simulate: {} VMs touch {} pages each (expected at most {} "
+                    "pages over all VMs)",
+                    options.scenario.vms, workload->pages.size(), max_pages);
     const report::Report report = make_report(options, *workload, run(*workload, options.scenario));
     if (!options.report.empty())
         GC_CHECK(write_report(report, options.report));

@@ -46,13 +46,13 @@ void Destination::on_touches(std::uint32_t vcpu, Time now) {
     }
     page.vcpu = vcpu;
     page.touched = now;
-    events_.add({now + scenario_.costs.fault, Event::Kind::asks, vm_, number});
+    events_.add({now + scenario_.costs.fault, Event::Kind::requests, vm_, number});
 }
 
-void Destination::on_asks(std::uint32_t number, Time now) {
+void Destination::on_requests(std::uint32_t number, Time now) {
     Page& page = pages_[number];
     if (page.where == Page::Where::here)
-        return;  // it came meanwhile, and QEMU knows
+        return;  // it arrived meanwhile, so QEMU sends no request
     page.requested = true;
     page.requested_at = now;
     ++demand_.faults;
@@ -95,7 +95,7 @@ void Destination::on_placed(std::uint32_t number, Time now) {
 void Destination::placed_page(std::uint32_t number, const Frame& frame, Time handed, Time now) {
     Page& page = pages_[number];
     if (page.where != Page::Where::on_its_way || page.frame != frame.number)
-        return;  // a range has pages between that went before
+        return;  // pages of the range that an earlier frame delivered
     page.where = Page::Where::here;
     if (page.requested)
         demand_.stall.add(std::max(handed - page.requested_at, Duration{0}));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What happens next in a simulation.
+// The event queue of a simulation.
 #pragma once
 
 #include "simulate/scenario.h"
@@ -15,11 +15,11 @@ struct Event {
         guide_touches,  ///< `what`: its vCPU
         resumed,
         touches,       ///< `what`: the vCPU
-        asks,          ///< `what`: the page, at the destination's host
+        requests,      ///< `what`: the page, at the destination's host
         requested,     ///< `what`: the page, at the source
-        pump,          ///< the source looks again
-        link_is_free,  ///< of no VM
-        arrived,       ///< a frame, of no VM
+        pump,          ///< the source checks what it may send
+        link_is_free,  ///< has no VM
+        arrived,       ///< a frame; has no VM
         placed,        ///< `what`: the lane
         acknowledged,  ///< a frame of bulk
     };
@@ -29,7 +29,7 @@ struct Event {
     std::uint32_t what = 0;
 };
 
-/// In the order of time, and of what was added first.
+/// Ordered by time; events at the same time in the order in which they were added.
 class Events {
   public:
     void add(const Event& event) { queue_.push({event, added_++}); }

@@ -67,7 +67,7 @@ void Link::start_next(Time now) {
 
 std::optional<Frame> Link::on_free(Time now) {
     std::optional<Frame> left;
-    // An event that was asked for while nothing was sent may come when something is.
+    // A wake-up requested while the link was idle may come while a frame is being sent.
     if (sent_ && now >= free_at_)
         left = std::exchange(sent_, std::nullopt);
     start_next(now);

@@ -17,17 +17,17 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr std::uint32_t most_vms = 1000;
-constexpr std::uint32_t most_load = 100'000;
-constexpr std::uint64_t most_memory = std::uint64_t{1} << 44;  // as much as a trace's VM may have
+constexpr std::uint32_t max_vms = 1000;
+constexpr std::uint32_t max_load = 100'000;
+constexpr std::uint64_t max_memory = std::uint64_t{1} << 44;  // as for the VM of a trace
 
-/// The options that need more than a type, by their names.
+/// Options that need more than a type, by name.
 using Texts = std::map<std::string, std::string>;
 
 struct TextOption {
     const char* name;
     const char* value;
-    const char* fallback;  ///< empty: none
+    const char* fallback;  ///< the default; empty if there is none
     const char* meaning;
 };
 
@@ -142,28 +142,28 @@ Result<void> read_vm(const Texts& texts, Options& options) {
     if (!texts.at("memory").empty()) {
         GC_TRY(options.replay.memory, parse_size(texts.at("memory")));
         if (options.replay.memory < page_size)
-            return fail(ErrorKind::usage, "--memory takes a page of 4 KiB at least");
+            return fail(ErrorKind::usage, "--memory is too small (expected at least 4 KiB)");
     }
     GC_TRY(options.replay.zeros, parse_percent(texts.at("zeros")));
     if (options.replay.zeros > 1)
-        return fail(ErrorKind::usage, "--zeros takes 100% at most");
+        return fail(ErrorKind::usage, "--zeros is too large (expected at most 100%)");
     if (!(options.replay.speed >= 0.001 && options.replay.speed <= 1e6))
-        return fail(ErrorKind::usage, "--speed takes 0.001 to 1000000");
+        return fail(ErrorKind::usage, "invalid --speed (expected 0.001 to 1000000)");
     const std::string& guide = texts.at("guide");
     if (guide != "on" && guide != "off")
-        return fail(ErrorKind::usage, "--guide takes on or off, not '{}'", guide);
+        return fail(ErrorKind::usage, "invalid --guide '{}' (expected on or off)", guide);
     options.scenario.guide = guide == "on";
-    if (options.replay.memory > most_memory)
-        return fail(ErrorKind::usage, "--memory takes 16 TiB at most");
-    for (const auto& [name, count, most] : {std::tuple("--lead", options.scenario.lead, UINT32_MAX),
-                                            std::tuple("--vms", options.scenario.vms, most_vms),
-                                            std::tuple("--load", options.replay.load, most_load)})
-        if (count == 0 || count > most)
-            return fail(ErrorKind::usage, "{} takes 1 to {}", name, most);
+    if (options.replay.memory > max_memory)
+        return fail(ErrorKind::usage, "--memory is too large (expected at most 16 TiB)");
+    for (const auto& [name, count, max] : {std::tuple("--lead", options.scenario.lead, UINT32_MAX),
+                                           std::tuple("--vms", options.scenario.vms, max_vms),
+                                           std::tuple("--load", options.replay.load, max_load)})
+        if (count == 0 || count > max)
+            return fail(ErrorKind::usage, "invalid {} (expected 1 to {})", name, max);
     return {};
 }
 
-/// What tenants and the policy leave of the link: docs/policy.md.
+/// What the tenants and the policy leave of the link.
 Result<void> read_link(const Texts& texts, Options& options) {
     Scenario& scenario = options.scenario;
     std::uint64_t tenants = 0;
@@ -174,7 +174,7 @@ Result<void> read_link(const Texts& texts, Options& options) {
         GC_TRY(scenario.burst, parse_size(texts.at("burst")));
     }
     const auto link = static_cast<double>(options.link), others = static_cast<double>(tenants);
-    // Tenants that want more than half of it share it evenly.
+    // Migrations get at least half of the link, whatever the tenants send.
     scenario.link = std::max(link - others, link / 2);
     options.policy = texts.at("policy");
     scenario.by_class = options.policy != "none";
@@ -186,14 +186,16 @@ Result<void> read_link(const Texts& texts, Options& options) {
     const double free = policy.yield ? use - others * (1 + policy.headroom) : use;
     const auto rate = [&](unsigned index) {
         const policy::ClassPolicy& of = policy.classes[index];
-        const double least = static_cast<double>(of.floor.on(options.link));
-        const double most = std::min(static_cast<double>(of.cap.on(options.link)), scenario.link);
-        return of.paced ? std::min(std::max(free, least), most) : scenario.link;
+        const double min = static_cast<double>(of.floor.on(options.link));
+        const double max = std::min(static_cast<double>(of.cap.on(options.link)), scenario.link);
+        return of.paced ? std::min(std::max(free, min), max) : scenario.link;
     };
     scenario.guide_rate = rate(GC_GUIDE);
     scenario.background_rate = rate(GC_BACKGROUND);
     if (std::min(scenario.guide_rate, scenario.background_rate) < 1)
-        return fail(ErrorKind::usage, "the policy leaves nothing of the link to the migration");
+        return fail(ErrorKind::usage, "the policy leaves no part of the link to the migration; "
+                                      "lower --tenants or choose another "
+                                      "--policy");
     return {};
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the user asked `gcctl simulate` for.
+// The options of `gcctl simulate`.
 #pragma once
 
 #include "simulate/workload.h"
@@ -13,7 +13,7 @@ namespace gc::simulate {
 
 struct Options {
     std::string trace;       ///< file
-    std::uint64_t link = 0;  ///< bytes per second, tenants' part and all
+    std::uint64_t link = 0;  ///< bytes per second, including the tenants' share
     std::string policy;
     Scenario scenario;
     Replay replay;
@@ -21,7 +21,7 @@ struct Options {
     bool json = false;
 };
 
-/// Nothing after --help. Errors: usage; those of shape::Policy::find().
+/// @return nullopt after --help. Errors: usage; those of policy::Policy::find().
 Result<std::optional<Options>> parse(std::span<const std::string> arguments);
 
 }  // namespace gc::simulate

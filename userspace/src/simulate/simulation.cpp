@@ -57,7 +57,7 @@ class Simulation {
     [[nodiscard]] Duration downtime() const;
     void handle(const Event& event);
     void handle_link(const Event& event);
-    /// Nothing is touched any more: the rest comes at an even rate. @return when all is there
+    /// No more touches: the rest arrives at a constant rate. @return when everything has arrived
     Time finish();
     static void add(Outcome& to, const Vm& vm);
 
@@ -89,8 +89,8 @@ void Simulation::handle(const Event& event) {
         return vm.source.on_resumed(now_);
     case Event::Kind::touches:
         return vm.destination.on_touches(event.what, now_);
-    case Event::Kind::asks:
-        return vm.destination.on_asks(event.what, now_);
+    case Event::Kind::requests:
+        return vm.destination.on_requests(event.what, now_);
     case Event::Kind::requested:
         return vm.source.on_requested(event.what, now_);
     case Event::Kind::pump:
@@ -117,7 +117,7 @@ void Simulation::handle_link(const Event& event) {
 Time Simulation::finish() {
     struct Rest {
         double bytes;
-        double seconds;  ///< that its placing takes at least
+        double seconds;  ///< how long placing it takes at least
     };
     std::vector<Rest> rests;
     Time begin = now_;
@@ -131,7 +131,8 @@ Time Simulation::finish() {
         if (bytes > 0)
             begin = std::max(begin, vm.source.background_from());
     }
-    // The link is shared evenly: the one with the least is done first, and leaves its share.
+    // The link is shared evenly: the VM with the fewest bytes is done first, and the others get its
+    // share.
     std::ranges::sort(rests, {}, &Rest::bytes);
     double done = 0, elapsed = 0, all = 0;
     std::size_t left = rests.size();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A migration as it would be: VMs that all leave one host, over one link. Discrete events, no I/O,
-// the same result each time.
+// Simulates migrations: VMs that all leave one host over one link. Discrete events, no I/O,
+// deterministic.
 #pragma once
 
 #include "report/histogram.h"
@@ -10,9 +10,9 @@
 namespace gc::simulate {
 
 struct Outcome {
-    Duration downtime{0};  ///< of the VM that had the longest
-    Duration total{0};     ///< from the first switch-over until all pages of all VMs are there
-    Duration waited{0};    ///< that vCPUs waited for pages, of all together
+    Duration downtime{0};  ///< the longest of all VMs
+    Duration total{0};     ///< from the first switch-over until all pages of all VMs have arrived
+    Duration waited{0};    ///< how long vCPUs waited for pages; the sum over all vCPUs
     std::uint64_t vcpus = 0;
     ledger::ClassCounts pages, bytes;
     report::Demand demand;
@@ -20,8 +20,8 @@ struct Outcome {
     Duration guide_blocked{0};
 };
 
-/// @param workload of each of the VMs
-/// @param scenario with rates above 0, a lead and a VM at least
+/// @param workload of each VM
+/// @param scenario with rates above 0, and at least one VM and one page of lead
 Outcome run(const Workload& workload, const Scenario& scenario);
 
 }  // namespace gc::simulate

@@ -11,11 +11,11 @@ namespace {
 
 constexpr std::uint64_t guide_section = transfer::PageSender::section_data / page_size;
 constexpr std::uint64_t bulk_section = transfer::PageSender::bulk_section_data / page_size;
-/// TCP hands a NIC a millisecond's worth of its rate at a time, so that on slow links a section is
-/// in several pieces, which arrive and let others pass one by one.
+/// TCP hands a NIC a millisecond's worth of its rate at a time. On slow links, a section therefore
+/// becomes several pieces that arrive one by one and let others overtake in between.
 constexpr double piece_seconds = 0.001;
 constexpr std::uint64_t section_zeros = 256;  // BulkPusher's background_batch
-/// TCP lets so much wait in a qdisc that holds it back.
+/// How much TCP queues in a qdisc that holds it back.
 constexpr std::uint64_t qdisc_bytes = 128UL * 1024;
 
 }  // namespace
@@ -177,7 +177,7 @@ void Source::wake_at(Time when) {
 }
 
 std::uint64_t Source::finish() {
-    // Pages that were touched have all been claimed: only their neighbours are left.
+    // All touched pages have been claimed: only untouched pages are left.
     const std::uint64_t data = sweep_.data_left(), zeros = sweep_.zeros_left();
     const std::uint64_t sections =
         (data + bulk_section - 1) / bulk_section + (zeros + section_zeros - 1) / section_zeros;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The source's host: the guide that runs ahead, and what is sent next. As transfer/ does it, with
-// the same window and the same pacer.
+// The source host: the guide that runs ahead, and the choice of pages to send. It follows transfer/
+// and uses the same window and pacer.
 #pragma once
 
 #include "report/report.h"
@@ -10,11 +10,11 @@
 
 namespace gc::simulate {
 
-/// Bytes that gcctl writes: a page with its head, and what a section has beside its pages.
+/// Bytes that gcctl writes for a page with its head, and for a section without its pages.
 inline constexpr std::uint64_t data_bytes = 4096 + 8;
 inline constexpr std::uint64_t zero_bytes = 9;
 inline constexpr std::uint64_t section_bytes = 32;
-/// Of the device state.
+/// Size of the device state.
 inline constexpr std::uint64_t package_bytes = 128UL * 1024;
 
 class Source {
@@ -27,28 +27,28 @@ class Source {
     void on_resumed(Time now);
     void on_requested(std::uint32_t page, Time now);
     void on_acknowledged(Time now);
-    /// A frame of this VM is on the wire.
+    /// A frame of this VM has been sent.
     void on_left(const Frame& frame, Time now);
     /// Sends what may be sent now.
     void pump(Time now);
-    /// No page that the VM will touch is missing: the rest is sent as the background, all at once.
-    /// @return bytes of it
+    /// No page that the VM will touch is missing: sends the rest as background, all at once.
+    /// @return its size in bytes
     std::uint64_t finish();
 
-    /// The pages sent for the guide, in order.
+    /// Guide pages, in the order in which they were sent.
     [[nodiscard]] const std::vector<std::uint32_t>& guided() const { return guided_; }
     [[nodiscard]] const ledger::ClassCounts& sent_pages() const { return sent_pages_; }
     [[nodiscard]] const ledger::ClassCounts& sent_bytes() const { return sent_bytes_; }
     [[nodiscard]] std::uint64_t guide_records() const { return records_; }
     [[nodiscard]] Duration guide_blocked() const { return blocked_time_; }
-    /// When the background may be sent.
+    /// When the background may start.
     [[nodiscard]] Time background_from() const { return background_from_; }
 
   private:
     /// A vCPU of the guide.
     struct Walker {
-        std::size_t next = 0;  ///< of its touches
-        Duration late{0};      ///< against the trace
+        std::size_t next = 0;  ///< index of its next touch
+        Duration late{0};      ///< behind the trace
         Time blocked_at{};
     };
 
@@ -56,7 +56,7 @@ class Source {
     void unblock(Time now);
     void pump_guide(Time now);
     void pump_background(Time now);
-    /// Takes a page that is still here for the next frame. @return false if it is not
+    /// Claims a page for the next frame. @return false if it has already been claimed
     bool claim(std::uint32_t page, ledger::PageClass as);
     void send(ledger::PageClass as, std::uint32_t first, std::uint32_t last, std::uint64_t pages,
               std::uint64_t bytes, Time now);
@@ -71,12 +71,12 @@ class Source {
 
     Time guide_runs_{};
     std::vector<Walker> walkers_;
-    std::deque<std::uint32_t> ring_;     ///< pages that the guide touched
-    std::deque<std::uint32_t> blocked_;  ///< its vCPUs that wait for room there
-    std::vector<std::uint32_t> guided_;  ///< pages sent for it
+    std::deque<std::uint32_t> ring_;     ///< pages that the guide touched, not yet sent
+    std::deque<std::uint32_t> blocked_;  ///< its vCPUs that are waiting for room in the ring
+    std::vector<std::uint32_t> guided_;  ///< guide pages that were sent
     std::uint64_t records_ = 0;
     Duration blocked_time_{0};
-    std::uint64_t unsent_ = 0;  ///< bytes of the guide's channel that wait before the link
+    std::uint64_t unsent_ = 0;  ///< bytes of guide pages queued in front of the link
     std::uint64_t unsent_limit_;
     std::uint64_t piece_pages_;
 

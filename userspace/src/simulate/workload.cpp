@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr std::uint64_t most_touches = 1 << 25;  // each takes some 100 bytes
+constexpr std::uint64_t max_touches = 1 << 25;  // each takes about 100 bytes
 
 /// Of the traced VM.
 struct FirstTouch {
@@ -24,19 +24,20 @@ struct FirstTouch {
 Result<void> check(const trace::Trace& trace, const Replay& replay) {
     if (trace.header.mode != trace::Mode::order)
         return fail(ErrorKind::usage,
-                    "the trace is of mode {}, which knows no order of touches; record one with "
-                    "gcctl record --mode order",
+                    "the trace has mode {}, which has no order of touches; record one with 'gcctl "
+                    "record --mode order'",
                     trace::to_string(trace.header.mode));
     for (const trace::Epoch& epoch : trace.epochs)
         if (std::ranges::any_of(epoch.touches, [](const auto& touch) { return touch.order > 0; }))
-            return fail(ErrorKind::usage,
-                        "the trace is of a VM in huge pages, and does not tell which of their 4 "
-                        "KiB were touched; record it with transparent huge pages off");
+            return fail(
+                ErrorKind::usage,
+                "the VM of the trace was in huge pages, so the trace does not tell which of "
+                "their 4 KiB pages were touched; record it with transparent huge pages off");
     const std::uint64_t needed = trace.header.pages() * replay.load;
     if (replay.memory != 0 && replay.memory / page_size < needed)
         return fail(ErrorKind::usage,
-                    "--memory takes at least {} MiB with this trace: {} times the {} MiB of the "
-                    "VM that was traced",
+                    "--memory is too small (expected at least {} MiB with this trace: {} times the "
+                    "traced VM's {} MiB)",
                     needed * page_size >> 20, replay.load, trace.header.pages() * page_size >> 20);
     return {};
 }
@@ -84,10 +85,11 @@ Result<Workload> make_workload(const trace::Trace& trace, const Replay& replay) 
                     "the trace has no touch at or after {:.3f} s; it is {:.3f} s long",
                     std::chrono::duration<double>(replay.at).count(),
                     std::chrono::duration<double>(end_of(trace)).count());
-    if (touches.size() * replay.load > most_touches)
+    if (touches.size() * replay.load > max_touches)
         return fail(ErrorKind::usage,
-                    "--load takes {} at most with this trace, which touches {} pages",
-                    most_touches / touches.size(), touches.size());
+                    "--load is too large (expected at most {} with this trace, which touches {} "
+                    "pages)",
+                    max_touches / touches.size(), touches.size());
     const std::uint64_t traced = trace.header.pages() * replay.load;
     Workload made;
     made.memory = replay.memory == 0 ? traced : replay.memory / page_size;

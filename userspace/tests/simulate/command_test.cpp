@@ -56,25 +56,25 @@ TEST(SimulateOptions, WithABadTime) {
 }
 TEST(SimulateOptions, WithABadSize) {
     expect_refused({"--memory", "big"}, "'big' is no size");
-    expect_refused({"--memory", "100"}, "a page of 4 KiB at least");
-    expect_refused({"--memory", "17T"}, "16 TiB at most");
+    expect_refused({"--memory", "100"}, "--memory is too small (expected at least 4 KiB)");
+    expect_refused({"--memory", "17T"}, "--memory is too large (expected at most 16 TiB)");
     expect_refused({"--burst", "big"}, "'big' is no size");
-    expect_refused({"--zeros", "101%"}, "100% at most");
+    expect_refused({"--zeros", "101%"}, "--zeros is too large (expected at most 100%)");
     expect_refused({"--zeros", "some"}, "'some' is no share");
 }
 TEST(SimulateOptions, WithABadCount) {
-    expect_refused({"--vms", "0"}, "--vms takes 1 to 1000");
-    expect_refused({"--vms", "-1"}, "--vms takes 1 to 1000");
-    expect_refused({"--load", "0"}, "--load takes 1 to");
-    expect_refused({"--lead", "0"}, "--lead takes 1 to");
+    expect_refused({"--vms", "0"}, "invalid --vms (expected 1 to 1000)");
+    expect_refused({"--vms", "-1"}, "invalid --vms (expected 1 to 1000)");
+    expect_refused({"--load", "0"}, "invalid --load (expected 1 to");
+    expect_refused({"--lead", "0"}, "invalid --lead (expected 1 to");
     expect_refused({"--lead", "far"}, "see gcctl simulate --help");
 }
 TEST(SimulateOptions, WithABadSpeed) {
     for (const char* speed : {"0", "-1", "nan", "1e9"})
-        expect_refused({"--speed", speed}, "--speed takes");
+        expect_refused({"--speed", speed}, "invalid --speed (expected 0.001 to 1000000)");
 }
 TEST(SimulateOptions, WithABadWord) {
-    expect_refused({"--guide", "maybe"}, "--guide takes on or off, not 'maybe'");
+    expect_refused({"--guide", "maybe"}, "invalid --guide 'maybe' (expected on or off)");
     expect_refused({"--guide-copy", "on"}, "see gcctl simulate --help");
 }
 TEST(SimulateOptions, WithAPolicyThatThereIsNot) {
@@ -113,7 +113,7 @@ class Simulate : public testing::Test {
         std::ofstream(path_).write(reinterpret_cast<const char*>(bytes.data()),
                                    static_cast<std::streamsize>(bytes.size()));
     }
-    /// What it prints there, if it ends so.
+    /// Runs it and checks its exit status. @return its output
     std::string output(int status, std::vector<std::string> more = {}) const {
         more.insert(more.begin(), path_);
         testing::internal::CaptureStdout();

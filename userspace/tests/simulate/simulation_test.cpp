@@ -12,7 +12,7 @@ using std::chrono::hours;
 constexpr std::uint64_t package = 128UL * 1024;
 constexpr Duration page_time = 4104ns;  // on the link of these tests
 
-/// A gigabyte a second, nothing on the way but what the test is about, and no background.
+/// 1 GB/s, without other delays and without background.
 Scenario scenario() {
     Scenario made;
     made.link = made.guide_rate = made.background_rate = 1e9;
@@ -28,7 +28,7 @@ Scenario scenario() {
 constexpr Duration one_stall = 50us + 5us + page_time + 50us;
 constexpr Duration one_wait = 10us + one_stall + 2us;
 
-/// A VM of so many pages of which the first are touched, each list by a vCPU of its own.
+/// A VM with `memory` pages, of which the first are touched: each list by its own vCPU.
 Workload touching(std::vector<std::vector<Touch>> vcpus, std::uint64_t memory = 1000) {
     Workload made;
     made.memory = memory;
@@ -39,7 +39,7 @@ Workload touching(std::vector<std::vector<Touch>> vcpus, std::uint64_t memory = 
     return made;
 }
 
-/// So many pages spread over memory, one touched after the other in an order of its own.
+/// Pages spread over memory, touched one after the other in a shuffled order.
 Workload scattered(std::uint32_t pages, std::uint64_t memory, Duration gap, std::size_t vcpus) {
     Workload made;
     made.memory = memory;
@@ -79,7 +79,7 @@ TEST(Simulation, AGuideThatIsAheadByLessThanAPageTakesSavesAPartOfTheWait) {
     const Outcome outcome = run(touching({{{0, 0ms}}}), with);
     EXPECT_EQ(outcome.demand.faults, 1U);
     EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 0U);
-    // The page and its section's head, half a round trip, and its place.
+    // The page with its section, half a round trip, and placing it.
     EXPECT_EQ(outcome.waited, page_time + 32ns + 50us + 2us - 30us);
 }
 
@@ -90,7 +90,7 @@ TEST(Simulation, AGuideThatIsBehindSendsNothingTwiceAndGetsAheadWhileTheVmWaits)
     with.rtt = 4ms;
     with.costs.load = 3ms;
     const Outcome outcome = run(touching({{{0, 0ms}, {1, 0ms}, {2, 0ms}}}), with);
-    EXPECT_EQ(outcome.demand.faults, 2U) << "the second is on its way when it is asked for";
+    EXPECT_EQ(outcome.demand.faults, 2U) << "the second is in flight when it is requested";
     EXPECT_EQ(outcome.pages.in[ledger::PageClass::urgent], 1U);
     EXPECT_EQ(outcome.pages.in[ledger::PageClass::guide], 2U);
     EXPECT_EQ(outcome.guide_records, 3U);
@@ -123,7 +123,7 @@ TEST(Simulation, TheBackgroundComesFirst) {
 TEST(Simulation, AStalledVcpuDelaysOnlyItsOwnTouches) {
     const Outcome outcome = run(touching({{{0, 0us}, {1, 1us}}, {{2, 1us}}}), scenario());
     EXPECT_EQ(outcome.demand.faults, 3U);
-    // The other vCPU's request comes 1 us after the first one's, and waits for the rest of it.
+    // The other vCPU's request comes 1 us after the first and waits for the rest of that page.
     EXPECT_EQ(outcome.waited, 3 * one_wait + page_time - 1us);
 }
 
@@ -141,7 +141,7 @@ TEST(Simulation, WhatIsAskedForOvertakesTheBackgroundOnlyByClass) {
     const Workload workload = scattered(20, 100'000, 1ms, 1);
     Scenario with = scenario();
     with.hold_background = 0ms;
-    // The link is slower than the destination: the queue is before it.
+    // The link is slower than the destination, so frames queue in front of the link.
     with.link = with.guide_rate = with.background_rate = 1e8;
     const Outcome first = run(workload, with);
     with.by_class = false;
@@ -198,7 +198,7 @@ TEST(Simulation, ZerosCostNextToNothing) {
     EXPECT_LT(outcome.bytes.in[ledger::PageClass::background], 2501U * 4104 + 7500U * 10);
 }
 
-/// All that is sent, of each kind, is what its pages have.
+/// The bytes sent of each class follow from its pages.
 void expect_conserved(const Outcome& outcome, std::uint64_t pages, unsigned vms) {
     const ledger::ClassCounts& sent = outcome.pages;
     EXPECT_EQ(sent.total, pages);

@@ -88,7 +88,7 @@ TEST(Workload, HasZerosEvenlyAmongWhatIsNotTouched) {
 TEST(Workload, OfATraceWithoutOrder) {
     trace::Trace trace = sample();
     trace.header.mode = trace::Mode::age;
-    expect_refused(trace, {}, "record one with gcctl record --mode order");
+    expect_refused(trace, {}, "record one with 'gcctl record --mode order'");
 }
 TEST(Workload, OfATraceOfHugePages) {
     trace::Trace trace = sample();
@@ -96,7 +96,8 @@ TEST(Workload, OfATraceOfHugePages) {
     expect_refused(trace, {}, "transparent huge pages off");
 }
 TEST(Workload, InTooLittleMemory) {
-    expect_refused(sample(), {.memory = 100UL * 4096, .load = 2}, "--memory takes at least");
+    expect_refused(sample(), {.memory = 100UL * 4096, .load = 2},
+                   "--memory is too small (expected at least");
 }
 TEST(Workload, AfterTheTracesEnd) {
     expect_refused(sample(), {.at = 2ms}, "no touch at or after 0.002 s; it is 0.002 s long");
