@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a page is made of, as it was put into the program at build time (assets.S.in).
+// The parts of the page, embedded at build time (assets.S.in).
 #pragma once
 
 #include <string_view>
@@ -7,10 +7,10 @@
 namespace gc::html_report {
 
 struct Assets {
-    std::string_view page;      ///< the template, with @NAME@ for each of the others and @DATA@
+    std::string_view page;      ///< the template, with a @NAME@ for each of the others and @DATA@
     std::string_view style;     ///< CSS
-    std::string_view script;    ///< ours
-    std::string_view chart_js;  ///< Chart.js, of Debian's package
+    std::string_view script;    ///< guidecopy's own
+    std::string_view chart_js;  ///< Chart.js, from Debian's package
 };
 
 Assets assets();

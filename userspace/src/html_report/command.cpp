@@ -15,7 +15,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr std::size_t largest_input = 64 << 20;  // bytes; a benchmark of an hour has some 2 MiB
+constexpr std::size_t max_input_bytes = 64 << 20;  // a benchmark of an hour has about 2 MiB
 
 struct Options {
     std::string file;
@@ -51,7 +51,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
         return fail(ErrorKind::usage, "expected FILE and -o PAGE, or --schema");
     std::error_code none_there;
     if (std::filesystem::equivalent(options.file, options.output, none_there))
-        return fail(ErrorKind::usage, "the page would replace {}; give --output another name",
+        return fail(ErrorKind::usage, "--output would overwrite {}; choose another name",
                     options.file);
     return options;
 }
@@ -61,7 +61,7 @@ Result<void> write_page(const Options& options) {
         fmt::print("{}\n", report::json_schema().dump(2));
         return {};
     }
-    GC_TRY(const std::string text, read_whole_file(options.file, largest_input));
+    GC_TRY(const std::string text, read_whole_file(options.file, max_input_bytes));
     const auto input = read_input(text);
     if (!input)
         return wrap(input.error(), options.file);

@@ -11,7 +11,7 @@ namespace gc::html_report {
 /// `gcctl report ARGS`. @return the exit status
 int command(std::span<const std::string> arguments);
 
-/// Its options, for help, man page and completion.
+/// The options, for help, man page and completion.
 options::Manual manual();
 
 }  // namespace gc::html_report

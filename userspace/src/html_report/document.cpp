@@ -10,8 +10,8 @@
 namespace gc::html_report {
 namespace {
 
-/// JSON for within <script>: without "<", which is nowhere in JSON but in strings, nothing ends
-/// the script or makes a comment in it.
+/// JSON to be embedded in <script>. In JSON, "<" occurs in strings only; without it, nothing can
+/// end the script or start a comment.
 std::string for_script(const Json& input) {
     std::string out;
     for (const char c : input.dump())
@@ -28,7 +28,7 @@ std::string make_page(const Json& input) {
     const Assets from = assets();
     const std::string data = for_script(input);
     const std::string classes = Json(ledger::page_class_names).dump();
-    // Each once, in the template's order: what is put in is not searched for marks.
+    // In the template's order, each once: inserted text is not searched for marks.
     const std::array<std::pair<std::string_view, std::string_view>, 5> marks{
         {{"@STYLE@", from.style},
          {"@CLASSES@", classes},

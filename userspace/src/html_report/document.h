@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The page: one HTML file that needs nothing beside it.
+// The page: one self-contained HTML file.
 #pragma once
 
 #include "html_report/form.h"
@@ -8,8 +8,8 @@
 
 namespace gc::html_report {
 
-/// The page of what read_input() gave. Its tables and pictures are made by its script, when it is
-/// opened; the same input gives the same page.
+/// Makes the page from the result of read_input(). Its script creates tables and charts when the
+/// page is opened. The same input gives the same page.
 std::string make_page(const Json& input);
 
 }  // namespace gc::html_report

@@ -6,23 +6,24 @@
 namespace gc::html_report {
 namespace {
 
-constexpr std::size_t quoted = 40;  // characters of a value in a message
+constexpr std::size_t max_quoted = 40;  // characters of a value in a message
 
 std::string describe(const Json& value) {
     if (value.is_object())
         return "an object";
     if (value.is_array())
         return fmt::format("a list of {}", value.size());
-    // What was cut within a character is mended by "replace".
+    // Cutting may split a character; the error handler replaces it.
     std::string dump = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (dump.size() > quoted)
-        dump = Json(dump.substr(0, quoted)).dump(-1, ' ', true, Json::error_handler_t::replace) +
-               "...";
+    if (dump.size() > max_quoted)
+        dump =
+            Json(dump.substr(0, max_quoted)).dump(-1, ' ', true, Json::error_handler_t::replace) +
+            "...";
     return dump;
 }
 
 Unexpected expected(std::string_view what, const Json& value, const std::string& place) {
-    return fail(ErrorKind::protocol, "{}: expected {}, and it is {}",
+    return fail(ErrorKind::protocol, "{}: expected {}, found {}",
                 place.empty() ? "the document" : place, what, describe(value));
 }
 
@@ -58,7 +59,7 @@ Form positive() {
 }
 
 Form count() {
-    // A number without sign and fraction is what the parser takes for unsigned.
+    // The parser makes numbers without sign and fraction unsigned.
     return leaf("a count (0, 1, 2, ...)",
                 [](const Json& value) { return value.is_number_unsigned(); });
 }
@@ -98,7 +99,7 @@ Form object(Members required, Members optional) {
         for (const auto& [name, form] : required) {
             const auto found = value.find(name);
             if (found == value.end())
-                return fail(ErrorKind::protocol, "{}: expected, and missing", member(place, name));
+                return fail(ErrorKind::protocol, "{}: missing", member(place, name));
             GC_CHECK(form(*found, member(place, name)));
         }
         for (const auto& [name, form] : optional)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The form that a JSON document must have, told as a tree of checks.
+// The expected form of a JSON document, as a tree of checks.
 #pragma once
 
 #include "util/error.h"
@@ -12,29 +12,29 @@
 
 namespace gc::html_report {
 
-/// In the order of its file.
+/// Keeps the order of the file.
 using Json = nlohmann::ordered_json;
 
-/// Whether a value has a form. @param place where it is, such as "rows[3].median"; empty: the whole
-/// Errors: protocol, "PLACE: expected ..., and it is ..."
+/// Checks a value. @param place of the value, e.g. "rows[3].median"; empty for the document itself
+/// Errors: protocol ("PLACE: expected ..., found ...")
 using Form = std::function<Result<void>(const Json& value, const std::string& place)>;
 
 Form text();
 Form flag();
 Form number();
 Form positive();  ///< a number above 0
-Form count();     ///< a whole number, not negative
-/// null, or of that form.
+Form count();     ///< an integer, not negative
+/// null, or a value of that form.
 Form maybe(Form form);
 Form list(Form of);
-/// Of so many values.
+/// A list of exactly `size` values.
 Form list(std::size_t size, Form of);
 
 using Members = std::vector<std::pair<std::string, Form>>;
-/// An object with all of `required`; those of `optional` that it has must be of their forms. What
-/// else it has is nobody's business: a later gcctl may write more.
+/// An object with all `required` members. `optional` members are checked if present; others are
+/// ignored, because a later gcctl may write more.
 Form object(Members required, Members optional = {});
-/// An object whose members, of any names, all have that form.
+/// An object with members of any names, all of that form.
 Form map(Form of);
 
 }  // namespace gc::html_report

@@ -8,7 +8,8 @@
 namespace gc::html_report {
 namespace {
 
-constexpr int deepest = 16;  // what is written out again later by recursion; ours nest 5 deep
+constexpr int max_depth =
+    16;  // limits recursion when the document is written; real ones nest 5 deep
 
 Form row() {
     return object({{"workload", text()},
@@ -26,7 +27,7 @@ Form machine() {
     return object({}, {{"cpu", text()}, {"kernel", text()}, {"qemu", text()}, {"virtual", flag()}});
 }
 
-/// A run that failed need not say more than why.
+/// A failed run needs no members besides its error.
 Form run() {
     const Members name{
         {"workload", text()}, {"mode", text()}, {"round", count()}, {"error", text()}};
@@ -50,7 +51,7 @@ Form run() {
     };
 }
 
-/// Any benchmark.
+/// Common to all benchmarks.
 Form benchmark() {
     return object({{"bench", text()}, {"rows", list(row())}}, {{"reference", text()},
                                                                {"machine", machine()},
@@ -58,7 +59,7 @@ Form benchmark() {
                                                                {"runs", list(run())}});
 }
 
-/// What "guidecopy.bench/1" promises beyond that.
+/// Additional members of "guidecopy.bench/1".
 Form benchmark_of_runs() {
     return object({{"reference", text()}, {"machine", object({})}, {"runs", list(object({}))}});
 }
@@ -66,13 +67,13 @@ Form benchmark_of_runs() {
 Result<Json> parse(std::string_view text) {
     bool too_deep = false;
     const auto shallow = [&](int depth, Json::parse_event_t, const Json&) {
-        too_deep = too_deep || depth > deepest;
-        return depth <= deepest;
+        too_deep = too_deep || depth > max_depth;
+        return depth <= max_depth;
     };
     try {
         Json parsed = Json::parse(text, shallow);
         if (too_deep)
-            return fail(ErrorKind::protocol, "expected values nested {} deep at most", deepest);
+            return fail(ErrorKind::protocol, "expected values nested at most {} deep", max_depth);
         return parsed;
     } catch (const Json::exception& error) {
         return fail(ErrorKind::protocol, "expected JSON: {}", error.what());
@@ -85,8 +86,7 @@ Result<void> check(const Json& input) {
     const auto schema = input.find("schema");
     if (schema == input.end()) {
         if (!input.contains("bench"))
-            return fail(ErrorKind::protocol,
-                        "expected a \"schema\" or a \"bench\", and there is neither");
+            return fail(ErrorKind::protocol, "expected a \"schema\" or a \"bench\", found neither");
         return benchmark()(input, "");
     }
     if (*schema == report::Report::schema_name) {
@@ -98,8 +98,8 @@ Result<void> check(const Json& input) {
         return benchmark_of_runs()(input, "");
     }
     return fail(ErrorKind::protocol,
-                "schema: expected \"guidecopy.report/1\" or \"guidecopy.bench/1\", and it is {}",
-                schema->is_string() ? schema->dump() : std::string("no string"));
+                "schema: expected \"guidecopy.report/1\" or \"guidecopy.bench/1\", found {}",
+                schema->is_string() ? schema->dump() : std::string("a value that is not a string"));
 }
 
 }  // namespace
@@ -111,8 +111,8 @@ Result<Json> read_input(std::string_view text) {
             input = Unexpected(std::move(checked).error());
     if (!input)
         return fail(ErrorKind::protocol,
-                    "{}; give the file of gcctl migrate --report, or of a benchmark (make "
-                    "bench-NAME), of this version of guidecopy",
+                    "{}; pass the file of 'gcctl migrate --report' or of a benchmark (make "
+                    "bench-NAME) of this version of guidecopy",
                     input.error().message);
     return input;
 }

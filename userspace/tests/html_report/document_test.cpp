@@ -19,7 +19,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// What is between the page's data element's tags.
+/// The content of the page's data element.
 std::string data_of(const std::string& page) {
     const std::string begin = R"(<script type="application/json" id="data">)";
     const std::size_t from = page.find(begin) + begin.size();
@@ -58,7 +58,7 @@ class ReportCommand : public testing::Test {
     }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
-    /// @return the exit status; what it said is in said_
+    /// @return the exit status; the output is in said_
     int run(std::vector<std::string> arguments) {
         testing::internal::CaptureStderr();
         const int status = command(arguments);
@@ -77,7 +77,7 @@ class ReportCommand : public testing::Test {
             std::distance(std::filesystem::directory_iterator(folder_), {}));
     }
 
-    // Of this process: tests run side by side.
+    // Unique to this process: tests run in parallel.
     std::string folder_ = testing::TempDir() + "/page_test-" + std::to_string(::getpid());
     std::string input_ = folder_ + "/report.json";
     std::string page_ = folder_ + "/page.html";
@@ -108,7 +108,7 @@ TEST_F(ReportCommand, WrongCommandLines) {
         EXPECT_EQ(run(arguments), options::exit_usage) << said_;
         EXPECT_THAT(said_, HasSubstr("gcctl report: "));
     }
-    EXPECT_THAT(said_, HasSubstr("would replace " + input_));
+    EXPECT_THAT(said_, HasSubstr("would overwrite " + input_));
     EXPECT_EQ(files(), 1U) << "nothing was written";
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 
-/// What is wrong with the document; empty: nothing.
+/// The error in the document; empty if it is valid.
 std::string complaint(const Form& form, const char* document) {
     const auto checked = form(Json::parse(document), "");
     return checked ? "" : checked.error().message;
@@ -18,18 +18,17 @@ std::string complaint(const Form& form, const char* document) {
 
 TEST(Form, OfText) {
     EXPECT_EQ(complaint(text(), R"("")"), "");
-    EXPECT_EQ(complaint(text(), "3"), "the document: expected a string, and it is 3");
+    EXPECT_EQ(complaint(text(), "3"), "the document: expected a string, found 3");
 }
 
 TEST(Form, OfAFlag) {
     EXPECT_EQ(complaint(flag(), "false"), "");
-    EXPECT_THAT(complaint(flag(), "0"), HasSubstr("expected true or false, and it is 0"));
+    EXPECT_THAT(complaint(flag(), "0"), HasSubstr("expected true or false, found 0"));
 }
 
 TEST(Form, OfANumber) {
     EXPECT_EQ(complaint(number(), "-1.5"), "");
-    EXPECT_THAT(complaint(number(), R"("1.5")"),
-                HasSubstr(R"(expected a number, and it is "1.5")"));
+    EXPECT_THAT(complaint(number(), R"("1.5")"), HasSubstr(R"(expected a number, found "1.5")"));
 }
 
 TEST(Form, OfAPositiveNumber) {
@@ -53,15 +52,15 @@ TEST(Form, MaybeNothing) {
 TEST(Form, OfAListSaysWhere) {
     EXPECT_EQ(complaint(list(count()), "[]"), "");
     EXPECT_EQ(complaint(list(count()), "[1, 2, -3]"),
-              "[2]: expected a count (0, 1, 2, ...), and it is -3");
+              "[2]: expected a count (0, 1, 2, ...), found -3");
     EXPECT_THAT(complaint(list(count()), R"({"0": 1})"), HasSubstr("expected a list"));
 }
 
 TEST(Form, OfAListOfASize) {
     EXPECT_EQ(complaint(list(2, count()), "[1, 2]"), "");
     EXPECT_THAT(complaint(list(2, count()), "[1]"),
-                HasSubstr("expected a list of 2, and it is a list of 1"));
-    EXPECT_THAT(complaint(list(2, count()), "[1, 2, 3]"), HasSubstr("it is a list of 3"));
+                HasSubstr("expected a list of 2, found a list of 1"));
+    EXPECT_THAT(complaint(list(2, count()), "[1, 2, 3]"), HasSubstr("found a list of 3"));
     EXPECT_THAT(complaint(list(2, count()), "[1, null]"), HasSubstr("[1]: expected a count"));
 }
 
@@ -69,23 +68,23 @@ TEST(Form, OfAnObjectSaysWhere) {
     const Form form = object({{"outer", object({{"inner", count()}})}}, {{"more", text()}});
     EXPECT_EQ(complaint(form, R"({"outer": {"inner": 1}})"), "");
     EXPECT_EQ(complaint(form, R"({"outer": {"inner": 1, "new": []}, "more": ""})"), "");
-    EXPECT_EQ(complaint(form, R"({"outer": {"more": ""}})"), "outer.inner: expected, and missing");
+    EXPECT_EQ(complaint(form, R"({"outer": {"more": ""}})"), "outer.inner: missing");
     EXPECT_THAT(complaint(form, R"({"outer": {"inner": ""}})"), HasSubstr("outer.inner: expected"));
     EXPECT_THAT(complaint(form, R"({"outer": {"inner": 1}, "more": null})"),
-                HasSubstr("more: expected a string, and it is null"));
-    EXPECT_THAT(complaint(form, "[]"), HasSubstr("expected an object, and it is a list of 0"));
+                HasSubstr("more: expected a string, found null"));
+    EXPECT_THAT(complaint(form, "[]"), HasSubstr("expected an object, found a list of 0"));
 }
 
 TEST(Form, OfAMap) {
     EXPECT_EQ(complaint(map(count()), "{}"), "");
     EXPECT_EQ(complaint(map(count()), R"({"a": 1, "b": 2})"), "");
     EXPECT_THAT(complaint(map(count()), R"({"a": 1, "b": {}})"),
-                HasSubstr("b: expected a count (0, 1, 2, ...), and it is an object"));
+                HasSubstr("b: expected a count (0, 1, 2, ...), found an object"));
     EXPECT_THAT(complaint(map(count()), "[1]"), HasSubstr("expected an object"));
 }
 
 TEST(Form, LongValuesAreCutInMessages) {
-    // Cut within a character of two bytes.
+    // Cut within a two-byte character.
     std::string document = "\"";
     for (int i = 0; i < 1000; ++i)
         document += "\u00e9";

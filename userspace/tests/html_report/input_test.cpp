@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-/// As gcctl writes it today.
+/// As the current gcctl writes it.
 Json migration() {
     report::Report report;
     report.measured.emplace().coverage = 0.5;
@@ -35,7 +35,7 @@ Json benchmark() {
                   "bytes": {"urgent": 1, "guide": 2, "warm": 3, "background": 4, "precopy": 5}}]})");
 }
 
-/// What is wrong with it; empty: nothing.
+/// The error in the document; empty if it is valid.
 std::string complaint(const Json& document) {
     const auto input = read_input(document.dump());
     return input ? "" : input.error().message;
@@ -123,17 +123,16 @@ TEST(Input, ARunThatFailedNeedNotSayMore) {
     failed["runs"][0] = {{"workload", "w"}, {"mode", "A"}, {"round", 1}, {"error", "died"}};
     EXPECT_EQ(complaint(failed), "");
     failed["runs"][0]["error"] = "";
-    EXPECT_THAT(complaint(failed), HasSubstr("runs[0].throughput: expected, and missing"));
+    EXPECT_THAT(complaint(failed), HasSubstr("runs[0].throughput: missing"));
 }
 
 TEST(Input, MembersOfABenchmarkAreMissingOrOfOtherTypes) {
     for (const char* member :
          {"/bench", "/reference", "/machine", "/rows", "/runs", "/rows/0/median", "/rows/0/ratio",
           "/runs/0/mode", "/runs/0/bytes", "/runs/0/bytes/warm", "/runs/0/throughput/from_ms"})
-        EXPECT_THAT(complaint(without(benchmark(), member)), HasSubstr(": expected, and missing"))
-            << member;
+        EXPECT_THAT(complaint(without(benchmark(), member)), HasSubstr(": missing")) << member;
     EXPECT_THAT(complaint(with(benchmark(), "/rows/0/median", nullptr)),
-                HasSubstr("rows[0].median: expected a number, and it is null"));
+                HasSubstr("rows[0].median: expected a number, found null"));
     EXPECT_THAT(complaint(with(benchmark(), "/runs/0/faults/counts/1", 0.5)),
                 HasSubstr("runs[0].faults.counts[1]: expected a count"));
     EXPECT_THAT(complaint(with(benchmark(), "/runs/0/stall_us", Json::array())),
@@ -146,7 +145,7 @@ TEST(Input, IsABenchmarkOfRowsOnly) {
     Json rows = without(without(benchmark(), "/schema"), "/runs");
     EXPECT_EQ(complaint(rows), "");
     EXPECT_EQ(complaint(without(rows, "/reference")), "") << "make bench-track has none";
-    EXPECT_THAT(complaint(without(rows, "/rows")), HasSubstr("rows: expected, and missing"));
+    EXPECT_THAT(complaint(without(rows, "/rows")), HasSubstr("rows: missing"));
 }
 
 TEST(Input, RunsAreCheckedWithoutASchemaToo) {
@@ -157,9 +156,10 @@ TEST(Input, RunsAreCheckedWithoutASchemaToo) {
 
 TEST(Input, IsOfNoKnownSchema) {
     EXPECT_THAT(complaint(with(migration(), "/schema", "guidecopy.report/2")),
-                HasSubstr(R"(expected "guidecopy.report/1" or "guidecopy.bench/1", and it is )"
-                          R"("guidecopy.report/2"; give the file of gcctl migrate --report)"));
-    EXPECT_THAT(complaint(with(migration(), "/schema", 1)), HasSubstr("it is no string"));
+                HasSubstr(R"(expected "guidecopy.report/1" or "guidecopy.bench/1", found )"
+                          R"("guidecopy.report/2"; pass the file of 'gcctl migrate --report')"));
+    EXPECT_THAT(complaint(with(migration(), "/schema", 1)),
+                HasSubstr("found a value that is not a string"));
     EXPECT_THAT(complaint(Json::object()), HasSubstr("expected a \"schema\" or a \"bench\""));
     EXPECT_THAT(complaint(Json::array()), HasSubstr("expected an object"));
 }
@@ -178,7 +178,7 @@ TEST(Input, NestsTooDeep) {
         R"({"bench": "b", "rows": [], "x": )" + std::string(100000, '[') + std::string(100000, ']');
     const auto input = read_input(deep + "}");
     ASSERT_FALSE(input);
-    EXPECT_THAT(input.error().message, HasSubstr("nested 16 deep at most"));
+    EXPECT_THAT(input.error().message, HasSubstr("nested at most 16 deep"));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The page of a benchmark: tables of its rows and, where it tells of its runs, pictures of them.
+// The page of a benchmark: tables of its rows and, if it has runs, charts of them.
 
-/** Each mode's slot of the palette, for all of the page. */
+/** Each mode's slot of the palette, the same in the whole page. */
 function slots({reference, rows, runs}) {
     const others = new Set([...rows, ...runs ?? []].map(({mode}) => mode));
     others.delete(reference);
@@ -19,7 +19,7 @@ function cell(row, isReference) {
     return [element("b", null, number(row.median)), " ", ratio, spread];
 }
 
-/** A line for each metric, a column for each mode. */
+/** A row for each metric, a column for each mode. */
 function metricsTable(data, rows, slotOf) {
     const modes = distinct(rows.map(({mode}) => mode)), sizes = distinct(rows.map(({n}) => n)).toSorted((a, b) => a - b);
     const lines = distinct(rows.map(({metric, unit}) => JSON.stringify([metric, unit]))).map((key) => {
@@ -31,10 +31,10 @@ function metricsTable(data, rows, slotOf) {
     const counted = sizes.length > 1 ? `${sizes[0]} to ${several(sizes.at(-1), "value")}` : several(sizes[0], "value");
     const ratio = data.reference && rows.some((row) => row.ratio !== null) ? `; × the ratio to the reference, ${data.reference}` : "";
     return [table(["", ...head.map((parts) => element("span", null, parts))], lines),
-            element("p", {class: "note"}, `Medians of ${counted} each${ratio}; below them, the least and the greatest.`)];
+            element("p", {class: "note"}, `Medians of ${counted} each${ratio}; below them, minimum and maximum.`)];
 }
 
-/** The modes whose rounds have such data, and in words those that have none. */
+/** The modes whose rounds have such data, and the names of those that do not. */
 function having(runs, slotOf, member) {
     const modes = distinct(runs.map(({mode}) => mode)).map((mode) => ({
         name: mode, slot: slotOf.get(mode),
@@ -46,11 +46,11 @@ function having(runs, slotOf, member) {
 
 function rounds(modes) {
     const sizes = modes.map((mode) => mode.rounds.length);
-    const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
-    return least === most ? several(most, "round") : `${least} to ${several(most, "round")}`;
+    const [min, max] = [Math.min(...sizes), Math.max(...sizes)];
+    return min === max ? several(max, "round") : `${min} to ${several(max, "round")}`;
 }
 
-/** @param why what it means that a mode has no such data */
+/** @param why the reason why a mode has no such data */
 const missing = (without, why) => without.length ? ` Not of ${without.join(", ")}${why}.` : "";
 
 const CANNOT_TELL = " (QEMU without gcctl does not tell, or no run succeeded)";
@@ -91,7 +91,7 @@ function bytesPicture(runs, slotOf) {
         axisTitle: "bytes on the wire, MiB"});
 }
 
-/** Runs that failed are in no picture. */
+/** Failed runs are in no chart. */
 function failures(runs) {
     const failed = runs.filter(({error}) => error);
     return failed.length === 0 ? [] : [

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The classes that a page can be sent in.
+// The classes of pages.
 
-/** The classes of pages, in the order of their bars: {key: member of the data and name, color}. */
+/** The classes of pages, in the order of their bars: {key: name, also the member of the data; color}. */
 const CLASSES = JSON.parse(document.getElementById("classes").textContent).map((key, i) => ({key, color: `class-${i}`}));
 
 /**
- * Bars of what was sent, by class.
+ * Bars of what was sent, by class of page.
  * @param bars [{name, values: {urgent: ...}}]
- * @param format of a value; unit of the axis, in those of the values
+ * @param format formats a value
+ * @param unit of the axis, in units of the values
  */
 function classBars(bars, {title, text, format, unit, axisTitle, head}) {
     const parts = (values) => CLASSES.map(({key}) => `${key} ${format(values[key])}`).join(", ");

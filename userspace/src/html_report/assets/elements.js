@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// HTML elements. What the data say is only ever put in as text.
+// HTML elements. Strings of the data are only ever inserted as text.
 "use strict";
 
 /** An element with attributes and children (elements or text; null and undefined are left out). */
@@ -19,14 +19,14 @@ function table(head, rows, attributes) {
     return element("div", {class: "wide"}, element("table", attributes, top, element("tbody", null, rows.map(line))));
 }
 
-/** The square before a name that ties it to its colour in the pictures: a custom property of page.css. */
+/** The square in front of a name, in its colour in the charts: a custom property of report.css. */
 function swatch(color) {
     const made = element("span", {class: "swatch"});
     made.style.background = `var(--${color})`;
     return made;
 }
 
-/** What is in the page, with links. @param sections elements with an id whose first child is their heading */
+/** A table of contents with links. @param sections elements with an id whose first child is the heading */
 function contents(sections) {
     const link = (section) =>
         element("li", null, element("a", {href: `#${section.id}`}, section.firstChild.textContent));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Makes the page of the data.
+// Creates the page from the data.
 
 try {
     const data = JSON.parse(document.getElementById("data").textContent);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The page of one migration: "guidecopy.report/1". Members that came after the first gcctl may be missing.
+// The page of one migration: "guidecopy.report/1". Members that later versions of gcctl added may be missing.
 
 const MODES = {guide: "guide-copy", postcopy: "post-copy"};
 

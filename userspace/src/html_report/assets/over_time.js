@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Lines over time: demand faults, and a workload's speed.
 
-const MOST_STEPS = 240;  // that a picture of this width can show
+const MAX_STEPS = 240;  // that a chart of this width can show
 
-/** A line of dashes at time 0. */
+/** A dashed line at time 0. */
 const zeroLine = {
     id: "zeroLine",
     beforeDatasetsDraw({ctx, chartArea, scales}, _, {color}) {
@@ -38,7 +38,7 @@ function linesConfig(color, lines, {x, y, stepped}) {
     };
 }
 
-/** A row for each time that one of the lines has. */
+/** A row for each time that occurs in any of the lines. */
 function linesTable(lines, unit) {
     const times = [...new Set(lines.flatMap(({points}) => points.map(({x}) => x)))].toSorted((a, b) => a - b);
     const values = lines.map(({points}) => new Map(points.map(({x, y}) => [x, y])));
@@ -46,7 +46,7 @@ function linesTable(lines, unit) {
             rows: times.map((at) => [number(at), ...values.map((of) => of.has(at) ? number(of.get(at)) : "")])};
 }
 
-/** Counts of each step, as counts of steps that are wider, in ms. */
+/** Sums counts of steps into counts of wider steps; widths in ms. */
 function widen(counts, step, wide) {
     const made = new Array(Math.ceil(counts.length * step / wide)).fill(0);
     counts.forEach((count, i) => {
@@ -56,20 +56,20 @@ function widen(counts, step, wide) {
 }
 
 /**
- * Demand faults over time, up to the last; a line is the mean of its rounds, where the end of a round's counts means that there
- * were no more.
- * @param modes [{name, slot, rounds: [{step_ms, counts}]}] with a round each at least, and a fault in one at least
+ * Demand faults over time, up to the last one. A line is the mean of its rounds; a round has no faults after the end of its
+ * counts.
+ * @param modes [{name, slot, rounds: [{step_ms, counts}]}] each with at least one round, and at least one fault in all
  */
 function faultsOverTime(modes, about) {
-    const text = `${about} The picture ends with the last of them.`;
+    const text = `${about} The chart ends with the last one.`;
     const rounds = modes.flatMap((mode) => mode.rounds);
     const step = Math.max(...rounds.map((one) => one.step_ms));
     const length = Math.max(...rounds.map((one) => one.step_ms * (1 + one.counts.findLastIndex((count) => count > 0))));
-    const wide = step * Math.ceil(length / step / MOST_STEPS);
+    const wide = step * Math.ceil(length / step / MAX_STEPS);
     const steps = Math.ceil(length / wide);
     const lines = modes.map((mode) => {
         const series = mode.rounds.map((one) => widen(one.counts, one.step_ms, wide));
-        // The last step ends where another would begin.
+        // Adds a point where the step after the last one would begin.
         const at = (i) => ({x: i * wide / 1000, y: mean(series.map((one) => one[i] ?? 0))});
         const points = Array.from({length: steps + 1}, (_, i) => at(i));
         return {...mode, points};
@@ -86,7 +86,7 @@ function faultsOverTime(modes, about) {
     });
 }
 
-/** The median of the rounds at each step that half of them have. @param rounds [{step_ms, from_ms, per_s}] */
+/** The median of the rounds at each step that at least half of them have. @param rounds [{step_ms, from_ms, per_s}] */
 function medianOverTime(rounds) {
     const step = rounds[0].step_ms;
     const found = new Map();
@@ -99,14 +99,14 @@ function medianOverTime(rounds) {
         .map(([at, values]) => ({x: (at + 0.5) * step / 1000, y: median(values)}));
 }
 
-/** A workload's speed around switch-over. @param modes as above, of rounds as for medianOverTime() */
+/** A workload's throughput around switch-over. @param modes as above, with rounds as for medianOverTime() */
 function speedOverTime(modes, text) {
     const lines = modes.map((mode) => ({...mode, points: medianOverTime(mode.rounds)})).filter(({points}) => points.length > 0);
     if (lines.length === 0)
         return noPicture("Throughput over time", "No run tells the workload's speed.");
     const told = lines.map(({name, points}) => {
-        const least = points.reduce((worst, point) => point.y < worst.y ? point : worst);
-        return `${name}: slowest, ${number(least.y)} per second, at ${number(least.x)} s`;
+        const slowest = points.reduce((worst, point) => point.y < worst.y ? point : worst);
+        return `${name}: slowest, ${number(slowest.y)} per second, at ${number(slowest.x)} s`;
     });
     return picture({
         title: "Throughput over time", text, label: `${told.join("; ")}.`, height: 320, ...linesTable(lines, "per s"),

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Pictures: each a figure with a canvas, which Chart.js draws, and its numbers as a table.
+// Charts: each is a figure with a canvas, drawn by Chart.js, and a table of its numbers.
 
 const pictures = [];  // {canvas, config, chart}
 
 /**
- * A picture, to be drawn by drawPictures().
- * @param text what is drawn, one or two sentences
- * @param label what a person sees who looks at it, in words
+ * A chart, to be drawn by drawPictures().
+ * @param text what the chart shows, in one or two sentences
+ * @param label a description for those who cannot see it
  * @param height of the canvas, in CSS pixels
- * @param config (color) => Chart.js's configuration, where color("mode-1") is a colour of page.css
+ * @param config (color) => configuration of Chart.js, where color("mode-1") is a colour of report.css
  * @param head, rows the numbers, as for table()
  */
 function picture({title, text, label, height, config, head, rows}) {
@@ -20,7 +20,7 @@ function picture({title, text, label, height, config, head, rows}) {
                    element("details", null, element("summary", null, "The numbers"), table(head, rows)));
 }
 
-/** In the place of a picture: why there is none. */
+/** Takes the place of a chart and tells why there is none. */
 function noPicture(title, why) {
     return element("div", null, element("h3", null, title), element("p", {class: "note"}, why));
 }
@@ -38,7 +38,7 @@ function drawPictures() {
     }
 }
 
-/** Draws, and again whenever the colours change: another scheme, or paper. */
+/** Draws the charts, and again whenever the colours change: another colour scheme, or printing. */
 function keepDrawn() {
     drawPictures();
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawPictures);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How long the VM waited for its pages: counts by powers of two of a microsecond, as report/histogram.h has them.
+// How long the VM waited for pages: counts by powers of two of a microsecond, as in report/histogram.h.
 
-/** A bucket's lower bound: 2^i us; of the first, 0. */
+/** A bucket's lower bound: 2^i us; 0 for the first. */
 const bucketFrom = (i) => i === 0 ? `0 ${MICRO}` : scaled(2 ** i, [[MICRO, 1], ["ms", 2 ** 10], ["s", 2 ** 20]]);
 
 function bucketName(i, all) {
     return i === all - 1 ? `${bucketFrom(i)} and more` : `${bucketFrom(i)} to ${bucketFrom(i + 1)}`;
 }
 
-/** @param modes [{name, slot, counts}] of which one at least is not all 0 */
+/** @param modes [{name, slot, counts}] with at least one count above 0 */
 function stallHistogram(modes, text) {
     const all = modes[0].counts.length;
     const used = Array.from({length: all}, (_, i) => i).filter((i) => modes.some(({counts}) => counts[i] > 0));

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Numbers as people read them, the same in every locale.
+// Human-readable numbers, the same in every locale.
 
 const MICRO = "µs";
 
-/** Whole numbers in full, others with three digits or so. */
+/** Integers in full, other numbers with about three digits. */
 function number(value) {
     const size = Math.abs(value);
     const decimals = Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.01 ? 3 : 5;
     return new Intl.NumberFormat("en", {maximumFractionDigits: decimals}).format(value);
 }
 
-/** The value in the largest of the units that leaves 1 or more. @param units [[name, how many of the smallest]], rising */
+/** The value in the largest unit in which it is at least 1. @param units [[name, size in the smallest unit]], rising */
 function scaled(value, units) {
     const [name, size] = units.findLast(([, each]) => Math.abs(value) >= each) ?? units[0];
     return `${number(value / size)} ${name}`;
@@ -20,7 +20,7 @@ const bytes = (value) => scaled(value, [["B", 1], ["KiB", 2 ** 10], ["MiB", 2 **
 const microseconds = (value) => scaled(value, [[MICRO, 1], ["ms", 1e3], ["s", 1e6]]);
 const milliseconds = (value) => value === 0 ? "0 ms" : microseconds(1000 * value);
 
-/** Of 1, as percent. */
+/** A fraction of 1 as percent. */
 function share(value) {
     if (value === null)
         return "–";
@@ -28,7 +28,7 @@ function share(value) {
     return value > 0 && value < 0.0005 ? "< 0.1 %" : `${percent} %`;
 }
 
-/** Plural by adding an s. */
+/** A count with its noun; the plural adds an s. */
 const several = (count, what) => `${number(count)} ${what}${count === 1 ? "" : "s"}`;
 
 function median(values) {
