@@ -43,7 +43,7 @@ Result<Options> parse(int argc, char** argv) {
         else if (key == "--repeats" && number > 0)
             options.repeats = number;
         else
-            return fail(ErrorKind::usage, "unknown or bad option {} {}", key, value);
+            return fail(ErrorKind::usage, "unknown or invalid option {} {}", key, value);
     }
     if (argc % 2 == 0)
         return fail(ErrorKind::usage, "usage: [--mib 512] [--repeats 7] [--out FILE]");
@@ -59,8 +59,8 @@ Result<NoFaultAround> NoFaultAround::set() {
     file << page_size << std::flush;
     if (setting.before_.empty() || !file.good())
         return fail(ErrorKind::unsupported,
-                    "cannot write {}: run as root with debugfs mounted; without it a plain "
-                    "mapping takes one fault per 16 pages, and the comparison is void",
+                    "cannot write {}: run as root with debugfs mounted; otherwise a plain mapping "
+                    "takes one fault for 16 pages, and the comparison is meaningless",
                     fault_around_path);
     return setting;
 }
@@ -101,7 +101,7 @@ json machine() {
             model = line.substr(line.find(": ") + 2);
             break;
         }
-    // On loopback, too, BBR paces and CUBIC does not.
+    // It matters even on loopback: BBR paces, CUBIC does not.
     std::string congestion_control = "unknown";
     std::ifstream("/proc/sys/net/ipv4/tcp_congestion_control") >> congestion_control;
     return {{"cpu", model},

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the benchmarks of the module share: options, the settings they are made under, rows of
-// results.
+// Shared by the benchmarks: options, the settings under which they run, rows of results.
 #pragma once
 
 #include "util/error.h"
@@ -20,7 +19,7 @@ struct Options {
     std::string out;
 };
 
-/// The kernel's fault-around off, for as long as this lives.
+/// Disables the kernel's fault-around during its lifetime.
 class NoFaultAround {
   public:
     static Result<NoFaultAround> set();
@@ -35,11 +34,12 @@ class NoFaultAround {
 
 double median(std::vector<double> values);
 
-/// One figure: its median, spread, and the ratio to a reference, which 0 stands for none of.
+/// One figure: median, spread and ratio to a reference.
+/// @param reference 0 if there is none
 nlohmann::json row(const std::string& workload, const std::string& mode, const char* metric,
                    const char* unit, const std::vector<double>& values, double reference);
 
-/// What it was measured on.
+/// Describes the machine.
 nlohmann::json machine();
 
 /// main() of a benchmark: runs it with the options of the command line, prints its rows and writes

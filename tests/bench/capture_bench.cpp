@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What does a session cost the thread that touches memory for the first time?
+// The cost of a session for the thread that touches memory for the first time.
 //
-// A private mapping of a shmem file that is all in memory is touched page by page, in order, once
-// by reads and once by writes, in turn with:
+// A private mapping of a fully allocated shmem file is touched page by page, in order, once with
+// reads and once with writes. The mapping is, in turn:
 //
-//   plain         a mapping of the file itself, with the kernel's fault-around off, so that both
-//                 sides take exactly one fault per page: the ratio is the cost of capture alone
-//   session       a mapping of a memory node, a second thread reading the ring all the while
-//   fault-around  a mapping of the file itself as the kernel is configured (16 pages per read
-//                 fault): what a session costs beyond its own work, since it must see every page
+//   plain         a mapping of the file itself with fault-around off, so that both sides take
+//                 exactly one fault for each page: the ratio is the cost of capture alone
+//   session       a mapping of a memory node, while a second thread reads the ring
+//   fault-around  a mapping of the file itself with the kernel's default (16 pages for each read
+//                 fault): shows the additional cost of a session's having to see every page
 //
-// Making and removing the mapping and the session is not timed. Writes never use fault-around.
+// Creating and removing mapping and session is not timed. Writes never use fault-around.
 #include "bench.h"
 #include "capture/session.h"
 
@@ -50,12 +50,12 @@ double touch(const Mapping& memory, bool write) {
     return took.count() / static_cast<double>(memory.size() / page_size);
 }
 
-/// The thread that keeps up with the ring.
+/// A thread that reads the ring.
 class Consumer {
   public:
     explicit Consumer(Session& session) : session_(session), thread_([this] { run(); }) {}
 
-    /// Records read, after everything that is there has been.
+    /// Reads the rest of the ring. @return the number of records read
     std::size_t finish() {
         stop_ = true;
         thread_.join();
@@ -67,8 +67,8 @@ class Consumer {
         std::vector<Record> records(4096);
         for (;;) {
             const bool last = stop_;
-            // Once per poll, which tells of many records together: to look again at once would be
-            // to spin, a record at a time.
+            // Read once for each poll(), which reports many records together. Reading again at once
+            // would spin, one record at a time.
             const std::size_t got = session_.read(records).value_or(0);
             count_ += got;
             if (got == records.size())

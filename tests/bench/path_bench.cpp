@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The data path against QEMU's own, on this machine's loopback: how long a page takes that is asked
-// for, with and without other pages on their way; how fast pre-copy is relayed, and the background
-// pushed; what that costs. Real QEMU, real gcctl; only the destination is synthetic.
+// Compares gcctl's data path with QEMU's own on this machine's loopback: the latency of a requested
+// page, with and without other pages in flight; the throughput of pre-copy and of the background;
+// and their cost. QEMU and gcctl are real; only the destination is synthetic.
 #include "bench.h"
 #include "source_vm.h"
 #include "synthetic_destination.h"
@@ -27,16 +27,17 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto phase_timeout = 20s;
 constexpr std::size_t requests = 2000;
-/// QEMU has no way to hold the background, and what it has in its buffer for the main channel it
-/// does not send when it is asked for: a rate that empties that in some milliseconds.
+/// QEMU cannot hold the background, and a requested page that is already in its buffer for the main
+/// channel is not sent urgently. This rate, in bytes per second, empties that buffer within
+/// milliseconds.
 constexpr std::int64_t qemu_idle_rate = 16 << 20;
 constexpr const char* ram_block = "ram";
 
 enum class Workload {
-    idle,     ///< pages are asked for, and nothing else is sent
-    busy,     ///< the same beside the background at full speed
-    push,     ///< the background alone
-    precopy,  ///< all of it by pre-copy
+    idle,     ///< requested pages only
+    busy,     ///< requested pages and the background at full speed
+    push,     ///< the background only
+    precopy,  ///< pre-copy only
 };
 
 constexpr std::array<std::pair<Workload, const char*>, 4> workloads{
@@ -47,14 +48,14 @@ constexpr std::array<std::pair<Workload, const char*>, 4> workloads{
 struct Mode {
     const char* name;
     Sender sender;
-    const char* option = nullptr;  ///< one more of gcctl's
+    const char* option = nullptr;  ///< an additional option of gcctl
 };
 /// The first is the reference.
 constexpr std::array<Mode, 3> modes{{{"qemu-postcopy-preempt", Sender::qemu},
                                      {"gcctl", Sender::gcctl},
                                      {"gcctl --kill-source", Sender::gcctl, "--kill-source"}}};
 
-/// (workload, mode, metric) -> its unit, and a value for each run.
+/// (workload, mode, metric) -> unit and one value for each run.
 struct Series {
     const char* unit = "";
     std::vector<double> values;
@@ -65,7 +66,7 @@ double seconds(Clock::duration duration) {
     return std::chrono::duration<double>(duration).count();
 }
 
-/// A temporary directory in memory, removed with all that is in it.
+/// A temporary directory in memory, removed with its content.
 class ScratchDirectory {
   public:
     static Result<ScratchDirectory> make() {
@@ -88,13 +89,13 @@ class ScratchDirectory {
     std::filesystem::path path_;
 };
 
-/// What a program has said, for an error's message.
+/// The end of a program's output, for an error message.
 std::string last_words(const std::filesystem::path& log) {
     std::ifstream file(log);
     return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-/// Has the source begin, by itself or by gcctl.
+/// Starts the migration at the source QEMU or with gcctl.
 Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm& vm,
                                    std::uint16_t port, const std::filesystem::path& directory) {
     const std::string to = fmt::format("127.0.0.1:{}", port);
@@ -124,7 +125,8 @@ Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm
     return std::nullopt;
 }
 
-/// Asks for pages at random, one at a time, until there are enough or nearly all are there.
+/// Requests random pages, one at a time, until there are enough requests or nearly all have
+/// arrived.
 Result<std::vector<double>> ask(SyntheticDestination& destination, std::uint64_t pages) {
     std::vector<double> latencies;
     std::mt19937_64 random(7);
@@ -171,7 +173,7 @@ Result<void> one_run(const Mode& mode, Workload workload, const char* name, std:
         note("throughput", "MiB/s", static_cast<double>(mib) / seconds(Clock::now() - ready));
         if (gcctl)
             note("memory", "MiB", static_cast<double>(gcctl->anonymous_bytes()) / (1 << 20));
-        // What the source still does until its migration is over belongs to the price.
+        // The source's work until its migration is complete is part of the cost.
         if (gcctl && !gcctl->wait(phase_timeout))
             return fail(ErrorKind::io, "gcctl did not end");
         note("cpu", "s/GiB", cpu() / static_cast<double>(mib) * 1024);
@@ -179,7 +181,7 @@ Result<void> one_run(const Mode& mode, Workload workload, const char* name, std:
     }
     GC_TRY(const std::vector<double> latencies, ask(*destination, pages));
     if (latencies.size() < requests / 10)
-        return fail(ErrorKind::io, "only {} pages could be asked for before all were there",
+        return fail(ErrorKind::io, "only {} pages could be requested before all had arrived",
                     latencies.size());
     note("p50", "us", latencies[latencies.size() / 2]);
     note("p99", "us", latencies[latencies.size() * 99 / 100]);
@@ -203,9 +205,9 @@ Result<json> bench(const Options& options) {
     for (std::size_t round = 0; round < options.repeats; ++round)
         for (const auto& [workload, name] : workloads)
             for (std::size_t i = 0; i < modes.size(); ++i) {
-                // In rotating order, as whoever comes second may find the machine warmer.
+                // Rotate the order: the machine may be warmer for the second mode.
                 const Mode& mode = modes[(i + round) % modes.size()];
-                // An option that matters at the end matters where that is measured.
+                // An option that affects the end is measured only where the end is measured.
                 if (mode.option != nullptr && workload != Workload::push)
                     continue;
                 if (auto ran = one_run(mode, workload, name, options.mib, figures); !ran)

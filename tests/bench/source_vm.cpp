@@ -22,7 +22,7 @@ using namespace std::chrono_literals;
 
 constexpr auto start_timeout = 20s;
 
-/// Writes the memory's file: no two pages are alike, none is of zeros.
+/// Writes the memory file: all pages differ, and none is zero.
 Result<void> fill(const std::filesystem::path& path, std::size_t mib) {
     std::ofstream file(path, std::ios::binary);
     std::vector<std::uint64_t> chunk((std::size_t{1} << 20) / sizeof(std::uint64_t));
@@ -131,7 +131,7 @@ Result<SourceVm> SourceVm::start(const std::filesystem::path& directory, std::si
         }
     }
     GC_TRY(qmp::Client qmp, qmp::Client::connect(socket));
-    // From "prelaunch" to "paused", which is a state to migrate in.
+    // From "prelaunch" to "paused", a state from which QEMU can migrate.
     GC_CHECK(qmp::cont(qmp));
     GC_CHECK(qmp::stop(qmp));
     return SourceVm(std::move(process), std::move(qmp), other_socket);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The source of a benchmark of the data path: a real QEMU with a stopped VM whose memory is all
-// data. It needs neither KVM nor the module.
+// The source for benchmarks of the data path: a real QEMU with a stopped VM whose memory holds only
+// data, no zero pages. It needs neither KVM nor the module.
 #pragma once
 
 #include "qmp/client.h"
@@ -15,7 +15,7 @@
 
 namespace gc::bench {
 
-/// A child process, ended with its owner.
+/// A child process, killed by the destructor.
 class Child {
   public:
     static Result<Child> spawn(std::vector<std::string> argv, const std::string& output);
@@ -24,7 +24,7 @@ class Child {
     ~Child();
 
     [[nodiscard]] pid_t pid() const { return pid_; }
-    /// Whether it has ended, at the latest after so long.
+    /// Waits for its end, at most `timeout`. @return whether it has ended
     bool wait(std::chrono::milliseconds timeout);
     /// User and system time so far, in seconds.
     [[nodiscard]] double cpu_seconds() const;
@@ -33,8 +33,8 @@ class Child {
 
   private:
     explicit Child(pid_t pid) : pid_(pid) {}
-    pid_t pid_;        ///< -1: it has ended
-    double used_ = 0;  ///< then: its CPU time
+    pid_t pid_;        ///< -1 once it has ended
+    double used_ = 0;  ///< its CPU time once it has ended
 };
 
 class SourceVm {
@@ -44,7 +44,7 @@ class SourceVm {
 
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
     [[nodiscard]] const Child& process() const { return process_; }
-    /// Of a monitor that nobody has.
+    /// A second monitor, which nothing is connected to.
     [[nodiscard]] const std::string& qmp_path() const { return path_; }
 
   private:

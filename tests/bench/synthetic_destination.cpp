@@ -7,8 +7,8 @@
 #include "util/socket.h"
 
 #include <array>
-#include <sys/socket.h>
 #include <nlohmann/json.hpp>
+#include <sys/socket.h>
 
 namespace gc::bench {
 namespace {
@@ -25,7 +25,7 @@ std::chrono::milliseconds left(std::chrono::steady_clock::time_point deadline) {
         0ms);
 }
 
-/// Takes whole items off the front of what has come so far.
+/// Consumes complete items from the front of the received bytes.
 class Parser {
   public:
     explicit Parser(stream::Start start) : reader_(start) {}
@@ -106,7 +106,7 @@ Result<void> SyntheticDestination::start(bool urgent, Clock::time_point deadline
 Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point deadline) {
     if (sender_ == Sender::gcctl)
         return greet_gcctl(deadline);
-    // Both come at once; the main channel begins with the stream's header, the other with nothing.
+    // Both connect at the same time. Only the main channel starts with the stream's header.
     for (int i = 0; i < (urgent ? 2 : 1); ++i) {
         GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
         GC_TRY(const bool talks, wait_readable(fd.get(), 200ms));
@@ -216,7 +216,7 @@ Result<void> SyntheticDestination::read_bulk() {
         GC_TRY(const bool more, peer::read_head(bulk_.get(), head));
         if (!more)
             return {};
-        // It carries nothing before switch-over, and so not before the opening is there.
+        // It carries nothing before switch-over, so opening_ is complete by then.
         if (!std::exchange(opened, true))
             GC_CHECK(take(opening_));
         frame.resize(head.size);
@@ -318,12 +318,12 @@ Result<SyntheticDestination::Clock::duration> SyntheticDestination::fetch(std::u
     awaited_ = page;
     const auto begin = Clock::now();
     GC_CHECK(say(request));
-    // It may have come by itself, before it was awaited: then nobody tells.
+    // It may have arrived by itself before it was awaited: then nothing signals it.
     while (!arrived_.try_acquire_for(100ms))
         if (Clock::now() - begin > fetch_timeout || has(page))
             return awaited_.exchange(UINT64_MAX) == page && has(page)
                        ? Result<Clock::duration>(Clock::duration::zero())
-                       : fail(ErrorKind::io, "page {} was asked for, and did not come", page);
+                       : fail(ErrorKind::io, "page {} was requested but did not arrive", page);
     return awaited_at_ - begin;
 }
 

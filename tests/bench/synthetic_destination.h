@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A destination without a VM: it takes a source's stream and asks for pages, as the QEMU of a VM
-// that touches them would. In front of it is a source QEMU, or `gcctl migrate`.
+// A destination without a VM: it reads a source's stream and requests pages, as QEMU would for a VM
+// that touches them. Its peer is a source QEMU or `gcctl migrate`.
 #pragma once
 
 #include "peer/protocol.h"
@@ -22,10 +22,10 @@
 
 namespace gc::bench {
 
-/// Who sends.
+/// The peer that sends.
 enum class Sender {
     qemu,   ///< unmodified, with postcopy-preempt
-    gcctl,  ///< in front of the same
+    gcctl,  ///< gcctl between that QEMU and this destination
 };
 
 class SyntheticDestination {
@@ -33,7 +33,7 @@ class SyntheticDestination {
     using Clock = std::chrono::steady_clock;
 
     /// Listens on a free port of the loopback.
-    /// @param pages of the RAM block that will be asked for
+    /// @param pages number of pages of the RAM block from which pages are requested
     static Result<std::unique_ptr<SyntheticDestination>> listen(Sender sender, std::string block,
                                                                 std::uint64_t pages);
     ~SyntheticDestination();
@@ -42,24 +42,24 @@ class SyntheticDestination {
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
 
-    /// Takes the source's connections, and its stream up to the moment from which pages may be
-    /// asked for. Errors: io, protocol; within the timeout.
+    /// Accepts the source's connections and reads its stream until pages may be requested. Errors:
+    /// io (also on timeout), protocol.
     Result<void> accept(std::chrono::milliseconds timeout);
 
-    /// The same for a source that stays with pre-copy: up to its last page.
+    /// The same for a pure pre-copy source: reads up to its last page.
     Result<void> accept_precopy(std::chrono::milliseconds timeout);
 
     [[nodiscard]] bool has(std::uint64_t page) const {
         return have_[page].load(std::memory_order_acquire);
     }
-    /// Asks for a page that it does not have. @return from the request until all of it was here;
-    /// zero if it had come by itself meanwhile
+    /// Requests a missing page. @return the time from the request until the whole page has arrived;
+    /// zero if it had arrived by itself meanwhile
     Result<Clock::duration> fetch(std::uint64_t page);
 
-    /// Until the source has ended its stream, which it is then told was well. Errors: io.
+    /// Waits until the source has ended its stream, and reports success to it. Errors: io.
     Result<void> wait_end(std::chrono::milliseconds timeout);
 
-    /// Bytes that came on all channels, and pages of the block.
+    /// Bytes received on all channels, and pages of the block.
     [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
     [[nodiscard]] std::uint64_t pages() const { return received_; }
 
@@ -78,7 +78,7 @@ class SyntheticDestination {
     Result<void> read_urgent();
     Result<void> read_bulk();
     Result<void> read_control();
-    /// Reads a channel's bytes, frames taken off, until its end.
+    /// Reads a channel's bytes until its end, without the frames' heads.
     template <typename Take> Result<void> read_channel(int fd, bool framed, Take take);
     Result<void> on_main_item(const stream::Item& item);
     void on_page(const stream::Item& item, Clock::time_point at);
@@ -91,19 +91,19 @@ class SyntheticDestination {
     UniqueFd listener_, main_, urgent_, bulk_;
     std::unique_ptr<peer::Control> control_;
     std::mutex say_mutex_;
-    stream::Buffer opening_;  ///< of the section "ram", for who reads bulk
+    stream::Buffer opening_;  ///< the start of section "ram", for the reader of bulk
     std::uint32_t ram_section_ = 0;
     std::atomic<std::uint64_t> awaited_ = UINT64_MAX;
     Clock::time_point awaited_at_{};
     std::binary_semaphore arrived_{0};
     std::atomic<std::uint64_t> bytes_ = 0;
     std::atomic<std::uint64_t> received_ = 0;
-    std::atomic<bool> all_here_ = false;  ///< all pages of the block
-    std::atomic<bool> ready_ = false;     ///< pages may be asked for
-    std::atomic<bool> ended_ = false;     ///< the stream
+    std::atomic<bool> all_here_ = false;  ///< all pages of the block have arrived
+    std::atomic<bool> ready_ = false;     ///< pages may be requested
+    std::atomic<bool> ended_ = false;     ///< the stream has ended
     std::atomic<bool> stopping_ = false;
     std::mutex problem_mutex_;
-    std::optional<Error> problem_;  ///< the first of a thread
+    std::optional<Error> problem_;  ///< the first error of any thread
     std::vector<std::thread> threads_;
 };
 

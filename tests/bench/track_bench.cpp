@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What does it cost a VM that its memory is a guide's, or that it is tracked?
+// The cost for a VM of being a guide, and of being tracked.
 //
-// A vCPU touches page after page of memory that the host has, and that KVM has not yet mapped, once
-// by reads and once by writes, with its memory in turn:
+// A vCPU touches page after page of memory that the host has allocated and KVM has not mapped yet,
+// once with reads and once with writes. Its memory is, in turn:
 //
-//   untracked  a private mapping of a shmem file, mapped anew: each touch is a fault of KVM's and
-//   one of
-//              the host's, with fault-around off
-//   guide      a private mapping of a memory node over that file, and somebody who reads its ring
-//   resident   memory that the host has mapped, too; KVM's mappings are gone, as they are after a
-//   slot
-//              was made anew: each touch is a fault of KVM's alone
-//   order      the same with a track by order, which was armed instead
-//   age        the same as resident with a track by age
+//   untracked  a fresh private mapping of a shmem file: each touch is a fault of KVM and one of the
+//              host, with fault-around off
+//   guide      a private mapping of a memory node over that file, with a thread that reads its ring
+//   resident   memory that the host has mapped as well; KVM's mappings are gone, as after a memslot
+//              is recreated: each touch is a fault of KVM only
+//   order      like resident, but armed by a track in mode order
+//   age        like resident, with a track in mode age
 //
-// guide is to be compared with untracked, order and age with resident. And of a VM that has mapped
-// all of it: how long it takes to arm by order, and to scan by age.
+// Compare guide with untracked, and order and age with resident. Also measured, with a VM that has
+// mapped all of its memory: the time to arm in mode order, and to scan in mode age.
 #include "bench.h"
 #include "mini_vm.h"
 #include "raw_capture.h"
@@ -43,7 +41,7 @@ class Bench {
     explicit Bench(const Options& options)
         : pages_((options.mib << 20) / page_size), file_(memory_file(pages_)),
           resident_(-1, pages_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS) {
-        // Each touch is to be one of a small page.
+        // Each touch must be of a small page.
         ::madvise(resident_.data(), resident_.size(), MADV_NOHUGEPAGE);
         for (std::size_t page = 0; page < pages_; ++page)
             resident_.write(page, page);
@@ -63,7 +61,7 @@ class Bench {
         std::size_t seen = 0;
         double took = 0;
         {
-            // Ends by itself: each page is touched.
+            // Ends by itself when each page has been touched.
             const std::jthread consumer(
                 [&] { seen = take(session, pages_, std::chrono::minutes(5)).size(); });
             took = sweep(kind, memory);
@@ -87,7 +85,7 @@ class Bench {
         return took;
     }
 
-    /// Milliseconds per GiB to arm what the VM has mapped, and to scan it, as a row each.
+    /// Rows with the milliseconds per GiB to arm and to scan what the VM has mapped.
     std::map<std::string, double> operate() {
         const MiniVm vm = vm_over(resident_);
         RawCapture order;
