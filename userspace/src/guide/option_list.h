@@ -24,7 +24,7 @@ class OptionList {
     /// Errors: usage (malformed JSON)
     static Result<OptionList> parse(std::string_view text, std::string_view implied_key = {});
 
-    /// The last value of a key, which is the one that QEMU uses; empty if the key is missing.
+    /// The last value of a key, which QEMU uses; empty if the key is missing.
     [[nodiscard]] std::string get(std::string_view key) const;
     [[nodiscard]] bool has(std::string_view key) const;
     /// "on", "yes", "true", "y", or the key alone: QEMU 7.2 accepts all of them.

@@ -165,7 +165,7 @@ Buffer part(std::initializer_list<Buffer> pages) {
 TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     constexpr std::size_t rom = 1;
     std::thread reading([&] { read_frames(main.get()); });
-    Result<void> ended = fail(ErrorKind::io, "still under way");
+    Result<void> ended = fail(ErrorKind::io, "still in flight");
     std::thread relaying([&] { ended = relay.run(); });
     const auto send = [&](const Buffer& bytes) { EXPECT_TRUE(write_all(qemu.get(), bytes)); };
     const auto until = [](const auto& holds) {
