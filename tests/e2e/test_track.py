@@ -134,8 +134,8 @@ def test_vm_without_kvm_is_refused(testbed: Testbed) -> None:
 def test_record_names_what_is_missing(testbed: Testbed) -> None:
     vm = testbed.start(CHASE)
     bounds = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
-    assert f"may not take the KVM descriptor of process {vm.pid}" in refusal(testbed, vm, *bounds)
-    assert "load it with: modprobe guidecopy" in refusal(testbed, vm)
+    assert f"take the KVM descriptor of process {vm.pid}" in refusal(testbed, vm, *bounds)
+    assert "load the module: modprobe guidecopy" in refusal(testbed, vm)
     vm.wait_running()
 
 

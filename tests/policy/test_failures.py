@@ -111,7 +111,7 @@ def test_a_nic_of_unknown_speed(ns: PolicyNamespace) -> None:
     ns.run("ip", "link", "add", "mute", "type", "bridge")
     ns.run("ip", "link", "set", "mute", "up")
     done = ns.policy("attach", "--dev", "mute", check=False)
-    assert done.returncode == 3 and "mute does not say how fast it is" in done.stderr and "give --link RATE" in done.stderr
+    assert done.returncode == 3 and "mute does not report its speed" in done.stderr and "give --link RATE" in done.stderr
     migration = ns.run(str(BIN / "policy_user"), "mute", "silent", check=False)
     assert migration.returncode == 1 and "give --policy-link RATE" in migration.stderr
     assert pins() == []
@@ -179,7 +179,7 @@ def test_a_filter_of_another_kind_with_priority_1(ns: PolicyNamespace) -> None:
     shown = ns.show("nic")
     tcx = shown["hook"] == "tcx"
     assert shown["in_place"] and shown["before"] == ("" if tcx else "matchall of priority 1")
-    assert ("warning: nic: others' filters see packets before" in attached.stderr) == (not tcx)
+    assert ("warning: nic: other filters see packets before" in attached.stderr) == (not tcx)
     assert (shown["classes"]["tenants"]["packets"] > 0) == tcx
     ns.policy("detach", "--dev", "nic")
     assert ns.filters("nic") == before

@@ -106,7 +106,7 @@ def test_a_removed_part_is_restored(ns: PolicyNamespace, take: Callable[[Namespa
     before = ns.egress_qdiscs("nic")
     broken = ns.show("nic")
     assert (broken["in_place"], broken["missing"]) == (False, what)
-    assert f"somebody took {what} away" in ns.policy("show").stdout
+    assert f"missing: {what}" in ns.policy("show").stdout
     user = User(ns, "nic", "silent")
     assert user.said == "nic fast joined"
     whole = ns.show("nic")
@@ -127,7 +127,7 @@ def test_a_part_removed_under_a_user_is_refused(ns: PolicyNamespace, take: Calla
     first = User(ns, "nic", "silent")
     take(ns)
     second = User(ns, "nic", "silent")
-    assert f"somebody took {what} off nic" in second.process.communicate("", timeout=TIMEOUT)[1]
+    assert f"(missing: {what})" in second.process.communicate("", timeout=TIMEOUT)[1]
     assert second.process.returncode == 1
     first.end()
     assert pins() == []
@@ -138,7 +138,7 @@ def test_a_policy_that_cannot_be_restored_is_reported(ns: PolicyNamespace) -> No
     ns.run("tc", "qdisc", "replace", "dev", "nic", "root", "handle", "7:", "tbf", "rate", "1gbit", "burst", "128k", "latency", "50ms")
     user = User(ns, "nic", "silent")
     error = user.process.communicate("", timeout=TIMEOUT)[1]
-    assert "could not be put back" in error and "'tbf 7:'" in error
+    assert "restoring it failed" in error and "'tbf 7:'" in error
     assert pins() == [] and [q["kind"] for q in ns.qdiscs("nic")] == ["tbf"]
 
 

@@ -26,13 +26,13 @@ Result<UniqueFd> open_control() {
     case ENOENT:
     case ENODEV:
     case ENXIO:
-        return fail(ErrorKind::unsupported, "{}: {}; load it with: modprobe guidecopy",
+        return fail(ErrorKind::unsupported, "{}: {}; load the module: modprobe guidecopy",
                     GC_DEVICE_PATH, std::strerror(saved));
     case EACCES:
     case EPERM:
         return fail(ErrorKind::unsupported,
-                    "{}: {}; run as root, or join the group that the udev rule of guidecopy names: "
-                    "usermod -aG guidecopy USER",
+                    "{}: {}; run as root, or join the group of guidecopy's udev rule: usermod -aG "
+                    "guidecopy USER",
                     GC_DEVICE_PATH, std::strerror(saved));
     default:
         return fail_errno(saved, std::string("open ") + GC_DEVICE_PATH);
@@ -70,8 +70,8 @@ Result<Ring> Ring::map(int fd, std::uint64_t pages) {
                                       GC_RING_CONSUMER_OFFSET, "the ring's consumer page"));
     GC_TRY(Mapping producer,
            map_part(fd, page_size, PROT_READ, GC_RING_PRODUCER_OFFSET, "the ring's producer page"));
-    // A track's ring is sized by the module. That it is mapped as large as it says is checked by
-    // mmap(2), which refuses what is beyond the ring.
+    // The module chooses the size of a track's ring. mmap(2) checks the size: it refuses to map
+    // beyond the ring.
     const auto& shared = *reinterpret_cast<const gc_ring_producer*>(producer.data());
     const std::size_t entries = __atomic_load_n(&shared.entries, __ATOMIC_RELAXED);
     GC_TRY(Mapping records, map_part(fd, entries * sizeof(gc_record), PROT_READ,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The control file of guidecopy.ko: what sessions and tracks have in common.
+// The control file of guidecopy.ko: the parts common to sessions and tracks.
 #pragma once
 
 #include "capture/ring_consumer.h"
@@ -10,7 +10,7 @@
 
 namespace gc::capture {
 
-/// An ioctl's argument: zeroed, with its size filled in.
+/// A zeroed ioctl argument with its size filled in.
 template <typename T> T argument() {
     T value{};
     value.size = sizeof(T);
@@ -24,18 +24,18 @@ Result<void> command(int fd, unsigned long request, T& value, const char* name) 
     return {};
 }
 
-/// Opens /dev/guidecopy. Errors: unsupported, with the command that mends it.
+/// Opens /dev/guidecopy. Errors: unsupported, with the command that fixes it.
 Result<UniqueFd> open_control();
 Result<Stats> read_stats(int fd);
 Result<void> rearm_pages(int fd, std::uint64_t first, std::uint64_t count);
 
-/// The mapped ring of a control file that has a session or a track.
+/// The mapped ring of a control file with a session or a track.
 class Ring {
   public:
-    /// @param pages of the session or track
+    /// @param pages size of the session or track
     static Result<Ring> map(int fd, std::uint64_t pages);
 
-    /// Takes records, and wakes who waits for their room.
+    /// Reads records, and wakes the producer if it waits for room.
     Result<std::size_t> read(int fd, std::span<Record> into);
 
   private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Where the guide's first touches come from: one interface in front of every way to capture them.
+// The source of the guide's first touches: the interface to all capture backends.
 #pragma once
 
 #include "util/error.h"
@@ -11,47 +11,49 @@
 
 namespace gc::capture {
 
-/// `any`: one of the others, seen by the accessed bit.
+/// `any` is one of the other kinds, observed by the accessed bit.
 enum class Kind : std::uint8_t { read = 1, write = 2, exec = 3, any = 4 };
 
-/// The first access to one page, or to one of the 2^order pages from `page` on.
+/// The first access to a page, or to one of the 2^order pages from `page` on.
 struct Record {
     std::uint64_t page;     ///< index in the session or track, in pages of 4 KiB
     std::uint64_t time_ns;  ///< CLOCK_MONOTONIC
     std::uint32_t tid;      ///< of the accessing thread, in the initial PID namespace
     Kind kind;
-    std::uint8_t order = 0;           ///< not 0 only in tracks of VMs in huge pages
-    std::uint32_t vcpu = UINT32_MAX;  ///< id; UINT32_MAX: not known
+    std::uint8_t order = 0;           ///< nonzero only in tracks of VMs with huge pages
+    std::uint32_t vcpu = UINT32_MAX;  ///< id; UINT32_MAX if unknown
 };
 
 struct Stats {
-    std::uint64_t pages = 0;       ///< of the session
-    std::uint64_t touched = 0;     ///< pages that have a record and were not re-armed since
-    std::uint64_t records = 0;     ///< made since creation
+    std::uint64_t pages = 0;       ///< size of the session
+    std::uint64_t touched = 0;     ///< pages that have a record and have not been re-armed since
+    std::uint64_t records = 0;     ///< records made since creation
     std::uint64_t rearmed = 0;     ///< pages that were touched and are armed again
-    std::uint64_t blocked = 0;     ///< how often a thread of the guide waited for room in the ring
-    std::uint64_t blocked_ns = 0;  ///< sum of those waits that are over
-    std::uint64_t spilled = 0;  ///< records that the kernel had to keep outside the ring for a time
-    std::uint64_t dropped = 0;  ///< a track's, when its ring was full; else 0
-    std::uint64_t garbage = 0;  ///< bad consumer indices that the kernel saw
-    std::uint64_t waiting = 0;  ///< threads that wait for room now
-    std::uint64_t mappings = 0;    ///< mappings of the guide's memory that exist now
-    std::uint64_t copied = 0;      ///< pages that the module keeps a copy of now
-    std::uint64_t unresolved = 0;  ///< faults that tell nothing of the VM's memory; a track's only
-    std::uint64_t unmapped = 0;    ///< pages that the VM's process has unmapped; a track's only
+    std::uint64_t blocked = 0;     ///< number of times a thread of the guide waited for ring space
+    std::uint64_t blocked_ns = 0;  ///< total length of completed waits
+    std::uint64_t spilled = 0;     ///< records that the kernel kept outside the ring for a time
+    std::uint64_t dropped = 0;     ///< records lost because the ring was full; tracks only
+    std::uint64_t garbage = 0;     ///< invalid consumer indices that the kernel saw
+    std::uint64_t waiting = 0;     ///< threads that are waiting for ring space
+    std::uint64_t mappings = 0;    ///< current mappings of the guide's memory
+    std::uint64_t copied = 0;      ///< pages of which the module holds a copy
+    std::uint64_t unresolved =
+        0;  ///< faults that could not be related to the VM's memory; tracks only
+    std::uint64_t unmapped = 0;  ///< pages that the VM's process has unmapped; tracks only
 };
 
 class RecordSource {
   public:
     virtual ~RecordSource() = default;
 
-    /// Takes up to into.size() records that are there, in order; 0 when there are none. Does not
-    /// block. Errors: protocol when what the producer says cannot be; the source is then of no use.
+    /// Reads up to into.size() available records in order, without blocking. @return 0 if none are
+    /// available. Errors: protocol, if the producer reports an impossible state; the source is then
+    /// unusable.
     virtual Result<std::size_t> read(std::span<Record> into) = 0;
 
-    /// For poll(2): readable when read() would return records, POLLHUP when the guide is gone. It
-    /// tells of many records together, so call read() once per poll, again only if that filled its
-    /// span: reading until nothing is left means to spin beside a guide that runs.
+    /// For poll(2): readable if read() would return records, POLLHUP if the guide has gone. Records
+    /// are signalled in batches, so call read() once per poll, and again only if it filled the
+    /// span: reading until nothing is left would spin beside a running guide.
     [[nodiscard]] virtual int fd() const = 0;
 
     virtual Result<Stats> stats() = 0;

@@ -30,12 +30,13 @@ Result<RingConsumer> RingConsumer::attach(gc_ring_consumer& consumer,
     const std::uint32_t record_size = __atomic_load_n(&producer.record_size, __ATOMIC_RELAXED);
     if (record_size != sizeof(gc_record))
         return fail(ErrorKind::protocol,
-                    "expected records of {} bytes in the ring of guidecopy.ko, it has {}; load the "
-                    "module that belongs to this gcctl",
+                    "expected records of {} bytes in the ring of guidecopy.ko, found {}; load the "
+                    "module of the same release as this gcctl",
                     sizeof(gc_record), record_size);
     if (entries != records.size() || !std::has_single_bit(records.size()))
-        return fail(ErrorKind::protocol, "expected a ring of {} records, guidecopy.ko says {}",
-                    records.size(), entries);
+        return fail(ErrorKind::protocol,
+                    "expected a ring of {} records from guidecopy.ko, found {}", records.size(),
+                    entries);
     return RingConsumer(consumer, producer, records, pages,
                         __atomic_load_n(&consumer.tail, __ATOMIC_RELAXED));
 }
@@ -50,19 +51,18 @@ Result<std::size_t> RingConsumer::read(std::span<Record> into) {
     const std::uint64_t available = head - tail_;
     if (available > records_.size())
         return fail(ErrorKind::protocol,
-                    "guidecopy.ko says that record {} is next, but {} were read and its ring "
+                    "guidecopy.ko reports record {} as the next one, but {} were read and its ring "
                     "holds {}",
                     head, tail_, records_.size());
     const std::size_t count = std::min<std::uint64_t>(available, into.size());
     for (std::size_t i = 0; i < count; ++i) {
         const gc_record raw = records_[(tail_ + i) & (records_.size() - 1)];
         if (!valid(raw))
-            return fail(
-                ErrorKind::protocol,
-                "record {} of guidecopy.ko is of page {}, order {}, kind {}, but there are {} "
-                "pages, and the kinds are {} to {}",
-                tail_ + i, std::uint64_t{raw.page}, std::uint16_t{raw.order},
-                std::uint16_t{raw.kind}, pages_, int{GC_KIND_READ}, int{GC_KIND_ANY});
+            return fail(ErrorKind::protocol,
+                        "invalid record {} from guidecopy.ko: page {}, order {}, kind {} (expected "
+                        "pages below {}, kinds {} to {})",
+                        tail_ + i, std::uint64_t{raw.page}, std::uint16_t{raw.order},
+                        std::uint16_t{raw.kind}, pages_, int{GC_KIND_READ}, int{GC_KIND_ANY});
         into[i] = Record{.page = raw.page,
                          .time_ns = raw.time_ns,
                          .tid = raw.tid,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The reading side of the module's ring, over plain memory: no descriptor, no system call.
+// The consumer of the module's ring. Works on plain memory, without descriptors or system calls.
 #pragma once
 
 #include "capture/record_source.h"
@@ -8,20 +8,20 @@
 
 namespace gc::capture {
 
-/// The only reader of one ring. The memory belongs to the caller and must outlive it.
+/// The only reader of a ring. The caller owns the memory, which must outlive this object.
 class RingConsumer {
   public:
-    /// @param pages size of the session; a record of a page beyond it is an error
-    /// Errors: protocol when the producer page describes another ring than `records`.
+    /// @param pages size of the session; a record for a page beyond it is an error
+    /// Errors: protocol, if the producer page describes a different ring than `records`.
     static Result<RingConsumer> attach(gc_ring_consumer& consumer, const gc_ring_producer& producer,
                                        std::span<const gc_record> records, std::uint64_t pages);
 
-    /// Takes up to into.size() records and gives their slots back. Errors: protocol on an
-    /// impossible head, a page beyond the session or an unknown kind; nothing is consumed then.
+    /// Reads up to into.size() records and releases their slots. Errors: protocol, for an
+    /// impossible head, a page beyond the session, or an unknown kind; nothing is consumed then.
     Result<std::size_t> read(std::span<Record> into);
 
-    /// Somebody waits for the room that read() made: the caller must kick. To be asked after every
-    /// read() that returned records, or a producer sleeps for ever.
+    /// Whether the producer waits for the room that read() made: the caller must then kick it.
+    /// Check after every read() that returned records, or the producer may sleep forever.
     [[nodiscard]] bool kick_wanted() const;
 
   private:
@@ -36,7 +36,7 @@ class RingConsumer {
     const gc_ring_producer* producer_;
     std::span<const gc_record> records_;
     std::uint64_t pages_;
-    std::uint64_t tail_;  // our own copy: the shared one is write-only
+    std::uint64_t tail_;  // private copy; the shared one is write-only
 };
 
 }  // namespace gc::capture

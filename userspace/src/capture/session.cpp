@@ -6,7 +6,7 @@
 namespace gc::capture {
 namespace {
 
-/// What a refusal of GC_IOC_SESSION_CREATE means; the cases are those of guidecopy.h.
+/// Explains an error of GC_IOC_SESSION_CREATE. The cases are those of guidecopy.h.
 Unexpected refused(int saved, const gc_session_create& arg) {
     const bool process = (arg.flags & GC_SESSION_PROCESS) != 0;
     const std::string where =
@@ -19,31 +19,32 @@ Unexpected refused(int saved, const gc_session_create& arg) {
     switch (saved) {
     case EOPNOTSUPP:
         return because(ErrorKind::unsupported,
-                       "it is on hugetlbfs; a session over the memory of its process can watch it");
+                       "it is on hugetlbfs; only a session on the process's memory can watch it");
     case ENODEV:
         return because(ErrorKind::unsupported,
-                       "it is no shared memory file; use memory-backend-memfd, or "
+                       "it is not a shared memory file; use memory-backend-memfd, or "
                        "memory-backend-file on tmpfs, with share=on");
     case ERANGE:
-        return because(ErrorKind::io, process ? "it is not all readable memory"
-                                              : "the range reaches beyond the end of the file");
+        return because(ErrorKind::io, process ? "not all of the range is readable memory"
+                                              : "the range extends beyond the end of the file");
     case ESRCH:
         return because(ErrorKind::io, "the process has ended");
     case EPERM:
         return because(ErrorKind::unsupported,
-                       "its memory may not be read; run gcctl with CAP_SYS_PTRACE");
+                       "no permission to read its memory; run gcctl with CAP_SYS_PTRACE");
     case ENOBUFS:
-        return because(ErrorKind::unsupported,
-                       fmt::format("a ring of {} records is more than the parameter "
-                                   "max_ring_entries of guidecopy.ko",
-                                   arg.ring_entries));
+        return because(
+            ErrorKind::unsupported,
+            fmt::format(
+                "a ring of {} records exceeds the parameter max_ring_entries of guidecopy.ko",
+                arg.ring_entries));
     case ENOSPC:
         return because(ErrorKind::unsupported, "too many sessions");
     case EINVAL:
     case E2BIG:
         return because(ErrorKind::unsupported,
-                       "size not a multiple of 4 KiB, ring size not a power of two, or a module "
-                       "older than this gcctl");
+                       "the size is not a multiple of 4 KiB, the ring size is not a power of two, "
+                       "or the module is older than this gcctl");
     default:
         return because(ErrorKind::io, "GC_IOC_SESSION_CREATE failed");
     }

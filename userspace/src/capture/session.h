@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Guide-memory capture by guidecopy.ko: a session over a shared memory file or over a process's
-// memory, and its memory node.
+// Capture of the guide's memory by guidecopy.ko: a session on a shared memory file or on a
+// process's memory, and its memory node.
 #pragma once
 
 #include "capture/control.h"
@@ -11,23 +11,22 @@ namespace gc::capture {
 
 class Session final : public RecordSource {
   public:
-    /// Entries that make a ring of 2 MiB: 256 MiB of guest memory that the guide can be ahead.
+    /// The number of entries in a ring of 2 MiB. It lets the guide run ahead by 256 MiB of memory.
     static constexpr std::uint32_t default_ring_entries = 1U << 16;
 
-    /// Whether the module is there and this process may use it. Errors: unsupported, with the
-    /// command that mends it.
+    /// Checks that the module is loaded and that this process may use it. Errors: unsupported, with
+    /// the command that fixes it.
     static Result<void> probe();
 
-    /// A session over `length` bytes of the file from `offset` on, both multiples of 4 KiB. The
-    /// descriptor may be closed afterwards. The session ends with this object.
-    /// @param ring_entries power of two; the limit on records made and not yet read
-    /// Errors: unsupported when the module is absent or refuses the file, io otherwise.
+    /// Creates a session on `length` bytes of the file from `offset` on, both multiples of 4 KiB.
+    /// The descriptor may be closed afterwards. The session ends with this object.
+    /// @param ring_entries power of two; the maximum number of unread records
+    /// Errors: unsupported, if the module is not loaded or rejects the file; otherwise io.
     static Result<Session> create(int backing_fd, std::uint64_t offset, std::uint64_t length,
                                   std::uint32_t ring_entries = default_ring_entries);
 
-    /// The same over the memory of a process, whatever it is in: pages are copied as they are
-    /// touched. Whether `pid` still was the process that was meant is for the caller to check
-    /// afterwards.
+    /// Creates a session on the memory of a process, whatever its backing. Pages are copied as they
+    /// are touched. The caller must check afterwards that `pid` still names the intended process.
     /// @param address multiple of 4 KiB
     static Result<Session> create_over_process(pid_t pid, std::uint64_t address,
                                                std::uint64_t length,
@@ -36,7 +35,7 @@ class Session final : public RecordSource {
     Session(Session&&) = default;
     Session& operator=(Session&&) = default;
 
-    /// Path of the memory node, to be mapped privately: "/dev/guidecopy-memN".
+    /// The path of the memory node, to be mapped privately: "/dev/guidecopy-memN".
     [[nodiscard]] const std::string& node() const { return node_; }
 
     [[nodiscard]] int fd() const override { return control_.get(); }
@@ -45,8 +44,8 @@ class Session final : public RecordSource {
     }
     Result<Stats> stats() override { return read_stats(control_.get()); }
 
-    /// The next access to each of these pages makes a record again. Zaps the range in every process
-    /// that maps the file. Errors: io.
+    /// Makes the next access to each of these pages create a record again. Zaps the range in every
+    /// process that maps the file. Errors: io.
     Result<void> rearm(std::uint64_t first, std::uint64_t count) {
         return rearm_pages(control_.get(), first, count);
     }

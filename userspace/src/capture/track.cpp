@@ -11,7 +11,7 @@
 namespace gc::capture {
 namespace {
 
-/// The text of a link below /proc/PID. When it is empty, errno says why.
+/// The target of a link below /proc/PID. If it is empty, errno has the reason.
 std::string link_of(pid_t pid, const std::string& name) {
     std::array<char, 64> text{};
     const auto length =
@@ -21,16 +21,16 @@ std::string link_of(pid_t pid, const std::string& name) {
 
 Unexpected not_taken(pid_t pid, int saved) {
     if (saved == EPERM || saved == EACCES)
-        return fail(ErrorKind::unsupported,
-                    "may not take the KVM descriptor of process {}: {}; run gcctl as root, or with "
-                    "CAP_SYS_PTRACE",
-                    pid, std::strerror(saved));
+        return fail(
+            ErrorKind::unsupported,
+            "take the KVM descriptor of process {}: {}; run gcctl as root, or with CAP_SYS_PTRACE",
+            pid, std::strerror(saved));
     if (saved == ESRCH)
         return fail(ErrorKind::io, "process {}, which ran the VM, has ended", pid);
     return fail_errno(saved, fmt::format("take the KVM descriptor of process {}", pid));
 }
 
-/// What a refusal of GC_IOC_TRACK_CREATE means; the cases are those of guidecopy.h.
+/// Explains an error of GC_IOC_TRACK_CREATE. The cases are those of guidecopy.h.
 Unexpected refused(int saved) {
     const auto because = [&](ErrorKind kind, std::string_view reason) {
         return fail(kind, "{}: cannot track the VM: {} ({})", GC_DEVICE_PATH, reason,
@@ -38,10 +38,10 @@ Unexpected refused(int saved) {
     };
     switch (saved) {
     case EOPNOTSUPP:
-        return because(ErrorKind::unsupported,
-                       "expected a VM with nested paging (NPT or EPT), it runs by shadow paging; "
-                       "load kvm_amd with npt=1 or kvm_intel with ept=1. Or this kernel has no KVM "
-                       "or is PREEMPT_RT");
+        return because(
+            ErrorKind::unsupported,
+            "expected a VM with nested paging (NPT or EPT), found shadow paging; load kvm_amd with "
+            "npt=1 or kvm_intel with ept=1. Or this kernel has no KVM or is PREEMPT_RT");
     case ENODEV:
         return because(ErrorKind::unsupported, "expected the descriptor of a KVM VM");
     case ESRCH:
@@ -49,14 +49,15 @@ Unexpected refused(int saved) {
     case EFBIG:
         return because(ErrorKind::unsupported, "expected less than 16 TiB of memory");
     case ENOMEM:
-        return because(ErrorKind::io, "no memory for a ring of one record a page");
+        return because(ErrorKind::io, "no memory for a ring with one record per page");
     case ENOTTY:
     case EINVAL:
     case E2BIG:
-        return because(ErrorKind::unsupported,
-                       fmt::format("expected a module of this gcctl's version, and at most {} RAM "
-                                   "blocks",
-                                   GC_TRACK_MAX_RANGES));
+        return because(
+            ErrorKind::unsupported,
+            fmt::format(
+                "expected the module of the same version as this gcctl, and at most {} RAM blocks",
+                GC_TRACK_MAX_RANGES));
     default:
         return because(ErrorKind::io, "GC_IOC_TRACK_CREATE failed");
     }
@@ -65,11 +66,11 @@ Unexpected refused(int saved) {
 }  // namespace
 
 Result<UniqueFd> vm_of_process(pid_t pid) {
-    // First of all: the number may be another process's a moment later, the pidfd may not.
+    // Open the pidfd first: the PID may be reused later, but the pidfd stays valid.
     const UniqueFd process(::pidfd_open(pid, 0));
     if (!process)
         return not_taken(pid, errno);
-    // The links of a process can be read by those who may trace it; a zombie has none.
+    // Only processes that may trace a process can read its links. A zombie has none.
     if (link_of(pid, "exe").empty())
         return not_taken(pid, errno == ENOENT ? ESRCH : errno);
     GC_TRY(const auto numbers, process_fds(pid));
@@ -81,10 +82,10 @@ Result<UniqueFd> vm_of_process(pid_t pid) {
             return not_taken(pid, errno);
         return vm;
     }
-    return fail(ErrorKind::unsupported,
-                "process {} runs no KVM VM, and only those can be tracked; start QEMU with -accel "
-                "kvm",
-                pid);
+    return fail(
+        ErrorKind::unsupported,
+        "process {} runs no KVM VM, and only KVM VMs can be tracked; start QEMU with -accel kvm",
+        pid);
 }
 
 Result<Track> Track::create(int vm, TrackMode mode, std::span<const AddressRange> ranges) {

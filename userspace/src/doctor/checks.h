@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Whether a host can be the source or the destination of a migration.
+// Checks whether a host can be the source or the destination of a migration.
 #pragma once
 
 #include "doctor/host.h"
@@ -12,32 +12,32 @@ namespace gc::doctor {
 
 enum class Verdict {
     ok,
-    warning,  ///< it works, less well or not always
-    lacking,  ///< it does not work
+    warning,  ///< works, but less well or not always
+    lacking,  ///< does not work
 };
 
 struct Check {
     std::string name;  ///< "kvm"; stable, for scripts
     Verdict verdict = Verdict::ok;
-    std::string found;   ///< what is there, one line
-    std::string remedy;  ///< the command that mends it, or what to do; empty if ok
+    std::string found;   ///< the finding, in one line
+    std::string remedy;  ///< the command that fixes it, or advice; empty if ok
 };
 
 enum class Role { source, destination, both };
 
 struct Options {
     Role role = Role::both;
-    std::string qmp;  ///< a QEMU's QMP socket, whose VM is looked at too; may be empty
+    std::string qmp;  ///< QMP socket of a QEMU whose VM is checked, too; may be empty
 };
 
-/// Runs every check of the role. Nothing is changed, except that postcopy-ram is switched on and
-/// off again in a QEMU that awaits a migration.
+/// Runs all checks of the role. Changes nothing, except that in a QEMU that waits for a migration
+/// postcopy-ram is enabled and disabled again.
 std::vector<Check> run_checks(const Host& host, const Options& options);
 
-/// No check is `lacking`.
+/// Whether no check is `lacking`.
 bool ready(const std::vector<Check>& checks);
 
-// host_checks.cpp; each looks at one thing
+// host_checks.cpp; each checks one thing
 Check check_processor(const Host& host);
 Check check_kernel(const Host& host);
 Check check_kvm(const Host& host);
@@ -56,11 +56,11 @@ Check check_policy_modules(const Host& host);
 
 // qemu_checks.cpp
 Check check_qemu(const Host& host);
-/// QEMU's version, post-copy, and at the source the VM's memory.
+/// Checks QEMU's version, post-copy, and at the source the VM's memory.
 std::vector<Check> check_vm(const Options& options);
 
 // render.cpp
-/// One line a check, with the remedy below it; and a verdict at the end.
+/// One line per check, followed by its remedy if it has one, and a verdict at the end.
 std::string render_text(const std::vector<Check>& checks);
 /// {"ready": bool, "checks": [{"name", "verdict", "found", "remedy"}]}
 nlohmann::json render_json(const std::vector<Check>& checks);

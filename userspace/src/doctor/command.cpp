@@ -25,14 +25,14 @@ Result<Role> parse_role(const std::string& text) {
         return Role::destination;
     if (text == "both")
         return Role::both;
-    return fail(ErrorKind::usage,
-                "--role: 'source', 'destination' or 'both' was expected, not '{}'", text);
+    return fail(ErrorKind::usage, "invalid --role '{}' (expected source, destination or both)",
+                text);
 }
 
 options::Manual manual_of(CommandLine& line, std::string& role) {
     options::Group group("Checks");
     group.add_options()("role", po::value(&role)->default_value("both")->value_name("ROLE"),
-                        "what this host is to be: source, destination or both")(
+                        "role of this host: source, destination or both")(
         "qmp", po::value(&line.options.qmp)->value_name("SOCKET"),
         "also check the VM behind this QMP unix socket")("json", po::bool_switch(&line.json),
                                                          "print one JSON object");

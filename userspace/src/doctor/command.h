@@ -8,7 +8,7 @@
 
 namespace gc::doctor {
 
-/// `gcctl doctor ARGS`. @return the exit status: 0 ready, 1 something needed is lacking
+/// Runs `gcctl doctor ARGUMENTS`. @return the exit status: 0 if ready, 1 if something is lacking
 int command(std::span<const std::string> arguments);
 
 /// Its options, for help, man page and completion.

@@ -53,7 +53,7 @@ bool Host::has_capability(unsigned capability) const {
 
 namespace {
 
-/// Reads until the program closes its end. @return false if that takes too long
+/// Reads until the program closes its end. @return false on timeout
 bool read_until_closed(int fd, std::string& text) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     std::array<std::byte, 4096> chunk;

@@ -26,7 +26,7 @@ Check lacking(std::string name, std::string found, std::string remedy) {
     return {std::move(name), Verdict::lacking, std::move(found), std::move(remedy)};
 }
 
-/// Looks for guidecopy.ko among the modules of the running kernel.
+/// Whether guidecopy.ko is installed for the running kernel.
 bool module_installed(const Host& host, const std::string& release) {
     const auto list = host.text("/lib/modules/" + release + "/modules.dep").value_or("");
     return list.find("guidecopy.ko") != std::string::npos;
@@ -48,10 +48,10 @@ Check check_kernel(const Host& host) {
     int major = 0;
     int minor = 0;
     if (std::sscanf(release.c_str(), "%d.%d", &major, &minor) != 2)
-        return lacking("kernel", "/proc/sys/kernel/osrelease is not readable", "mount /proc");
+        return lacking("kernel", "cannot read /proc/sys/kernel/osrelease", "mount /proc");
     if (major > 6 || (major == 6 && minor >= 1))
         return good("kernel", "Linux " + release);
-    return lacking("kernel", fmt::format("Linux {}; 6.1 or later is needed", release),
+    return lacking("kernel", fmt::format("expected Linux 6.1 or later, found {}", release),
                    "apt install linux-image-amd64 && reboot");
 }
 
@@ -59,20 +59,20 @@ Check check_kvm(const Host& host) {
     constexpr const char* name = "kvm";
     const auto kvm = host.open("/dev/kvm", O_RDWR);
     if (!kvm && !host.exists("/dev/kvm"))
-        return lacking(name, "there is no /dev/kvm",
-                       "modprobe kvm_intel || modprobe kvm_amd (switch virtualisation on in the "
-                       "firmware first)");
+        return lacking(
+            name, "/dev/kvm does not exist",
+            "modprobe kvm_intel || modprobe kvm_amd (enable virtualisation in the firmware first)");
     if (!kvm)
         return lacking(name, kvm.error().message,
                        "adduser $USER kvm (and log in again), or use sudo");
     if (::ioctl(kvm->get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-        return lacking(name, "/dev/kvm does not answer as KVM does", "modprobe kvm");
+        return lacking(name, "/dev/kvm has an unknown API version", "modprobe kvm");
     const UniqueFd machine(::ioctl(kvm->get(), KVM_CREATE_VM, 0));
     if (!machine)
-        return lacking(name, fmt::format("/dev/kvm cannot make a VM: {}", std::strerror(errno)),
-                       "end other hypervisors (lsmod | grep -i vbox), or switch nested "
-                       "virtualisation on in the host's host");
-    return good(name, "/dev/kvm makes VMs");
+        return lacking(name, fmt::format("/dev/kvm cannot create a VM: {}", std::strerror(errno)),
+                       "stop other hypervisors (lsmod | grep -i vbox); if this host is a VM, "
+                       "enable nested virtualisation on its host");
+    return good(name, "/dev/kvm creates VMs");
 }
 
 Check check_module(const Host& host) {
@@ -96,17 +96,19 @@ Check check_userfaultfd(const Host& host) {
     const auto unprivileged = host.text("/proc/sys/vm/unprivileged_userfaultfd");
     if (!unprivileged)
         return lacking(name, "the kernel has no userfaultfd",
-                       "use a kernel with CONFIG_USERFAULTFD, as Debian's");
+                       "use a kernel with CONFIG_USERFAULTFD, such as Debian's");
     if (*unprivileged == "1")
-        return good(name, "for every user");
-    // QEMU opens the device from 8.0 on, and needs CAP_SYS_PTRACE for the system call before.
+        return good(name, "available to all users");
+    // QEMU 8.0 and later open the device. Earlier versions need CAP_SYS_PTRACE for the system call.
     if (host.exists("/dev/userfaultfd"))
         return doubtful(
-            name, "for root; for other users with QEMU 8.0 and access to /dev/userfaultfd",
-            "sysctl -w vm.unprivileged_userfaultfd=1 (if QEMU is older and not root's)");
-    return doubtful(name, "for root only",
-                    "sysctl -w vm.unprivileged_userfaultfd=1 (if the destination's QEMU is not "
-                    "root's)");
+            name,
+            "available to root; to other users with QEMU 8.0 or later and access to "
+            "/dev/userfaultfd",
+            "sysctl -w vm.unprivileged_userfaultfd=1 (if QEMU is older and not run by root)");
+    return doubtful(
+        name, "available to root only",
+        "sysctl -w vm.unprivileged_userfaultfd=1 (if the destination's QEMU is not run by root)");
 }
 
 Check check_privileges(const Host& host) {
@@ -123,11 +125,11 @@ Check check_privileges(const Host& host) {
 
 Check check_network_namespaces(const Host& host) {
     if (!host.exists("/proc/self/ns/net"))
-        return lacking("network-namespaces", "the kernel has none",
-                       "use a kernel with CONFIG_NET_NS, as Debian's");
+        return lacking("network-namespaces", "the kernel has no network namespaces",
+                       "use a kernel with CONFIG_NET_NS, such as Debian's");
     const auto limit = host.text("/proc/sys/user/max_net_namespaces");
     if (limit && *limit == "0")
-        return lacking("network-namespaces", "forbidden by user.max_net_namespaces",
+        return lacking("network-namespaces", "disabled by user.max_net_namespaces",
                        "sysctl -w user.max_net_namespaces=1024");
     return good("network-namespaces", "available");
 }
@@ -150,12 +152,11 @@ Check check_huge_pages(const Host& host) {
                             : setting.substr(start + 1, setting.find(']') - start - 1);
     if (chosen == "never" || chosen == "deny")
         return good(name, "off for shared memory");
-    return doubtful(name,
-                    fmt::format("'{}': VMs whose shared memory is in huge pages can be "
-                                "captured less finely",
-                                chosen),
-                    "echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled (before the VM "
-                    "starts)");
+    return doubtful(
+        name,
+        fmt::format("'{}': capture is less precise for VMs whose shared memory is in huge pages",
+                    chosen),
+        "echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled (before the VM starts)");
 }
 
 Check check_descriptors(const Host& host) {

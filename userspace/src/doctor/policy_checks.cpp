@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a traffic policy needs. Without it migrations go all the same, unshaped: these only warn.
+// The requirements of traffic policies. Migrations also work without, unshaped, so these only warn.
 #include "doctor/checks.h"
 
 #include <cstdio>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view without = "; migrations go unshaped";
 
-/// Loaded, built in, or there to be loaded when it is first asked for.
+/// Whether a module is loaded, built in, or can be loaded on demand.
 bool has_module(const Host& host, const std::string& name) {
     if (host.exists("/sys/module/" + name))
         return true;
@@ -35,13 +35,13 @@ bool has_tcx(const Host& host) {
 Check check_policy_privileges(const Host& host) {
     constexpr const char* name = "policy-privileges";
     std::string missing;
-    // CAP_SYS_ADMIN has CAP_BPF in it.
+    // CAP_SYS_ADMIN includes CAP_BPF.
     if (!host.has_capability(CAP_BPF) && !host.has_capability(CAP_SYS_ADMIN))
         missing = "CAP_BPF";
     if (!host.has_capability(CAP_NET_ADMIN))
         missing += std::string(missing.empty() ? "" : ", ") + "CAP_NET_ADMIN";
     if (missing.empty())
-        return {name, Verdict::ok, "BPF programs may be attached", ""};
+        return {name, Verdict::ok, "may attach BPF programs", ""};
     return {name, Verdict::warning, fmt::format("missing: {}{}", missing, without),
             "run gcctl with sudo"};
 }
@@ -77,9 +77,10 @@ Check check_policy_modules(const Host& host) {
     if (missing.empty())
         return {name, Verdict::ok,
                 has_tcx(host) ? "sch_fq; programs by tcx" : "sch_fq, sch_ingress, cls_bpf", ""};
-    return {name, Verdict::warning,
-            fmt::format("Linux {} lacks {}{}", host.kernel_release(), missing, without),
-            fmt::format("modprobe -a {} (use a kernel that has them, as Debian's)", missing)};
+    return {
+        name, Verdict::warning,
+        fmt::format("Linux {} lacks {}{}", host.kernel_release(), missing, without),
+        fmt::format("modprobe -a {} (or use a kernel that has them, such as Debian's)", missing)};
 }
 
 }  // namespace gc::doctor

@@ -15,13 +15,14 @@ constexpr const char* install_qemu = "apt install qemu-system-x86";
 Check judge_version(std::string name, int major, int minor, std::string found) {
     if (major > 7 || (major == 7 && minor >= 2))
         return {std::move(name), Verdict::ok, std::move(found), ""};
-    return {std::move(name), Verdict::lacking, found + "; 7.2 or later is needed", install_qemu};
+    return {std::move(name), Verdict::lacking, "expected QEMU 7.2 or later, found " + found,
+            install_qemu};
 }
 
-/// A second client finds the monitor busy, and a VM can be looked at without one.
+/// The monitor serves one client at a time, and without it the VM cannot be checked.
 Check unreachable(const Error& error) {
     return {"vm", Verdict::lacking, error.message,
-            "check the socket's path, and that nobody else is connected to it"};
+            "check the socket's path, and that no other client is connected to it"};
 }
 
 Check check_postcopy(qmp::Client& client) {
@@ -33,8 +34,8 @@ Check check_postcopy(qmp::Client& client) {
         return {name, Verdict::lacking, "this QEMU has no postcopy-ram", "use QEMU 7.2 or later"};
     if (capabilities->at("postcopy-ram"))
         return {name, Verdict::ok, "postcopy-ram is on", ""};
-    // Only a QEMU that awaits a migration looks at its host and its memory, when it is asked to
-    // switch postcopy-ram on (migrate_caps_check, migration/migration.c, 7.2).
+    // Only a QEMU that waits for a migration checks its host and its memory when postcopy-ram is
+    // enabled (migrate_caps_check, migration/migration.c, 7.2).
     const auto state = qmp::query_status(client);
     if (!state || state->status != "inmigrate")
         return {name, Verdict::ok, "QEMU has postcopy-ram", ""};
@@ -42,7 +43,7 @@ Check check_postcopy(qmp::Client& client) {
         return {name, Verdict::lacking, set.error().message,
                 "sysctl -w vm.unprivileged_userfaultfd=1, or run QEMU as root"};
     (void)qmp::set_capabilities(client, {{"postcopy-ram", false}});
-    return {name, Verdict::ok, "postcopy-ram can be switched on", ""};
+    return {name, Verdict::ok, "postcopy-ram can be enabled", ""};
 }
 
 Check check_memory(qmp::Client& client) {
@@ -76,11 +77,11 @@ Check check_qemu(const Host& host) {
         int major = 0;
         int minor = 0;
         if (!text || std::sscanf(text->c_str(), "QEMU emulator version %d.%d", &major, &minor) != 2)
-            return {name, Verdict::lacking, fmt::format("{} --version says nothing", program),
+            return {name, Verdict::lacking, fmt::format("{} --version prints no version", program),
                     install_qemu};
         return judge_version(name, major, minor, text->substr(0, text->find('\n')));
     }
-    return {name, Verdict::lacking, "no QEMU for x86-64 is installed", install_qemu};
+    return {name, Verdict::lacking, "QEMU for x86-64 is not installed", install_qemu};
 }
 
 std::vector<Check> check_vm(const Options& options) {

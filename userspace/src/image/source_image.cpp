@@ -14,7 +14,8 @@
 namespace gc::image {
 namespace {
 
-/// What a View shows, in pages. Of it, not of the block, are page tables made.
+/// The number of pages in a View. Page tables are allocated for the view only, not for the whole
+/// block.
 constexpr std::uint64_t view_pages = 512;
 static_assert(view_pages % SourceImage::window == 0);
 
@@ -24,16 +25,16 @@ PageContent content_of(std::span<const std::byte> bytes) {
     return zero ? PageContent() : PageContent(bytes);
 }
 
-/// Whether to map the block's file. To map a small page, in a fault, and to unmap it is more work
-/// than to copy it; but a huge page takes one fault, and to copy it takes room for all of it. And a
-/// device (DAX) can only be mapped.
+/// Whether to map the block's file. Faulting in and unmapping a small page costs more than copying
+/// it. A huge page takes a single fault, while copying it needs a buffer of its size. A device
+/// (DAX) can only be mapped.
 Result<bool> should_map(const ImageBlock& block) {
     if (block.memory)
         return false;
     struct stat file {};
     struct statfs system {};
     if (::fstat(block.file.get(), &file) != 0 || ::fstatfs(block.file.get(), &system) != 0)
-        return fail_errno(errno, fmt::format("look at the file of the RAM block {}", block.name));
+        return fail_errno(errno, fmt::format("stat the file of RAM block {}", block.name));
     return !S_ISREG(file.st_mode) || system.f_type == HUGETLBFS_MAGIC;
 }
 
@@ -49,7 +50,7 @@ Result<SourceImage> SourceImage::open(std::vector<ImageBlock> blocks) {
         }
         GC_TRY(Mapping mapping, Mapping::map(block.file.get(), block.length, PROT_READ, MAP_SHARED,
                                              static_cast<off_t>(block.offset),
-                                             fmt::format("the RAM block {}", block.name)));
+                                             fmt::format("RAM block {}", block.name)));
         image.maps_.push_back(std::move(mapping));
     }
     image.blocks_ = std::move(blocks);
@@ -70,17 +71,16 @@ Result<void> SourceImage::copy(std::size_t block, std::uint64_t first,
     const ImageBlock& source = blocks_[block];
     if (source.memory)
         return source.memory->read(first * page_size, into);
-    // Unlike a mapping, it does not fill the holes that it reads.
+    // Unlike access through a mapping, pread does not allocate the holes that it reads.
     for (std::uint64_t at = source.offset + first * page_size; !into.empty();) {
         const ssize_t got =
             ::pread(source.file.get(), into.data(), into.size(), static_cast<off_t>(at));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return fail_errno(errno, fmt::format("read the RAM block {}", source.name));
+            return fail_errno(errno, fmt::format("read RAM block {}", source.name));
         if (got == 0)
-            return fail(ErrorKind::io, "the file of the RAM block {} ends at byte {}", source.name,
-                        at);
+            return fail(ErrorKind::io, "the file of RAM block {} ends at byte {}", source.name, at);
         into = into.subspan(static_cast<std::size_t>(got));
         at += static_cast<std::uint64_t>(got);
     }
@@ -143,8 +143,9 @@ Result<SourceImage::Found> SourceImage::find_data(std::size_t block, std::uint64
 
 Result<std::uint64_t> SourceImage::find_mapped(std::size_t block, std::uint64_t first,
                                                std::span<const std::byte> there) const {
-    // What is in memory is no hole; of the rest the file system knows. All at once, and without the
-    // inode's lock, which lseek takes (shmem_file_llseek in mm/shmem.c, 6.1).
+    // Resident pages are not holes. Ask the file system about the others only: mincore covers the
+    // whole range in one call and, unlike lseek, does not take the inode's lock (shmem_file_llseek
+    // in mm/shmem.c, 6.1).
     std::array<unsigned char, window> resident{};
     if (::mincore(const_cast<std::byte*>(there.data()), there.size(), resident.data()) != 0)
         resident.fill(0);
@@ -175,7 +176,7 @@ Result<void> SourceImage::show(View& view, std::size_t block, std::uint64_t firs
     view.block_ = none;
     GC_TRY(view.mapping_, Mapping::map(source.file.get(), count * page_size, PROT_READ, MAP_SHARED,
                                        static_cast<off_t>(source.offset + begin * page_size),
-                                       fmt::format("a part of the RAM block {}", source.name)));
+                                       fmt::format("part of RAM block {}", source.name)));
     view.block_ = block;
     view.first_ = begin;
     return {};
@@ -188,11 +189,11 @@ Result<std::uint64_t> SourceImage::next_data(std::size_t block, std::uint64_t nu
     const std::uint64_t end = source.length / page_size;
     if (number >= end)
         return end;
-    // lseek does not disturb anybody: the open file description is our own.
+    // lseek affects nobody else: the open file description is our own.
     const off_t data = ::lseek(source.file.get(),
                                static_cast<off_t>(source.offset + number * page_size), SEEK_DATA);
     if (data < 0)
-        return errno == ENXIO ? end : number;  // a file system without holes has data everywhere
+        return errno == ENXIO ? end : number;  // without hole support, assume data everywhere
     const std::uint64_t found = (static_cast<std::uint64_t>(data) - source.offset) / page_size;
     return std::min(found, end);
 }

@@ -37,7 +37,8 @@ Link parse(nlmsghdr* header) {
         if (nested[IFLA_INFO_KIND] != nullptr)
             link.kind = ::nla_get_string(nested[IFLA_INFO_KIND]);
     }
-    // IFLA_LINK of a veth is its peer, and of any other link it may count in another namespace.
+    // IFLA_LINK of a veth names its peer. Of any other link, it may be an index in another
+    // namespace.
     if (link.kind == "vlan" && attributes[IFLA_LINK] != nullptr &&
         attributes[IFLA_LINK_NETNSID] == nullptr)
         link.lower = static_cast<int>(::nla_get_u32(attributes[IFLA_LINK]));
@@ -61,8 +62,8 @@ Result<Link> port_of(const Links& all, const Link& bridge) {
     if (ports.size() == 1)
         return ports[0];
     return fail(ErrorKind::unsupported,
-                "the peer is behind the bridge {}, which has {} ports that lead out of this host "
-                "(all its ports: {}); say which NIC is to be shaped with --policy-dev NIC",
+                "the peer is behind bridge {}, which has {} ports that lead out of this host (all "
+                "ports: {}), expected one; name the NIC with --policy-dev NIC",
                 bridge.name, ports.size(), names.empty() ? "none" : names);
 }
 
@@ -73,7 +74,7 @@ Result<Links> links(Netlink& netlink) {
     GC_TRY(const Answer answer,
            netlink.request(Netlink::message(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{}),
                            [&](nlmsghdr* header) { all.push_back(parse(header)); }));
-    GC_CHECK(answer.done("list the network devices"));
+    GC_CHECK(answer.done("list network devices"));
     return all;
 }
 
@@ -81,7 +82,7 @@ Result<Link> find_link(const Links& all, std::string_view name) {
     const auto found = std::ranges::find(all, name, &Link::name);
     if (found == all.end())
         return fail(ErrorKind::usage,
-                    "there is no network device '{}' in this network namespace; see ip link", name);
+                    "no network device '{}' in this network namespace; see ip link", name);
     return *found;
 }
 
@@ -98,26 +99,26 @@ Result<bool> link_exists(int index) {
         return true;
     if (errno == ENODEV)
         return false;
-    return fail_errno(errno, fmt::format("look for the network device of index {}", index));
+    return fail_errno(errno, fmt::format("look up network device {}", index));
 }
 
 Result<void> check_wire(const Link& link) {
     if (link.arp_type == ARPHRD_LOOPBACK)
         return fail(ErrorKind::unsupported,
-                    "{} is the loopback device: what it sends never leaves this host, and there "
-                    "is no NIC to shape",
+                    "{} is the loopback device: its packets never leave this host, so there is no "
+                    "NIC to shape",
                     link.name);
     if (link.arp_type != ARPHRD_ETHER)
         return fail(ErrorKind::unsupported,
                     "{} (ARP type {}) does not send Ethernet frames, which a traffic policy needs; "
-                    "choose the NIC below it",
+                    "name the NIC below it",
                     link.name, link.arp_type);
     return {};
 }
 
 Result<Link> wire_of(const Links& all, const Link& by) {
     Link link = by;
-    // VLANs and bridges can be stacked; a loop of them cannot be, so this is only a bound.
+    // VLANs and bridges can be stacked but not looped, so this is only a bound.
     for (std::size_t depth = 0; depth <= all.size(); ++depth) {
         if (const Link* lower = find_link(all, link.lower); link.lower != 0 && lower != nullptr) {
             link = Link(*lower);
@@ -132,7 +133,7 @@ Result<Link> wire_of(const Links& all, const Link& by) {
 }
 
 std::optional<std::uint64_t> speed_of(const std::string& name) {
-    // /sys/class/net would show the devices of the namespace that /sys was mounted in.
+    // Not /sys/class/net: it shows the devices of the namespace in which /sys was mounted.
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ethtool_cmd settings{};
     settings.cmd = ETHTOOL_GSET;

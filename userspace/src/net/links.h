@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The network devices of this namespace, and which of them a migration's packets leave by.
+// The network devices of this namespace, and the one by which a migration's packets leave.
 #pragma once
 
 #include "net/netlink.h"
@@ -14,35 +14,35 @@ namespace gc::net {
 struct Link {
     int index = 0;
     std::string name;
-    std::string kind;       ///< "vlan", "bridge", "veth" ...; empty: hardware (and lo)
-    unsigned arp_type = 0;  ///< ARPHRD_ETHER ...
-    int lower = 0;          ///< index of the link below a VLAN, if it is in this namespace; else 0
-    int master = 0;         ///< index of the bridge or bond that it is a port of; else 0
+    std::string kind;       ///< "vlan", "bridge", "veth", ...; empty for hardware and lo
+    unsigned arp_type = 0;  ///< ARPHRD_ETHER, ...
+    int lower = 0;          ///< index of the link below a VLAN; 0 if it is in another namespace
+    int master = 0;         ///< index of the bridge or bond of which this is a port, or 0
 };
 using Links = std::vector<Link>;
 
 Result<Links> links(Netlink& netlink);
 
-/// Errors: usage, if there is none of this name.
+/// Errors: usage, if no device has this name.
 Result<Link> find_link(const Links& all, std::string_view name);
-/// @return the link, or null
+/// @return nullptr if no device has this index
 const Link* find_link(const Links& all, int index);
 
-/// The link whose queue a packet waits in that is sent by `by`: of a VLAN its lower link, of a
-/// bridge its one physical port. Errors: unsupported: the loopback, a bridge with several such
-/// ports, a link without Ethernet headers.
+/// The link in whose queue the packets sent by `by` wait: the lower link of a VLAN, the one
+/// physical port of a bridge. Errors: unsupported, for the loopback device, a bridge with several
+/// physical ports, or a link without Ethernet headers.
 Result<Link> wire_of(const Links& all, const Link& by);
 
-/// Whether there is one of this index in this thread's namespace.
+/// Whether this thread's namespace has a device with this index.
 Result<bool> link_exists(int index);
 
-/// A link that a tc program of ours can work on. Errors: unsupported.
+/// Checks that gcctl's tc program can run on the link. Errors: unsupported.
 Result<void> check_wire(const Link& link);
 
-/// Bytes per second; none if the driver does not say.
+/// Bytes per second, or nullopt if the driver does not report the speed.
 std::optional<std::uint64_t> speed_of(const std::string& name);
 
-/// Index of the link that packets to the peer of a connected TCP socket leave by.
+/// The index of the link by which packets to the peer of a connected TCP socket leave.
 Result<int> link_towards_peer(Netlink& netlink, int socket);
 
 }  // namespace gc::net

@@ -13,14 +13,14 @@
 namespace gc::net {
 namespace {
 
-/// A list that changed while the kernel told it has holes, and is asked for again.
+/// A dump is incomplete if the list changed meanwhile; it is then requested again.
 constexpr int attempts = 20;
 
 struct Exchange {
     std::vector<Message> messages;
     Answer answer;
     bool ended = false;
-    bool torn = false;  ///< what was listed changed meanwhile
+    bool torn = false;  ///< the list changed during the dump
 };
 
 int on_message(nl_msg* message, void* argument) {
@@ -39,7 +39,7 @@ int on_end(nl_msg*, void* argument) {
     return NL_STOP;
 }
 
-/// libnl 3.7 drops the text that a kernel adds to an error; it is behind the error in the message.
+/// libnl 3.7 drops the kernel's explanation of an error; it follows the error in the message.
 std::string explanation(nlmsgerr* error) {
     auto* header = reinterpret_cast<nlmsghdr*>(reinterpret_cast<char*>(error) - NLMSG_HDRLEN);
     if ((header->nlmsg_flags & NLM_F_ACK_TLVS) == 0)
@@ -59,9 +59,9 @@ int on_error(sockaddr_nl*, nlmsgerr* error, void* argument) {
     return NL_STOP;
 }
 
-/// Sends a message, and takes in what is answered.
+/// Sends a message and collects the replies.
 Result<void> run(nl_sock* socket, const Message& message, Exchange& exchange) {
-    // Else a message that is sent again keeps the number of the first, whose answer has come.
+    // Otherwise a repeated message keeps its first sequence number, whose reply has already come.
     ::nlmsg_hdr(message.get())->nlmsg_seq = NL_AUTO_SEQ;
     if (const int sent = ::nl_send_auto(socket, message.get()); sent < 0)
         return fail(ErrorKind::io, "rtnetlink: {}", ::nl_geterror(sent));
@@ -115,8 +115,7 @@ Result<Answer> Netlink::request(const Message& message,
             each(::nlmsg_hdr(got.get()));
         return exchange.answer;
     }
-    return fail(ErrorKind::io, "rtnetlink: what was to be listed changed {} times meanwhile",
-                attempts);
+    return fail(ErrorKind::io, "rtnetlink: the list changed during each of {} dumps", attempts);
 }
 
 }  // namespace gc::net

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Requests to rtnetlink, with the kernel's own words when it refuses one.
+// Requests to rtnetlink. Errors carry the kernel's explanation.
 #pragma once
 
 #include "util/error.h"
@@ -16,17 +16,17 @@ struct FreeMessage {
 };
 using Message = std::unique_ptr<nl_msg, FreeMessage>;
 
-/// What came of a request. `error` is an errno, 0 if it was done.
+/// The outcome of a request. `error` is an errno, or 0 on success.
 struct Answer {
     int error = 0;
     std::string text;  ///< the kernel's explanation; may be empty
-    /// Errors: io, unless it was done. @param what "replace the qdisc of eth0"
+    /// Errors: io, if the request failed. @param what what failed: "replace the qdisc of eth0"
     [[nodiscard]] Result<void> done(std::string_view what) const;
 };
 
 class Netlink {
   public:
-    /// Of this thread's network namespace.
+    /// Opens a socket in this thread's network namespace.
     static Result<Netlink> open();
 
     /// A message of `type` that begins with a header such as tcmsg.
@@ -37,8 +37,8 @@ class Netlink {
         return made;
     }
 
-    /// Sends it and waits for its end, at most some seconds. A list that changed meanwhile is asked
-    /// for again; `each` sees one that did not. Errors: io, if no answer came at all.
+    /// Sends the message and waits up to 10 s for each reply. A dump whose list changed meanwhile
+    /// is repeated; `each` sees the consistent one only. Errors: io, if no reply came.
     Result<Answer> request(
         const Message& message, const std::function<void(nlmsghdr*)>& each = [](nlmsghdr*) {});
 

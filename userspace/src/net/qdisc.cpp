@@ -58,7 +58,7 @@ std::string name_of(const Qdisc& qdisc) {
 
 Result<std::vector<Qdisc>> qdiscs(Netlink& netlink, int link) {
     std::vector<Qdisc> found;
-    // The kernel lists those of all links.
+    // The kernel lists the qdiscs of all links.
     GC_TRY(const Answer answer,
            netlink.request(Netlink::message(RTM_GETQDISC, NLM_F_DUMP, header_of(link, 0, 0)),
                            [&](nlmsghdr* message) {
@@ -66,7 +66,7 @@ Result<std::vector<Qdisc>> qdiscs(Netlink& netlink, int link) {
                                if (header->tcm_ifindex == link)
                                    found.push_back(parse(message, *header));
                            }));
-    GC_CHECK(answer.done("list the qdiscs"));
+    GC_CHECK(answer.done("list qdiscs"));
     return found;
 }
 
@@ -99,14 +99,14 @@ Result<std::vector<Filter>> filters(Netlink& netlink, int link, std::uint32_t pa
            netlink.request(Netlink::message(RTM_GETTFILTER, NLM_F_DUMP, header_of(link, parent, 0)),
                            [&](nlmsghdr* message) {
                                const auto* header = static_cast<tcmsg*>(::nlmsg_data(message));
-                               // A chain's head, of handle 0, is no filter.
+                               // The head of a chain has handle 0 and is not a filter.
                                if (header->tcm_handle != 0)
                                    found.push_back(parse_filter(message, *header));
                            }));
-    // A qdisc that takes no filters.
+    // The qdisc takes no filters.
     if (answer.error == EOPNOTSUPP || answer.error == EINVAL || answer.error == ENOENT)
         return std::vector<Filter>();
-    GC_CHECK(answer.done("list the filters"));
+    GC_CHECK(answer.done("list filters"));
     return found;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Queueing disciplines as the kernel dumps them, and back.
+// Queueing disciplines, in the form in which the kernel dumps and accepts them.
 #pragma once
 
 #include "net/netlink.h"
@@ -12,12 +12,12 @@
 namespace gc::net {
 
 struct Qdisc {
-    std::uint32_t handle = 0;  ///< 0: the kernel's default, which nobody configured
+    std::uint32_t handle = 0;  ///< 0 for the kernel's default, which nobody configured
     std::uint32_t parent = 0;
     std::string kind;
-    std::vector<std::byte> options;  ///< TCA_OPTIONS, uninterpreted
+    std::vector<std::byte> options;  ///< TCA_OPTIONS, not interpreted
     bool has_options = false;
-    bool has_extras = false;  ///< a size table or shared filter blocks
+    bool has_extras = false;  ///< has a size table or shared filter blocks
     bool operator==(const Qdisc&) const = default;
 };
 
@@ -26,9 +26,9 @@ std::string name_of(const Qdisc& qdisc);
 
 Result<std::vector<Qdisc>> qdiscs(Netlink& netlink, int link);
 
-/// Puts a qdisc where its parent says, in place of what is there.
+/// Puts a qdisc in the place that its parent names, replacing the present one.
 Result<Answer> put_qdisc(Netlink& netlink, int link, const Qdisc& qdisc);
-/// The kernel's default comes back.
+/// The kernel then installs its default.
 Result<Answer> remove_root_qdisc(Netlink& netlink, int link);
 
 Result<void> remove_clsact(Netlink& netlink, int link);
@@ -40,8 +40,8 @@ struct Filter {
     std::string kind;
 };
 
-/// The filters at a qdisc, or at clsact's ingress or egress; within a chain in the order in which
-/// they see packets.
+/// The filters at a qdisc, or at the ingress or egress of clsact. Within a chain they are in the
+/// order in which they see packets.
 Result<std::vector<Filter>> filters(Netlink& netlink, int link, std::uint32_t parent);
 
 }  // namespace gc::net

@@ -12,7 +12,7 @@
 namespace gc::net {
 namespace {
 
-/// An IP address, with the link that it says itself if it is a link's own.
+/// An IP address and, if it is link-local, the index of its link.
 struct Address {
     int family = AF_INET;
     std::span<const std::byte> bytes;
@@ -25,10 +25,10 @@ Result<Address> address_in(const sockaddr_storage& storage) {
         return Address{AF_INET, std::as_bytes(std::span(&ip.sin_addr, 1)), 0};
     }
     if (storage.ss_family != AF_INET6)
-        return fail(ErrorKind::unsupported,
-                    "the peer's address is neither IPv4 nor IPv6 (family {}): there is no NIC to "
-                    "shape",
-                    storage.ss_family);
+        return fail(
+            ErrorKind::unsupported,
+            "the peer's address is neither IPv4 nor IPv6 (family {}), so there is no NIC to shape",
+            storage.ss_family);
     const auto& ip = reinterpret_cast<const sockaddr_in6&>(storage);
     const auto bytes = std::as_bytes(std::span(&ip.sin6_addr, 1));
     if (IN6_IS_ADDR_V4MAPPED(&ip.sin6_addr))
@@ -48,10 +48,10 @@ Result<int> link_towards_peer(Netlink& netlink, int socket) {
     sockaddr_storage own{};
     socklen_t length = sizeof peer;
     if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &length) < 0)
-        return fail_errno(errno, "the migration's connection: getpeername");
+        return fail_errno(errno, "getpeername of the migration's connection");
     length = sizeof own;
     if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &length) < 0)
-        return fail_errno(errno, "the migration's connection: getsockname");
+        return fail_errno(errno, "getsockname of the migration's connection");
     GC_TRY(const Address to, address_in(peer));
     GC_TRY(const Address from, address_in(own));
     if (to.scope != 0)
@@ -71,8 +71,8 @@ Result<int> link_towards_peer(Netlink& netlink, int socket) {
     GC_CHECK(answer.done("look up the route to the peer"));
     if (index == 0)
         return fail(ErrorKind::unsupported,
-                    "the route to the peer names no NIC (several next hops?); say which with "
-                    "--policy-dev NIC");
+                    "the route to the peer names no NIC (does it have several next hops?); name "
+                    "the NIC with --policy-dev NIC");
     return index;
 }
 

@@ -14,7 +14,7 @@ void append(std::vector<std::byte>& out, std::size_t number) {
     out.push_back(static_cast<std::byte>(number));
 }
 
-/// @param index of the number, counted from the begin of the frame
+/// @param index position of the number, counted from the beginning of the frame
 std::size_t number_at(std::span<const std::byte> frame, std::size_t index) {
     const auto bytes = frame.subspan(index * number_size, number_size);
     return std::to_integer<std::size_t>(bytes[0]) << 8 | std::to_integer<std::size_t>(bytes[1]);
@@ -32,8 +32,7 @@ Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes) {
     if (kind < static_cast<unsigned>(FrameKind::stream) ||
         kind > static_cast<unsigned>(FrameKind::split))
         return fail(ErrorKind::protocol,
-                    "expected a frame of kind 1 to 4 from gcctl at the other end, got kind {}",
-                    kind);
+                    "expected a frame of kind 1 to 4 from the other gcctl, found kind {}", kind);
     return FrameHead{static_cast<FrameKind>(kind), std::to_integer<std::size_t>(bytes[1]) << 16 |
                                                        std::to_integer<std::size_t>(bytes[2]) << 8 |
                                                        std::to_integer<std::size_t>(bytes[3])};
@@ -66,7 +65,7 @@ Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
     const std::size_t data = pages * page_size;
     if (frame.size() < numbers + data)
         return fail(ErrorKind::protocol,
-                    "expected a split frame of at least {} bytes for its {} pages, got {}",
+                    "expected a split frame of at least {} bytes for its {} pages, found {}",
                     numbers + data, pages, frame.size());
     const auto around = frame.subspan(numbers, frame.size() - numbers - data);
     std::vector<std::span<const std::byte>> parts;
@@ -76,8 +75,8 @@ Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
         const std::size_t cut = number_at(frame, 1 + page);
         if (cut < from || cut > around.size())
             return fail(ErrorKind::protocol,
-                        "page {} of a split frame is at byte {} of {}, after one at byte {}", page,
-                        cut, around.size(), from);
+                        "split frame: page {} is at byte {}, expected {} to {}", page, cut, from,
+                        around.size());
         parts.push_back(around.subspan(from, cut - from));
         parts.push_back(frame.subspan(frame.size() - data + page * page_size, page_size));
         from = cut;

@@ -24,13 +24,13 @@ Result<void> send_line(int fd, const json& object) {
     return write_all(fd, std::as_bytes(std::span(line)));
 }
 
-/// A JSON object, or an error that quotes the beginning of what came.
+/// Parses a JSON object. An error quotes the start of the line.
 Result<json> parse_object(std::string_view line) {
     json value = json::parse(line, nullptr, false);
     if (!value.is_object())
         return fail(ErrorKind::protocol,
-                    "expected a line of JSON from gcctl at the other end, got '{}'; does a gcctl "
-                    "of this version listen there?",
+                    "expected a line of JSON from the other gcctl, found '{}'; is a gcctl of the "
+                    "same release listening there?",
                     line.substr(0, 60));
     return value;
 }
@@ -73,7 +73,7 @@ Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout) {
                         timeout.count());
         GC_TRY(const std::size_t got, read_some(fd, std::span(&c, 1)));
         if (got == 0 || line.size() == max_hello)
-            return fail(ErrorKind::protocol, "expected gcctl's hello, got '{}'",
+            return fail(ErrorKind::protocol, "expected a hello from gcctl, found '{}'",
                         line.substr(0, 60));
         if (c == std::byte{'\n'})
             break;
@@ -83,15 +83,15 @@ Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout) {
     const int version = field(object, "guidecopy", 0);
     if (version != protocol_version)
         return fail(ErrorKind::protocol,
-                    "the other gcctl speaks protocol version {}, this one {}; install the same "
-                    "release at both ends",
+                    "expected protocol version {1} from the other gcctl, found version {0}; "
+                    "install the same release at both ends",
                     version, protocol_version);
     const auto wanted = field<std::string>(object, "channel", "");
     for (const auto& [channel, text] : channel_names)
         if (text == wanted)
             return Hello{channel, field<std::string>(object, "token", "")};
     return fail(ErrorKind::protocol,
-                "a hello names the channel '{}'; expected control, main, bulk or urgent", wanted);
+                "invalid channel '{}' in a hello (expected control, main, bulk or urgent)", wanted);
 }
 
 Result<std::string> make_token() {
@@ -117,14 +117,14 @@ Result<std::optional<json>> Control::parse_line() {
     const auto end = buffer_.find('\n');
     if (end == std::string::npos) {
         if (buffer_.size() > max_line)
-            return fail(ErrorKind::protocol, "a control message of over {} bytes", max_line);
+            return fail(ErrorKind::protocol, "a control message is longer than {} bytes", max_line);
         return std::nullopt;
     }
     const std::string line = buffer_.substr(0, end);
     buffer_.erase(0, end + 1);
     GC_TRY(json object, parse_object(line));
     if (field<std::string>(object, "type", "").empty())
-        return fail(ErrorKind::protocol, "a control message without \"type\": {}",
+        return fail(ErrorKind::protocol, "control message without \"type\": {}",
                     line.substr(0, 60));
     return object;
 }
@@ -144,7 +144,7 @@ Result<std::optional<json>> Control::receive(std::chrono::milliseconds timeout) 
         std::array<std::byte, 4096> chunk;
         GC_TRY(const std::size_t got, read_some(fd_.get(), chunk));
         if (got == 0)
-            return fail(ErrorKind::io, "the gcctl at the other end closed the control connection");
+            return fail(ErrorKind::io, "the other gcctl closed the control connection");
         buffer_.append(reinterpret_cast<const char*>(chunk.data()), got);
     }
 }

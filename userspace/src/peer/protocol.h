@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What `gcctl migrate` and `gcctl receive` say to each other.
+// The protocol between `gcctl migrate` and `gcctl receive`.
 //
-// Four TCP connections to one port. Each begins with one line of JSON, the hello:
+// Four TCP connections to one port. Each begins with the hello, one line of JSON:
 //     {"guidecopy": 3, "channel": "control" | "main" | "bulk" | "urgent", "token": "32 hex digits"}
-// After it "urgent" carries QEMU's bytes and nothing else. "main" and "bulk" carry its main channel
-// in frames, see frame.h: bulk the pages that may wait, so that no other has to wait behind them.
-// "control" goes on with lines of JSON, each an object with "type":
+// "urgent" then carries QEMU's bytes only. "main" and "bulk" carry QEMU's main channel in frames,
+// see frame.h: bulk has the pages that may wait, so that no other page queues behind them.
+// "control" carries lines of JSON, each an object with a "type":
 //     receive -> migrate
 //         ready      {"qemu": "7.2.22", "preempt": true, "measure_ms": 0}
-//                    the destination can take a VM; it measures, for so long at least, or it does
-//                    not say so
+//                    the destination can take a VM; measure_ms is the minimum time for which it
+//                    measures, and is absent if it does not measure
 //         resumed    {}                 the VM runs at the destination
-//         completed  {"demand": {...}}  QEMU says completed; only measurements come after it
-//         refused    {"reason": "..."}  the VM never ran here and never will
+//         completed  {"demand": {...}}  QEMU reports completion; only measurements follow
+//         refused    {"reason": "..."}  the VM has not run here and never will
 //         failed     {"reason": "..."}  after commit: the VM needs its operator
 //         touched    {"block": "pc.ram", "asked": false, "runs": [...]}, see measure/touched.h
-//         measured   {"time_ms": 0.0, "unresolved": 0}, or {"problem": "..."}: all was told
+//         measured   {"time_ms": 0.0, "unresolved": 0}, or {"problem": "..."}: end of measurements
 //     migrate -> receive
 //         commit     {"run": true}      from here on the source never runs again
-//         abandon    {"reason": "..."}  the source runs on; end the destination
-// The token ties the connections of one migration together; it is no secret.
+//         abandon    {"reason": "..."}  the source continues; end the destination
+// The token identifies the connections of one migration. It is not a secret.
 #pragma once
 
 #include "util/socket.h"
@@ -43,10 +43,11 @@ struct Hello {
 [[nodiscard]] std::string_view name(Channel channel);
 
 Result<void> send_hello(int fd, const Hello& hello);
-/// Reads byte by byte up to the line's end, so that the channel's own bytes stay in the socket.
+/// Reads byte by byte up to the end of the line, so that the channel's own bytes stay in the
+/// socket.
 Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout);
 
-/// A fresh random token.
+/// A new random token.
 Result<std::string> make_token();
 
 /// One end of the control connection. Single-threaded.
@@ -61,8 +62,9 @@ class Control {
     /// A message without fields.
     Result<void> send(std::string_view type);
 
-    /// The next message that arrives within the timeout; nullopt when none did.
-    /// Errors: io (the peer is gone), protocol (not a JSON object with "type", or over max_line).
+    /// The next message, or nullopt if none arrives within the timeout.
+    /// Errors: io (the peer closed the connection), protocol (not a JSON object with "type", or
+    /// longer than max_line).
     Result<std::optional<nlohmann::json>> receive(std::chrono::milliseconds timeout);
 
     void close() { fd_.reset(); }

@@ -11,7 +11,7 @@
 namespace gc::policy {
 namespace {
 
-/// @param option the one that says it
+/// @param option the option that sets the link's rate
 Result<std::uint64_t> link_rate(const std::string& device, const Policy& policy,
                                 std::optional<std::uint64_t> said, std::string_view option) {
     if (said)
@@ -21,7 +21,7 @@ Result<std::uint64_t> link_rate(const std::string& device, const Policy& policy,
     if (const auto speed = net::speed_of(device))
         return *speed;
     return fail(ErrorKind::unsupported,
-                "{0} does not say how fast it is (ethtool {0}); give {1} RATE, such as {1} 10gbit",
+                "{0} does not report its speed (ethtool {0}); give {1} RATE, e.g. {1} 10gbit",
                 device, option);
 }
 
@@ -31,7 +31,7 @@ bool device_gone(const State& state) {
            state.device != name.data();
 }
 
-/// What nobody asked to stay, or does not work any more; if nobody uses it either.
+/// Whether an unused attachment is a leftover: not attached to stay, or no longer working.
 Result<bool> is_remains(const Pins& pins, const State& state) {
     if (!state.complete || !state.lasting || device_gone(state))
         return true;
@@ -39,15 +39,16 @@ Result<bool> is_remains(const Pins& pins, const State& state) {
     return !missing.empty();
 }
 
-/// Errors: unsupported, unless the policy that others use works.
+/// Checks a policy that others use. Errors: unsupported, if it no longer works.
 Result<void> check_used(const Pins& pins, const State& state) {
     GC_TRY(const std::string missing, find_missing(pins, state));
     if (missing.empty())
         return {};
-    return fail(ErrorKind::unsupported,
-                "somebody took {} off {}, whose policy '{}' other migrations use; wait for their "
-                "end, or gcctl policy detach --dev {} --force (they go on unshaped)",
-                missing, state.device, state.policy.name, state.device);
+    return fail(
+        ErrorKind::unsupported,
+        "the policy '{0}' on {1} no longer works (missing: {2}), but other migrations use it; wait "
+        "until they end, or run gcctl policy detach --dev {1} --force (they continue unshaped)",
+        state.policy.name, state.device, missing);
 }
 
 }  // namespace
@@ -57,15 +58,16 @@ Result<void> Attachment::find_maps() {
     stats_ = pins_.get("gc_stats");
     rates_ = pins_.get("gc_rates");
     if (!config_ || !stats_)
-        return fail(ErrorKind::io, "{}: the policy's maps are gone: {}", state_.device,
+        return fail(ErrorKind::io, "{}: the policy's maps are missing: {}", state_.device,
                     pins_.path());
     return {};
 }
 
 namespace {
 
-/// The device's directory, empty and locked. What a killed gcctl left is removed.
-/// @return none: somebody else is at it; to be tried again. Errors: unsupported: it has a policy
+/// Creates the device's directory and locks it. Removes what a killed gcctl left there.
+/// @return nullopt if another process is using the directory; try again. Errors: unsupported, if
+/// the device has a policy
 Result<std::optional<Pins>> claim(const std::string& device) {
     GC_TRY(Pins pins, Pins::make(device));
     GC_TRY(const bool locked, pins.try_lock(Pins::Lock::exclusive));
@@ -73,7 +75,7 @@ Result<std::optional<Pins>> claim(const std::string& device) {
         return std::nullopt;
     GC_TRY(const auto there, load_state(pins));
     if (!locked) {
-        // Who looks whether it is in use locks it for a moment; users share their lock.
+        // A process that checks for users holds the lock briefly. Users share their lock.
         GC_TRY(const bool in_use, pins.try_lock(Pins::Lock::shared));
         if (!in_use || !there || !there->complete)
             return std::nullopt;
@@ -84,10 +86,10 @@ Result<std::optional<Pins>> claim(const std::string& device) {
     }
     if (!remains)
         return fail(ErrorKind::unsupported,
-                    "{} has the policy '{}' already; gcctl policy set changes it, gcctl policy "
-                    "detach removes it",
+                    "{} already has the policy '{}'; change it with gcctl policy set, or remove it "
+                    "with gcctl policy detach",
                     device, there->policy.name);
-    // That takes the directory along, and with it the lock.
+    // This removes the directory, and with it the lock.
     GC_CHECK(uninstall(pins, there));
     GC_TRY(Pins own, Pins::make(device));
     GC_TRY(const bool ours, own.try_lock(Pins::Lock::exclusive));
@@ -96,7 +98,7 @@ Result<std::optional<Pins>> claim(const std::string& device) {
     return own;
 }
 
-/// Nothing is in place after an error.
+/// Installs a policy. After an error, nothing remains in place.
 Result<void> install_or_undo(net::Netlink& netlink, Pins& pins, State& state, Object& object) {
     const auto installed = [&]() -> Result<void> {
         GC_TRY(state.queue, plan_queue(netlink, state.device, state.ifindex));
@@ -106,7 +108,7 @@ Result<void> install_or_undo(net::Netlink& netlink, Pins& pins, State& state, Ob
         return {};
     GC_TRY(const auto saved, load_state(pins));
     if (const auto undone = uninstall(pins, saved); !undone)
-        return fail(installed.error().kind, "{} (and it could not be undone: {})",
+        return fail(installed.error().kind, "{} (and undoing it failed: {})",
                     installed.error().message, undone.error().message);
     return Unexpected(installed.error());
 }
@@ -137,8 +139,8 @@ Result<std::optional<Attachment>> Attachment::try_attach(const AttachOptions& op
     GC_CHECK(install_or_undo(netlink, *pins, state, object));
     Attachment made(std::move(*pins), std::move(state));
     GC_CHECK(made.find_maps());
-    // A lock that is changed is let go for a moment, in which somebody may have taken it for
-    // remains of ours.
+    // Changing a lock releases it for a moment, in which another process may have removed the
+    // attachment as a leftover.
     GC_TRY(const bool shared, made.pins_.try_lock(Pins::Lock::shared));
     if (!shared || !made.pins_.current())
         return std::nullopt;
@@ -231,8 +233,8 @@ Result<void> Attachment::set(const std::string& device, const Change& change,
     GC_CHECK(change(state.policy));
     if (const std::uint32_t mark = attachment.state_.policy.mark; state.policy.mark != mark)
         return fail(ErrorKind::usage,
-                    "mark: {:#x} is in use by the connections of running migrations; it cannot "
-                    "become {:#x} while the policy is attached",
+                    "mark: {:#x} is used by the connections of running migrations and cannot "
+                    "change to {:#x} while the policy is attached",
                     mark, state.policy.mark);
     if (link)
         state.said_link = link;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A policy on a NIC: a tc program, its maps, and the qdisc that holds its packets back. All of it
-// lives in the kernel, pinned below one directory, and outlives the process that attached it.
+// A policy on a NIC: a tc program, its maps, and the qdisc that delays its packets. All of it lives
+// in the kernel, pinned below one directory, and outlives the process that attached it.
 #pragma once
 
 #include "gc_policy.h"
@@ -20,70 +20,71 @@ namespace gc::policy {
 struct AttachOptions {
     std::string device;
     Policy policy;
-    std::optional<std::uint64_t> link;   ///< bytes per second, over what the policy and the NIC say
-    std::string object;                  ///< a file; empty: gcctl's own program
+    std::optional<std::uint64_t> link;   ///< bytes per second; overrides the policy and the NIC
+    std::string object;                  ///< a file; empty for gcctl's own program
     bool lasting = true;                 ///< stays when its last user ends
-    std::string link_option = "--link";  ///< what sets `link`, for who must be told to
+    std::string link_option = "--link";  ///< option that sets `link`, for error messages
 };
 
-using Counters = std::array<gc_class_stats, GC_COUNTERS>;  ///< of all CPUs together
+using Counters = std::array<gc_class_stats, GC_COUNTERS>;  ///< summed over all CPUs
 
 struct Status {
     std::string device;
     Policy policy;
-    std::string object;      ///< "gcctl's own", or a file
-    std::string hook;        ///< "tcx" or "clsact"
-    std::string missing;     ///< what somebody took away: "fq"; empty: nothing
-    std::string before;      ///< others' filters that see packets first: "bpf of priority 1"
+    std::string object;   ///< "gcctl's own", or a file
+    std::string hook;     ///< "tcx" or "clsact"
+    std::string missing;  ///< the part that was removed from the NIC ("fq"), or empty
+    std::string before;   ///< other filters that see packets first ("bpf of priority 1"), or empty
     std::uint64_t link = 0;  ///< bytes per second
     bool lasting = true;
     gc_policy_config config{};
     Counters counters{};
     std::optional<std::array<std::uint64_t, GC_COUNTERS>>
-        rates;  ///< the program's own, if it tells
+        rates;  ///< those of the program, if it reports them
 
-    /// What whoever attaches or joins it should know; empty: nothing.
+    /// A warning for the user that attaches or joins the policy, or empty.
     [[nodiscard]] std::string warning() const;
 };
 
-/// One that exists.
+/// An existing attachment.
 class Attachment {
   public:
-    /// Attaches, or changes nothing. What a killed gcctl left on the NIC is removed first.
-    /// Errors: unsupported (no CAP_BPF, no fq, no BPF file system, a qdisc in the way, an object
-    /// that is none or that the verifier refuses; one is attached already), usage, io.
+    /// Attaches a policy; after an error, nothing has changed. First removes what a killed gcctl
+    /// left on the NIC. Errors: unsupported (no CAP_BPF, no fq, no BPF file system, a qdisc that
+    /// cannot be replaced, an object that is invalid or that the verifier rejects, a policy already
+    /// attached), usage, io.
     static Result<Attachment> attach(const AttachOptions& options);
-    /// Errors: unsupported when there is none on the device.
+    /// Errors: unsupported, if the device has no policy.
     static Result<Attachment> open(const std::string& device);
-    /// Becomes a user of one that is there, as one who attaches is from the start.
-    /// @return none: there is none, or only what a killed gcctl left, or one that is broken()
-    /// Errors: io, if somebody is about to attach or detach for too long; unsupported, if somebody
-    /// took away a part of it and others use it.
+    /// Becomes a user of an existing attachment, like the process that attaches it.
+    /// @return nullopt if there is none, or only one that a killed gcctl left or that is broken()
+    /// Errors: io, if another process takes too long to attach or detach; unsupported, if a part of
+    /// the attachment was removed while others use it.
     static Result<std::optional<Attachment>> join(const std::string& device);
-    /// @return what attaches again, in place of its remains, one that was attached to stay, and of
-    /// which somebody has taken away a part; none: there is none such
+    /// Finds an attachment that was made to stay, and of which a part was removed.
+    /// @return the options with which to attach it again, or nullopt if there is none
     static Result<std::optional<AttachOptions>> broken(const std::string& device);
     using Change = std::function<Result<void>(Policy&)>;
-    /// Changes the policy that runs on a device. Errors: those of open() and of `change`; io,
-    /// usage.
+    /// Changes the policy of a device while it is in use. Errors: those of open() and of `change`;
+    /// io, usage.
     static Result<void> set(const std::string& device, const Change& change,
                             std::optional<std::uint64_t> link);
-    /// The devices that have one, of this network namespace.
+    /// The devices of this network namespace that have a policy.
     static Result<std::vector<std::string>> devices();
 
     [[nodiscard]] const State& state() const { return state_; }
-    /// Of the program and the NIC: some system calls and netlink requests.
+    /// The state of the program and of the NIC. Takes several system calls and netlink requests.
     [[nodiscard]] Result<Status> status() const;
-    /// One system call a class.
+    /// The counters alone. Takes one system call per class.
     [[nodiscard]] Result<Counters> counters() const;
-    /// Ends a use; removes it all if nobody else uses it and it was not attached to stay.
+    /// Ends a use. Removes the attachment if it was not made to stay and nobody else uses it.
     Result<void> leave();
 
   private:
     Attachment(Pins pins, State state) : pins_(std::move(pins)), state_(std::move(state)) {}
     static Result<std::optional<Attachment>> try_attach(const AttachOptions& options);
-    using Joined = std::optional<Attachment>;  ///< none: there is nothing to join
-    /// @return none: not yet
+    using Joined = std::optional<Attachment>;  ///< nullopt if there is nothing to join
+    /// @return nullopt if another process is using the attachment; try again
     static Result<std::optional<Joined>> try_join(const std::string& device);
     Result<void> find_maps();
 
@@ -91,15 +92,16 @@ class Attachment {
     State state_;
     UniqueFd config_;
     UniqueFd stats_;
-    UniqueFd rates_;  ///< none if the program does not tell them
+    UniqueFd rates_;  ///< not set if the program does not report rates
 };
 
-/// Removes a device's attachment, and puts back what was there; or what a killed gcctl left of one.
-/// Errors: unsupported: there is none, or it is in use (unless by force); io.
+/// Removes a device's attachment, or what a killed gcctl left of one, and restores the qdisc.
+/// Errors: unsupported, if there is none, or it is in use and `force` is not set; io.
 Result<void> detach(const std::string& device, bool force);
 
-/// Removes every attachment of this namespace, and what is left of devices and namespaces that are
-/// gone. @return the names of the devices. Errors: those of detach(), after the rest.
+/// Removes all attachments of this namespace, and leftovers of devices and namespaces that no
+/// longer exist. @return the names of the devices. Errors: those of detach(), after handling the
+/// rest.
 Result<std::vector<std::string>> detach_all(bool force);
 
 }  // namespace gc::policy

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The commands that change something: attach, set, detach.
+// The commands that make changes: attach, set, detach.
 #include "policy/command.h"
 
 #include "options/arguments.h"
@@ -29,11 +29,11 @@ struct AttachTexts {
 options::Manual manual_of(AttachOptions& options, AttachTexts& texts) {
     options::Group group("Options");
     group.add_options()("dev", po::value(&options.device)->required()->value_name("NIC"),
-                        "the NIC that migrations leave by")(
+                        "the NIC by which migrations leave")(
         "policy", po::value(&texts.policy)->default_value("silent")->value_name("silent|fast|FILE"),
-        "silent: the link's tenants go first; fast: fill the link; or a policy file")(
+        "silent: give way to the link's tenants; fast: fill the link; or a policy file")(
         "object", po::value(&options.object)->value_name("FILE"),
-        "a BPF object with a tc program of your own that keeps to gc_policy.h")(
+        "BPF object with your own tc program; must follow gc_policy.h")(
         "link", po::value(&texts.link)->value_name("RATE"),
         "rate of the link, e.g. 10gbit (default: the policy's, else the NIC's own)");
     return {.name = "policy attach",
@@ -93,7 +93,7 @@ options::Manual manual_of(SetOptions& options, std::string& link) {
 Result<std::optional<SetOptions>> parse_set(std::span<const std::string> arguments) {
     SetOptions options;
     std::string link;
-    // What is no option is an assignment; Boost takes operands by an option's name only.
+    // Anything that is not an option is an assignment. Boost takes operands by option name only.
     std::vector<std::string> others;
     bool value_follows = false;
     for (const std::string& argument : arguments) {
@@ -107,8 +107,8 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
         return std::nullopt;
     GC_TRY(options.link, parse_link(link));
     if (options.assignments.empty() && options.policy.empty() && !options.link)
-        return fail(ErrorKind::usage, "nothing to set: give --policy, --link, or KEY=VALUE such as "
-                                      "class.background.cap=50mbit");
+        return fail(ErrorKind::usage,
+                    "expected --policy, --link, or KEY=VALUE, e.g. class.background.cap=50mbit");
     return options;
 }
 
@@ -134,12 +134,12 @@ struct DetachOptions {
 
 options::Manual manual_of(DetachOptions& options) {
     options::Group group("Options");
-    group.add_options()("dev", po::value(&options.device)->value_name("NIC"), "the NIC")(
-        "all", po::bool_switch(&options.all),
-        "detach all policies of this network namespace, and remove what is left of devices and "
-        "namespaces that no longer exist")(
+    group.add_options()("dev", po::value(&options.device)->value_name("NIC"),
+                        "the NIC")("all", po::bool_switch(&options.all),
+                                   "detach all policies of this network namespace, and remove "
+                                   "leftovers of devices and namespaces that no longer exist")(
         "force", po::bool_switch(&options.force),
-        "detach even while a migration uses it, which goes on unshaped");
+        "detach even while a migration uses the policy; it continues unshaped");
     return {.name = "policy detach",
             .synopsis = "--dev NIC | --all [options]",
             .summary = "detach a policy and restore the NIC's qdisc",
@@ -155,7 +155,7 @@ Result<std::optional<DetachOptions>> parse_detach(std::span<const std::string> a
     if (!values)
         return std::nullopt;
     if (options.all == !options.device.empty())
-        return fail(ErrorKind::usage, "expected --dev NIC or --all");
+        return fail(ErrorKind::usage, "expected either --dev NIC or --all");
     return options;
 }
 

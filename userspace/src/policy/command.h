@@ -8,13 +8,13 @@
 
 namespace gc::policy {
 
-/// `gcctl policy attach|show|set|detach ARGS`. @return the exit status
+/// Runs `gcctl policy attach|show|set|detach ARGUMENTS`. @return the exit status
 int command(std::span<const std::string> arguments);
 
 /// Its options, for help, man page and completion.
 options::Manual manual();
 
-// Each with the arguments after its name.
+// Each takes the arguments after its name.
 int attach_command(std::span<const std::string> arguments);
 int show_command(std::span<const std::string> arguments);
 int set_command(std::span<const std::string> arguments);

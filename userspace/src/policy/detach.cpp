@@ -6,7 +6,7 @@
 namespace gc::policy {
 namespace {
 
-/// @return false: it is of another namespace, which lives
+/// @return false if the entry belongs to another namespace that still exists
 Result<bool> remove_entry(const Pins::Entry& entry, bool own, bool force) {
     if (!own && netns_exists(entry.netns))
         return false;
@@ -17,14 +17,14 @@ Result<bool> remove_entry(const Pins::Entry& entry, bool own, bool force) {
     GC_TRY(const bool alone, pins->try_lock(Pins::Lock::exclusive));
     if (!alone && !force)
         return fail(ErrorKind::unsupported,
-                    "a migration uses the policy on {}; wait for its end, or detach with --force "
-                    "(it goes on unshaped)",
+                    "a migration uses the policy on {}; wait until it ends, or detach with --force "
+                    "(it continues unshaped)",
                     entry.device);
     GC_TRY(const auto state, load_state(*pins));
-    // A namespace can live without a process or a mount that we see; its devices tell.
+    // A namespace can exist without a process or a mount that we can see. Its tcx link tells.
     if (!own && state && state->hook == "tcx" && in_place(*pins, *state))
         return false;
-    // The index of a device of another namespace is some other device's in this one.
+    // The index of a device in another namespace is that of a different device in ours.
     GC_CHECK(uninstall(*pins, own ? state : std::nullopt));
     return true;
 }

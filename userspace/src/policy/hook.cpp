@@ -13,15 +13,16 @@
 namespace gc::policy {
 namespace {
 
-// Of linux/bpf.h since 6.6, which Debian 12's libbpf and headers do not know.
+// From linux/bpf.h since 6.6, which Debian 12's libbpf and headers do not have.
 constexpr int tcx_egress = 47;
-constexpr std::uint32_t before_all = 1U << 3;  ///< BPF_F_BEFORE, without saying whom
+constexpr std::uint32_t before_all = 1U << 3;  ///< BPF_F_BEFORE without a reference program
 
-/// Of our filter; the priority is the first that takes a filter of cls_bpf's for all protocols.
+/// The handle of our filter. Its priority is the first that accepts a cls_bpf filter for all
+/// protocols.
 constexpr std::uint32_t own_handle = 0x6763;
 constexpr std::uint32_t last_priority = 16;
 
-struct TcxLinkInfo {  // struct bpf_link_info, as far as a tcx link fills it
+struct TcxLinkInfo {  // the part of struct bpf_link_info that tcx links fill
     std::uint32_t type, id, program, pad;
     std::uint32_t ifindex, attach_type;
     std::uint64_t rest[8];
@@ -35,9 +36,9 @@ std::uint32_t program_id(int program) {
     return info.id;
 }
 
-/// @return the priority of our filter with this program, if it is there
+/// @return the priority of our filter with this program, or nullopt
 std::optional<std::uint32_t> find_filter(int program, int link) {
-    // libbpf tells standard error of each filter that is not there.
+    // libbpf reports each missing filter on standard error.
     ::libbpf_set_print(nullptr);
     const std::uint32_t id = program_id(program);
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = link, .attach_point = BPF_TC_EGRESS);
@@ -59,7 +60,7 @@ Result<std::optional<TcxLink>> attach_tcx(int program, int link) {
         return TcxLink{std::move(fd)};
     if (errno == EINVAL)
         return std::nullopt;
-    return fail_errno(errno, "attach the program by tcx");
+    return fail_errno(errno, "attach the program with tcx");
 }
 
 bool tcx_alive(int link_fd) {
@@ -79,22 +80,22 @@ Result<void> attach_clsact(int program, int link) {
                 .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
     int error = -::bpf_tc_hook_create(&hook);
     if (error == ENOENT)
-        return fail(ErrorKind::unsupported, "the kernel has no clsact: modprobe sch_ingress");
+        return fail(ErrorKind::unsupported, "the kernel has no clsact qdisc: modprobe sch_ingress");
     if (error != 0 && error != EEXIST)
-        return fail_errno(error, "make the clsact qdisc");
+        return fail_errno(error, "create the clsact qdisc");
     hook.attach_point = BPF_TC_EGRESS;
     for (std::uint32_t priority = 1; priority <= last_priority; ++priority) {
         LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .handle = own_handle,
                     .priority = priority);
         error = -::bpf_tc_attach(&hook, &options);
-        // Filters of another kind or protocol have this priority, or one with our handle.
+        // The priority is taken by filters of another kind or protocol, or by one with our handle.
         if (error != EINVAL && error != EEXIST)
             break;
     }
     if (error == ENOENT)
         return fail(ErrorKind::unsupported,
-                    "the kernel takes no BPF filter at clsact: modprobe cls_bpf (or an 'ingress' "
-                    "qdisc is in clsact's place: tc qdisc show)");
+                    "the kernel rejects BPF filters at clsact: modprobe cls_bpf (or an 'ingress' "
+                    "qdisc is in the place of clsact: tc qdisc show)");
     if (error != 0)
         return fail_errno(error, "add the filter to clsact");
     return {};

@@ -53,12 +53,12 @@ Result<void> install(net::Netlink& netlink, Pins& pins, State& state, Object& ob
 
 Result<void> uninstall(Pins& pins, const std::optional<State>& state) {
     if (const UniqueFd link = pins.get(link_pin)) {
-        // Even if another process has it open.
+        // Detach it even if another process has it open.
         ::bpf_link_detach(link.get());
         GC_CHECK(pins.unpin(link_pin));
     }
     if (state) {
-        // A device that is gone took its qdiscs along; a new one may have its name.
+        // A device that no longer exists took its qdiscs with it, and a new one may have its name.
         GC_TRY(const bool there, net::link_exists(state->ifindex));
         if (there) {
             GC_TRY(net::Netlink netlink, net::Netlink::open());

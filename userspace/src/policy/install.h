@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The steps that put a program on a NIC and take it away. Whoever calls them holds the directory's
-// exclusive lock (or was told to do without).
+// The steps that put a program on a NIC and remove it. The caller must hold the exclusive lock of
+// the directory, unless the user forced the operation.
 #pragma once
 
 #include "net/links.h"
@@ -9,21 +9,21 @@
 
 namespace gc::policy {
 
-/// What is to be done is in the saved state before it is done, so that uninstall() finds its way
-/// from any moment on. Errors: unsupported, io; something may be in place then.
+/// Each step is saved in the state before it is taken, so that uninstall() can undo it from any
+/// point. Errors: unsupported, io; parts may be in place then.
 Result<void> install(net::Netlink& netlink, Pins& pins, State& state, Object& object);
 
-/// Takes away whatever of it is there. Safe to repeat. @param state none: it never got that far
+/// Removes all parts that are present. Can be repeated. @param state nullopt if none was saved
 Result<void> uninstall(Pins& pins, const std::optional<State>& state);
 
-/// Whether the program is still at the NIC.
+/// Whether the program is still attached to the NIC.
 bool in_place(const Pins& pins, const State& state);
 
-/// What somebody took off the NIC, or replaced, since it was put there: "the tc program", "fq", or
-/// both; empty: nothing.
+/// The parts that were removed from the NIC, or replaced: "the tc program", "fq", or both. Empty if
+/// none.
 Result<std::string> find_missing(const Pins& pins, const State& state);
 
-/// Others' filters that may keep packets from the program: "bpf of priority 1"; empty: none.
+/// Other filters that may hide packets from the program ("bpf of priority 1"), or empty.
 Result<std::string> find_before(const Pins& pins, const State& state);
 
 }  // namespace gc::policy

@@ -17,7 +17,7 @@ Result<std::string> choose_device(const PolicyLease::Request& request) {
     const net::Link* by = net::find_link(links, index);
     if (by == nullptr)
         return fail(ErrorKind::unsupported,
-                    "the NIC towards the peer (index {}) has just gone; say which with "
+                    "the NIC towards the peer (index {}) has disappeared; name the NIC with "
                     "--policy-dev NIC",
                     index);
     GC_TRY(const net::Link wire, net::wire_of(links, *by));
@@ -32,7 +32,7 @@ PolicyLease::PolicyLease(Attachment attachment, bool joined)
       mark_(attachment_->state().policy.mark), joined_(joined) {}
 
 PolicyLease::~PolicyLease() {
-    // Who wants to know how it went has called end().
+    // Callers that need the result have called end().
     static_cast<void>(end());
 }
 
@@ -45,7 +45,7 @@ Result<PolicyLease> PolicyLease::begin(const Request& request) {
                           .lasting = false,
                           .link_option = "--policy-link"};
     GC_TRY(options.policy, Policy::find(request.policy));
-    // Another migration may attach one between the look and our own attempt.
+    // Another migration may attach a policy between join() and our own attempt.
     for (int attempt = 0;; ++attempt) {
         GC_TRY(auto there, Attachment::join(device));
         if (there)
@@ -59,8 +59,7 @@ Result<PolicyLease> PolicyLease::begin(const Request& request) {
         if (!broken)
             return Unexpected(made.error());
         return fail(ErrorKind::unsupported,
-                    "somebody took away a part of the policy '{}' of {}, and it could not be put "
-                    "back: {}",
+                    "a part of the policy '{}' on {} was removed, and restoring it failed: {}",
                     broken->policy.name, device, made.error().message);
     }
 }
@@ -73,7 +72,7 @@ Result<void> PolicyLease::end() {
 }
 
 Unexpected PolicyLease::ended() const {
-    return fail(ErrorKind::unsupported, "the use of the policy on {} has ended", device_);
+    return fail(ErrorKind::unsupported, "the lease of the policy on {} has ended", device_);
 }
 
 Result<Status> PolicyLease::status() const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A migration's use of a NIC's policy: joins the one that is attached, or attaches one that goes
+// A migration's use of a NIC's policy. Joins the attached policy, or attaches one that is removed
 // with its last user.
 #pragma once
 
@@ -13,37 +13,38 @@ class PolicyLease {
   public:
     struct Request {
         std::string policy;                 ///< a name or a file
-        std::optional<std::string> device;  ///< none: the NIC towards the peer
-        std::optional<std::uint64_t> link;  ///< bytes per second; heeded by who attaches
+        std::optional<std::string> device;  ///< the NIC towards the peer if not set
+        std::optional<std::uint64_t> link;  ///< bytes per second; ignored when joining
         int peer = -1;                      ///< a connected TCP socket
     };
-    /// Errors: those of Attachment::attach(), and of finding the NIC (unsupported); within some
-    /// seconds.
+    /// Errors: those of Attachment::attach(), and unsupported if the NIC is not found. Takes up to
+    /// some seconds.
     static Result<PolicyLease> begin(const Request& request);
     PolicyLease(PolicyLease&&) = default;
     PolicyLease& operator=(PolicyLease&&) = default;
     PolicyLease(const PolicyLease&) = delete;
     PolicyLease& operator=(const PolicyLease&) = delete;
     ~PolicyLease();
-    /// Detaches, if nobody else uses it and it was not attached to stay. Once.
+    /// Ends the lease, once. Detaches the policy if it was not attached to stay and nobody else
+    /// uses it.
     Result<void> end();
 
     [[nodiscard]] const std::string& device() const { return device_; }
     [[nodiscard]] const std::string& policy_name() const { return policy_name_; }
-    /// It was there before, or was put back.
+    /// Whether the policy was attached before, or was restored.
     [[nodiscard]] bool joined() const { return joined_; }
-    /// To be set as SO_MARK on the sockets of a class.
+    /// The value of SO_MARK for the sockets of a class.
     [[nodiscard]] std::uint32_t mark(gc_class of) const { return mark_ + of; }
     /// Errors: io; unsupported after end().
     [[nodiscard]] Result<Status> status() const;
-    /// The same, only the counters, and cheap.
+    /// The counters alone; cheaper than status().
     [[nodiscard]] Result<Counters> counters() const;
 
   private:
     [[nodiscard]] Unexpected ended() const;
     PolicyLease(Attachment attachment, bool joined);
 
-    std::unique_ptr<Attachment> attachment_;  ///< none after end()
+    std::unique_ptr<Attachment> attachment_;  ///< null after end()
     std::string device_;
     std::string policy_name_;
     std::uint32_t mark_;

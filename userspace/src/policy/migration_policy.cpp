@@ -8,7 +8,7 @@
 namespace gc::policy {
 namespace {
 
-/// What passed between two readings. The longest delay is that of all time.
+/// The traffic between two readings. The maximum delay is that since the policy was attached.
 report::TrafficCounts difference(const gc_class_stats& after, const gc_class_stats& before) {
     constexpr double ns_per_ms = 1e6;
     return {.packets = after.packets - before.packets,
@@ -26,7 +26,7 @@ Result<MigrationPolicy> MigrationPolicy::begin(const PolicyLease::Request& reque
     GC_TRY(const Status status, lease.status());
     const std::uint32_t mark = lease.mark(GC_URGENT);
     if (::setsockopt(request.peer, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0)
-        return fail_errno(errno, "mark a socket (SO_MARK)");
+        return fail_errno(errno, "set SO_MARK");
     return MigrationPolicy(std::move(lease), status, request);
 }
 
@@ -34,13 +34,14 @@ MigrationPolicy::MigrationPolicy(PolicyLease lease, const Status& status,
                                  const PolicyLease::Request& request)
     : lease_(std::move(lease)), before_(status.counters) {
     if (policy_name() != request.policy)
-        warnings_.push_back(fmt::format("{} has the policy '{}' already: it holds, not '{}'",
-                                        device(), policy_name(), request.policy));
+        warnings_.push_back(
+            fmt::format("{} already has the policy '{}', which applies instead of '{}'", device(),
+                        policy_name(), request.policy));
     if (request.link && *request.link != status.link)
-        warnings_.push_back(fmt::format("--policy-link is not heeded: {} has the policy '{}' "
-                                        "already, for a link of {} bytes/s; gcctl policy set "
-                                        "--dev {} --link changes that",
-                                        device(), policy_name(), status.link, device()));
+        warnings_.push_back(
+            fmt::format("--policy-link is ignored: {} already has the policy '{}' for a link of {} "
+                        "bytes/s; change it with gcctl policy set --dev {} --link RATE",
+                        device(), policy_name(), status.link, device()));
     if (const std::string warning = status.warning(); !warning.empty())
         warnings_.push_back(warning);
 }
@@ -65,8 +66,7 @@ report::PolicyReport MigrationPolicy::end() {
                                 .tenants = {}};
     if (const auto status = lease_.status()) {
         if (!status->missing.empty())
-            report.reason =
-                fmt::format("somebody took {} away while the migration ran", status->missing);
+            report.reason = fmt::format("removed during the migration: {}", status->missing);
         for (unsigned index = 0; index < GC_CLASSES; ++index)
             report.classes.emplace(class_name(index),
                                    difference(status->counters[index], before_[index]));

@@ -18,12 +18,12 @@ class MigrationPolicy {
 
     [[nodiscard]] const std::string& device() const { return lease_.device(); }
     [[nodiscard]] const std::string& policy_name() const { return lease_.policy_name(); }
-    /// Worth telling the user.
+    /// Warnings for the user.
     [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
-    /// The SO_MARK of the packets that carry pages of each class.
+    /// The SO_MARK of the packets that carry the pages of each class.
     [[nodiscard]] ledger::PerClass<std::uint32_t> marks() const;
 
-    /// Ends the lease. @return what passed the NIC meanwhile, other migrations included
+    /// Ends the lease. @return the NIC's traffic during the lease, including other migrations
     report::PolicyReport end();
 
   private:

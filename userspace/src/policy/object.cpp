@@ -16,9 +16,9 @@
 namespace gc::policy {
 namespace {
 
-constexpr const char* contract = "see gc_policy.h for what a policy's object must have";
+constexpr const char* contract = "gc_policy.h describes what a policy's object must contain";
 
-/// What libbpf said last: it explains there what its error number does not.
+/// The last message of libbpf, which explains what its error number does not.
 thread_local std::string last_words;
 
 int listen(libbpf_print_level level, const char* format, va_list arguments) {
@@ -54,15 +54,16 @@ std::string type_name(bpf_map_type type) {
 }
 
 Result<void> check_map(const std::string& object, const bpf_map* map, const MapRule& rule) {
-    const auto breach = [&](std::string_view what, const auto& expected, const auto& came) {
+    const auto breach = [&](std::string_view what, const auto& expected, const auto& found) {
         return fail(ErrorKind::unsupported, "{}: map {}: expected {} {}, found {}; {}", object,
-                    rule.name, what, expected, came, contract);
+                    rule.name, what, expected, found, contract);
     };
     if (map == nullptr) {
         if (!rule.needed)
             return {};
-        return fail(ErrorKind::unsupported, "{}: there is no map {} (an {} of {} entries); {}",
-                    object, rule.name, rule.type_name, rule.entries, contract);
+        return fail(ErrorKind::unsupported,
+                    "{}: expected a map {} ({} with {} entries), found none; {}", object, rule.name,
+                    rule.type_name, rule.entries, contract);
     }
     if (::bpf_map__type(map) != rule.type)
         return breach("type", rule.type_name, type_name(::bpf_map__type(map)));
@@ -75,13 +76,14 @@ Result<void> check_map(const std::string& object, const bpf_map* map, const MapR
     return {};
 }
 
-/// A __u32 among the object's read-only data, which may be written until it is loaded; or null.
+/// Finds a __u32 in the object's read-only data, which is writable until the object is loaded.
+/// @return nullptr if there is none
 std::uint32_t* find_constant(const bpf_object* object, std::string_view name) {
     const bpf_map* map = nullptr;
     std::span<std::byte> data;
     bpf_object__for_each_map(map, object) {
         std::size_t size = 0;
-        // Skeletons write there, too: libbpf's own promise not to is newer than they.
+        // The constness is newer than libbpf's skeletons, which write through this pointer, too.
         auto* initial = static_cast<std::byte*>(
             const_cast<void*>(::bpf_map__initial_value(const_cast<bpf_map*>(map), &size)));
         if (initial != nullptr && std::string_view(::bpf_map__name(map)).ends_with(".rodata"))
@@ -123,10 +125,10 @@ Result<void> check_program(const std::string& object, bpf_object* opened) {
     return {};
 }
 
-/// The end of the verifier's log: the instruction that it refuses, and why.
+/// The end of the verifier's log: the rejected instruction and the reason.
 std::string tail_of(const std::vector<char>& log) {
     std::string text(log.data(), ::strnlen(log.data(), log.size()));
-    // What it has counted follows the reason.
+    // Statistics follow the reason.
     if (const auto counts = text.rfind("processed "); counts != std::string::npos)
         text.resize(counts);
     while (!text.empty() && text.back() == '\n')
@@ -169,8 +171,8 @@ Result<void> Object::check() {
     const std::uint32_t* version = find_constant(object_.get(), "gc_policy_version");
     if (version == nullptr)
         return fail(ErrorKind::unsupported,
-                    "{}: there is no 'const volatile __u32 gc_policy_version = "
-                    "GC_POLICY_VERSION' (or no BTF: compile with -g); {}",
+                    "{}: expected 'const volatile __u32 gc_policy_version = GC_POLICY_VERSION', "
+                    "found none (is BTF missing? compile with -g); {}",
                     name_, contract);
     if (*version != GC_POLICY_VERSION)
         return fail(ErrorKind::unsupported,
@@ -196,13 +198,13 @@ Result<void> Object::load() {
     if (error == 0)
         return {};
     if (log[0] != '\0')
-        return fail(ErrorKind::unsupported, "{}: the kernel's verifier refuses it:\n{}", name_,
+        return fail(ErrorKind::unsupported, "{}: rejected by the kernel's verifier:\n{}", name_,
                     tail_of(log));
     if (error == EPERM)
-        return fail(ErrorKind::unsupported,
-                    "no right to load a BPF program: run gcctl with sudo (CAP_BPF and "
-                    "CAP_NET_ADMIN)");
-    return fail(ErrorKind::unsupported, "{}: the kernel does not take it: {}{}{}", name_,
+        return fail(
+            ErrorKind::unsupported,
+            "no permission to load a BPF program; run gcctl with sudo (CAP_BPF and CAP_NET_ADMIN)");
+    return fail(ErrorKind::unsupported, "{}: rejected by the kernel: {}{}{}", name_,
                 std::strerror(error), last_words.empty() ? "" : ": ", last_words);
 }
 

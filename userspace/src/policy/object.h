@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A tc program's object file that keeps to the contract of gc_policy.h, and the program in the
-// kernel.
+// An object file with a tc program that follows the contract of gc_policy.h, and the loaded
+// program.
 #pragma once
 
 #include "util/error.h"
@@ -14,17 +14,17 @@ namespace gc::policy {
 
 class Object {
   public:
-    /// Reads it and checks it against the contract; the kernel is not asked yet.
-    /// @param path a file; empty: gcctl's own program
-    /// Errors: unsupported: it is no BPF object, or breaks the contract.
+    /// Opens an object and checks it against the contract, without loading it.
+    /// @param path a file, or empty for gcctl's own program
+    /// Errors: unsupported, if it is not a BPF object or breaks the contract.
     static Result<Object> open(const std::string& path);
 
-    /// Gives it to the kernel. Errors: unsupported: no right to, or the verifier refuses it, with
-    /// its last words.
+    /// Loads the object into the kernel. Errors: unsupported, if not permitted, or if the verifier
+    /// rejects it; the message has the end of its log.
     Result<void> load();
 
     [[nodiscard]] int program() const;
-    /// @return its descriptor, or -1 if the object has no such map
+    /// @return the map's descriptor, or -1 if the object has no such map
     [[nodiscard]] int map(const char* name) const;
 
   private:

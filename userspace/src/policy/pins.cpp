@@ -30,7 +30,7 @@ std::string directory() {
     return file_system() + "/guidecopy";
 }
 
-/// The BPF file system takes no dots, and a VLAN's usual name has one.
+/// The BPF file system does not allow dots, but VLAN names usually contain one.
 std::string encode(std::string_view device) {
     std::string name;
     for (const char letter : device)
@@ -66,7 +66,7 @@ Result<void> check_file_system() {
     struct statfs found {};
     if (::statfs(file_system().c_str(), &found) == 0 && found.f_type == BPF_FS_MAGIC)
         return {};
-    return fail(ErrorKind::unsupported, "{0} is no BPF file system: mount -t bpf bpf {0}",
+    return fail(ErrorKind::unsupported, "{0} is not a BPF file system: mount -t bpf bpf {0}",
                 file_system());
 }
 
@@ -76,10 +76,10 @@ Result<void> make_directory(const std::string& path) {
     if (errno == EACCES || errno == EPERM)
         return fail(ErrorKind::unsupported, "{}: {}; run gcctl with sudo", path,
                     std::strerror(errno));
-    return fail_errno(errno, "make " + path);
+    return fail_errno(errno, "create " + path);
 }
 
-/// @return none: there is nothing of this name
+/// @return an empty descriptor if the path does not exist
 Result<UniqueFd> open_directory(const std::string& path) {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd && errno == EACCES)
@@ -99,7 +99,7 @@ Result<Pins> Pins::make(const std::string& device) {
     GC_CHECK(make_directory(path));
     GC_TRY(UniqueFd fd, open_directory(path));
     if (!fd)
-        return fail(ErrorKind::io, "{}: somebody removed it at once; try again", path);
+        return fail(ErrorKind::io, "{}: another process removed it at once; try again", path);
     return Pins(path, std::move(fd));
 }
 
@@ -201,14 +201,13 @@ Result<void> Pins::remove(const std::string& last) {
 
 Unexpected none_on(const std::string& device) {
     return fail(ErrorKind::unsupported,
-                "there is no policy on {}; gcctl policy attach --dev {} attaches one", device,
-                device);
+                "no policy on {}; attach one with gcctl policy attach --dev {}", device, device);
 }
 
 Result<std::uint64_t> own_netns() {
     struct stat found {};
     if (::stat("/proc/thread-self/ns/net", &found) < 0)
-        return fail_errno(errno, "/proc/thread-self/ns/net");
+        return fail_errno(errno, "stat /proc/thread-self/ns/net");
     return found.st_ino;
 }
 

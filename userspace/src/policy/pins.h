@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The directory of the BPF file system that holds all of one attachment:
+// The directory of the BPF file system that holds all parts of an attachment:
 //
 //   BPFFS/guidecopy/NETNS-DEVICE/{program,link,state,gc_config,gc_stats,gc_rates}
 //
-// NETNS is the inode number of the network namespace, BPFFS is /sys/fs/bpf unless the environment
-// says GC_BPFFS. It outlives the process that made it, and goes with the boot, as qdiscs do.
+// NETNS is the inode number of the network namespace. BPFFS is /sys/fs/bpf, or the value of the
+// environment variable GC_BPFFS. The directory outlives the process that created it, but not a
+// reboot, like qdiscs.
 //
-// The directory is locked (flock): shared by each user of the attachment, exclusively by who makes
-// or removes it. So what a killed gcctl left is known by its free lock. BPFFS/guidecopy itself is
-// locked by who attaches, changes or removes anything, before that.
+// The directory is locked with flock: shared by each user of the attachment, exclusively while it
+// is created or removed. If the lock is free, an unfinished attachment was left by a killed gcctl.
+// Processes that attach, change or remove anything first lock BPFFS/guidecopy itself.
 #pragma once
 
 #include "util/error.h"
@@ -22,9 +23,9 @@ namespace gc::policy {
 
 class Pins {
   public:
-    /// Makes the directory if there is none. Errors: unsupported: no BPF file system, no right.
+    /// Creates the directory if necessary. Errors: unsupported (no BPF file system, no permission).
     static Result<Pins> make(const std::string& device);
-    /// @return none: there is no such directory
+    /// @return nullopt if the directory does not exist
     static Result<std::optional<Pins>> find(const std::string& device);
 
     struct Entry {
@@ -32,26 +33,26 @@ class Pins {
         std::string device;
         std::string path;
     };
-    /// Those of all namespaces. None if there is no BPF file system either.
+    /// The directories of all namespaces; empty if there is no BPF file system.
     static Result<std::vector<Entry>> all();
     static Result<std::optional<Pins>> open(const Entry& entry);
 
-    /// The turn to change what there is, of whatever device. It ends with the descriptor. Does not
-    /// wait. @return none: somebody else has it. Errors: those of make().
+    /// Takes the lock for changes to any device, without waiting. It is released with the
+    /// descriptor. @return nullopt if another process holds it. Errors: those of make().
     static Result<std::optional<UniqueFd>> try_turn();
 
     enum class Lock { shared, exclusive };
-    /// Does not wait. @return false: somebody else holds it
+    /// Does not wait. @return false if another process holds the lock
     Result<bool> try_lock(Lock kind);
-    /// Whether the directory is still the one of its name.
+    /// Whether the path still names this directory.
     [[nodiscard]] bool current() const;
 
     Result<void> pin(int object, const std::string& name);
-    /// @return none: there is no such pin
+    /// @return an empty descriptor if there is no such pin
     [[nodiscard]] UniqueFd get(const std::string& name) const;
     Result<void> unpin(const std::string& name);
     Result<void> rename(const std::string& from, const std::string& to);
-    /// All of it, `last` after all others.
+    /// Removes the directory and everything in it, `last` after all other entries.
     Result<void> remove(const std::string& last);
 
     [[nodiscard]] const std::string& path() const { return path_; }
@@ -64,12 +65,12 @@ class Pins {
     UniqueFd fd_;
 };
 
-/// Errors: unsupported, always.
+/// The error for a device without a policy: unsupported.
 Unexpected none_on(const std::string& device);
 
-/// Inode number of this thread's network namespace.
+/// The inode number of this thread's network namespace.
 Result<std::uint64_t> own_netns();
-/// Whether a process, or a mount that this process sees, keeps a network namespace.
+/// Whether a process, or a mount that this process can see, keeps a network namespace alive.
 bool netns_exists(std::uint64_t inode);
 
 }  // namespace gc::policy

@@ -15,17 +15,17 @@
 namespace gc::policy {
 namespace {
 
-/// A policy is some dozen lines. toml++ makes a table for each dot of a key, and frees them by
-/// recursion, some 300 bytes of stack each: 64 KiB of "a.a.a." overflow the usual 8 MiB.
+/// A policy has a few dozen lines. toml++ creates a table for each dot of a key and frees them
+/// recursively, with some 300 bytes of stack each: 64 KiB of "a.a.a." overflow the usual 8 MiB.
 constexpr std::size_t max_file = std::size_t{16} * 1024;
-/// The biggest packet that the stack hands to a NIC for cutting up, without BIG TCP.
+/// The largest packet that the stack passes to a NIC for segmentation, without BIG TCP.
 constexpr std::uint64_t max_gso = std::uint64_t{64} * 1024;
-/// A shorter window sees such packets one by one, and takes each for a burst.
+/// A shorter window sees such packets one by one, and mistakes each for a burst.
 constexpr std::uint64_t packets_in_window = 4;
 constexpr std::uint64_t ns_per_second = 1'000'000'000;
 constexpr std::uint32_t headroom_unit = 1024;  // gc_policy_config::headroom
-/// Less would be a packet a minute.
-constexpr std::uint64_t least_rate = 1024;
+/// Below this rate a packet takes a minute.
+constexpr std::uint64_t min_rate = 1024;
 
 /// Whoever named a file that is none can name another, as with a policy that is none.
 Unexpected cannot(std::string_view what, const std::string& path) {
@@ -46,7 +46,7 @@ Result<Policy> Policy::named(std::string_view name) {
         return parse_policy(found->text, std::string(name));
     std::array<std::string_view, builtin_policies.size()> names;
     std::ranges::transform(builtin_policies, names.begin(), &BuiltinPolicy::name);
-    return fail(ErrorKind::usage, "there is no policy '{}'; expected {}, or a file", name,
+    return fail(ErrorKind::usage, "unknown policy '{}' (expected {}, or a file)", name,
                 fmt::join(names, ", "));
 }
 
@@ -76,8 +76,10 @@ Result<Policy> Policy::find(const std::string& name_or_path) {
 Result<void> Policy::set(std::string_view assignment) {
     const std::size_t equals = assignment.find('=');
     if (equals == std::string_view::npos)
-        return fail(ErrorKind::usage, "'{}' is no KEY=VALUE such as class.background.cap=50mbit",
-                    assignment);
+        return fail(
+            ErrorKind::usage,
+            "invalid assignment '{}' (expected KEY=VALUE, e.g. class.background.cap=50mbit)",
+            assignment);
     Policy changed = *this;
     GC_CHECK(set_key(changed, assignment.substr(0, equals), assignment.substr(equals + 1)));
     GC_CHECK(changed.check());
@@ -92,7 +94,7 @@ Result<void> Policy::check() const {
     };
     for (unsigned index = 0; index < GC_CLASSES; ++index)
         if (above(classes[index].floor, classes[index].cap))
-            return fail(ErrorKind::usage, "class.{0}: its floor is above its cap",
+            return fail(ErrorKind::usage, "class.{}: the floor is above the cap",
                         class_name(index));
     return {};
 }
@@ -102,13 +104,13 @@ Result<gc_policy_config> Policy::config(std::uint64_t on_link) const {
     config.version = GC_POLICY_VERSION;
     config.mark = mark;
     config.target = use.on(on_link);
-    if (std::min(config.target, __u64{on_link}) < least_rate)
+    if (std::min(config.target, __u64{on_link}) < min_rate)
         return fail(ErrorKind::usage,
-                    "use: tenants and migrations together would have {} bytes/s of a link of {}; "
-                    "expected {} at least",
-                    config.target, on_link, least_rate);
+                    "use: expected at least {2} bytes/s for tenants and migrations together, found "
+                    "{0} on a link of {1}",
+                    config.target, on_link, min_rate);
     if (config.target > on_link)
-        return fail(ErrorKind::usage, "use: {} bytes/s is more than the link has, {}",
+        return fail(ErrorKind::usage, "use: {} bytes/s is more than the link's rate, {}",
                     config.target, on_link);
     const std::uint64_t big_packets = packets_in_window * max_gso * ns_per_second / on_link;
     config.window_ns = std::max(static_cast<std::uint64_t>(window.count()), big_packets);
@@ -120,11 +122,11 @@ Result<gc_policy_config> Policy::config(std::uint64_t on_link) const {
     for (unsigned index = 0; index < GC_CLASSES; ++index) {
         const ClassPolicy& from = classes[index];
         gc_class_config& to = config.classes[index];
-        to.floor = std::max<std::uint64_t>(from.floor.on(on_link), least_rate);
+        to.floor = std::max<std::uint64_t>(from.floor.on(on_link), min_rate);
         to.cap = from.cap.on(on_link);
         if (to.floor > to.cap)
             return fail(ErrorKind::usage,
-                        "class.{}: its floor, {} bytes/s, is above its cap, {}, on a link of {}",
+                        "class.{}: the floor, {} bytes/s, is above the cap, {}, on a link of {}",
                         class_name(index), to.floor, to.cap, on_link);
         to.weight = from.paced ? from.weight : 0;
         to.dscp = from.dscp.value_or(GC_DSCP_KEEP);

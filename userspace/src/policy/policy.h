@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A traffic policy as users write it, and as the kernel takes it. docs/policy.md tells what each
-// value means.
+// A traffic policy in the user's and in the kernel's form. docs/policy.md explains the values.
 #pragma once
 
 #include "gc_policy.h"
@@ -18,9 +17,9 @@ namespace gc::policy {
 /// Bytes per second, or a share of the link.
 struct Rate {
     bool of_link = false;
-    std::uint64_t bytes = 0;  ///< per second, unless it is
-    double share = 0;         ///< 0 to 1, if it is
-    /// @param link bytes per second
+    std::uint64_t bytes = 0;  ///< per second; used if of_link is not set
+    double share = 0;         ///< 0 to 1; used if of_link is set
+    /// The rate in bytes per second. @param link bytes per second
     [[nodiscard]] std::uint64_t on(std::uint64_t link) const;
     bool operator==(const Rate&) const = default;
 };
@@ -30,42 +29,42 @@ struct ClassPolicy {
     std::uint32_t weight = 1;
     Rate floor{.of_link = true, .bytes = 0, .share = 0.005};
     Rate cap{.of_link = true, .bytes = 0, .share = 1};
-    std::optional<std::uint8_t> dscp;  ///< none: left as it is
+    std::optional<std::uint8_t> dscp;  ///< keeps the packet's DSCP if not set
     bool operator==(const ClassPolicy&) const = default;
 };
 
 struct Policy {
     std::string name;                   ///< "silent", "fast", or the file's name
-    std::optional<std::uint64_t> link;  ///< bytes per second; none: what the NIC says
-    Rate use{.of_link = true, .bytes = 0, .share = 0.95};  ///< of tenants and migrations together
+    std::optional<std::uint64_t> link;  ///< bytes per second; the NIC's speed if not set
+    Rate use{.of_link = true, .bytes = 0, .share = 0.95};  ///< by tenants and migrations together
     std::uint32_t mark = 0x67630000;
     std::chrono::nanoseconds horizon = std::chrono::milliseconds(500);
     bool yield = true;
     std::chrono::nanoseconds window = std::chrono::milliseconds(1);
     std::chrono::nanoseconds decay = std::chrono::milliseconds(100);
-    double headroom = 0.25;  ///< of the tenants' rate
+    double headroom = 0.25;  ///< relative to the tenants' rate
     std::array<ClassPolicy, GC_CLASSES> classes;
 
-    /// One that comes with gcctl. Errors: usage, naming those that there are.
+    /// A policy that comes with gcctl. Errors: usage; the message lists the policies.
     static Result<Policy> named(std::string_view name);
-    /// Errors: usage, "FILE:LINE: ...", also if it cannot be read.
+    /// Reads a policy file. Errors: usage, "FILE:LINE: ...", also if it cannot be read.
     static Result<Policy> load(const std::string& path);
-    /// A name if it is one, else a file. Errors: of both.
+    /// The policy of this name, or else in this file. Errors: those of both.
     static Result<Policy> find(const std::string& name_or_path);
 
-    /// Sets one value, as `gcctl policy set` takes it: "class.background.cap=50mbit". Errors:
-    /// usage; then nothing has changed.
+    /// Sets one value in the form of `gcctl policy set`: "class.background.cap=50mbit". Errors:
+    /// usage; nothing has changed then.
     Result<void> set(std::string_view assignment);
 
-    /// Whether the values go together. Errors: usage.
+    /// Checks that the values are consistent. Errors: usage.
     [[nodiscard]] Result<void> check() const;
 
-    /// For a NIC of this many bytes per second. Errors: usage (a class' floor is above its cap
-    /// there, ...).
+    /// The kernel's configuration for a NIC of this many bytes per second. Errors: usage, e.g. if
+    /// the floor of a class is above its cap on this NIC.
     [[nodiscard]] Result<gc_policy_config> config(std::uint64_t link) const;
 };
 
-/// "urgent", ... Of GC_CLASSES there are.
+/// "urgent", ... @param index below GC_CLASSES
 [[nodiscard]] std::string_view class_name(unsigned index);
 
 }  // namespace gc::policy

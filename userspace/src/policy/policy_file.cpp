@@ -14,7 +14,7 @@ std::string at(const std::string& name, const toml::source_region& source) {
     return fmt::format("{}:{}", name, source.begin.line);
 }
 
-/// As it would be on the command line.
+/// The value in the form that the command line takes.
 Result<std::string> text_of(const toml::node& node) {
     if (const auto* text = node.as_string())
         return text->get();
@@ -25,8 +25,7 @@ Result<std::string> text_of(const toml::node& node) {
     std::ostringstream kind;
     kind << node.type();
     return fail(ErrorKind::usage,
-                "expected a string, a whole number, true or false, got a value "
-                "of type {}",
+                "expected a string, an integer, true or false, found a value of type {}",
                 kind.str());
 }
 
@@ -39,20 +38,20 @@ bool is_section(std::string_view path) {
     return false;
 }
 
-/// Sets what one entry of a file says that is no section.
+/// Sets the value of an entry that is not a section.
 Result<void> set_value(Policy& policy, const toml::node& node, const std::string& prefix,
                        const std::string& key) {
-    // toml++ takes it for another key than the same without quotes: both could be given.
+    // toml++ distinguishes this from the same key without quotes, so both could be given.
     if (key.find('.') != std::string::npos)
         return fail(ErrorKind::usage, "{}\"{}\": expected a key without dots in quotes", prefix,
                     key);
-    // An unknown class, or a section on top that is none, need not hold anything.
+    // An unknown class or an unknown top-level section may be empty.
     if (node.is_table() && prefix == "class.")
         return set_key(policy, prefix + key, "");
     if (node.is_table() && prefix.empty())
         return fail(ErrorKind::usage,
-                    "there is no section [{}]; expected [tenants], [class.urgent], [class.guide], "
-                    "[class.warm] or [class.background]",
+                    "unknown section [{}] (expected [tenants], [class.urgent], [class.guide], "
+                    "[class.warm] or [class.background])",
                     key);
     auto text = text_of(node);
     if (!text)
@@ -60,7 +59,7 @@ Result<void> set_value(Policy& policy, const toml::node& node, const std::string
     return set_key(policy, prefix + key, *text);
 }
 
-/// Sets all that a table holds, in the file's order, so that the first mistake is told.
+/// Sets the values of a table in the order of the file, so that the first error is reported.
 Result<void> set_table(Policy& policy, const toml::table& table, const std::string& prefix,
                        const std::string& name) {
     std::vector<std::pair<std::string, const toml::node*>> entries;

@@ -6,8 +6,8 @@
 
 namespace gc::policy {
 
-/// What the text does not set is as in a default Policy.
-/// @param name of the file, for messages and the policy's own
+/// Values that the text does not set are those of a default Policy.
+/// @param name name of the file, for messages and for the policy
 /// Errors: usage, "NAME:LINE: ...".
 Result<Policy> parse_policy(std::string_view text, const std::string& name);
 

@@ -12,36 +12,36 @@ namespace {
 
 using Text = std::string_view;
 
-/// What a value can be at most, or least.
+/// The limits of values.
 constexpr std::chrono::nanoseconds max_window = std::chrono::seconds(1);
 constexpr std::chrono::nanoseconds min_window = std::chrono::microseconds(100);
 constexpr std::chrono::nanoseconds max_decay = std::chrono::seconds(10);
-/// fq's own (FQ_HORIZON in net/sched/sch_fq.c, 6.1).
+/// The limit of fq (FQ_HORIZON in net/sched/sch_fq.c, 6.1).
 constexpr std::chrono::nanoseconds max_horizon = std::chrono::seconds(10);
 constexpr double max_headroom = 10;
 
-/// Code points with names: RFC 2474, 2597, 3246, 5865, 8622.
+/// Named code points: RFC 2474, 2597, 3246, 5865, 8622.
 constexpr std::array<std::pair<Text, std::uint8_t>, 23> code_points{
     {{"CS0", 0},   {"CS1", 8},   {"CS2", 16},  {"CS3", 24},  {"CS4", 32},  {"CS5", 40},
      {"CS6", 48},  {"CS7", 56},  {"AF11", 10}, {"AF12", 12}, {"AF13", 14}, {"AF21", 18},
      {"AF22", 20}, {"AF23", 22}, {"AF31", 26}, {"AF32", 28}, {"AF33", 30}, {"AF41", 34},
      {"AF42", 36}, {"AF43", 38}, {"EF", 46},   {"VA", 44},   {"LE", 1}}};
 
-Result<std::uint32_t> parse_number(Text text, std::uint32_t least, std::uint32_t most) {
+Result<std::uint32_t> parse_number(Text text, std::uint32_t min, std::uint32_t max) {
     const bool hex = text.starts_with("0x");
     const Text digits = hex ? text.substr(2) : text;
     std::uint32_t value = 0;
     const auto [end, error] =
         std::from_chars(digits.data(), digits.data() + digits.size(), value, hex ? 16 : 10);
     if (error != std::errc{} || end != digits.data() + digits.size() || digits.empty() ||
-        value < least || value > most)
-        return fail(ErrorKind::usage, "'{}' is no number from {} to {}", text, least, most);
+        value < min || value > max)
+        return fail(ErrorKind::usage, "invalid number '{}' (expected {} to {})", text, min, max);
     return value;
 }
 
 Result<bool> parse_switch(Text text) {
     if (text != "true" && text != "false")
-        return fail(ErrorKind::usage, "'{}' is neither true nor false", text);
+        return fail(ErrorKind::usage, "invalid value '{}' (expected true or false)", text);
     return text == "true";
 }
 
@@ -49,7 +49,7 @@ Result<Rate> parse_share_or_rate(Text text) {
     if (text.ends_with('%')) {
         GC_TRY(const double share, parse_percent(text));
         if (share > 1)
-            return fail(ErrorKind::usage, "'{}' is more than the link has", text);
+            return fail(ErrorKind::usage, "invalid share '{}' (expected at most 100%)", text);
         return Rate{.of_link = true, .bytes = 0, .share = share};
     }
     GC_TRY(const std::uint64_t bytes, parse_rate(text));
@@ -66,17 +66,17 @@ Result<std::optional<std::uint8_t>> parse_dscp(Text text) {
     const auto number = parse_number(text, 0, 63);
     if (!number)
         return fail(ErrorKind::usage,
-                    "'{}' is no DSCP; expected keep, 0 to 63, or a name such as AF41, CS1, EF, LE",
+                    "invalid DSCP '{}' (expected keep, 0 to 63, or a name, e.g. AF41, CS1, EF, LE)",
                     text);
     return static_cast<std::uint8_t>(*number);
 }
 
-Result<std::chrono::nanoseconds> parse_within(Text text, std::chrono::nanoseconds least,
-                                              std::chrono::nanoseconds most) {
+Result<std::chrono::nanoseconds> parse_within(Text text, std::chrono::nanoseconds min,
+                                              std::chrono::nanoseconds max) {
     GC_TRY(const std::chrono::nanoseconds value, parse_short_duration(text));
-    if (value < least || value > most)
-        return fail(ErrorKind::usage, "'{}' is not from {} us to {} us", text, least.count() / 1000,
-                    most.count() / 1000);
+    if (value < min || value > max)
+        return fail(ErrorKind::usage, "invalid duration '{}' (expected {} us to {} us)", text,
+                    min.count() / 1000, max.count() / 1000);
     return value;
 }
 
@@ -85,7 +85,7 @@ template <typename Owner> struct Key {
     Result<void> (*set)(Owner&, Text);
 };
 
-/// Assigns what was parsed to a member.
+/// Assigns a parsed value to a member.
 template <auto member, typename Owner, typename Value>
 Result<void> assign(Owner& owner, Result<Value> value) {
     if (!value)
@@ -101,7 +101,7 @@ constexpr std::array<Key<Policy>, 4> policy_keys{{
                Text text) { return assign<&Policy::use>(policy, parse_share_or_rate(text)); }},
     {"mark",
      [](Policy& policy, Text text) {
-         // Unmarked packets are nobody's, and there are as many marks as classes.
+         // 0 is the mark of unmarked packets, and each class needs a mark.
          return assign<&Policy::mark>(policy, parse_number(text, 1, UINT32_MAX - GC_CLASSES + 1));
      }},
     {"horizon",
@@ -125,7 +125,8 @@ constexpr std::array<Key<Policy>, 4> tenant_keys{{
      [](Policy& policy, Text text) -> Result<void> {
          GC_TRY(const double share, parse_percent(text));
          if (share > max_headroom)
-             return fail(ErrorKind::usage, "'{}' is more than {:.0f}%", text, 100 * max_headroom);
+             return fail(ErrorKind::usage, "invalid headroom '{}' (expected at most {:.0f}%)", text,
+                         100 * max_headroom);
          policy.headroom = share;
          return {};
      }},
@@ -157,7 +158,7 @@ Result<void> set_in(const std::array<Key<Owner>, N>& keys, Owner& owner, Text wh
     }
     std::array<Text, N> names;
     std::ranges::transform(keys, names.begin(), &Key<Owner>::name);
-    return fail(ErrorKind::usage, "there is no key {}{}; expected one of: {}{}", where, name, where,
+    return fail(ErrorKind::usage, "unknown key {}{} (expected one of: {}{})", where, name, where,
                 fmt::join(names, fmt::format(", {}", where)));
 }
 
@@ -168,8 +169,8 @@ Result<void> set_of_class(Policy& policy, Text name, Text text) {
         if (which == class_name(index))
             return set_in(class_keys, policy.classes[index], fmt::format("class.{}.", which),
                           dot == Text::npos ? Text{} : name.substr(dot + 1), text);
-    return fail(ErrorKind::usage,
-                "there is no class '{}'; expected urgent, guide, warm or background", which);
+    return fail(ErrorKind::usage, "unknown class '{}' (expected urgent, guide, warm or background)",
+                which);
 }
 
 }  // namespace

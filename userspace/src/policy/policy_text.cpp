@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::uint64_t bits_per_byte = 8;
 
-/// With the biggest unit that leaves no fraction; none: there is none.
+/// The value in the largest unit that leaves no fraction, or nullopt.
 template <std::size_t N>
 std::optional<std::string>
 in_units(std::uint64_t value,

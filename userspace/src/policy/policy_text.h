@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A policy's values as policy_key.h takes them.
+// A policy's values in the form that policy_key.h takes.
 #pragma once
 
 #include "policy/policy.h"
@@ -10,8 +10,8 @@
 
 namespace gc::policy {
 
-/// All keys but `link`, each with its value: "class.guide.weight", "16". Set one after the other
-/// they make the same policy again.
+/// All keys except `link`, with their values: "class.guide.weight", "16". Setting them in order
+/// recreates the policy.
 std::vector<std::pair<std::string, std::string>> values_of(const Policy& policy);
 
 }  // namespace gc::policy

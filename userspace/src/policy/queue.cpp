@@ -14,12 +14,13 @@ namespace {
 
 using net::Qdisc;
 
-/// Of the qdiscs that are ours: "gc:" in ASCII, and from there upwards for the children of mq. The
-/// kernel's own choices begin at 8001:.
+/// The handle of our qdiscs, "gc:" in ASCII. Those of mq's children follow it. The kernel's own
+/// choices start at 8001:.
 constexpr std::uint32_t own_handle = 0x67630000;
 constexpr std::uint32_t one_handle = 0x00010000;
 
-/// Those whose whole configuration is in what the kernel dumps, and that take it back in this form.
+/// Qdiscs whose whole configuration is in the kernel's dump, in a form that the kernel accepts
+/// again.
 constexpr std::array<std::string_view, 10> restorable{
     "noqueue", "pfifo_fast", "pfifo", "bfifo", "fq_codel", "codel", "sfq", "pie", "fq_pie", "hhf"};
 
@@ -29,20 +30,19 @@ bool is_default(const Qdisc& qdisc) {
 
 Unexpected refuse(const std::string& device, const Qdisc& qdisc, std::string_view why) {
     return fail(ErrorKind::unsupported,
-                "{} has the qdisc '{}', {}, and a traffic policy needs fq in its place; remove it "
-                "(tc qdisc del dev {} root) or shape another NIC",
+                "{} has the qdisc '{}', {}, but a traffic policy needs to replace it with fq; "
+                "remove it (tc qdisc del dev {} root) or shape another NIC",
                 device, net::name_of(qdisc), why, device);
 }
 
-/// What is to be put back as it was must be one that can be.
+/// Checks that a qdisc can be restored exactly.
 Result<void> check_restorable(const std::string& device, const Qdisc& qdisc) {
     if (is_default(qdisc))
         return {};
     if (std::ranges::find(restorable, qdisc.kind) == restorable.end())
-        return refuse(device, qdisc, "which gcctl cannot put back exactly as it was");
+        return refuse(device, qdisc, "which gcctl cannot restore exactly");
     if (qdisc.has_extras)
-        return refuse(device, qdisc,
-                      "whose size table or filter block gcctl cannot put back exactly as it was");
+        return refuse(device, qdisc, "whose size table or filter block gcctl cannot restore");
     return {};
 }
 
@@ -62,17 +62,17 @@ const Qdisc* root_of(const std::vector<Qdisc>& qdiscs) {
 Result<void> put(net::Netlink& netlink, int link, const Qdisc& qdisc) {
     GC_TRY(const net::Answer answer, put_qdisc(netlink, link, qdisc));
     if (answer.error == ENOENT && qdisc.kind == "fq")
-        return fail(ErrorKind::unsupported,
-                    "the kernel has no fq qdisc, which holds packets until their departure time: "
-                    "modprobe sch_fq");
+        return fail(ErrorKind::unsupported, "the kernel has no fq qdisc, which holds packets until "
+                                            "their departure time: modprobe sch_fq");
     if (answer.error == EPERM)
-        return fail(ErrorKind::unsupported, "no right to change qdiscs: run gcctl with sudo "
-                                            "(CAP_NET_ADMIN)");
-    return answer.done(fmt::format("put the qdisc '{}' in place", net::name_of(qdisc)));
+        return fail(ErrorKind::unsupported,
+                    "no permission to change qdiscs; run gcctl with sudo (CAP_NET_ADMIN)");
+    return answer.done(fmt::format("install the qdisc '{}'", net::name_of(qdisc)));
 }
 
-/// Packets of one flow that may wait. By default fq drops what is beyond 100, which a tenant's
-/// burst soon is that is not TCP of this host; this is what a NIC's own queue has (txqueuelen).
+/// The maximum number of queued packets per flow. By default fq drops packets beyond 100, which a
+/// tenant's burst soon exceeds if it is not TCP of this host. This is the length of a NIC's own
+/// queue (txqueuelen).
 constexpr std::uint32_t flow_limit = 1000;
 
 Qdisc fq(std::uint32_t parent, std::uint32_t handle) {
@@ -93,7 +93,7 @@ Qdisc fq(std::uint32_t parent, std::uint32_t handle) {
 Result<void> apply_to_mq(net::Netlink& netlink, int link, const QueuePlan& plan) {
     Qdisc mq = *plan.root;
     if (is_default(mq)) {
-        // The classes of a default mq have no names. This one's have.
+        // The classes of a default mq have no handles; those of this one do.
         mq = {};
         mq.kind = "mq";
         mq.parent = TC_H_ROOT;
@@ -108,8 +108,8 @@ Result<void> apply_to_mq(net::Netlink& netlink, int link, const QueuePlan& plan)
     return {};
 }
 
-/// What codel's times, in microseconds, become on their way into the kernel and out of it again: it
-/// keeps units of 1024 ns, and rounds down both times.
+/// What a codel time in microseconds becomes when it is written to the kernel and read back. The
+/// kernel stores units of 1024 ns and rounds down in both directions.
 std::uint32_t there_and_back(std::uint32_t us) {
     const std::uint64_t kept = (std::uint64_t{us} * 1000) >> 10;
     return static_cast<std::uint32_t>((kept << 10) / 1000);
@@ -124,7 +124,7 @@ bool is_codel_time(const std::string& kind, int attribute) {
             attribute == TCA_FQ_CODEL_CE_THRESHOLD);
 }
 
-/// Puts back a qdisc so that the kernel dumps it as it did before.
+/// Restores a qdisc such that the kernel dumps it as before.
 Result<void> put_back(net::Netlink& netlink, int link, Qdisc qdisc) {
     auto* attribute = reinterpret_cast<nlattr*>(qdisc.options.data());
     for (int left = static_cast<int>(qdisc.options.size());
@@ -140,12 +140,12 @@ Result<void> put_back(net::Netlink& netlink, int link, Qdisc qdisc) {
     return put(netlink, link, qdisc);
 }
 
-/// Whether a child of mq came from apply().
+/// Whether a child of mq was created by apply().
 bool is_own_child(const Qdisc& child) {
     return child.kind == "fq" && child.handle > own_handle && child.handle < TC_H_MAKE(1U << 31, 0);
 }
 
-/// What apply(), or a restore() that was killed, can have left at the root.
+/// What is at the root after apply(), or after a restore() that was killed.
 enum class Left { ours, a_default, what_was, foreign };
 
 Left look_at(const std::vector<Qdisc>& now, const QueuePlan& plan) {
@@ -177,7 +177,7 @@ Result<QueuePlan> plan_queue(const std::string& device, const std::vector<Qdisc>
     const Qdisc* root = root_of(qdiscs);
     if (root == nullptr)
         return fail(ErrorKind::unsupported,
-                    "{} has no qdisc: it is not up; ip link set {} up first", device, device);
+                    "{0} has no qdisc because it is down; run ip link set {0} up first", device);
     if (has_fq(qdiscs))
         return QueuePlan{};
     if (root->kind != "mq") {
@@ -185,10 +185,10 @@ Result<QueuePlan> plan_queue(const std::string& device, const std::vector<Qdisc>
         return QueuePlan{*root, {}};
     }
     if (root->has_extras)
-        return refuse(device, *root, "whose filter block gcctl cannot put back exactly as it was");
+        return refuse(device, *root, "whose filter block gcctl cannot restore");
     auto children = children_of(qdiscs, *root);
     for (const Qdisc& child : children)
-        // mq is made again, so an fq below it that is somebody's must survive that, too.
+        // mq is recreated, which must not lose somebody else's fq below it.
         if (child.kind != "fq")
             GC_CHECK(check_restorable(device, child));
     std::erase_if(children, is_default);
@@ -207,7 +207,7 @@ Result<QueuePlan> plan_queue(net::Netlink& netlink, const std::string& device, i
             continue;
         GC_TRY(const auto filters, net::filters(netlink, link, qdisc.handle));
         if (!filters.empty())
-            return refuse(device, qdisc, "whose filters gcctl cannot put back");
+            return refuse(device, qdisc, "whose filters gcctl cannot restore");
     }
     return plan;
 }

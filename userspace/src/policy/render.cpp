@@ -38,7 +38,7 @@ Values value_map(const Policy& policy) {
     return {values.begin(), values.end()};
 }
 
-/// What the policy has for all classes, in the words of `gcctl policy set`.
+/// The policy's values that apply to all classes, in the form of `gcctl policy set`.
 std::string common_text(const Policy& policy) {
     std::string text = " ";
     for (const auto& [key, value] : values_of(policy))
@@ -59,7 +59,7 @@ std::string row_text(const Reading& reading, unsigned index, const Values& value
         "  {:<11}{:>11}{:>11}{:>8}{:>9}{:>9}{:>6}{:>15}{:>12}{:>8}{:>10}{:>10.0f}us{:>9.0f}us\n",
         row_name(index), rate ? rate_text(*rate) : "-",
         allowance            ? rate_text(*allowance)
-        : index < GC_CLASSES ? (paced ? "-" : "at once")
+        : index < GC_CLASSES ? (paced ? "-" : "unpaced")
                              : "",
         value("weight", paced), value("floor", paced), value("cap", paced),
         value("dscp", index < GC_CLASSES), stats.bytes, stats.packets, stats.drops, stats.delayed,
@@ -80,7 +80,7 @@ std::optional<double> Reading::rate(unsigned index) const {
 }
 
 std::optional<double> Reading::allowance(unsigned index) const {
-    // Of those that are not paced the program tells what they do send.
+    // For unpaced classes, the program reports the rate at which they send.
     if (!is_paced(now.config, index) || !now.rates || (*now.rates)[index] == 0)
         return std::nullopt;
     return static_cast<double>((*now.rates)[index]);
@@ -94,11 +94,10 @@ std::string render_text(const Reading& reading) {
     const Status& now = reading.now;
     std::string text = fmt::format(
         "{}: policy '{}' ({}), program {}, by {}{}, link {}, target {}\n", now.device,
-        now.policy.name, now.lasting ? "stays" : "goes with its last migration", now.object,
+        now.policy.name, now.lasting ? "stays" : "removed with its last migration", now.object,
         now.hook,
-        now.missing.empty()
-            ? ""
-            : fmt::format(" (somebody took {} away: detach and attach again)", now.missing),
+        now.missing.empty() ? ""
+                            : fmt::format(" (missing: {}; detach and attach again)", now.missing),
         rate_text(static_cast<double>(now.link)),
         rate_text(static_cast<double>(now.config.target)));
     text += common_text(now.policy);

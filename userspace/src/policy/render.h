@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A policy's state as text and as JSON.
+// Renders a policy's state as text and as JSON.
 #pragma once
 
 #include "policy/attachment.h"
@@ -9,20 +9,20 @@
 
 namespace gc::policy {
 
-/// Two readings make rates.
+/// One or two readings; two yield rates.
 struct Reading {
     Status now;
     std::optional<Counters> before;
     std::chrono::duration<double> between{0};
 
-    /// Bytes per second of a class or GC_TENANTS between the readings; none if there is only one.
+    /// Bytes per second of a class or of GC_TENANTS between the readings, or nullopt with only one.
     [[nodiscard]] std::optional<double> rate(unsigned index) const;
-    /// What a paced class may send, as the program decided when a packet of one came last; none if
-    /// none has come yet, or the program does not tell.
+    /// The rate that the program allowed a paced class at its last packet, or nullopt if it has
+    /// sent none or the program does not report rates.
     [[nodiscard]] std::optional<double> allowance(unsigned index) const;
 };
 
-/// Of the class, or "tenants".
+/// The name of the class, or "tenants".
 std::string row_name(unsigned index);
 
 /// A heading, and one line for each class and for tenants.

@@ -49,12 +49,12 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     if (!watch.empty()) {
         GC_TRY(options.watch, parse_duration(watch));
         if (*options.watch < std::chrono::milliseconds(10))
-            return fail(ErrorKind::usage, "--watch takes at least 10ms");
+            return fail(ErrorKind::usage, "invalid --watch '{}' (expected at least 10ms)", watch);
     }
     return options;
 }
 
-/// Rates are measured over this long before anything is shown.
+/// The first rates are measured over this interval.
 constexpr std::chrono::milliseconds first_look(200);
 
 struct Last {
@@ -63,7 +63,7 @@ struct Last {
 };
 using Readings = std::vector<Reading>;
 
-/// Of one device, or of all: which come and go with migrations.
+/// The chosen device, or all devices with a policy, which come and go with migrations.
 Result<std::vector<std::string>> devices_of(const Options& options) {
     if (!options.device.empty())
         return std::vector{options.device};
@@ -75,7 +75,7 @@ Result<Readings> look(const Options& options, std::map<std::string, Last>& last)
     Readings readings;
     for (const std::string& device : devices) {
         const auto attachment = Attachment::open(device);
-        // It went since it was listed.
+        // It was removed since it was listed.
         if (!attachment && options.device.empty())
             continue;
         if (!attachment)
@@ -109,7 +109,7 @@ void print(const Options& options, const Readings& readings) {
     std::fflush(stdout);
 }
 
-/// @return false: a signal came meanwhile
+/// @return false if a signal arrived
 Result<bool> pause(const Signals& signals, std::chrono::milliseconds time) {
     pollfd wait{signals.fd(), POLLIN, 0};
     if (::poll(&wait, 1, static_cast<int>(time.count())) < 0 && errno != EINTR)

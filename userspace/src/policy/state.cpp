@@ -132,8 +132,8 @@ Result<State> parse_state(const std::string& text) {
         const json from = json::parse(text);
         if (from.at("version") != version)
             return fail(ErrorKind::protocol,
-                        "the saved state is of version {}, this gcctl's is {}; detach with the "
-                        "gcctl that attached it",
+                        "expected version {1} of the saved state, found {0}; detach with the gcctl "
+                        "that attached the policy",
                         from.at("version").dump(), version);
         State state;
         state.complete = from.at("complete");
@@ -149,23 +149,23 @@ Result<State> parse_state(const std::string& text) {
         state.queue = plan_of(from.at("queue"));
         return state;
     } catch (const json::exception& error) {
-        return fail(ErrorKind::protocol, "the saved state is not as gcctl writes it: {}",
-                    error.what());
+        return fail(ErrorKind::protocol, "the saved state is malformed: {}", error.what());
     }
 }
 
 Result<void> save(Pins& pins, const State& state) {
     constexpr const char* fresh = "state_new";
-    // With the zero that ends it.
+    // Including the terminating NUL.
     const std::string text = to_text(state);
     const auto size = static_cast<std::uint32_t>(text.size() + 1);
     const UniqueFd map(
         ::bpf_map_create(BPF_MAP_TYPE_ARRAY, "gc_state", sizeof(std::uint32_t), size, 1, nullptr));
     if (!map && errno == EPERM)
-        return fail(ErrorKind::unsupported,
-                    "no right to make a BPF map: run gcctl with sudo (CAP_BPF and CAP_NET_ADMIN)");
+        return fail(
+            ErrorKind::unsupported,
+            "no permission to create a BPF map; run gcctl with sudo (CAP_BPF and CAP_NET_ADMIN)");
     if (!map)
-        return fail_errno(errno, "make the map of the saved state");
+        return fail_errno(errno, "create the map of the saved state");
     const std::uint32_t zero = 0;
     if (::bpf_map_update_elem(map.get(), &zero, text.c_str(), BPF_ANY) < 0)
         return fail_errno(errno, "write the saved state");
@@ -180,13 +180,13 @@ Result<std::optional<State>> load_state(const Pins& pins) {
         return std::nullopt;
     if (!map && errno == EPERM)
         return fail(ErrorKind::unsupported,
-                    "no right to look at pinned BPF maps: run gcctl with sudo (CAP_BPF)");
+                    "no permission to read pinned BPF maps; run gcctl with sudo (CAP_BPF)");
     if (!map)
-        return fail_errno(errno, pins.path() + "/" + State::pin);
+        return fail_errno(errno, "open " + pins.path() + "/" + State::pin);
     bpf_map_info info{};
     std::uint32_t length = sizeof info;
     if (::bpf_obj_get_info_by_fd(map.get(), &info, &length) < 0)
-        return fail_errno(errno, "look at the saved state");
+        return fail_errno(errno, "inspect the saved state");
     std::string text(info.value_size, '\0');
     const std::uint32_t zero = 0;
     if (::bpf_map_lookup_elem(map.get(), &zero, text.data()) < 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What an attachment remembers for who shows, changes or removes it, in a pinned map of its own.
+// The state that an attachment saves for showing, changing and removing it, in a pinned map.
 #pragma once
 
 #include "policy/pins.h"
@@ -11,26 +11,26 @@ namespace gc::policy {
 struct State {
     static constexpr const char* pin = "state";
 
-    bool complete = false;  ///< attach came to its end
+    bool complete = false;  ///< attaching has completed
     int ifindex = 0;
     std::string device;
-    std::string hook;                        ///< "tcx" or "clsact"; empty: not attached yet
-    std::string object;                      ///< a file; empty: gcctl's own program
+    std::string hook;                        ///< "tcx" or "clsact"; empty if not attached yet
+    std::string object;                      ///< a file; empty for gcctl's own program
     bool lasting = true;                     ///< stays when its last user ends
-    bool own_clsact = false;                 ///< there was no clsact before
+    bool own_clsact = false;                 ///< the device had no clsact before
     std::uint64_t link = 0;                  ///< bytes per second
-    std::optional<std::uint64_t> said_link;  ///< by who attached it, over what the policy says
+    std::optional<std::uint64_t> said_link;  ///< given when attaching; overrides the policy
     Policy policy;
     QueuePlan queue;
 };
 
 std::string to_text(const State& state);
-/// Errors: protocol, if another version of gcctl wrote it.
+/// Errors: protocol, if a different version of gcctl wrote it.
 Result<State> parse_state(const std::string& text);
 
-/// Replaces what is there in one step, so that a reader finds the old or the new.
+/// Replaces the saved state atomically: a reader finds either the old or the new one.
 Result<void> save(Pins& pins, const State& state);
-/// @return none: there is none. Errors: protocol.
+/// @return nullopt if no state was saved. Errors: protocol.
 Result<std::optional<State>> load_state(const Pins& pins);
 
 }  // namespace gc::policy

@@ -22,9 +22,9 @@ template <typename T> Result<T> read_map(const UniqueFd& map, std::uint32_t key)
 std::string Status::warning() const {
     if (before.empty())
         return "";
-    return fmt::format("{}: others' filters see packets before the policy does ({}): what "
-                       "they decide about, even to let it pass, is neither counted nor paced; give "
-                       "them a priority above 1, and attach again",
+    return fmt::format("{}: other filters see packets before the policy does ({}). Packets that "
+                       "they decide about, even if they let them pass, are neither counted nor "
+                       "paced. Give these filters a priority above 1, and attach again",
                        device, before);
 }
 

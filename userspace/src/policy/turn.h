@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Who attaches, changes or removes policies does so one after the other.
+// Processes that attach, change or remove policies take turns.
 #pragma once
 
 #include "policy/pins.h"
@@ -9,11 +9,12 @@
 
 namespace gc::policy {
 
-/// For somebody else's attach or detach, which takes a small part of it.
+/// The maximum wait for another process that attaches or detaches, which takes a small part of
+/// this.
 constexpr std::chrono::milliseconds patience(10'000);
 
-/// Tries until it gives something that is not none. Errors: those of `attempt`; io: it took too
-/// long.
+/// Repeats `attempt` until it returns a value other than nullopt. Errors: those of `attempt`; io,
+/// on timeout.
 template <typename T, typename Try>
 Result<T> wait_for(const std::string& device, const Try& attempt) {
     constexpr std::chrono::milliseconds look_again(20);
@@ -29,7 +30,7 @@ Result<T> wait_for(const std::string& device, const Try& attempt) {
                 device, patience.count() / 1000);
 }
 
-/// @return the turn, which ends with it
+/// @return the lock; releasing it ends the turn
 inline Result<UniqueFd> take_turn(const std::string& device) {
     return wait_for<UniqueFd>(device, [] { return Pins::try_turn(); });
 }

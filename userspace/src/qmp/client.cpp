@@ -22,13 +22,13 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// The longest replies are memory trees and schemas, some hundred kB; more is not QMP.
+// The longest replies are memory trees and schemas of some hundred kB; anything longer is not QMP.
 constexpr std::size_t max_line = 16u << 20;
 constexpr std::size_t max_shown = 120;
 
 constexpr std::string_view not_greeted =
-    "no QMP greeting came. A QMP monitor serves one client at a time: end the other one, or give "
-    "QEMU a second monitor (-qmp unix:PATH,server=on,wait=off)";
+    "no QMP greeting received. A QMP monitor serves one client at a time: disconnect the other "
+    "client, or give QEMU a second monitor (-qmp unix:PATH,server=on,wait=off)";
 
 std::string excerpt(std::string_view text) {
     std::string shown(text.substr(0, max_shown));
@@ -71,7 +71,7 @@ Result<UniqueFd> connect_unix(const std::string& path) {
 struct Client::Inbox {
     std::deque<Event> events;
     std::optional<json> greeting;
-    std::optional<json> reply;  ///< to the command whose id is last_id_
+    std::optional<json> reply;  ///< to the command with id last_id_
 };
 
 Client::Client(UniqueFd fd, std::string name)
@@ -118,8 +118,9 @@ Result<void> Client::accept_greeting(const json& message) {
     const json& qmp = message["QMP"];
     if (!qmp.is_object() || !qmp.contains("version") || !qmp["version"].is_object() ||
         !qmp["version"].contains("qemu") || !qmp["version"]["qemu"].is_object())
-        return broken(fail(ErrorKind::protocol, "{}: a greeting without QEMU's version came: {}",
-                           name_, excerpt(message.dump())));
+        return broken(fail(ErrorKind::protocol,
+                           "{}: expected a greeting with QEMU's version, found {}", name_,
+                           excerpt(message.dump())));
     const json& numbers = qmp["version"]["qemu"];
     version_.major = static_cast<int>(integer_at(numbers, "major"));
     version_.minor = static_cast<int>(integer_at(numbers, "minor"));
@@ -136,7 +137,7 @@ Result<json> Client::execute(std::string_view command, json arguments, milliseco
     json message{{"execute", command}, {"id", ++last_id_}};
     if (!arguments.is_null())
         message["arguments"] = std::move(arguments);
-    // Strings that are not UTF-8 (file names can be) are sent with U+FFFD instead of throwing.
+    // Replace invalid UTF-8, which file names may contain, with U+FFFD instead of throwing.
     GC_CHECK(send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", deadline));
     return await_reply(command, deadline);
 }
@@ -163,7 +164,7 @@ Result<json> Client::await_reply(std::string_view command, Deadline deadline) {
 Result<std::string> Client::hmp(std::string_view line) {
     GC_TRY(json text, execute("human-monitor-command", {{"command-line", line}}));
     if (!text.is_string())
-        return fail(ErrorKind::protocol, "{}: '{}' gave no text but {}", name_, line,
+        return fail(ErrorKind::protocol, "{}: expected text from '{}', found {}", name_, line,
                     excerpt(text.dump()));
     return text.get<std::string>();
 }
@@ -186,14 +187,14 @@ Result<pid_t> Client::peer_pid() const {
     ucred credentials{};
     socklen_t length = sizeof(credentials);
     if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return fail_errno(errno, fmt::format("{}: ask for the peer's process", name_));
+        return fail_errno(errno, fmt::format("{}: SO_PEERCRED", name_));
     if (credentials.pid == 0)
         return fail(ErrorKind::unsupported,
                     "{}: QEMU runs in another PID namespace; run gcctl in the host's", name_);
     return credentials.pid;
 }
 
-/// @return false when the deadline passed first
+/// @return false if the deadline passed first
 Result<bool> Client::wait(short events, Deadline deadline) {
     for (;;) {
         // Rounded up: rounding down would spin through the last millisecond.
@@ -227,15 +228,15 @@ Result<void> Client::send(std::string_view text, Deadline deadline) {
         GC_TRY(const bool ready, wait(POLLOUT, deadline));
         if (ready)
             continue;
-        auto late = fail(ErrorKind::io, "{}: QEMU does not read its monitor", name_);
-        // Half a command is on its way: whatever followed would be taken for its rest.
+        auto late = fail(ErrorKind::io, "{}: QEMU does not read from its monitor", name_);
+        // After half a command, QEMU would take the next one for the rest of it.
         return started ? broken(std::move(late)) : std::move(late);
     }
     return {};
 }
 
-/// Reads what is there, waiting for it if need be, and files each complete line.
-/// @return false when the deadline passed and nothing was read
+/// Reads available data, waiting for it if necessary, and handles each complete line.
+/// @return false if the deadline passed and nothing was read
 Result<bool> Client::pump(Deadline deadline) {
     if (broken_)
         return Unexpected(*broken_);
@@ -262,7 +263,7 @@ Result<bool> Client::pump(Deadline deadline) {
     }
     buffer_.erase(0, start);
     if (buffer_.size() > max_line)
-        return broken(fail(ErrorKind::protocol, "{}: a line of more than {} MiB came", name_,
+        return broken(fail(ErrorKind::protocol, "{}: expected lines of at most {} MiB", name_,
                            max_line >> 20));
     return true;
 }
@@ -273,8 +274,8 @@ Result<void> Client::dispatch(std::string_view line) {
     json message = json::parse(line, nullptr, false);
     if (!message.is_object())
         return broken(fail(ErrorKind::protocol,
-                           "{}: one JSON object per line was expected, '{}' came. Is it a QMP "
-                           "monitor (not -monitor, not -qmp-pretty)?",
+                           "{}: expected one JSON object per line, found '{}'; is it a QMP monitor "
+                           "(not -monitor, not -qmp-pretty)?",
                            name_, excerpt(line)));
     if (message.contains("event"))
         return take_event(std::move(message));
@@ -285,11 +286,11 @@ Result<void> Client::dispatch(std::string_view line) {
     const bool is_error = message.contains("error") && message["error"].is_object();
     if (!is_error && !message.contains("return"))
         return broken(fail(ErrorKind::protocol,
-                           "{}: neither a greeting, an event nor a reply came: {}", name_,
+                           "{}: expected a greeting, an event or a reply, found {}", name_,
                            excerpt(line)));
     auto id = message.find("id");
-    // QEMU leaves the id out only where it could not read the command (qmp_error_response callers
-    // in monitor/qmp.c, 7.2). Any other id belongs to a command whose caller gave up waiting.
+    // QEMU omits the id only if it could not parse the command (callers of qmp_error_response in
+    // monitor/qmp.c, 7.2). Any other id belongs to a command that has timed out.
     if (id == message.end() ? is_error : (id->is_number_unsigned() && *id == last_id_))
         inbox_->reply = std::move(message);
     return {};
@@ -300,8 +301,8 @@ Result<void> Client::take_event(json message) {
     event.arrived = steady_clock::now();
     event.name = string_at(message, "event");
     if (event.name.empty())
-        return broken(fail(ErrorKind::protocol, "{}: an event without a name came: {}", name_,
-                           excerpt(message.dump())));
+        return broken(fail(ErrorKind::protocol, "{}: expected an event with a name, found {}",
+                           name_, excerpt(message.dump())));
     if (auto data = message.find("data"); data != message.end() && data->is_object())
         event.data = std::move(*data);
     else
@@ -314,7 +315,7 @@ Result<void> Client::take_event(json message) {
     return {};
 }
 
-/// Remembers an error after which the stream's state is unknown.
+/// Remembers an error that leaves the connection in an unknown state.
 Unexpected Client::broken(Unexpected error) {
     broken_ = error.value();
     return error;

@@ -20,7 +20,7 @@ struct Version {
     int major = 0;
     int minor = 0;
     int micro = 0;
-    std::string package;  ///< the distributor's suffix, e.g. "Debian 1:7.2+dfsg-7"; may be empty
+    std::string package;  ///< the distribution's suffix, e.g. "Debian 1:7.2+dfsg-7"; may be empty
 
     [[nodiscard]] bool at_least(int want_major, int want_minor) const {
         return major != want_major ? major > want_major : minor >= want_minor;
@@ -30,12 +30,11 @@ struct Version {
 
 struct Event;  // qmp/event.h
 
-/// One QMP connection. Move-only, to be used by one thread at a time.
+/// A QMP connection. Move-only; must not be used by several threads at once.
 ///
-/// Errors of every call: io (the connection was lost, a wait timed out), protocol (the peer does
-/// not speak QMP; the connection is then unusable and every later call repeats the error),
-/// unsupported (QEMU refused the command; the message has QEMU's class and text, the connection
-/// stays usable).
+/// Errors of all calls: io (lost connection, timeout), protocol (the peer does not speak QMP; the
+/// connection is then unusable and further calls repeat the error), unsupported (QEMU rejected the
+/// command; the message has QEMU's class and text, and the connection remains usable).
 class Client {
   public:
     Client(Client&&) noexcept;
@@ -44,44 +43,45 @@ class Client {
 
     static constexpr std::chrono::milliseconds default_timeout{10'000};
 
-    /// Connects, reads the greeting and leaves capability negotiation. The timeout covers all
-    /// three.
+    /// Connects, reads the greeting and completes capability negotiation. The timeout covers all of
+    /// it.
     static Result<Client> connect(const std::string& unix_path,
                                   std::chrono::milliseconds timeout = default_timeout);
 
-    /// The same over a connected stream socket. @param name names the peer in error messages
+    /// Does the same over a connected stream socket. @param name names the peer in error messages
     static Result<Client> from_fd(UniqueFd fd, std::chrono::milliseconds timeout = default_timeout,
                                   std::string name = "QMP socket");
 
     [[nodiscard]] const Version& version() const { return version_; }
     [[nodiscard]] const std::string& name() const { return name_; }
 
-    /// Runs a command and gives its "return". After a timeout the command may still take effect;
-    /// its late reply is recognised by its id and dropped.
+    /// Runs a command and returns the value of "return". After a timeout the command may still take
+    /// effect; its late reply is recognised by its id and dropped.
     Result<nlohmann::json> execute(std::string_view command, nlohmann::json arguments,
                                    std::chrono::milliseconds timeout = default_timeout);
     /// A command without arguments.
     Result<nlohmann::json> execute(std::string_view command);
 
-    /// Runs a command of the human monitor and gives its text (lines end in "\r\n" or "\n").
+    /// Runs a command of the human monitor and returns its text (lines end in "\r\n" or "\n").
     Result<std::string> hmp(std::string_view line);
 
-    /// The oldest event not yet taken; none if none arrives within the timeout (0: only look).
+    /// The oldest queued event, or nullopt if none arrives within the timeout. 0 does not wait.
     Result<std::optional<Event>> next_event(std::chrono::milliseconds timeout);
 
-    /// Events may be queued here already while the socket is silent: look before polling fd().
+    /// Whether an event is queued. Check this before polling fd(), which is silent about queued
+    /// events.
     [[nodiscard]] bool has_event() const;
     [[nodiscard]] int fd() const { return fd_.get(); }
 
-    /// The process that listens at the other end (SO_PEERCRED). It is the one that called
-    /// listen(2): a manager that hands a listening socket to QEMU (libvirt) is seen instead of
-    /// QEMU.
+    /// The process that listens at the other end (SO_PEERCRED). This is the process that called
+    /// listen(2): a manager that passes a listening socket to QEMU, as libvirt does, is reported
+    /// instead of QEMU.
     [[nodiscard]] Result<pid_t> peer_pid() const;
 
   private:
     using Deadline = std::chrono::steady_clock::time_point;
 
-    struct Inbox;  ///< what has arrived and was not taken yet
+    struct Inbox;  ///< received and not yet consumed
     Client(UniqueFd fd, std::string name);
 
     Result<void> negotiate(std::chrono::milliseconds timeout);

@@ -10,8 +10,8 @@ namespace gc::qmp {
 /// A QMP event, such as STOP.
 struct Event {
     std::string name;                               ///< e.g. "STOP"
-    nlohmann::json data;                            ///< an object, empty if the event carries none
-    std::chrono::system_clock::time_point emitted;  ///< QEMU's own time stamp (wall clock, us)
+    nlohmann::json data;                            ///< an object, empty if the event has none
+    std::chrono::system_clock::time_point emitted;  ///< QEMU's timestamp (wall clock, us)
     std::chrono::steady_clock::time_point arrived;  ///< when this client read it
 };
 

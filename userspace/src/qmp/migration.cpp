@@ -10,8 +10,8 @@ using nlohmann::json;
 namespace {
 
 Unexpected malformed(const Client& client, std::string_view command, const json& reply) {
-    return fail(ErrorKind::protocol, "{}: '{}' gave an answer of unknown form: {:.200}",
-                client.name(), command, reply.dump());
+    return fail(ErrorKind::protocol, "{}: unexpected reply to '{}': {:.200}", client.name(),
+                command, reply.dump());
 }
 
 Result<void> run(Client& client, std::string_view command, json arguments = nullptr) {
@@ -84,7 +84,7 @@ Result<MigrationStatus> query_migrate(Client& client) {
     if (!reply.is_object())
         return malformed(client, command, reply);
     MigrationStatus status;
-    // A QEMU that has never migrated answers {}.
+    // A QEMU that has never migrated replies {}.
     status.status = reply.contains("status") && reply["status"].is_string()
                         ? reply["status"].get<std::string>()
                         : "none";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The QMP commands of migration, typed. Errors: those of qmp::Client.
+// Typed QMP commands for migration. Errors: those of qmp::Client.
 #pragma once
 
 #include "qmp/client.h"
@@ -12,33 +12,33 @@
 
 namespace gc::qmp {
 
-/// Capability name ("postcopy-ram") -> on.
+/// Maps a capability's name ("postcopy-ram") to whether it is on.
 using Capabilities = std::map<std::string, bool, std::less<>>;
 
 Result<Capabilities> query_capabilities(Client& client);
 Result<void> set_capabilities(Client& client, const Capabilities& wanted);
 
-/// Sets what this QEMU has and leaves out what it does not know. @return the names left out
+/// Sets the capabilities that this QEMU knows. @return the names of the unknown ones
 Result<std::vector<std::string>> set_known_capabilities(Client& client, const Capabilities& wanted);
 
-/// Migration parameters that are numbers: bytes per second, milliseconds.
+/// Numeric migration parameters, in bytes per second or milliseconds.
 using NumberParameters = std::map<std::string, std::int64_t, std::less<>>;
 Result<void> set_parameters(Client& client, const NumberParameters& parameters);
 
 struct Parameters {
     NumberParameters numbers;
-    std::string tls_creds;  ///< empty: no TLS
+    std::string tls_creds;  ///< empty without TLS
 };
 Result<Parameters> query_parameters(Client& client);
 
 struct MigrationStatus {
     std::string status;  ///< "none", "setup", "active", "postcopy-active", "completed", ...
-    std::string error;   ///< QEMU's reason when it failed; empty otherwise
-    unsigned dirty_sync_count = 0;  ///< how often QEMU has gone over all of RAM
+    std::string error;   ///< QEMU's reason for a failure; otherwise empty
+    unsigned dirty_sync_count = 0;  ///< number of passes over all of RAM
 
     [[nodiscard]] bool completed() const { return status == "completed"; }
     [[nodiscard]] bool failed() const { return status == "failed" || status == "cancelled"; }
-    /// Nothing more will happen by itself (completed, failed, or never started).
+    /// Whether nothing more will happen by itself: completed, failed, or never started.
     [[nodiscard]] bool idle() const { return completed() || failed() || status == "none"; }
 };
 Result<MigrationStatus> query_migrate(Client& client);

@@ -23,7 +23,7 @@ std::vector<std::string> lines_of(std::string_view text) {
     return lines;
 }
 
-/// @param digits hexadecimal, without 0x, at most 16 of them (the expressions below see to it)
+/// @param digits at most 16 hexadecimal digits without 0x; the regular expressions ensure this
 std::uint64_t hex(std::string_view digits) {
     std::uint64_t value = 0;
     std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
@@ -39,7 +39,7 @@ std::uint64_t scaled_size(const std::string& number, const std::string& unit) {
 }  // namespace
 
 Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text) {
-    // Names are right-aligned and may hold spaces: the columns are found from the right.
+    // Names are right-aligned and may contain spaces, so match the columns from the right.
     static const std::regex row(R"(\s*(\S|\S.*\S)\s+([0-9]{1,4}(?:\.[0-9]+)?) (B|[KMGTPE]iB))"
                                 R"(\s+0x[0-9a-f]{16}\s+0x([0-9a-f]{16})\s+0x([0-9a-f]{16}))"
                                 R"((?:\s+0x([0-9a-f]{16}))?(?:\s+r[ow])?\s*)");
@@ -51,8 +51,8 @@ Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text) {
         std::smatch column;
         if (!std::regex_match(line, column, row))
             return fail(ErrorKind::protocol,
-                        "x-query-ramblock: a row of name, page size, offset, used and total length "
-                        "was expected, '{}' came",
+                        "x-query-ramblock: expected a row of name, page size, offset, used and "
+                        "total length, found '{}'",
                         line);
         RamBlockLine block;
         block.name = column[1];
@@ -64,13 +64,13 @@ Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text) {
         blocks.push_back(std::move(block));
     }
     if (blocks.empty())
-        return fail(ErrorKind::protocol, "x-query-ramblock: no RAM block is listed");
+        return fail(ErrorKind::protocol, "x-query-ramblock: expected RAM blocks, found none");
     return blocks;
 }
 
 Result<std::vector<FlatRange>> parse_flat_view(std::string_view text) {
     // mtree_print_flatview, softmmu/memory.c: "START-END (prio N, KIND): NAME[ @OFFSET][
-    // ACCEL]...", the accelerator once for each address space that has the view.
+    // ACCEL]...", with the accelerator once for each address space that has the view.
     static const std::regex row(R"(\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?[0-9]+, ([^)]*)\): )"
                                 R"((.*?)(?: @([0-9a-f]{16}))?(?: KVM)*)");
     std::vector<FlatRange> ranges;
@@ -93,7 +93,7 @@ Result<std::vector<FlatRange>> parse_flat_view(std::string_view text) {
     }
     if (!found)
         return fail(ErrorKind::protocol,
-                    "info mtree -f: the address space \"memory\" is not in QEMU's answer");
+                    "info mtree -f: expected the address space \"memory\", found none");
     return ranges;
 }
 
@@ -102,7 +102,7 @@ Result<HostAddress> parse_gpa2hva(std::string_view text) {
         R"(Host virtual address for 0x[0-9a-f]+ \((.*)\) is 0x([0-9a-f]{1,16})\s*)");
     std::cmatch column;
     if (!std::regex_match(text.data(), text.data() + text.size(), column, row))
-        return fail(ErrorKind::protocol, "gpa2hva: a host virtual address was expected, '{}' came",
+        return fail(ErrorKind::protocol, "gpa2hva: expected a host virtual address, found '{}'",
                     text.substr(0, std::min(text.find_first_of("\r\n"), text.size())));
     return HostAddress{column[1], hex(column[2].str())};
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Parsers of the human-readable texts from which QEMU's memory layout is learnt. No I/O.
+// Parsers for the monitor's human-readable text that describes QEMU's memory layout. No I/O.
 #pragma once
 
 #include "util/error.h"
@@ -12,21 +12,21 @@
 
 namespace gc::qmp {
 
-/// A line of x-query-ramblock (ram_block_format in QEMU's softmmu/physmem.c).
+/// A row of x-query-ramblock (ram_block_format in QEMU's softmmu/physmem.c).
 struct RamBlockLine {
     std::string name;
-    std::uint64_t page_size = 0;       ///< bytes, of the host page that backs it
+    std::uint64_t page_size = 0;       ///< bytes, of the host page behind it
     std::uint64_t used_length = 0;     ///< bytes
     std::uint64_t max_length = 0;      ///< bytes
-    std::optional<std::uint64_t> hva;  ///< from QEMU 8.2 on
+    std::optional<std::uint64_t> hva;  ///< since QEMU 8.2
 };
 Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text);
 
-/// A range of guest-physical memory that shows RAM ("ram" in `info mtree -f`: neither ROM nor I/O).
+/// A range of guest-physical memory that maps RAM ("ram" in `info mtree -f`, neither ROM nor I/O).
 struct FlatRange {
     std::uint64_t gpa = 0;
     std::uint64_t length = 0;
-    std::uint64_t offset = 0;  ///< into the memory region
+    std::uint64_t offset = 0;  ///< in the memory region
     std::string region;        ///< the memory region's name
 };
 /// The RAM ranges of the address space "memory", in ascending order of gpa.
@@ -36,7 +36,7 @@ struct HostAddress {
     std::string region;
     std::uint64_t hva = 0;
 };
-/// The answer of `gpa2hva`. Errors: protocol, with QEMU's words ("No memory is mapped at ...").
+/// Parses the reply of `gpa2hva`. Errors: protocol, quoting QEMU ("No memory is mapped at ...").
 Result<HostAddress> parse_gpa2hva(std::string_view text);
 
 }  // namespace gc::qmp

@@ -11,7 +11,7 @@ namespace gc::qmp {
 
 Result<std::optional<QemuProcess>> QemuProcess::open(const Client& qmp) {
     GC_TRY(const pid_t pid, qmp.peer_pid());
-    // First of all: the number may be another process's a moment later, the pidfd may not.
+    // Open the pidfd first: the PID may be reused later, but the pidfd stays valid.
     UniqueFd pidfd(::pidfd_open(pid, 0));
     std::error_code error;
     const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error);
@@ -25,7 +25,7 @@ Result<bool> QemuProcess::ends(std::chrono::milliseconds timeout) const {
 }
 
 Result<bool> QemuProcess::kill(std::chrono::milliseconds timeout) const {
-    // What cannot be killed does not end, or has ended.
+    // A process that cannot be killed has either ended or does not end.
     (void)::pidfd_send_signal(pidfd_.get(), SIGKILL, nullptr, 0);
     return ends(timeout);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The process behind a QMP socket, to be waited for and to be killed.
+// The process behind a QMP socket.
 #pragma once
 
 #include "qmp/client.h"
@@ -12,13 +12,13 @@ namespace gc::qmp {
 
 class QemuProcess {
   public:
-    /// Nothing if QMP's peer is not a QEMU: a manager may have made the socket for it (libvirt),
-    /// and is nobody to be killed. Errors: io.
+    /// Returns nullopt if QMP's peer is not a QEMU: a manager such as libvirt may have created the
+    /// socket, and must not be killed. Errors: io.
     static Result<std::optional<QemuProcess>> open(const Client& qmp);
 
-    /// @return whether it has ended, or does so before the timeout. Errors: io.
+    /// @return whether the process has ended, or ends within the timeout. Errors: io.
     [[nodiscard]] Result<bool> ends(std::chrono::milliseconds timeout) const;
-    /// SIGKILL: its VM does nothing more. @return as ends()
+    /// Sends SIGKILL, so that the VM stops. @return like ends()
     [[nodiscard]] Result<bool> kill(std::chrono::milliseconds timeout) const;
 
   private:

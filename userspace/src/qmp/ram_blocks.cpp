@@ -21,7 +21,7 @@ Result<std::string> ram_block_text(Client& client) {
     GC_TRY(const json reply, client.execute("x-query-ramblock"));
     if (!reply.is_object() || !reply.contains("human-readable-text") ||
         !reply["human-readable-text"].is_string())
-        return fail(ErrorKind::protocol, "{}: x-query-ramblock gave no text", client.name());
+        return fail(ErrorKind::protocol, "{}: expected text from x-query-ramblock", client.name());
     return reply["human-readable-text"].get<std::string>();
 }
 
@@ -34,7 +34,7 @@ Result<std::vector<std::string>> backend_ids(Client& client) {
     return ids;
 }
 
-/// A backend names its block by its id, or by its path on machine types up to 3.1
+/// A block is named after its backend's id or, on machine types up to 3.1, after its path
 /// (x-use-canonical-path-for-ramblock-id, QEMU's hw/core/machine.c).
 std::string backend_of(std::string_view block, std::span<const std::string> ids) {
     constexpr std::string_view objects = "/objects/";
@@ -45,7 +45,7 @@ std::string backend_of(std::string_view block, std::span<const std::string> ids)
 }
 
 /// Asks for the address of one byte of the block. The firmware may remap low memory between the two
-/// questions: the region named in the answer decides, and the largest range is asked first.
+/// queries, so the region named in the reply decides, and the largest range is queried first.
 Result<std::uint64_t> find_hva(Client& client, const std::string& block,
                                std::vector<FlatRange> ranges) {
     std::sort(ranges.begin(), ranges.end(),
@@ -65,9 +65,9 @@ bool same_file(const struct stat& status, const MapsLine& line) {
     return status.st_dev == line.device && status.st_ino == line.inode;
 }
 
-/// map_files shows exactly this mapping, also one that has no descriptor any more, but its links
-/// need CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; QEMU's own descriptors need ptrace permission
-/// only.
+/// Opens the file behind a mapping. map_files has the exact mapping, even if no descriptor is left,
+/// but its links need CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. QEMU's own descriptors need ptrace
+/// permission only.
 Result<UniqueFd> open_backing(pid_t pid, const MapsLine& line) {
     const auto map_file = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, line.start, line.end);
     UniqueFd fd(::open(map_file.c_str(), O_RDONLY | O_CLOEXEC));
@@ -95,7 +95,7 @@ Result<Backing> classify_file(const UniqueFd& fd, const MapsLine& line) {
     if (::fstat(fd.get(), &status) < 0 || ::fstatfs(fd.get(), &file_system) < 0)
         return fail_errno(errno, fmt::format("stat {}", line.path));
     if (status.st_ino != line.inode)
-        return fail(ErrorKind::io, "{}: QEMU's mapping changed while it was looked at", line.path);
+        return fail(ErrorKind::io, "{}: QEMU's mapping changed during inspection", line.path);
     if (file_system.f_type == TMPFS_MAGIC)
         return Backing::shmem;
     return file_system.f_type == HUGETLBFS_MAGIC ? Backing::hugetlbfs : Backing::file;
@@ -107,7 +107,7 @@ Result<void> find_backing(RamBlock& block, pid_t pid, std::span<const MapsLine> 
     if (!where.one_file)
         return {};
     auto opened = open_backing(pid, *where.first);
-    // Video memory and ROMs are read from the stream; private memory can be without its file.
+    // Video memory and ROMs are read from the stream. Private memory can do without its file.
     if (!opened && (!block.is_guest_ram() || where.backing == Backing::private_file))
         return {};
     if (!opened)
@@ -145,18 +145,19 @@ Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint
         return candidate.start <= hva && hva < candidate.end;
     });
     if (line == maps.end())
-        return fail(ErrorKind::protocol, "QEMU has nothing mapped at {:#x}", hva);
+        return fail(ErrorKind::protocol, "QEMU has no mapping at {:#x}", hva);
     Span span;
     span.first = &*line;
     span.file_offset = line->offset + (hva - line->start);
-    // madvise() and mbind() split a mapping; all parts must be the same file, one after the other.
+    // madvise() and mbind() split a mapping. All parts must map the same file contiguously.
     bool shared = true;
     bool has_file = false;
     span.one_file = true;
     std::uint64_t covered = hva;
     for (; covered < hva + length; covered = (line++)->end) {
         if (line == maps.end() || line->start > covered)
-            return fail(ErrorKind::protocol, "{:#x} bytes of guest memory at {:#x} end at {:#x}",
+            return fail(ErrorKind::protocol,
+                        "expected {:#x} bytes of guest memory at {:#x}, found a gap at {:#x}",
                         length, hva, covered);
         has_file = has_file || line->inode != 0;
         shared = shared && line->shared;
@@ -165,7 +166,7 @@ Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint
             line->device == span.first->device &&
             line->offset + (covered - line->start) == span.file_offset + (covered - hva);
     }
-    // The kind of file is known once it is open.
+    // The kind of file is known only once it is open.
     span.backing = shared && span.one_file ? Backing::file
                    : has_file              ? Backing::private_file
                                            : Backing::anonymous;
@@ -192,7 +193,7 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client, pid_t pid) {
         }
         blocks.push_back(std::move(block));
     }
-    // Read after the addresses are known, so that it shows them.
+    // Read the maps after the addresses are known, so that they include them.
     GC_TRY(const auto maps, read_process_maps(pid));
     for (RamBlock& block : blocks)
         if (block.hva != 0)
@@ -207,16 +208,16 @@ Result<std::vector<RamBlock>> ram_blocks(Client& client) {
 }
 
 std::optional<RamBlock::Obstacle> RamBlock::obstacle() const {
-    // A page is sent whole, and while it is, the VM waits for it.
-    constexpr std::uint64_t largest_page = std::uint64_t{2} << 20;
+    // A page is sent whole, and the VM waits meanwhile.
+    constexpr std::uint64_t max_page_size = std::uint64_t{2} << 20;
     if (backing == Backing::unknown)
-        return Obstacle{fmt::format("QEMU does not say where the RAM block {} is; expected memory "
+        return Obstacle{fmt::format("QEMU reports no address for RAM block {}; expected memory "
                                     "that is plugged in and mapped",
                                     name),
                         "unplug it, or wait until the guest has set it up"};
-    if (page_size > largest_page)
-        return Obstacle{fmt::format("the RAM block {} is in pages of {} MiB; expected pages of 2 "
-                                    "MiB at most, as each is sent whole",
+    if (page_size > max_page_size)
+        return Obstacle{fmt::format("RAM block {} has pages of {} MiB; expected at most 2 MiB, "
+                                    "because each page is sent whole",
                                     name, page_size >> 20),
                         "start QEMU with huge pages of 2 MiB (hugetlbsize=2M, or a mem-path on a "
                         "hugetlbfs mounted with pagesize=2M)"};

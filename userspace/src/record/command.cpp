@@ -28,7 +28,7 @@ struct Options {
     std::string qmp;
     capture::TrackMode mode = capture::TrackMode::age;
     milliseconds duration{0};
-    std::optional<milliseconds> interval;  ///< none: see Pace
+    std::optional<milliseconds> interval;  ///< chosen by Pace if not set
     std::string output;
     bool json = false;
 };
@@ -38,7 +38,7 @@ Result<capture::TrackMode> parse_mode(const std::string& text) {
         return capture::TrackMode::order;
     if (text == "age")
         return capture::TrackMode::age;
-    return fail(ErrorKind::usage, "--mode takes order or age, not '{}'", text);
+    return fail(ErrorKind::usage, "invalid --mode '{}' (expected order or age)", text);
 }
 
 /// The options that need more than a type, as text.
@@ -53,23 +53,24 @@ options::Manual manual_of(Options& options, Texts& texts) {
     recording.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
                             "QMP unix socket of the QEMU whose VM is recorded")(
         "mode", po::value(&texts.mode)->default_value("age")->value_name("order|age"),
-        "order: the first touches of each interval in their order, at the cost of a page fault "
-        "each; age: which pages were touched in each interval, without faults")(
+        "order: the first touches of each interval in order, at the cost of a page fault each; "
+        "age: the set of pages touched in each interval, without faults")(
         "for", po::value(&texts.duration)->default_value("10s")->value_name("TIME"),
-        "how long; SIGINT ends it earlier")(
+        "length of the recording; SIGINT ends it earlier")(
         "interval", po::value(&texts.interval)->value_name("TIME"),
-        "length of an interval, which is an epoch of the trace (default: 1s, or longer if a scan "
+        "length of an interval, which becomes an epoch of the trace (default: 1s, or longer if a "
+        "scan "
         "of all memory would take more than 1 % of a CPU)");
     options::Group output("Output");
     output.add_options()("output,o", po::value(&options.output)->required()->value_name("FILE"),
                          "write the trace to FILE; gcctl trace shows it")(
-        "json", po::bool_switch(&options.json), "print JSON, one object a line");
+        "json", po::bool_switch(&options.json), "print JSON, one object per line");
     return {.name = "record",
             .synopsis = "--qmp SOCKET -o FILE [options]",
             .summary = "record which memory of a running VM is in use",
             .description = "Tracks the VM with guidecopy.ko and writes an access trace, which "
-                           "gcctl migrate --hot, gcctl trace and gcctl simulate read. Only what "
-                           "vCPUs touch is seen, not QEMU's own accesses nor vhost's.",
+                           "gcctl migrate --hot, gcctl trace and gcctl simulate read. Covers the "
+                           "accesses of vCPUs only, not those of QEMU or vhost.",
             .operand = {},
             .groups = {recording, output, options::general_options()},
             .subcommands = {}};
@@ -88,19 +89,19 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     }
     if (options.interval.value_or(milliseconds(1)) < milliseconds(1) ||
         options.duration < milliseconds(1))
-        return fail(ErrorKind::usage, "--for and --interval take at least 1ms");
+        return fail(ErrorKind::usage, "invalid --for or --interval (expected at least 1ms)");
     return options;
 }
 
 enum class Wake { due, interrupted, vm_gone };
 
-/// Waits for a moment, unless something ends the recording.
+/// Waits until a point in time, unless something ends the recording first.
 Result<Wake> wait_until(Clock::time_point when, const Signals& signals, int track) {
     for (;;) {
         const auto rest = std::chrono::ceil<milliseconds>(when - Clock::now());
         if (rest <= milliseconds(0))
             return Wake::due;
-        // Without POLLIN: of the track only its end is of interest.
+        // No POLLIN for the track: only its end matters.
         std::array<pollfd, 2> waits{{{signals.fd(), POLLIN, 0}, {track, 0, 0}}};
         const int ready = ::poll(waits.data(), waits.size(),
                                  static_cast<int>(std::min(rest, milliseconds(1000)).count()));
@@ -113,22 +114,22 @@ Result<Wake> wait_until(Clock::time_point when, const Signals& signals, int trac
     }
 }
 
-/// Whether that is why an epoch could not be ended. The module refuses to scan (ESRCH) as soon as
-/// the process has let its memory go, and hangs up a moment later.
+/// Whether the VM's end is the reason why an epoch could not be ended. The module rejects scans
+/// (ESRCH) as soon as the process has released its memory, and hangs up slightly later.
 bool vm_gone(int track) {
     constexpr milliseconds moment(1000);
     pollfd look{track, 0, 0};
     return ::poll(&look, 1, static_cast<int>(moment.count())) == 1 && (look.revents & POLLHUP) != 0;
 }
 
-/// That this process has used.
+/// CPU time that this process has used.
 std::chrono::nanoseconds cpu_time() {
     timespec used{};
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
     return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
-/// Where the epochs go.
+/// The consumers of the epochs.
 struct Output {
     trace::TraceFile file;
     trace::Show show;
@@ -139,7 +140,7 @@ struct Output {
     }
 };
 
-/// Epoch after epoch, until the time is over or something else ends it.
+/// Records epochs until the time is over or something else ends the recording.
 Result<Wake> record_epochs(TrackedVm& vm, const Options& options, const Signals& signals,
                            Output& output) {
     const int track = vm.track().fd();
@@ -155,7 +156,7 @@ Result<Wake> record_epochs(TrackedVm& vm, const Options& options, const Signals&
         if (auto epoch = recorder.end_epoch())
             GC_CHECK(output.take(*epoch));
         else if (vm_gone(track))
-            return Wake::vm_gone;  // and with it the epoch that was under way
+            return Wake::vm_gone;  // the epoch in progress is lost
         else
             return Unexpected(epoch.error());
         pace.ended(cpu_time() - before);
@@ -173,15 +174,14 @@ Result<void> finish(TrackedVm& vm, const Options& options, Output& output, Wake 
                        {"interrupted", wake == Wake::interrupted}},
                       wrote);
     if (wake == Wake::vm_gone)
-        return fail(ErrorKind::io, "the VM's process {} ended; {} has what was recorded until then",
+        return fail(ErrorKind::io, "the VM's process {} ended; {} has the recording up to then",
                     vm.pid(), options.output);
     GC_TRY(const capture::Stats stats, vm.track().stats());
     if (stats.unmapped != 0)
-        print_best_effort(
-            stderr,
-            "gcctl record: warning: QEMU unmapped memory of {} pages meanwhile, which were "
-            "not tracked from then on\n",
-            stats.unmapped);
+        print_best_effort(stderr,
+                          "gcctl record: warning: QEMU unmapped {} pages of memory during the "
+                          "recording; they were not tracked from then on\n",
+                          stats.unmapped);
     return {};
 }
 

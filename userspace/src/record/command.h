@@ -8,7 +8,7 @@
 
 namespace gc::record {
 
-/// `gcctl record ARGS`. @return the exit status
+/// Runs `gcctl record ARGUMENTS`. @return the exit status
 int command(std::span<const std::string> arguments);
 
 /// Its options, for help, man page and completion.

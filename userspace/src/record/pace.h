@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How long the epochs of a recording are.
+// The length of a recording's epochs.
 #pragma once
 
 #include <algorithm>
@@ -8,27 +8,27 @@
 
 namespace gc::record {
 
-/// As long as the user says; else so long that what it costs to end one is at most one percent of
-/// a CPU, be the VM big or its pages small.
+/// The length that the user chose. Otherwise, a length such that ending an epoch takes at most one
+/// percent of a CPU, however large the VM or small its pages.
 class Pace {
   public:
     using Length = std::chrono::milliseconds;
-    static constexpr Length shortest{1000};
-    static constexpr int share = 100;
+    static constexpr Length min_length{1000};
+    static constexpr int min_length_per_cost = 100;  ///< 100 times the cost: one percent of a CPU
 
     explicit Pace(std::optional<Length> fixed) : fixed_(fixed) {}
 
-    /// @param cost CPU time that it took to end the last epoch
+    /// @param cost CPU time that ending the last epoch took
     void ended(std::chrono::nanoseconds cost) {
-        length_ = std::max(shortest, std::chrono::ceil<Length>(share * cost));
+        length_ = std::max(min_length, std::chrono::ceil<Length>(min_length_per_cost * cost));
     }
 
-    /// Of the epoch under way.
+    /// The length of the epoch in progress.
     [[nodiscard]] Length length() const { return fixed_.value_or(length_); }
 
   private:
     std::optional<Length> fixed_;
-    Length length_ = shortest;
+    Length length_ = min_length;
 };
 
 }  // namespace gc::record

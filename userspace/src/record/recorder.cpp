@@ -6,7 +6,7 @@
 namespace gc::record {
 namespace {
 
-constexpr std::size_t records_at_a_time = 4096;
+constexpr std::size_t records_per_read = 4096;
 
 std::uint64_t in_us(Recorder::Clock::duration duration) {
     return static_cast<std::uint64_t>(
@@ -17,7 +17,7 @@ std::uint64_t in_us(Recorder::Clock::duration duration) {
 
 Recorder::Recorder(TrackedVm& vm)
     : vm_(vm), begin_(Clock::now()), epoch_begin_(begin_), seen_(vm.track().pages()),
-      buffer_(records_at_a_time) {}
+      buffer_(records_per_read) {}
 
 Result<trace::Epoch> Recorder::end_epoch() {
     trace::Epoch epoch;
@@ -49,15 +49,15 @@ Result<void> Recorder::drain(trace::Epoch& epoch) {
         GC_TRY(const std::size_t count, vm_.track().read(buffer_));
         for (std::size_t i = 0; i < count; ++i)
             add(epoch, buffer_[i]);
-        // The vCPUs go on: what is new now can wait for the next time.
+        // The vCPUs keep running: leave newer records to the next round.
         if (count < buffer_.size())
             return {};
     }
 }
 
 void Recorder::add(trace::Epoch& epoch, const capture::Record& record) {
-    // A page that was touched between the last look into the ring and the re-arm after it has two
-    // records in this epoch.
+    // A page touched between the last read of the ring and the re-arm after it has two records in
+    // this epoch.
     const auto first = seen_.begin() + static_cast<std::ptrdiff_t>(record.page);
     const auto last = first + (std::ptrdiff_t{1} << record.order);
     if (std::find(first, last, false) == last)

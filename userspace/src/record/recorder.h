@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Turns a track's records into the epochs of a trace.
+// Converts a track's records to the epochs of a trace.
 #pragma once
 
 #include "record/tracked_vm.h"
@@ -12,14 +12,14 @@ class Recorder {
   public:
     using Clock = std::chrono::steady_clock;
 
-    /// Begins the first epoch. @param vm outlives this object
+    /// Starts the first epoch. @param vm must outlive this object
     explicit Recorder(TrackedVm& vm);
 
-    /// When the epoch under way began.
+    /// The start of the epoch in progress.
     [[nodiscard]] Clock::time_point epoch_begin() const { return epoch_begin_; }
 
-    /// Ends the epoch under way, and begins the next. Of a VM that is gone there is no more age to
-    /// be had, but the order up to its end. Errors: io, protocol.
+    /// Ends the epoch in progress and starts the next one. Of a VM that has ended, mode age has no
+    /// more data, but mode order has the touches up to its end. Errors: io, protocol.
     Result<trace::Epoch> end_epoch();
 
   private:
@@ -32,7 +32,7 @@ class Recorder {
     Clock::time_point begin_;
     Clock::time_point epoch_begin_;
     capture::Stats counted_;
-    std::vector<bool> seen_;  ///< pages of the epoch under way
+    std::vector<bool> seen_;  ///< pages seen in the epoch in progress
     std::vector<capture::Record> buffer_;
 };
 

@@ -7,15 +7,15 @@
 namespace gc::record {
 namespace {
 
-/// KVM's older MMU maps up to eight pages at a fault, of which one would be recorded
+/// KVM's older MMU maps up to eight pages per fault, of which only one would be recorded
 /// (direct_pte_prefetch(), arch/x86/kvm/mmu/mmu.c, 6.1 and 6.12).
 Result<void> check_faults_are_of_one_page() {
     constexpr const char* parameter = "/sys/module/kvm/parameters/tdp_mmu";
     const auto text = read_file(parameter);
     if (text && text->starts_with('N'))
         return fail(ErrorKind::unsupported,
-                    "{} is N; expected Y to see the first touch of each page, as one fault may map "
-                    "eight pages there: load kvm with tdp_mmu=Y, or record with --mode age",
+                    "{}: expected Y, found N: one fault may map eight pages, so that first touches "
+                    "are missed; load kvm with tdp_mmu=Y, or record with --mode age",
                     parameter);
     return {};
 }
@@ -24,7 +24,7 @@ Result<void> check_faults_are_of_one_page() {
 
 Result<TrackedVm> TrackedVm::open(qmp::Client& client, capture::TrackMode mode) {
     GC_TRY(const pid_t pid, client.peer_pid());
-    // Before its memory is looked at, so that both are of the same process.
+    // Take the VM before inspecting memory, so that both belong to the same process.
     GC_TRY(const UniqueFd vm, capture::vm_of_process(pid));
     if (mode == capture::TrackMode::order)
         GC_CHECK(check_faults_are_of_one_page());
@@ -38,8 +38,8 @@ Result<TrackedVm> TrackedVm::open(qmp::Client& client, capture::TrackMode mode) 
         ranges.push_back({block.hva, block.length});
     }
     if (blocks.empty())
-        return fail(ErrorKind::protocol, "the QEMU of process {} shows no RAM block of the guest",
-                    pid);
+        return fail(ErrorKind::protocol,
+                    "expected RAM blocks of the guest in the QEMU of process {}, found none", pid);
     GC_TRY(capture::Track track, capture::Track::create(vm.get(), mode, ranges));
     return TrackedVm(pid, mode, std::move(blocks), std::move(track));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A QEMU whose guest RAM is tracked: the track, and what its page numbers stand for.
+// A QEMU whose guest RAM is tracked, and the meaning of the track's page numbers.
 #pragma once
 
 #include "capture/track.h"
@@ -10,9 +10,9 @@ namespace gc::record {
 
 class TrackedVm {
   public:
-    /// Tracks all guest RAM of the QEMU at the other end of the connection. The pages of the track
-    /// are numbered as those of a trace: through all blocks, by their place in the block, wherever
-    /// the guest sees them. Errors: those of qmp::ram_blocks() and capture::Track::create().
+    /// Tracks all guest RAM of the QEMU at the other end of the connection. Pages are numbered like
+    /// those of a trace: across all blocks, by position in the block, regardless of guest-physical
+    /// addresses. Errors: those of qmp::ram_blocks() and capture::Track::create().
     static Result<TrackedVm> open(qmp::Client& client, capture::TrackMode mode);
 
     [[nodiscard]] const std::vector<trace::Block>& blocks() const { return blocks_; }

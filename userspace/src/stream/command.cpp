@@ -6,15 +6,16 @@ namespace gc::stream {
 Result<Advise> parse_advise(std::span<const std::byte> payload) {
     if (payload.empty())
         return fail(ErrorKind::unsupported,
-                    "the source uses post-copy for dirty bitmaps only; turn its "
-                    "capability postcopy-ram on, and dirty-bitmaps off");
+                    "the source uses post-copy for dirty bitmaps only; enable its capability "
+                    "postcopy-ram and disable dirty-bitmaps");
     Cursor in(payload);
     const Advise advise{in.be<std::uint64_t>(), in.be<std::uint64_t>()};
     if (in.short_of_data() || !in.rest().empty())
-        return fail(ErrorKind::protocol, "POSTCOPY_ADVISE with {} bytes; expected 16",
+        return fail(ErrorKind::protocol, "POSTCOPY_ADVISE: expected 16 bytes, found {}",
                     payload.size());
     if (advise.target_page != target_page)
-        return fail(ErrorKind::unsupported, "the source's pages are 0x{:x} bytes; expected 0x{:x}",
+        return fail(ErrorKind::unsupported,
+                    "expected pages of 0x{1:x} bytes at the source, found 0x{0:x}",
                     advise.target_page, target_page);
     return advise;
 }
@@ -23,7 +24,7 @@ Result<std::uint32_t> parse_ping(std::span<const std::byte> payload) {
     Cursor in(payload);
     const auto value = in.be<std::uint32_t>();
     if (in.short_of_data() || !in.rest().empty())
-        return fail(ErrorKind::protocol, "PING with {} bytes; expected 4", payload.size());
+        return fail(ErrorKind::protocol, "PING: expected 4 bytes, found {}", payload.size());
     return value;
 }
 
@@ -34,16 +35,16 @@ Result<Discard> parse_discard(std::span<const std::byte> payload) {
     const auto end_of_name = in.be<std::uint8_t>();
     if (in.short_of_data() || version != 0 || end_of_name != 0 || discard.block.empty() ||
         in.rest().empty() || in.rest().size() % (2 * sizeof(std::uint64_t)) != 0)
-        return fail(ErrorKind::protocol, "a malformed POSTCOPY_RAM_DISCARD of {} bytes",
+        return fail(ErrorKind::protocol, "malformed POSTCOPY_RAM_DISCARD of {} bytes",
                     payload.size());
     while (!in.rest().empty()) {
         const auto start = in.be<std::uint64_t>();
         const auto length = in.be<std::uint64_t>();
         if (start % target_page != 0 || length % target_page != 0)
-            return fail(
-                ErrorKind::protocol,
-                "a discard of 0x{:x} bytes at 0x{:x} of RAM block '{}'; expected whole pages",
-                length, start, discard.block);
+            return fail(ErrorKind::protocol,
+                        "POSTCOPY_RAM_DISCARD: expected whole pages of RAM block '{2}', found "
+                        "0x{0:x} bytes at 0x{1:x}",
+                        length, start, discard.block);
         discard.ranges.push_back({start / target_page, length / target_page});
     }
     return discard;

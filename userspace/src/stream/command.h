@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the commands of a stream carry.
+// The payloads of commands in the stream.
 #pragma once
 
 #include "stream/reader.h"
@@ -7,19 +7,19 @@
 
 namespace gc::stream {
 
-/// POSTCOPY_ADVISE, of a source with postcopy-ram (loadvm_postcopy_handle_advise in
+/// POSTCOPY_ADVISE from a source with postcopy-ram (loadvm_postcopy_handle_advise in
 /// migration/savevm.c).
 struct Advise {
-    std::uint64_t page_sizes;   ///< of all RAM blocks, or'ed; bytes
+    std::uint64_t page_sizes;   ///< bitwise or of the page sizes of all RAM blocks, in bytes
     std::uint64_t target_page;  ///< bytes
 };
-/// Errors: protocol. Unsupported for another target page, or a source without postcopy-ram.
+/// Errors: protocol; unsupported, for a different target page or a source without postcopy-ram.
 Result<Advise> parse_advise(std::span<const std::byte> payload);
 
-/// The value that PING wants back in PONG. Errors: protocol.
+/// The value that PONG must return. Errors: protocol.
 Result<std::uint32_t> parse_ping(std::span<const std::byte> payload);
 
-/// POSTCOPY_RAM_DISCARD: the destination forgets these pages.
+/// POSTCOPY_RAM_DISCARD: the destination discards these pages.
 struct Discard {
     std::string_view block;  ///< a view into the payload
     std::vector<PageRange> ranges;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Takes big-endian fields from the front of a buffer; the one place with a bounds check.
+// Reads big-endian fields from the front of a buffer. All bounds checks of the parsers are here.
 #pragma once
 
 #include <bit>
@@ -11,8 +11,8 @@
 
 namespace gc::stream {
 
-/// Once a field does not fit, short_of_data() holds and every later field reads as zero or empty,
-/// so that a parser can read several fields and ask once.
+/// Once a field does not fit, short_of_data() holds and all further fields read as zero or empty. A
+/// parser can thus read several fields and check once.
 class Cursor {
   public:
     explicit Cursor(std::span<const std::byte> bytes) : rest_(bytes) {}
@@ -38,7 +38,7 @@ class Cursor {
         return value;
     }
 
-    /// A string with its length in one byte before it.
+    /// A string preceded by its length in one byte.
     std::string_view short_string() { return text(be<std::uint8_t>()); }
 
     std::string_view text(std::size_t length) {

@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // QEMU's migration stream, version 3, as QEMU 7.2 to 11 send it in pre-copy and post-copy without
-// multifd, compression, XBZRLE, RDMA and mapped-ram. All integers are big-endian; strings have
-// their length before them and no NUL. Sources: migration/savevm.c, savevm.h, ram.c, migration.c.
+// multifd, compression, XBZRLE, RDMA and mapped-ram. Integers are big-endian. Strings follow their
+// length and have no NUL. Sources: migration/savevm.c, savevm.h, ram.c, migration.c.
 //
 //   stream      := header configuration? entry* EOF description?
 //   header      := be32 'QEVM', be32 3
 //   configuration := CONFIGURATION be32 n, machine[n], subsection*
-//   subsection  := SUBSECTION u8 n, name[n], be32 version, fields that only the name tells
+//   subsection  := SUBSECTION u8 n, name[n], be32 version, fields that depend on the name
 //   entry       := section | command
 //   section     := (START|FULL) be32 id, u8 n, name[n], be32 instance, be32 version, body, footer?
 //                | (PART|END) be32 id, body, footer?
 //   footer      := FOOTER be32 id                    absent with migration.send-section-footer=off
 //   command     := COMMAND be16 code, be16 n, payload[n]
-//                  PACKAGED has be32 m as its payload, and m bytes behind it
+//                  the payload of PACKAGED is be32 m; m bytes follow it
 //   description := VM_DESCRIPTION be32 n, json[n]    pre-copy only
 //
 //   body of ram := record* (be64 EOS)
 //   record      := be64 (offset | flags): bytes into the RAM block; then
-//                  MEM_SIZE: the offset is the sum of the blocks' lengths; until they add up to it
+//                  MEM_SIZE: the offset is the sum of the blocks' lengths;
+//                            for each block, until that sum is reached:
 //                            u8 n, name[n], be64 length, be64 page size?, be64 guest address?
 //                  PAGE:     block?, 4096 bytes
 //                  ZERO:     block?, u8 0
-//   block       := u8 n, name[n]                     absent with CONTINUE: as in the record before,
-//                                                    even if that was in another section
+//   block       := u8 n, name[n]                     absent with CONTINUE:
+//                                                    the block of the previous record,
+//                                                    even across sections
 //
-// Of sections, only "ram" (version 4) can be taken apart without knowing the device. Device
-// sections come inside a package in post-copy, and after the END of ram when pre-copy converged.
+// Without knowing the device, only sections named "ram" (version 4) can be parsed. Device sections
+// come in a package in post-copy, and after the END of ram if pre-copy converged.
 //
-// The page size is there when the source has postcopy-ram and the block's pages are not of the
-// usual size. No name is empty and every record has flags, so that the bytes alone show it. The
-// guest address is there with x-ignore-shared, which QEMU does not allow beside postcopy-ram.
+// The page size is present if the source has postcopy-ram and the block's pages do not have the
+// usual size. No name is empty and every record has flags, so the bytes alone tell. The guest
+// address is present with x-ignore-shared, which QEMU does not allow together with postcopy-ram.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +42,7 @@ namespace gc::stream {
 
 inline constexpr std::uint32_t file_magic = 0x5145564d;  // "QEVM"
 inline constexpr std::uint32_t file_version = 3;
-inline constexpr std::uint32_t multifd_magic = 0x11223344;  // what a multifd channel begins with
+inline constexpr std::uint32_t multifd_magic = 0x11223344;  // start of a multifd channel
 inline constexpr std::size_t target_page = 4096;
 inline constexpr std::uint32_t ram_version = 4;
 inline constexpr std::string_view ram_section_name = "ram";
@@ -91,14 +93,14 @@ enum RamFlag : std::uint64_t {
 };
 inline constexpr std::uint64_t ram_flag_mask = target_page - 1;
 
-// What is trusted of a length in the stream. Each is far above what a QEMU sends.
+// Limits on lengths in the stream. Each is far above what QEMU sends.
 inline constexpr std::size_t max_name = 255;
 inline constexpr std::size_t max_machine_name = 4096;
 inline constexpr std::uint32_t max_capabilities = 256;
 inline constexpr std::size_t max_blocks = 4096;
 inline constexpr std::uint64_t max_ram = std::uint64_t{1} << 52;  // x86's physical address space
 inline constexpr std::size_t max_description = 16U << 20;
-/// A q35 with everything packs 0.2 MiB. QEMU's own limit is 4 GiB (MAX_VM_CMD_PACKAGED_SIZE).
+/// A q35 with all devices sends 0.2 MiB. QEMU's own limit is 4 GiB (MAX_VM_CMD_PACKAGED_SIZE).
 inline constexpr std::size_t max_package = 256U << 20;
 
 }  // namespace gc::stream

@@ -17,7 +17,7 @@ std::optional<Command> read_command(std::span<const std::byte> bytes) {
     return Command{code, payload};
 }
 
-/// The command that the last bytes are, if they are this one: no more and no less.
+/// Parses the last `size` bytes, if they are exactly this command.
 std::optional<Command> read_last(std::span<const std::byte> bytes, CommandCode code,
                                  std::size_t size) {
     if (bytes.size() < size)
@@ -33,18 +33,19 @@ std::optional<Command> read_last(std::span<const std::byte> bytes, CommandCode c
 Result<PackageParts> split_package(std::span<const std::byte> body) {
     const auto first = read_command(body);
     if (!first || first->code != CommandCode::postcopy_listen || !first->payload.empty())
-        return fail(ErrorKind::protocol, "the package does not begin with POSTCOPY_LISTEN");
+        return fail(ErrorKind::protocol, "expected POSTCOPY_LISTEN at the start of the package");
     body = body.subspan(run_size);
     if (const auto second = read_command(body))
-        return fail(ErrorKind::protocol,
-                    "the package has command {} where its device sections should begin",
-                    static_cast<unsigned>(second->code));
+        return fail(
+            ErrorKind::protocol,
+            "expected device sections after POSTCOPY_LISTEN in the package, found command {}",
+            static_cast<unsigned>(second->code));
 
     if (!read_last(body, CommandCode::postcopy_run, run_size))
-        return fail(ErrorKind::protocol, "the package does not end with POSTCOPY_RUN");
+        return fail(ErrorKind::protocol, "expected POSTCOPY_RUN at the end of the package");
     body = body.first(body.size() - run_size);
 
-    // A section ends with its footer, so that what looks like a PING is one.
+    // A section ends with a footer, so trailing bytes that look like a PING are one.
     std::optional<std::uint32_t> last_ping;
     while (const auto ping = read_last(body, CommandCode::ping, ping_size)) {
         if (!last_ping) {
@@ -53,9 +54,9 @@ Result<PackageParts> split_package(std::span<const std::byte> body) {
         body = body.first(body.size() - ping_size);
     }
     if (!last_ping)
-        return fail(ErrorKind::protocol, "the package has no PING before POSTCOPY_RUN");
+        return fail(ErrorKind::protocol, "expected a PING before POSTCOPY_RUN in the package");
     if (body.empty() || static_cast<Tag>(body.front()) != Tag::section_full)
-        return fail(ErrorKind::protocol, "the package has no device sections");
+        return fail(ErrorKind::protocol, "expected device sections in the package, found none");
     return PackageParts{body, *last_ping};
 }
 
@@ -80,7 +81,7 @@ Buffer guide_stream(std::span<const std::byte> preamble, std::span<const std::by
     Buffer out(preamble.begin(), preamble.end());
     append(out, devices);
     append_eof(out);
-    // A destination that was not told of post-copy expects a description of the devices.
+    // A destination that has not been told of post-copy expects a description of the devices.
     append_vm_description(out, "{}");
     return out;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How it deals with half an item: a Cursor that runs short yields zeros, so that what is parsed of
-// them may look like an error. next() therefore asks the Cursor first, and drops whatever came of
-// too few bytes.
+// Incomplete items: a Cursor that runs out of data yields zeros, so the result of parsing them may
+// look like an error. next() therefore asks the Cursor first, and discards the result if data was
+// missing.
 #include "stream/reader.h"
 
 #include <algorithm>
@@ -13,15 +13,14 @@ namespace {
 constexpr std::uint32_t page_bits = std::bit_width(target_page) - 1;
 
 Unexpected refuse_capability(std::string_view name) {
-    return fail(
-        ErrorKind::unsupported,
-        "the source has the capability {0} on, which guidecopy does not carry; turn it off: "
-        "migrate-set-capabilities {{\"capabilities\": [{{\"capability\": \"{0}\", \"state\": "
-        "false}}]}}",
-        name);
+    return fail(ErrorKind::unsupported,
+                "the source has the capability {0} enabled, which guidecopy does not support; "
+                "disable it: migrate-set-capabilities {{\"capabilities\": [{{\"capability\": "
+                "\"{0}\", \"state\": false}}]}}",
+                name);
 }
 
-/// Why a RAM record cannot be carried, or nothing.
+/// The reason why a RAM record is not supported, or nullopt.
 std::optional<Unexpected> refuse_record(std::uint64_t flags) {
     if (flags & ram_xbzrle)
         return refuse_capability("xbzrle");
@@ -30,13 +29,12 @@ std::optional<Unexpected> refuse_record(std::uint64_t flags) {
     if (flags & ram_multifd_flush)
         return refuse_capability("multifd");
     if (flags & ram_hook)
-        return fail(ErrorKind::unsupported,
-                    "the source migrates by RDMA, which guidecopy does not carry; "
-                    "migrate to a unix: or tcp: address");
+        return fail(ErrorKind::unsupported, "the source migrates by RDMA, which guidecopy does not "
+                                            "support; migrate to a unix: or tcp: address");
     return std::nullopt;
 }
 
-/// mig_cmd_args in migration/savevm.c; QEMU refuses other lengths too.
+/// mig_cmd_args in migration/savevm.c. QEMU rejects other lengths, too.
 bool allowed_length(CommandCode code, std::size_t length) {
     switch (code) {
     case CommandCode::open_return_path:
@@ -50,7 +48,7 @@ bool allowed_length(CommandCode code, std::size_t length) {
     case CommandCode::packaged:
         return length == 4;
     case CommandCode::postcopy_advise:
-        return length == 16 || length == 0;  // 0: of dirty bitmaps only
+        return length == 16 || length == 0;  // 0: dirty bitmaps only
     case CommandCode::postcopy_ram_discard:
     case CommandCode::recv_bitmap:
         return length > 0;
@@ -63,31 +61,32 @@ bool is_known(std::uint16_t code) {
            code <= static_cast<std::uint16_t>(CommandCode::switchover_start);
 }
 
-/// Takes the fields of a subsection of the configuration, which has no length of its own.
+/// Parses the fields of a subsection of the configuration, which does not state its length.
 Result<void> parse_subsection(Cursor& in, std::string_view name, Configuration& configuration) {
     if (name == capabilities_subsection) {
         const auto count = in.be<std::uint32_t>();
         if (count > max_capabilities)
-            return fail(ErrorKind::protocol, "{} capabilities; at most {} are plausible", count,
+            return fail(ErrorKind::protocol, "expected at most {1} capabilities, found {0}", count,
                         max_capabilities);
         for (std::uint32_t i = 0; i < count; ++i)
             configuration.capabilities.push_back(in.short_string());
     } else if (name == page_bits_subsection) {
         if (const auto bits = in.be<std::uint32_t>(); bits != page_bits)
             return fail(ErrorKind::unsupported,
-                        "the source's pages are of 2^{} bytes; expected {} bytes", bits,
+                        "expected pages of {1} bytes at the source, found 2^{0} bytes", bits,
                         target_page);
     } else if (name == uuid_subsection) {
         in.bytes(16);
     } else {
-        return fail(ErrorKind::unsupported,
-                    "the configuration has a subsection '{}', which this gcctl does not know",
-                    name);
+        return fail(
+            ErrorKind::unsupported,
+            "unknown subsection '{}' in the configuration; this QEMU is too new for this gcctl",
+            name);
     }
     return {};
 }
 
-/// In a block list, behind a block's length: see format.h.
+/// Whether a page size follows the length in an entry of a block list: see format.h.
 bool page_size_follows(Cursor in) {
     const auto next = in.be<std::uint64_t>();
     return !in.short_of_data() && next != 0 && next >> 56 == 0 && (next & ram_flag_mask) == 0;
@@ -162,7 +161,8 @@ Result<Item> Reader::parse(Cursor& in, State& state) {
     if (state.expect == Expect::raw)
         return Item(Raw{in.bytes(in.rest().size())});
     if (state.expect == Expect::nothing)
-        return fail(ErrorKind::protocol, "{} bytes after the stream's end", in.rest().size());
+        return fail(ErrorKind::protocol, "expected the end of the stream, found {} more bytes",
+                    in.rest().size());
 
     const auto tag = static_cast<Tag>(in.be<std::uint8_t>());
     if (state.expect == Expect::configuration && tag == Tag::configuration)
@@ -170,20 +170,23 @@ Result<Item> Reader::parse(Cursor& in, State& state) {
     if (state.expect == Expect::footer && tag == Tag::section_footer) {
         state.expect = Expect::entry;
         if (const auto id = in.be<std::uint32_t>(); id != state.section)
-            return fail(ErrorKind::protocol, "the footer of section {} ends section {}", id,
+            return fail(ErrorKind::protocol,
+                        "expected the footer of section {1}, found that of section {0}", id,
                         state.section);
         return Item(SectionFooter{state.section});
     }
     if (state.expect == Expect::description) {
         if (tag != Tag::vm_description)
             return fail(ErrorKind::protocol,
-                        "expected nothing or a description of the devices after EOF, got 0x{:02x}",
+                        "expected the end of the stream or a description of the devices after EOF, "
+                        "found 0x{:02x}",
                         static_cast<unsigned>(tag));
         state.expect = Expect::nothing;
         const auto length = in.be<std::uint32_t>();
         if (length > max_description)
-            return fail(ErrorKind::protocol, "a description of {} bytes; at most {} are plausible",
-                        length, max_description);
+            return fail(ErrorKind::protocol,
+                        "expected a description of at most {1} bytes, found {0}", length,
+                        max_description);
         return Item(VmDescription{in.text(length)});
     }
     return parse_entry(in, tag, state);
@@ -196,7 +199,7 @@ Result<Item> Reader::parse_header(Cursor& in, State& state) {
         return refuse_capability("multifd");
     if (magic != file_magic || version != file_version)
         return fail(ErrorKind::protocol,
-                    "expected a QEMU migration stream ({:08x} version {}), got {:08x} version {}",
+                    "expected a QEMU migration stream ({:08x} version {}), found {:08x} version {}",
                     file_magic, file_version, magic, version);
     state.expect = Expect::configuration;
     return Item(FileHeader{});
@@ -205,25 +208,26 @@ Result<Item> Reader::parse_header(Cursor& in, State& state) {
 Result<Item> Reader::parse_configuration(Cursor& in, State& state) {
     const auto length = in.be<std::uint32_t>();
     if (length > max_machine_name)
-        return fail(ErrorKind::protocol, "a machine name of {} bytes; at most {} are plausible",
+        return fail(ErrorKind::protocol, "expected a machine name of at most {1} bytes, found {0}",
                     length, max_machine_name);
     Configuration configuration{in.text(length), {}, {}};
     for (;;) {
         Cursor ahead = in;
         const auto tag = static_cast<Tag>(ahead.be<std::uint8_t>());
         if (ahead.short_of_data())
-            in = ahead;  // whether there is one more shows only with the next entry's tag
+            in =
+                ahead;  // the next entry's tag is needed to tell whether another subsection follows
         if (tag != Tag::subsection)
             break;
         const std::span<const std::byte> start = in.rest();
         in = ahead;
         const std::string_view name = in.short_string();
         if (const auto version = in.be<std::uint32_t>(); version != 1)
-            return fail(ErrorKind::unsupported, "subsection '{}' has version {}; expected 1", name,
-                        version);
+            return fail(ErrorKind::unsupported, "expected version 1 of subsection '{}', found {}",
+                        name, version);
         if (std::ranges::find(configuration.subsections, name, &Configuration::Subsection::name) !=
             configuration.subsections.end())
-            return fail(ErrorKind::protocol, "a second subsection '{}'", name);
+            return fail(ErrorKind::protocol, "duplicate subsection '{}'", name);
         GC_CHECK(parse_subsection(in, name, configuration));
         configuration.subsections.push_back({name, start.first(start.size() - in.rest().size())});
     }
@@ -251,14 +255,14 @@ Result<Item> Reader::parse_entry(Cursor& in, Tag tag, State& state) {
         return Item(EndOfFile{});
     case Tag::configuration:
         return fail(ErrorKind::protocol,
-                    "a configuration that is not right behind the file header");
+                    "expected a configuration only directly after the file header");
     case Tag::section_footer:
-        return fail(ErrorKind::protocol, "a section footer without a section");
+        return fail(ErrorKind::protocol, "section footer without a section");
     case Tag::subsection:
     case Tag::vm_description:
         break;
     }
-    return fail(ErrorKind::protocol, "expected a section or a command, got the byte 0x{:02x}",
+    return fail(ErrorKind::protocol, "expected a section or a command, found byte 0x{:02x}",
                 static_cast<unsigned>(tag));
 }
 
@@ -272,8 +276,8 @@ Result<Item> Reader::parse_section(Cursor& in, Tag tag, State& state) {
         if (header.name == ram_section_name)
             state.ram = header.id;
     } else if (!state.ram && start_ == Start::entry) {
-        state.ram =
-            header.id;  // was opened before the connection broke; no other goes on in post-copy
+        // It was opened before the connection broke. No other section continues in post-copy.
+        state.ram = header.id;
     }
     if (header.id == state.ram) {
         if (header.name == ram_section_name && header.instance == 0 &&
@@ -285,19 +289,20 @@ Result<Item> Reader::parse_section(Cursor& in, Tag tag, State& state) {
             return Item(header);
         }
         return fail(ErrorKind::unsupported,
-                    "section {} is '{}' instance {} version {}; expected ram 0 {}", header.id,
-                    header.name, header.instance, header.version, ram_version);
+                    "expected section {} to be 'ram' instance 0 version {}, found '{}' instance {} "
+                    "version {}",
+                    header.id, ram_version, header.name, header.instance, header.version);
     }
-    // Nothing but RAM may go on while the VM runs, or come before it: it could not be skipped to
-    // find the switch-over. So do dirty-bitmaps, VFIO, and virtio-mem (since 8.0, its early_setup
-    // section).
+    // Only RAM may be sent while the VM runs, or before it is stopped: other sections cannot be
+    // skipped to find the switch-over. dirty-bitmaps, VFIO and virtio-mem (since 8.0, its
+    // early_setup section) send such sections.
     if (tag == Tag::section_part || tag == Tag::section_end)
-        return fail(ErrorKind::protocol, "section {} goes on but never began", header.id);
+        return fail(ErrorKind::protocol, "section {} continues but was never started", header.id);
     if (!state.ram_ends)
         return fail(
             ErrorKind::unsupported,
-            "device '{}' sends state while the VM runs, which guidecopy does not carry; unplug it, "
-            "or turn the capability off that makes it do so (dirty-bitmaps, block)",
+            "device '{}' sends state while the VM runs, which guidecopy does not support; unplug "
+            "the device, or disable the capability that causes this (dirty-bitmaps, block)",
             header.name);
     state.expect = Expect::raw;
     return Item(header);
@@ -309,16 +314,17 @@ Result<Item> Reader::parse_command(Cursor& in) {
     const auto command = static_cast<CommandCode>(code);
     if (!is_known(code))
         return fail(ErrorKind::unsupported,
-                    "command {} is unknown; this QEMU is too new for this gcctl", code);
+                    "unknown command {}; this QEMU is too new for this gcctl", code);
     if (!allowed_length(command, length))
-        return fail(ErrorKind::protocol, "command {} with a payload of {} bytes", code, length);
+        return fail(ErrorKind::protocol, "invalid payload of {1} bytes for command {0}", code,
+                    length);
     if (command == CommandCode::enable_colo)
         return refuse_capability("x-colo");
     if (command != CommandCode::packaged)
         return Item(Command{command, in.bytes(length)});
     const auto size = in.be<std::uint32_t>();
     if (size > max_package)
-        return fail(ErrorKind::protocol, "a package of {} bytes; at most {} are plausible", size,
+        return fail(ErrorKind::protocol, "expected a package of at most {1} bytes, found {0}", size,
                     max_package);
     return Item(Package{in.bytes(size)});
 }
@@ -337,7 +343,7 @@ Result<Item> Reader::parse_ram(Cursor& in, State& state) {
         return parse_block_list(in, offset, state);
     const std::uint64_t kind = flags & ~std::uint64_t{ram_continue};
     if (kind != ram_page && kind != ram_zero)
-        return fail(ErrorKind::protocol, "a RAM record with the flags 0x{:x}", flags);
+        return fail(ErrorKind::protocol, "invalid flags 0x{:x} in a RAM record", flags);
 
     const bool named = (flags & ram_continue) == 0;
     GC_TRY(const std::size_t index, parse_block(in, named, state));
@@ -345,14 +351,15 @@ Result<Item> Reader::parse_ram(Cursor& in, State& state) {
         return Item(EndOfRam{});
     const Block& block = blocks_[index];
     if (offset >= block.length)
-        return fail(ErrorKind::protocol, "page 0x{:x} of RAM block '{}', which has 0x{:x} bytes",
-                    offset, block.name, block.length);
+        return fail(ErrorKind::protocol,
+                    "page 0x{:x} is beyond the end of RAM block '{}' (0x{:x} bytes)", offset,
+                    block.name, block.length);
     state.last_block = index;
     if (kind == ram_page)
         return Item(RamPage{block.name, index, named, offset, in.bytes(target_page)});
     if (const auto fill = in.be<std::uint8_t>(); fill != 0)
         return fail(ErrorKind::protocol,
-                    "a page of RAM block '{}' filled with 0x{:02x}; expected zeros", block.name,
+                    "expected zeros in a zero page of RAM block '{}', found 0x{:02x}", block.name,
                     fill);
     return Item(RamZero{block.name, index, named, offset});
 }
@@ -361,7 +368,7 @@ Result<std::size_t> Reader::parse_block(Cursor& in, bool named, const State& sta
     if (!named) {
         if (!state.last_block)
             return fail(ErrorKind::protocol,
-                        "a RAM record goes on with a block that none has named");
+                        "RAM record with CONTINUE before any record named a block");
         return *state.last_block;
     }
     const std::string_view name = in.short_string();
@@ -373,26 +380,27 @@ Result<std::size_t> Reader::parse_block(Cursor& in, bool named, const State& sta
         return index;
     if (listed_ || start_ == Start::header)
         return fail(ErrorKind::protocol,
-                    "a page of RAM block '{}', which the source did not announce", name);
+                    "page of unknown RAM block '{}': it is not in the source's list of blocks",
+                    name);
     if (name.empty() || index == max_blocks)
-        return fail(ErrorKind::protocol, "a page of RAM block '{}' after {} others", name, index);
+        return fail(ErrorKind::protocol, "invalid RAM block '{}' after {} others", name, index);
     blocks_.push_back({std::string(name), max_ram});
     return index;
 }
 
 Result<Item> Reader::parse_block_list(Cursor& in, std::uint64_t total, const State& state) {
     if (listed_)
-        return fail(ErrorKind::protocol, "a second list of RAM blocks");
+        return fail(ErrorKind::protocol, "duplicate list of RAM blocks");
     if (total > max_ram)
-        return fail(ErrorKind::protocol, "RAM of 0x{:x} bytes; at most 0x{:x} are plausible", total,
-                    max_ram);
+        return fail(ErrorKind::protocol, "expected at most 0x{1:x} bytes of RAM, found 0x{0:x}",
+                    total, max_ram);
     RamBlockList list{total, {}};
     for (std::uint64_t left = total; left > 0;) {
         RamBlockList::Block block{in.short_string(), in.be<std::uint64_t>()};
-        if (state.ignore_shared)  // no page size: QEMU has not both this and postcopy-ram
+        if (state.ignore_shared)  // no page size: QEMU does not allow postcopy-ram with this
             block.guest_address = in.be<std::uint64_t>();
         else if (in.rest().size() < sizeof(std::uint64_t))
-            in.bytes(sizeof(std::uint64_t));  // there always is more: at least EOS
+            in.bytes(sizeof(std::uint64_t));  // more data always follows: at least EOS
         else if (page_size_follows(in))
             block.page_size = in.be<std::uint64_t>();
         if (in.short_of_data())
@@ -401,9 +409,10 @@ Result<Item> Reader::parse_block_list(Cursor& in, std::uint64_t total, const Sta
             block.length % target_page != 0 || list.blocks.size() == max_blocks ||
             std::ranges::find(list.blocks, block.name, &RamBlockList::Block::name) !=
                 list.blocks.end())
-            return fail(ErrorKind::protocol,
-                        "RAM block {} is '{}' of 0x{:x} bytes where 0x{:x} of 0x{:x} are left",
-                        list.blocks.size(), block.name, block.length, left, total);
+            return fail(
+                ErrorKind::protocol,
+                "invalid RAM block {}: '{}' of 0x{:x} bytes, with 0x{:x} of 0x{:x} remaining",
+                list.blocks.size(), block.name, block.length, left, total);
         left -= block.length;
         list.blocks.push_back(block);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Takes a migration stream apart, one item at a time. No I/O.
+// Splits a migration stream into items. No I/O.
 #pragma once
 
 #include "stream/cursor.h"
@@ -15,28 +15,27 @@
 
 namespace gc::stream {
 
-// Views of bytes are into the input given to next(); names of RAM blocks live as long as the
-// reader.
+// Byte views point into the input of next(). Names of RAM blocks live as long as the reader.
 
 struct FileHeader {};
 
 struct Configuration {
     struct Subsection {
         std::string_view name;
-        std::span<const std::byte> bytes;  ///< as it stands in the stream, tag and all
+        std::span<const std::byte> bytes;  ///< verbatim, including the tag
     };
     std::string_view machine;
     std::vector<Subsection> subsections;
     std::vector<std::string_view>
-        capabilities;  ///< those the source wants its destination to have too
+        capabilities;  ///< those that the source requires of its destination
 };
 
 struct Command {
     CommandCode code;
-    std::span<const std::byte> payload;  ///< of a length that the code allows
+    std::span<const std::byte> payload;  ///< its length is valid for the code
 };
 
-/// PACKAGED and what follows it; see package.h.
+/// PACKAGED and its body; see package.h.
 struct Package {
     std::span<const std::byte> body;
 };
@@ -44,16 +43,16 @@ struct Package {
 struct SectionHeader {
     Tag tag;  ///< start, part, end or full
     std::uint32_t id;
-    std::string_view name;       ///< of part and end too
-    std::uint32_t instance = 0;  ///< of start and full
-    std::uint32_t version = 0;   ///< of start and full
+    std::string_view name;       ///< also set for part and end
+    std::uint32_t instance = 0;  ///< start and full only
+    std::uint32_t version = 0;   ///< start and full only
 };
 
 struct RamBlockList {
     struct Block {
         std::string_view name;
-        std::uint64_t length;                         ///< bytes
-        std::optional<std::uint64_t> page_size = {};  ///< bytes, when larger than the host's pages
+        std::uint64_t length;                             ///< bytes
+        std::optional<std::uint64_t> page_size = {};      ///< bytes, if larger than the host's page
         std::optional<std::uint64_t> guest_address = {};  ///< with x-ignore-shared
     };
     std::uint64_t total;  ///< bytes
@@ -62,8 +61,8 @@ struct RamBlockList {
 
 struct RamPage {
     std::string_view block;
-    std::size_t index;  ///< of the block in the RamBlockList; without one, in order of appearance
-    bool named;         ///< the record has the block's name (no CONTINUE)
+    std::size_t index;  ///< of the block in the RamBlockList, or in order of appearance without one
+    bool named;         ///< the record contains the block's name (no CONTINUE)
     std::uint64_t offset;  ///< bytes, in the block
     std::span<const std::byte> data;
 };
@@ -75,7 +74,7 @@ struct RamZero {
     std::uint64_t offset;
 };
 
-/// Pages in a row of one block, all with data or all zeros.
+/// Consecutive pages of one block, either all with data or all zero.
 struct RamRun {
     std::string_view block;
     std::size_t index;     ///< of the block, as in RamPage
@@ -84,7 +83,7 @@ struct RamRun {
     bool zero;
 };
 
-struct EndOfRam {};  ///< the end of a section "ram"'s body
+struct EndOfRam {};  ///< end of the body of a "ram" section
 
 struct SectionFooter {
     std::uint32_t id;
@@ -96,8 +95,7 @@ struct VmDescription {
     std::string_view json;
 };
 
-/// Device state outside a package: from here on, to the stream's end, chunks that cannot be told
-/// apart.
+/// Device state outside a package. From here to the end of the stream, items cannot be told apart.
 struct Raw {
     std::span<const std::byte> bytes;
 };
@@ -105,28 +103,28 @@ struct Raw {
 using Item = std::variant<FileHeader, Configuration, Command, Package, SectionHeader, RamBlockList,
                           RamPage, RamZero, EndOfRam, SectionFooter, EndOfFile, VmDescription, Raw>;
 
-/// Where in the format the first byte is.
+/// The position in the format at which the input starts.
 enum class Start {
     header,   ///< a whole stream
-    entry,    ///< a stream that goes on after a broken connection (postcopy-recover): no header
-    records,  ///< QEMU's preempt channel: bare RAM records up to the first EndOfRam
+    entry,    ///< a stream resumed after a broken connection (postcopy-recover), without header
+    records,  ///< QEMU's preempt channel: RAM records only, up to the first EndOfRam
 };
 
 class Reader {
   public:
     explicit Reader(Start start = Start::header);
 
-    /// Takes one whole item from the front of the input, which shrinks. Nothing when the item is
-    /// not all there yet; then nothing is taken. Errors: protocol, unsupported, with the offset in
-    /// the stream; the reader is then of no more use and repeats the error.
+    /// Consumes one whole item from the front of the input. Returns nullopt, and consumes nothing,
+    /// if the item is incomplete. Errors: protocol, unsupported, with the offset in the stream; the
+    /// reader is then unusable and repeats the error.
     Result<std::optional<Item>> next(std::span<const std::byte>& input);
 
-    /// Takes as many pages in a row as stand at the front without their block's name, as most of a
-    /// stream does, for who does not need each of them; the input shrinks. Nothing where next()
-    /// has to look.
+    /// Consumes the run of pages without block name at the front of the input, for callers that do
+    /// not need the individual pages. Most of a stream is such runs. Returns nullopt where next()
+    /// has to parse.
     std::optional<RamRun> next_run(std::span<const std::byte>& input);
 
-    /// Bytes taken so far.
+    /// Bytes consumed so far.
     [[nodiscard]] std::uint64_t position() const { return position_; }
 
   private:
@@ -141,12 +139,13 @@ class Reader {
         nothing
     };
 
-    /// What an item may change. A copy is worked on, and kept once the item is known to be whole.
+    /// The state that parsing changes. next() works on a copy, and keeps it once the item is
+    /// complete.
     struct State {
         Expect expect;
-        std::uint32_t section = 0;              ///< the one that is open or was last
-        std::optional<std::uint32_t> ram = {};  ///< its section's id
-        bool ram_ends = false;                  ///< its END was seen
+        std::uint32_t section = 0;              ///< the open section, or the last one
+        std::optional<std::uint32_t> ram = {};  ///< id of the ram section
+        bool ram_ends = false;                  ///< END of the ram section was seen
         bool ignore_shared = false;             ///< the source has x-ignore-shared
         std::optional<std::size_t> last_block = {};
     };
@@ -167,8 +166,8 @@ class Reader {
 
     Start start_;
     State state_;
-    std::deque<Block> blocks_;  ///< grows at its end only, which keeps the names where they are
-    bool listed_ = false;       ///< blocks_ are those of a RamBlockList: all there are
+    std::deque<Block> blocks_;  ///< grows at the end only, so that the names stay in place
+    bool listed_ = false;       ///< blocks_ comes from a RamBlockList and is complete
     std::uint64_t position_ = 0;
     std::optional<Error> broken_;
 };

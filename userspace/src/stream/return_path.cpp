@@ -35,14 +35,15 @@ Result<std::optional<ReturnMessage>> ReturnPathReader::next(std::span<const std:
     if (in.short_of_data())
         return std::nullopt;
     Result<ReturnMessage> message =
-        fail(ErrorKind::protocol, "a message of unknown type {} and {} bytes", type, length);
+        fail(ErrorKind::protocol, "unknown message type {} with {} bytes", type, length);
     if (is_known(type)) {
         Cursor body(in.bytes(length));
         if (in.short_of_data())
             return std::nullopt;
         message = parse(static_cast<ReturnType>(type), body);
         if (message && (body.short_of_data() || !body.rest().empty()))
-            message = fail(ErrorKind::protocol, "a message of type {} with {} bytes", type, length);
+            message = fail(ErrorKind::protocol, "invalid length of {1} bytes for message type {0}",
+                           type, length);
     }
     if (!message) {
         broken_ = message.error();
@@ -66,28 +67,31 @@ Result<ReturnMessage> ReturnPathReader::parse(ReturnType type, Cursor& body) {
         return parse_request(body, type == ReturnType::req_pages_id);
     case ReturnType::resume_ack:
         if (const auto value = body.be<std::uint32_t>(); value != resume_ack_value)
-            return fail(ErrorKind::protocol, "RESUME_ACK {}; expected {}", value, resume_ack_value);
+            return fail(ErrorKind::protocol, "expected RESUME_ACK {1}, found {0}", value,
+                        resume_ack_value);
         return ReturnMessage(ResumeAck{});
     case ReturnType::switchover_ack:
         return ReturnMessage(SwitchoverAck{});
     case ReturnType::recv_bitmap:
         break;
     }
-    return fail(
-        ErrorKind::unsupported,
-        "a bitmap, as in the recovery of a broken post-copy, which guidecopy does not offer yet");
+    return fail(ErrorKind::unsupported,
+                "the destination sent a bitmap, which belongs to the recovery of a broken "
+                "post-copy; guidecopy does not support that yet");
 }
 
 Result<ReturnMessage> ReturnPathReader::parse_request(Cursor& body, bool names_block) {
     PageRequest request{{}, body.be<std::uint64_t>(), body.be<std::uint32_t>()};
     request.block = names_block ? body.short_string() : std::string_view(last_block_);
     if (request.block.empty())
-        return fail(ErrorKind::protocol, "a request for a page of a block that was never named");
+        return fail(ErrorKind::protocol,
+                    "page request without a block before any request named one");
     if (request.start % target_page != 0 || request.length % target_page != 0 ||
         request.length == 0 || request.start + request.length < request.start)
-        return fail(ErrorKind::protocol,
-                    "a request for 0x{:x} bytes at 0x{:x} of RAM block '{}'; expected whole pages",
-                    request.length, request.start, request.block);
+        return fail(
+            ErrorKind::protocol,
+            "page request: expected whole pages of RAM block '{2}', found 0x{0:x} bytes at 0x{1:x}",
+            request.length, request.start, request.block);
     last_block_ = request.block;
     return ReturnMessage(std::move(request));
 }
@@ -113,7 +117,7 @@ void append_all_received(Buffer& out, std::string_view block, std::uint64_t page
     Buffer payload;
     append_short_string(payload, block);
     append_message(out, ReturnType::recv_bitmap, payload);
-    // The bitmap follows the message: one bit a page, in whole 64-bit words.
+    // The bitmap follows the message: one bit per page, in whole 64-bit words.
     const std::uint64_t size = (pages + 63) / 64 * 8;
     append_be64(out, size);
     out.insert(out.end(), size, std::byte{0xff});

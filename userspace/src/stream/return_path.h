@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The return path: what a destination says to its source, on the main channel.
-// Messages: be16 type, be16 length, payload (rp_cmd_args and migrate_send_rp_message in
+// The return path: messages from a destination to its source, on the main channel.
+// Format: be16 type, be16 length, payload (rp_cmd_args and migrate_send_rp_message in
 // migration/migration.c).
 #pragma once
 
@@ -26,16 +26,15 @@ enum class ReturnType : std::uint16_t {
 };
 
 struct ShutMessage {
-    std::uint32_t status;  ///< 0 is good
+    std::uint32_t status;  ///< 0 on success
 };
 struct PongMessage {
     std::uint32_t value;
 };
 struct PageRequest {
-    std::string block;    ///< also when the message left it out, meaning the one before
-    std::uint64_t start;  ///< bytes, in the block; whole pages
-    std::uint32_t
-        length;  ///< bytes, of one host page of the block; start + length does not overflow
+    std::string block;     ///< set even if the message leaves it out, meaning the previous block
+    std::uint64_t start;   ///< bytes, in the block; a multiple of the page size
+    std::uint32_t length;  ///< bytes; one host page of the block. start + length does not overflow
 };
 struct ResumeAck {};
 struct SwitchoverAck {};
@@ -44,8 +43,8 @@ using ReturnMessage = std::variant<ShutMessage, PongMessage, PageRequest, Resume
 
 class ReturnPathReader {
   public:
-    /// As Reader::next. Errors: protocol; unsupported for RECV_BITMAP, which only a recovery asks
-    /// for.
+    /// Like Reader::next(). Errors: protocol; unsupported for RECV_BITMAP, which only a recovery
+    /// sends.
     Result<std::optional<ReturnMessage>> next(std::span<const std::byte>& input);
 
   private:
@@ -59,11 +58,11 @@ class ReturnPathReader {
 
 void append_shut(Buffer& out, std::uint32_t status);
 void append_pong(Buffer& out, std::uint32_t value);
-/// Always with the block's name. `length` may be more than a page: QEMU takes any range of the
+/// Always includes the block's name. `length` may exceed a page: QEMU accepts any range of the
 /// block.
 void append_page_request(Buffer& out, std::string_view block, std::uint64_t start,
                          std::uint32_t length);
-/// "Of this block every page has arrived" (ramblock_recv_bitmap_send in migration/ram.c).
+/// Reports that all pages of the block have arrived (ramblock_recv_bitmap_send in migration/ram.c).
 void append_all_received(Buffer& out, std::string_view block, std::uint64_t pages);
 void append_resume_ack(Buffer& out);
 

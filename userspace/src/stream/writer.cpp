@@ -91,14 +91,14 @@ void append_package(Buffer& out, std::span<const std::byte> body) {
 }
 
 void append_discard(Buffer& out, std::string_view block, std::span<const PageRange> ranges) {
-    constexpr std::size_t ranges_a_command = 12;  // as QEMU itself (MAX_DISCARDS_PER_COMMAND)
+    constexpr std::size_t ranges_per_command = 12;  // like QEMU (MAX_DISCARDS_PER_COMMAND)
     while (!ranges.empty()) {
-        const auto now = ranges.first(std::min(ranges.size(), ranges_a_command));
+        const auto now = ranges.first(std::min(ranges.size(), ranges_per_command));
         ranges = ranges.subspan(now.size());
         Buffer payload;
         payload.push_back(std::byte{0});  // postcopy_ram_discard_version
         append_short_string(payload, block);
-        payload.push_back(std::byte{0});  // the name's end
+        payload.push_back(std::byte{0});  // end of the name
         for (const PageRange& range : now) {
             append_be64(payload, range.first * target_page);
             append_be64(payload, range.count * target_page);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Puts a migration stream together. Everything appends to a buffer; no I/O.
-// Names are RAM blocks' and sections': at most max_name bytes (QEMU's char idstr[256]).
+// Builds a migration stream by appending to a buffer. No I/O.
+// Names of RAM blocks and sections have at most max_name bytes (QEMU's char idstr[256]).
 #pragma once
 
 #include "stream/format.h"
@@ -19,11 +19,11 @@ void append(Buffer& out, std::span<const std::byte> bytes);
 void append_be16(Buffer& out, std::uint16_t value);
 void append_be32(Buffer& out, std::uint32_t value);
 void append_be64(Buffer& out, std::uint64_t value);
-/// A name with its length in one byte before it.
+/// A name preceded by its length in one byte.
 void append_short_string(Buffer& out, std::string_view name);
 
 void append_header(Buffer& out);
-/// A configuration with these subsections, each as Configuration::Subsection::bytes has it.
+/// A configuration with these subsections, each in the form of Configuration::Subsection::bytes.
 void append_configuration(Buffer& out, std::string_view machine,
                           std::span<const std::span<const std::byte>> subsections);
 void append_eof(Buffer& out);
@@ -48,16 +48,16 @@ void append_section_part(Buffer& out, std::uint32_t id);
 void append_section_end(Buffer& out, std::uint32_t id);
 void append_section_footer(Buffer& out, std::uint32_t id);
 
-/// The head of a list of RAM blocks, and a block of it. @param total the blocks' lengths added up
+/// The head of a list of RAM blocks, and one of its blocks. @param total sum of the blocks' lengths
 void append_block_list(Buffer& out, std::uint64_t total);
 void append_block(Buffer& out, std::string_view name, std::uint64_t length,
                   std::optional<std::uint64_t> page_size,
                   std::optional<std::uint64_t> guest_address);
-/// All of a RAM record but the page's bytes, which follow when `zero` is false.
-/// @param block the RAM block's name, or empty for "the same as in the record before on this
-/// channel"
+/// A RAM record up to the page's bytes, which the caller appends unless `zero` is set.
+/// @param block name of the RAM block, or empty for the block of the previous record on this
+/// channel
 void append_page_head(Buffer& out, std::uint64_t offset, std::string_view block, bool zero);
-/// The end of a RAM section's body, and of the preempt channel.
+/// The end of the body of a RAM section, and of the preempt channel.
 void append_end_of_ram(Buffer& out);
 
 }  // namespace gc::stream

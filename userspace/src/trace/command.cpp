@@ -20,14 +20,14 @@ struct Options {
 options::Manual manual_of(Options& options) {
     options::Group group("Trace");
     group.add_options()("file", po::value(&options.file)->required()->value_name("FILE"),
-                        "a trace of gcctl record (--file may be left out)")(
+                        "trace written by gcctl record (--file may be left out)")(
         "touches", po::bool_switch(&options.touches),
-        "also show each access: time, vCPU, kind, place")("json", po::bool_switch(&options.json),
-                                                          "print JSON, one object a line");
+        "also show each access: time, vCPU, kind, location")("json", po::bool_switch(&options.json),
+                                                             "print JSON, one object per line");
     return {.name = "trace",
             .synopsis = "FILE [options]",
             .summary = "show what gcctl record recorded",
-            .description = "Prints the hot set over time, an epoch a line.",
+            .description = "Prints the hot set over time, one epoch per line.",
             .operand = "file",
             .groups = {group, options::general_options()},
             .subcommands = {}};

@@ -56,7 +56,7 @@ Result<void> TraceFile::finish() {
     Buffer bytes;
     append_end(bytes, epochs_);
     GC_CHECK(write(bytes));
-    // A full disk of a network file system is told here.
+    // A network file system may report a full disk only here.
     if (::close(fd_.release()) != 0)
         return fail_errno(errno, "write " + path_);
     return {};

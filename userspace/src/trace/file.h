@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Access traces in files.
+// Files with access traces.
 #pragma once
 
 #include "trace/trace.h"
@@ -7,13 +7,14 @@
 
 namespace gc::trace {
 
-/// Errors: usage when it is no regular file; io; those of trace::parse(), with the file's name.
+/// Errors: usage, if it is not a regular file; io; those of trace::parse(), prefixed with the
+/// file's name.
 Result<Trace> read_trace(const std::string& path);
 
-/// Writes a trace while it is recorded. What was not finished is recognised by readers.
+/// Writes a trace while it is recorded. Readers recognise a trace that was not finished.
 class TraceFile {
   public:
-    /// Replaces the file. Errors: io.
+    /// Creates or replaces the file. Errors: io.
     static Result<TraceFile> create(const std::string& path, const Header& header);
 
     Result<void> append(const Epoch& epoch);

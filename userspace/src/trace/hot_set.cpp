@@ -12,7 +12,7 @@ struct Heat {
     std::uint64_t page = 0;
     std::uint64_t heat = 0;
     std::uint64_t last_epoch = 0;
-    std::uint64_t place = 0;  ///< among the touches of that epoch
+    std::uint64_t place = 0;  ///< position among the touches of that epoch
 
     [[nodiscard]] auto order() const { return std::tuple(~heat, ~last_epoch, place, page); }
 };
@@ -26,7 +26,7 @@ std::vector<Heat> heats(const Trace& trace) {
         for (const Touch& touch : epoch.touches) {
             for (std::uint64_t page = touch.page; page < touch.page + touch.pages(); ++page) {
                 Heat& heat = found[page];
-                // A page counts once an epoch, also where huge pages overlap it.
+                // A page counts once per epoch, even where huge pages overlap it.
                 if (heat.last_epoch != number)
                     heat = {page, heat.heat + number, number, place++};
             }

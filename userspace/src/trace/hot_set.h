@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which pages of a trace are worth sending first.
+// The pages of a trace that are worth sending first.
 #pragma once
 
 #include "trace/trace.h"
 
 namespace gc::trace {
 
-/// Every page that was touched, once, the hottest first. A page's heat is the sum, over the epochs
-/// in which it was touched, of the epoch's number from 1 on: how often counts, and what is recent
-/// counts more. Of equal heat those go first that were touched earlier in the last epoch that they
-/// were touched in.
+/// Every touched page once, hottest first. The heat of a page is the sum of the numbers, from 1, of
+/// the epochs that touched it, so both frequency and recency count. Among pages of equal heat,
+/// those touched earlier in their last epoch come first.
 std::vector<Place> hot_set(const Trace& trace);
 
 }  // namespace gc::trace

@@ -15,7 +15,7 @@ class Reader {
     Result<Trace> parse();
 
   private:
-    /// An error at the offset where the item that was taken last begins.
+    /// An error at the offset of the item that was read last.
     template <typename... Args>
     Unexpected unlike(fmt::format_string<Args...> format, Args&&... args) const {
         return fail(ErrorKind::protocol, "offset {}: expected {}", item_,
@@ -25,8 +25,8 @@ class Reader {
     void begin_item() { item_ = all_.size() - rest_.size(); }
     Result<std::span<const std::byte>> take(std::size_t length, std::string_view what);
     Result<std::uint32_t> u32(std::string_view what);
-    /// A varint between the limits.
-    Result<std::uint64_t> number(std::string_view what, std::uint64_t least, std::uint64_t most);
+    /// Reads a varint and checks its range.
+    Result<std::uint64_t> number(std::string_view what, std::uint64_t min, std::uint64_t max);
 
     Result<void> header();
     Result<Block> block();
@@ -59,8 +59,7 @@ Result<std::uint32_t> Reader::u32(std::string_view what) {
     return value;
 }
 
-Result<std::uint64_t> Reader::number(std::string_view what, std::uint64_t least,
-                                     std::uint64_t most) {
+Result<std::uint64_t> Reader::number(std::string_view what, std::uint64_t min, std::uint64_t max) {
     begin_item();
     std::uint64_t value = 0;
     for (unsigned shift = 0;; shift += 7) {
@@ -69,13 +68,13 @@ Result<std::uint64_t> Reader::number(std::string_view what, std::uint64_t least,
         const auto byte = std::to_integer<std::uint64_t>(rest_.front());
         rest_ = rest_.subspan(1);
         if (shift == 63 && byte > 1)
-            return unlike("{}, came a number of more than 64 bits", what);
+            return unlike("{}, found a number of more than 64 bits", what);
         value |= (byte & 0x7f) << shift;
         if (byte < 0x80)
             break;
     }
-    if (value < least || value > most)
-        return unlike("{} from {} to {}, came {}", what, least, most, value);
+    if (value < min || value > max)
+        return unlike("{} from {} to {}, found {}", what, min, max, value);
     return value;
 }
 
@@ -89,31 +88,31 @@ Result<Block> Reader::block() {
         return unlike("a RAM block's name in printable ASCII");
     for (const Block& other : trace_.header.blocks)
         if (other.name == block.name)
-            return unlike("RAM blocks with different names, came '{}' twice", block.name);
+            return unlike("RAM blocks with different names, found '{}' twice", block.name);
     constexpr std::uint64_t page = std::uint64_t{1} << page_shift;
     GC_TRY(block.bytes, number("a RAM block's size", page, (max_pages - pages_) << page_shift));
     if (block.bytes % page != 0)
-        return unlike("a RAM block's size that is a multiple of {}, came {}", page, block.bytes);
+        return unlike("a RAM block's size that is a multiple of {}, found {}", page, block.bytes);
     GC_TRY(block.page_size, number("a page size", page, page << max_order));
     if ((block.page_size & (block.page_size - 1)) != 0)
-        return unlike("a page size that is a power of two, came {}", block.page_size);
+        return unlike("a page size that is a power of two, found {}", block.page_size);
     return block;
 }
 
 Result<void> Reader::header() {
     GC_TRY(const auto start, take(magic.size(), "the magic 'gctrace\\n'"));
     if (!std::ranges::equal(start, std::as_bytes(std::span(magic))))
-        return unlike("the magic 'gctrace\\n' of an access trace, came something else");
-    GC_TRY(const std::uint32_t came, u32("the format's version"));
-    if (came != version)
+        return unlike("the magic 'gctrace\\n' of an access trace, found something else");
+    GC_TRY(const std::uint32_t found, u32("the format's version"));
+    if (found != version)
         return fail(ErrorKind::unsupported,
-                    "offset {}: expected version {} of the trace format, came {}; use the gcctl "
+                    "offset {}: expected version {} of the trace format, found {}; use the gcctl "
                     "that recorded it",
-                    item_, version, came);
+                    item_, version, found);
     GC_TRY(const std::uint32_t mode, u32("the mode"));
     if (mode != static_cast<std::uint32_t>(Mode::order) &&
         mode != static_cast<std::uint32_t>(Mode::age))
-        return unlike("mode 1 (order) or 2 (age), came {}", mode);
+        return unlike("mode 1 (order) or 2 (age), found {}", mode);
     trace_.header.mode = static_cast<Mode>(mode);
     GC_TRY(trace_.header.interval_us, number("the interval in us", 0, max_us));
     GC_TRY(const std::uint64_t blocks, number("the number of RAM blocks", 1, max_blocks));
@@ -130,7 +129,7 @@ Result<void> Reader::attributes(Last& last) {
            number("a run's kind and order", 1, std::uint64_t{max_order} << kind_bits | 4));
     const std::uint64_t kind = word & ((1U << kind_bits) - 1);
     if (kind < 1 || kind > 4)
-        return unlike("a kind from 1 to 4, came {}", kind);
+        return unlike("a kind from 1 to 4, found {}", kind);
     last.kind = static_cast<AccessKind>(kind);
     last.order = static_cast<std::uint8_t>(word >> kind_bits);
     GC_TRY(const std::uint64_t vcpu, number("a vCPU's number + 1", 0, UINT32_MAX));
@@ -142,7 +141,7 @@ Result<void> Reader::run(Epoch& epoch, Last& last) {
     GC_TRY(const std::uint64_t difference, number("a run's page", 0, UINT64_MAX));
     const std::uint64_t page = last.next_page + unzigzag(difference);
     if (page >= pages_)
-        return unlike("a page below {}, came {}", pages_, page);
+        return unlike("a page below {}, found {}", pages_, page);
     GC_TRY(const std::uint64_t word, number("a run's length", 2, pages_ << 1 | 1));
     const std::uint64_t length = word >> 1;
     const std::size_t length_at = item_;
@@ -150,7 +149,7 @@ Result<void> Reader::run(Epoch& epoch, Last& last) {
         GC_CHECK(attributes(last));
     if (length > (pages_ - page) >> last.order) {
         item_ = length_at;
-        return unlike("a run that ends at page {}, came {} times {} pages from page {}", pages_,
+        return unlike("a run that ends at page {}, found {} times {} pages from page {}", pages_,
                       length, std::uint64_t{1} << last.order, page);
     }
     GC_TRY(const std::uint64_t later, number("a time in us", 0, epoch.length_us - last.time_us));
@@ -178,10 +177,10 @@ Result<Epoch> Reader::epoch() {
 Result<void> Reader::end() {
     GC_TRY(const std::uint64_t epochs, number("the number of epochs", 0, UINT64_MAX));
     if (epochs != trace_.epochs.size())
-        return unlike("{} epochs, as many as there were, came {}", trace_.epochs.size(), epochs);
+        return unlike("{} epochs, the number in the trace, found {}", trace_.epochs.size(), epochs);
     begin_item();
     if (!rest_.empty())
-        return unlike("the end of the file, came {} more bytes", rest_.size());
+        return unlike("the end of the file, found {} more bytes", rest_.size());
     return {};
 }
 
@@ -199,7 +198,7 @@ Result<Trace> Reader::parse() {
             GC_CHECK(end());
             return std::move(trace_);
         default:
-            return unlike("'E' (an epoch) or 'Z' (the end), came 0x{:02x}",
+            return unlike("'E' (an epoch) or 'Z' (the end), found 0x{:02x}",
                           std::to_integer<unsigned>(bytes.front()));
         }
     }

@@ -107,8 +107,7 @@ void Show::total(nlohmann::json fields, std::string_view text) const {
         fmt::print("{}\n", fields.dump());
         return;
     }
-    fmt::print("{} pages ({:.1f} MiB) were touched in all; {} accesses were lost, {} could not be "
-               "related to memory\n",
+    fmt::print("{} pages ({:.1f} MiB) touched in all; {} accesses lost, {} not related to memory\n",
                touched_, mib(touched_), dropped_, unresolved_);
     if (!text.empty())
         fmt::print("{}\n", text);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A trace's hot set over time, as a table for people or as JSON, one object a line.
+// Shows a trace's hot set over time, as a table or as JSON with one object per line.
 #pragma once
 
 #include "trace/trace.h"
@@ -12,12 +12,13 @@ class Show {
   public:
     Show(const Header& header, bool json);
 
-    /// "128.0 MiB in 1 RAM block, by age"; JSON has what it is called and more.
+    /// Prints the heading, e.g. "TEXT: 128.0 MiB of guest memory in 1 RAM block, by age", or
+    /// `fields` and more as JSON.
     void begin(std::string_view event, nlohmann::json fields, std::string_view text) const;
     void epoch(const Epoch& epoch);
-    /// Each touch of an epoch, in order.
+    /// Prints each touch of an epoch, in order.
     void touches(const Epoch& epoch) const;
-    /// Pages touched in any epoch so far, and what was lost.
+    /// Prints the number of pages touched in any epoch so far, and the lost accesses.
     void total(nlohmann::json fields, std::string_view text) const;
 
     [[nodiscard]] std::uint64_t touched() const { return touched_; }

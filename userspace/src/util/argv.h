@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Strings as execve() and posix_spawn() take them.
+// Converts strings to the form that execve() and posix_spawn() take.
 #pragma once
 
 #include <string>
@@ -7,8 +7,7 @@
 
 namespace gc::inline util {
 
-/// Pointers to the strings, ended by a null pointer; good for as long as the strings are not
-/// touched.
+/// A null-terminated array of pointers to the strings, valid until the strings change.
 [[nodiscard]] inline std::vector<char*> argv_of(const std::vector<std::string>& strings) {
     std::vector<char*> pointers;
     pointers.reserve(strings.size() + 1);

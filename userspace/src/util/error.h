@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The project's one error type. A message says what was expected, what came, and what to do.
+// The project's error type. A message says what failed, what was expected, what was found, and what
+// to do next.
 #pragma once
 
 #include <fmt/core.h>
@@ -9,16 +10,14 @@
 
 namespace gc::inline util {
 
-/// What kind of failure an Error is; gcctl derives its exit status from it (see README, "Exit
-/// status").
+/// The kind of a failure. gcctl derives its exit status from it.
 enum class ErrorKind {
-    usage,         ///< the command line is wrong
-    unsupported,   ///< a capability that we need is missing, or a thing is in use that we refuse by
-                   ///< name
-    protocol,      ///< a peer (QEMU, gcctl, the kernel module) said something that it must not say
+    usage,         ///< invalid input from the user: command line, configuration file
+    unsupported,   ///< the environment lacks something required, or uses something not supported
+    protocol,      ///< a peer or a file violates its protocol or format
     io,            ///< a system call failed, a connection was lost, a wait timed out
-    cancelled,     ///< the user asked for it
-    after_commit,  ///< it failed after the VM was handed over: it needs its operator
+    cancelled,     ///< the user cancelled the operation
+    after_commit,  ///< failed after the point of no return: an operator must look at it
 };
 
 struct Error {
@@ -31,17 +30,17 @@ using Unexpected = tl::unexpected<Error>;
 
 [[nodiscard]] Unexpected fail_with(ErrorKind kind, fmt::string_view format, fmt::format_args args);
 
-/// An error with a message in fmt's format.
+/// An error whose message is formatted with fmt.
 template <typename... Args>
 [[nodiscard]] Unexpected fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
     return fail_with(kind, format, fmt::make_format_args(args...));
 }
 
-/// ErrorKind::io with the text of errno appended: "open /dev/kvm: Permission denied".
+/// An io error with the text of errno appended: "open /dev/kvm: Permission denied".
 /// @param saved_errno errno, read by the caller before anything else could change it
 [[nodiscard]] Unexpected fail_errno(int saved_errno, std::string what);
 
-/// The same error with "context: " in front of its message.
+/// The same error, its message prefixed with "context: ".
 [[nodiscard]] Unexpected wrap(Error error, std::string_view context);
 
 }  // namespace gc::inline util
@@ -57,7 +56,7 @@ template <typename... Args>
     decl = std::move(*tmp)
 // NOLINTEND(bugprone-macro-parentheses)
 #define GC_TRY(decl, expr) GC_TRY_IMPL_(GC_CONCAT(gc_result_, __LINE__), decl, expr)
-/// The same for a Result<void>, or where the value is not wanted.
+/// The same for a Result<void>, or when the value is not needed.
 #define GC_CHECK(expr)                                                                             \
     do {                                                                                           \
         if (auto gc_result_ = (expr); !gc_result_)                                                 \

@@ -76,8 +76,8 @@ Result<bool> read_whole(int fd, std::span<std::byte> into) {
         if (got == 0 && have == 0)
             return false;
         if (got == 0)
-            return fail(ErrorKind::io, "expected {} bytes, got {} before the end", into.size(),
-                        have);
+            return fail(ErrorKind::io, "expected {} bytes, but the input ended after {}",
+                        into.size(), have);
         have += got;
     }
     return true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Owners of file descriptors and mappings.
+// Owners of file descriptors and memory mappings.
 #pragma once
 
 #include "util/error.h"
@@ -11,7 +11,7 @@
 
 namespace gc::inline util {
 
-/// Owns a file descriptor; -1 is "none".
+/// Owns a file descriptor; -1 if it owns none.
 class UniqueFd {
   public:
     UniqueFd() = default;
@@ -34,7 +34,7 @@ class UniqueFd {
     int fd_ = -1;
 };
 
-/// Owns an mmap'd range.
+/// Owns a memory mapping.
 class Mapping {
   public:
     Mapping() = default;
@@ -50,7 +50,7 @@ class Mapping {
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping();
 
-    /// mmap(2) of a whole range of a file. @param what names the thing in an error message
+    /// Maps a range of a file with mmap(2). @param what names the range in error messages
     static Result<Mapping> map(int fd, std::size_t length, int prot, int flags, off_t offset,
                                std::string_view what);
 
@@ -63,18 +63,18 @@ class Mapping {
     std::size_t length_ = 0;
 };
 
-/// Writes all of the vector's bytes to a blocking descriptor, through EINTR and short writes.
-/// Never raises SIGPIPE on a socket. The vector is consumed.
-/// @param flags of send(2), for a socket
+/// Writes all bytes to a blocking descriptor, through EINTR and short writes. Never raises SIGPIPE
+/// on a socket. Modifies the vector.
+/// @param flags flags of send(2), for sockets
 /// Errors: io.
 Result<void> write_all(int fd, std::span<iovec> parts, int flags = 0);
 Result<void> write_all(int fd, std::span<const std::byte> bytes);
 
-/// Reads at least one byte (0 at end of file) into the span. Errors: io.
+/// Reads at least one byte into the span. @return 0 at end of file. Errors: io.
 Result<std::size_t> read_some(int fd, std::span<std::byte> into);
 
-/// Fills the span. @return false at end of file before its first byte
-/// Errors: io, also for an end of file within it.
+/// Fills the span. @return false if the file ends before the first byte
+/// Errors: io, also if the file ends in the middle of the span.
 Result<bool> read_whole(int fd, std::span<std::byte> into);
 
 }  // namespace gc::inline util

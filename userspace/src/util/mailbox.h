@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How the data-plane threads tell the control loop: a queue with a descriptor to poll.
+// A thread-safe queue with a pollable descriptor.
 #pragma once
 
 #include "util/fd.h"
@@ -16,7 +16,7 @@
 
 namespace gc::inline util {
 
-/// An eventfd: readable from the first signal() until clear(). Safe from any thread.
+/// An eventfd that is readable from the first signal() until clear(). Thread-safe.
 class Waker {
   public:
     static Result<Waker> create() {
@@ -44,7 +44,7 @@ class Waker {
     UniqueFd fd_;
 };
 
-/// Many writers, one reader.
+/// A queue for many writers and one reader.
 template <typename T> class Mailbox {
   public:
     explicit Mailbox(Waker waker) : waker_(std::move(waker)) {}
@@ -57,7 +57,7 @@ template <typename T> class Mailbox {
         waker_.signal();
     }
 
-    /// The oldest item; the descriptor stays readable while there are more.
+    /// The oldest item. The descriptor stays readable while items remain.
     std::optional<T> take() {
         const std::lock_guard lock(mutex_);
         if (items_.empty()) {

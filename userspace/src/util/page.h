@@ -5,7 +5,8 @@
 
 namespace gc::inline util {
 
-/// Of a page of the guest; whatever the host has, memory is told and sent in these.
+/// Size of a guest page in bytes, whatever the host's page size. Memory is tracked and sent in
+/// these units.
 inline constexpr std::size_t page_size = 4096;
 
 }  // namespace gc::inline util

@@ -10,13 +10,13 @@
 namespace gc::inline util {
 namespace {
 
-/// Lets the user of a process use a path that we made. Needed when we are root and QEMU is not.
+/// Gives a path that we created to the user of a process. Needed if we are root and QEMU is not.
 Result<void> give_to(const std::string& path, pid_t pid) {
     struct stat process {};
     if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)
-        return fail_errno(errno, fmt::format("look at the process {}", pid));
+        return fail_errno(errno, fmt::format("stat /proc/{}", pid));
     if (process.st_uid != ::geteuid() && ::chown(path.c_str(), process.st_uid, process.st_gid) != 0)
-        return fail_errno(errno, fmt::format("give {} to the user {}", path, process.st_uid));
+        return fail_errno(errno, fmt::format("chown {} to user {}", path, process.st_uid));
     return {};
 }
 
@@ -26,7 +26,7 @@ Result<PrivateDirectory> PrivateDirectory::make(pid_t pid) {
     const char* base = std::getenv("TMPDIR");
     std::string path = fmt::format("{}/gcctl-XXXXXX", base != nullptr ? base : "/tmp");
     if (::mkdtemp(path.data()) == nullptr)
-        return fail_errno(errno, fmt::format("make the directory {}", path));
+        return fail_errno(errno, fmt::format("create directory {}", path));
     PrivateDirectory directory(path);
     GC_CHECK(give_to(path, pid));
     return directory;

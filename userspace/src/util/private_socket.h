@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A unix socket that one other process, a QEMU of whatever user, can meet us at.
+// A unix socket for one connection from another process, such as a QEMU that runs as another user.
 #pragma once
 
 #include "util/socket.h"
@@ -9,10 +9,10 @@
 
 namespace gc::inline util {
 
-/// A directory of mode 0700, owned by the user of a process, removed with this object.
+/// A directory with mode 0700, owned by the user of another process. Removed with this object.
 class PrivateDirectory {
   public:
-    /// Makes one below $TMPDIR or /tmp. @param pid the process that must be able to use it
+    /// Creates the directory below $TMPDIR or /tmp. @param pid process that must be able to use it
     static Result<PrivateDirectory> make(pid_t pid);
 
     PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
@@ -28,14 +28,14 @@ class PrivateDirectory {
     std::string path_;
 };
 
-/// Listens in a directory of its own for one connection of a process.
+/// Listens in a private directory for one connection from a process.
 class PrivateListener {
   public:
     static Result<PrivateListener> make(pid_t pid);
 
-    /// "unix:PATH", as QEMU takes it.
+    /// "unix:PATH", the form that QEMU takes.
     [[nodiscard]] std::string uri() const;
-    /// Errors: io, also when the process does not connect in time.
+    /// Errors: io, also if the process does not connect in time.
     Result<UniqueFd> accept(std::chrono::milliseconds timeout);
 
   private:

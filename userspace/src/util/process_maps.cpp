@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t max_file = 64u << 20;
 
-/// Takes a number off the front of the text, and the delimiter after it.
+/// Parses a number and the delimiter after it from the front of the text.
 template <typename T> bool take(std::string_view& text, T& value, int base, char delimiter) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
     const auto used = static_cast<std::size_t>(end - text.data());
@@ -58,7 +58,7 @@ Result<std::vector<MapsLine>> parse_process_maps(std::string_view text) {
         const std::size_t end = std::min(text.find('\n'), text.size());
         MapsLine line;
         if (!parse_line(text.substr(0, end), line))
-            return fail(ErrorKind::protocol, "/proc/PID/maps: unknown line '{}'",
+            return fail(ErrorKind::protocol, "/proc/PID/maps: cannot parse line '{}'",
                         text.substr(0, end));
         lines.push_back(std::move(line));
         text.remove_prefix(std::min(end + 1, text.size()));
@@ -97,7 +97,8 @@ Result<std::vector<std::string>> process_command_line(pid_t pid) {
         start = end + 1;
     }
     if (arguments.empty())
-        return fail(ErrorKind::io, "{} is empty: the process has ended or shows nothing", path);
+        return fail(ErrorKind::io, "{} is empty: the process has ended or is a kernel thread",
+                    path);
     return arguments;
 }
 

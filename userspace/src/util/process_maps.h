@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What /proc says about another process: its mappings, descriptors and command line.
+// What /proc tells about another process: its mappings, file descriptors and command line.
 #pragma once
 
 #include "util/error.h"
@@ -19,18 +19,18 @@ struct MapsLine {
     bool shared = false;    ///< MAP_SHARED
     std::uint64_t offset = 0;
     dev_t device = 0;
-    std::uint64_t inode = 0;  ///< 0: no file
-    std::string path;         ///< as printed, " (deleted)" included
+    std::uint64_t inode = 0;  ///< 0 if no file is mapped
+    std::string path;         ///< as printed, including " (deleted)"
 };
 
-/// Errors: protocol, with the line that is not as proc(5) says.
+/// Errors: protocol; the message quotes the line that proc(5) does not describe.
 Result<std::vector<MapsLine>> parse_process_maps(std::string_view text);
 Result<std::vector<MapsLine>> read_process_maps(pid_t pid);
 
-/// The numbers of a process's open descriptors, ascending.
+/// The open file descriptors of a process, in ascending order.
 Result<std::vector<int>> process_fds(pid_t pid);
 
-/// argv of a process. Errors: io also when it is empty (a kernel thread, a zombie).
+/// The argv of a process. Errors: io, also if it is empty (a kernel thread or a zombie).
 Result<std::vector<std::string>> process_command_line(pid_t pid);
 
 /// The whole of a small file, /proc and /sys ones included. Errors: io; more than 64 MiB

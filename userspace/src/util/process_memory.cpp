@@ -18,11 +18,11 @@ namespace {
 constexpr std::uint64_t page_size = 4096;
 constexpr std::uint64_t entry_size = sizeof(std::uint64_t);
 
-/// Entries of /proc/PID/pagemap that are looked at together: 2 MiB of memory.
+/// Entries of /proc/PID/pagemap read at a time: 2 MiB of memory.
 constexpr std::size_t batch = 512;
 
-/// Documentation/admin-guide/mm/pagemap.rst: bit 63 is "present"; bit 62 is "swapped", which
-/// includes "being migrated".
+/// Documentation/admin-guide/mm/pagemap.rst: bit 63 is "present", bit 62 is "swapped", which
+/// includes pages under migration.
 bool is_there(std::uint64_t entry) {
     return (entry >> 62) != 0;
 }
@@ -35,7 +35,7 @@ Result<std::uint64_t> resident_private(pid_t pid) {
     GC_TRY(const std::string text, read_file(path));
     const std::size_t at = text.find(key);
     if (at == std::string::npos)
-        return fail(ErrorKind::protocol, "{}: no line '{}'", path, key);
+        return fail(ErrorKind::protocol, "{}: expected a line '{}', found none", path, key);
     return std::strtoull(text.c_str() + at + key.size(), nullptr, 10) * 1024;
 }
 
@@ -53,7 +53,7 @@ Result<ProcessMemory> ProcessMemory::open(pid_t pid, std::uint64_t address, std:
     memory.pagemap_ = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!memory.pagemap_ && (errno == EACCES || errno == EPERM))
         return fail(ErrorKind::unsupported,
-                    "{}: not permitted; run gcctl as root, or as the user of process {} with "
+                    "{}: permission denied; run gcctl as root, or as the user of process {} with "
                     "CAP_SYS_PTRACE",
                     path, pid);
     if (!memory.pagemap_)
@@ -63,8 +63,8 @@ Result<ProcessMemory> ProcessMemory::open(pid_t pid, std::uint64_t address, std:
 }
 
 Result<void> ProcessMemory::probe() const {
-    // Whether it may be read, before anything depends on it: by a page that is there, so that none
-    // is made.
+    // Find out early whether reading is permitted. Read a page that is present, so as not to
+    // populate one.
     std::array<std::uint64_t, batch> entries;
     const auto some = std::span(entries).first(std::min<std::uint64_t>(batch, length_ / page_size));
     GC_CHECK(look_up(0, some));
@@ -85,7 +85,7 @@ Result<void> ProcessMemory::check_alive() const {
 Result<void> ProcessMemory::look_up(std::uint64_t page, std::span<std::uint64_t> entries) const {
     const ssize_t got = ::pread(pagemap_.get(), entries.data(), entries.size_bytes(),
                                 static_cast<off_t>((address_ / page_size + page) * entry_size));
-    // It reads as empty once the memory is gone.
+    // The page map reads as empty once the memory is gone.
     if (got != static_cast<ssize_t>(entries.size_bytes()))
         return fail_errno(got < 0 ? errno : ESRCH,
                           fmt::format("read the page map of process {}", pid_));
@@ -130,20 +130,20 @@ Result<void> ProcessMemory::read_there(std::uint64_t offset, std::span<std::byte
         }
         done += static_cast<std::size_t>(got);
     }
-    // A number can be another process's only after ours has ended.
+    // A PID can be reused only after our process has ended.
     return check_alive();
 }
 
 Result<void> ProcessMemory::read_underlay(std::uint64_t offset, std::span<std::byte> into) const {
-    // Unlike a mapping, pread does not fill the holes of shmem and hugetlbfs that it reads.
+    // Unlike access through a mapping, pread does not allocate holes of shmem and hugetlbfs files.
     while (underlay_->file && !into.empty()) {
         const ssize_t got = ::pread(underlay_->file.get(), into.data(), into.size(),
                                     static_cast<off_t>(underlay_->offset + offset));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return fail_errno(errno,
-                              fmt::format("read the file under the memory of process {}", pid_));
+            return fail_errno(
+                errno, fmt::format("read the file that backs the memory of process {}", pid_));
         if (got == 0)
             break;
         offset += static_cast<std::uint64_t>(got);
@@ -169,7 +169,7 @@ Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
         return std::min(page, length_ / page_size);
     const std::uint64_t end = next_in_file(page);
     std::array<std::uint64_t, batch> entries;
-    std::size_t wanted = 1;  // most often the first is
+    std::size_t wanted = 1;  // usually the first page is present
     while (page < end) {
         const auto some = std::span(entries).first(std::min<std::uint64_t>(wanted, end - page));
         GC_CHECK(look_up(page, some));

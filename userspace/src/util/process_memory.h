@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A range of another process's memory, to be read and never written.
+// Reads a range of another process's memory.
 #pragma once
 
 #include "util/fd.h"
@@ -10,36 +10,36 @@
 
 namespace gc::inline util {
 
-/// Bytes of memory that are a process's own: neither a file's nor shared (RssAnon of
+/// Resident private memory of a process in bytes: neither file-backed nor shared (RssAnon in
 /// /proc/PID/status). Errors: io.
 Result<std::uint64_t> resident_private(pid_t pid);
 
-/// What is where a process has no page of its own: a file, or zeros where there is none.
+/// What a private mapping shows where the process has no page of its own: a file, or zeros if there
+/// is no file.
 struct Underlay {
     UniqueFd file;
-    std::uint64_t offset = 0;  ///< in the file, of the range's first byte
+    std::uint64_t offset = 0;  ///< position in the file of the range's first byte
 };
 
 class ProcessMemory {
   public:
-    /// @param address of the range, a multiple of 4 KiB
-    /// @param underlay if it is known: then memory that the process has never touched is not read
-    /// there, which would populate it
-    /// Errors: io, unsupported (not permitted).
+    /// @param address start of the range, a multiple of 4 KiB
+    /// @param underlay if known, memory that the process has never touched is read from there:
+    /// reading it in the process would populate it Errors: io, unsupported (not permitted).
     static Result<ProcessMemory> open(pid_t pid, std::uint64_t address, std::uint64_t length,
                                       std::optional<Underlay> underlay);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
     [[nodiscard]] std::uint64_t address() const { return address_; }
 
-    /// Whether `pid` still is, and so always was, the process of open(). Errors: io, it has ended.
+    /// Checks that `pid` still names the process passed to open(). Errors: io, if the process has
+    /// ended.
     Result<void> check_alive() const;
 
-    /// Reads whole pages of the range. Errors: io, the process has ended, or unmapped it.
+    /// Reads whole pages of the range. Errors: io, if the process has ended or unmapped the range.
     Result<void> read(std::uint64_t offset, std::span<std::byte> into) const;
 
-    /// The first page from `page` on that may be other than zero; the end of the range if there is
-    /// none. Errors: io.
+    /// The first page at or after `page` that may be nonzero, or the end of the range. Errors: io.
     Result<std::uint64_t> next_data(std::uint64_t page) const;
 
   private:

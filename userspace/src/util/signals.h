@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The signals that gcctl acts on, as a descriptor.
+// The signals that gcctl handles, as a file descriptor.
 #pragma once
 
 #include "util/fd.h"
@@ -8,13 +8,14 @@
 
 namespace gc::inline util {
 
-/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 are blocked while this exists, in threads started later too.
+/// Blocks SIGINT, SIGTERM, SIGHUP and SIGUSR1 in this thread and in all threads that it starts
+/// afterwards.
 class Signals {
   public:
     static Result<Signals> block();
 
     [[nodiscard]] int fd() const { return fd_.get(); }
-    /// The number of a signal that has come, if one has.
+    /// The number of a pending signal, or nullopt.
     std::optional<int> take() const;
 
   private:

@@ -44,7 +44,7 @@ milliseconds until(steady_clock::time_point deadline) {
                     std::chrono::ceil<milliseconds>(deadline - steady_clock::now()));
 }
 
-/// connect(2) with a time limit; the socket is blocking again afterwards. Returns 0 or an errno.
+/// connect(2) with a timeout. The socket is blocking again afterwards. @return 0 or an errno
 int connect_within(int fd, const sockaddr* address, socklen_t length, milliseconds timeout) {
     const int flags = ::fcntl(fd, F_GETFL);
     ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
@@ -65,11 +65,11 @@ int connect_within(int fd, const sockaddr* address, socklen_t length, millisecon
     return 0;
 }
 
-/// No effect on a unix socket.
+/// Keepalive and TCP_NODELAY; no effect on a unix socket.
 void set_up_connection(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    // A host that is gone must be noticed also by who only waits for its word. Two minutes: a
-    // network that comes back before must not cost the VM that is on its way.
+    // A side that only reads must notice that its peer has vanished. Two minutes: a shorter network
+    // outage must not cost the VM that is being migrated.
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
@@ -81,7 +81,7 @@ Result<sockaddr_un> unix_address(const std::string& path) {
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path)
         return fail(ErrorKind::usage,
-                    "{}: a unix socket's path has at most {} bytes, this one has {}", path,
+                    "{}: a unix socket path must have at most {} bytes, this one has {}", path,
                     sizeof address.sun_path - 1, path.size());
     path.copy(address.sun_path, path.size());
     return address;
@@ -92,8 +92,8 @@ Result<sockaddr_un> unix_address(const std::string& path) {
 Result<Endpoint> Endpoint::parse(std::string_view text) {
     const auto colon = text.rfind(':');
     if (colon == std::string_view::npos || colon + 1 == text.size())
-        return fail(ErrorKind::usage, "'{}': expected HOST:PORT, for instance 192.0.2.7:4444",
-                    text);
+        return fail(ErrorKind::usage,
+                    "invalid address '{}' (expected HOST:PORT, e.g. 192.0.2.7:4444)", text);
     std::string_view host = text.substr(0, colon);
     if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
         host = host.substr(1, host.size() - 2);
@@ -161,7 +161,7 @@ Result<UniqueFd> unix_connect(const std::string& path, milliseconds timeout) {
                                          sizeof address, until(deadline));
         if (error == 0)
             return fd;
-        // EAGAIN is a full backlog: the one error of a unix connect that passes by itself.
+        // EAGAIN means a full backlog, which may drain.
         if (error != EAGAIN || until(deadline) == milliseconds(0))
             return fail_errno(error, fmt::format("connect to {}", path));
         std::this_thread::sleep_for(milliseconds(5));
@@ -184,7 +184,7 @@ Result<UniqueFd> unix_listen(const std::string& path) {
 Result<UniqueFd> accept_one(int listener, milliseconds timeout) {
     GC_TRY(const bool ready, wait_readable(listener, timeout));
     if (!ready)
-        return fail(ErrorKind::io, "nobody connected within {} ms", timeout.count());
+        return fail(ErrorKind::io, "no connection within {} ms", timeout.count());
     UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!fd)
         return fail_errno(errno, "accept");
@@ -210,9 +210,9 @@ Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t s
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0)
-            return fail_errno(errno, "send from a file");
+            return fail_errno(errno, "sendfile");
         if (sent == 0)
-            return fail(ErrorKind::io, "the file to send from ends at byte {}", at);
+            return fail(ErrorKind::io, "sendfile: the file ends at byte {}", at);
         size -= static_cast<std::size_t>(sent);
     }
     return {};

@@ -30,7 +30,8 @@ constexpr std::array<Unit, 5> short_time_units{
     {{"", 1e9}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}}};
 constexpr std::array<Unit, 1> percent{{{"%", 0.01}}};
 
-/// number x unit, rounded down; nothing when the text is neither or the product does not fit.
+/// Parses a number with a unit, rounded down. @return false if the text is malformed or the value
+/// reaches `limit`
 template <std::size_t N>
 bool parse(std::string_view text, const std::array<Unit, N>& units, double limit, double& value) {
     double number = 0;
@@ -55,38 +56,35 @@ Result<std::uint64_t> parse_rate(std::string_view text) {
     if ((!parse(text, size_units, 1e18, value) && !parse(text, bit_units, 1e18, value)) ||
         value < 1)
         return fail(ErrorKind::usage,
-                    "'{}' is no rate; expected for instance 100M (bytes per second) or 800mbit",
-                    text);
+                    "invalid rate '{}' (expected e.g. 100M in bytes per second, or 800mbit)", text);
     return static_cast<std::uint64_t>(value);
 }
 
 Result<std::uint64_t> parse_size(std::string_view text) {
     double value = 0;
     if (!parse(text, size_units, 1e18, value))
-        return fail(ErrorKind::usage, "'{}' is no size; expected for instance 512M or 4G", text);
+        return fail(ErrorKind::usage, "invalid size '{}' (expected e.g. 512M, 4G)", text);
     return static_cast<std::uint64_t>(value);
 }
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
     double value = 0;
     if (!parse(text, time_units, 1e12, value))
-        return fail(ErrorKind::usage, "'{}' is no duration; expected for instance 250ms, 10s, 2min",
-                    text);
+        return fail(ErrorKind::usage, "invalid duration '{}' (expected e.g. 10s, 250ms)", text);
     return std::chrono::milliseconds(static_cast<std::int64_t>(value));
 }
 
 Result<std::chrono::nanoseconds> parse_short_duration(std::string_view text) {
     double value = 0;
     if (!parse(text, short_time_units, 1e18, value))
-        return fail(ErrorKind::usage, "'{}' is no duration; expected for instance 500us, 10ms, 2s",
-                    text);
+        return fail(ErrorKind::usage, "invalid duration '{}' (expected e.g. 10ms, 500us)", text);
     return std::chrono::nanoseconds(static_cast<std::int64_t>(value));
 }
 
 Result<double> parse_percent(std::string_view text) {
     double value = 0;
     if (!parse(text, percent, 1e6, value))
-        return fail(ErrorKind::usage, "'{}' is no share; expected for instance 25%", text);
+        return fail(ErrorKind::usage, "invalid percentage '{}' (expected e.g. 25%)", text);
     return value;
 }
 

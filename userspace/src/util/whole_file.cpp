@@ -20,7 +20,7 @@ Result<void> write_new(const std::string& path, std::string_view text) {
         return fail_errno(errno, "create " + path);
     if (auto written = write_all(fd.get(), std::as_bytes(std::span(text))); !written)
         return wrap(std::move(written).error(), path);
-    // A full disk of a network file system is told here.
+    // A network file system may report a full disk only here.
     if (::close(fd.release()) != 0)
         return fail_errno(errno, "write " + path);
     return {};
@@ -48,11 +48,10 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t limit) 
 }
 
 Result<void> write_whole_file(const std::string& path, std::string_view text) {
-    // To rename over /dev/stdout would take it from everybody.
+    // Renaming over a device such as /dev/stdout would replace it for everyone.
     struct stat status {};
     if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
-        return fail(ErrorKind::io,
-                    "{}: expected a regular file or a new name, as it is replaced whole", path);
+        return fail(ErrorKind::io, "{}: expected a regular file or a new name", path);
     const std::string temporary = path + ".new";
     if (auto written = write_new(temporary, text); !written) {
         ::unlink(temporary.c_str());

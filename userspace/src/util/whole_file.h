@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Files that are read and written in one go.
+// Reads and writes whole files.
 #pragma once
 
 #include "util/error.h"
@@ -14,8 +14,8 @@ namespace gc::inline util {
 /// Errors: io, also for a file that is longer.
 Result<std::string> read_whole_file(const std::string& path, std::size_t limit);
 
-/// Writes a file whole or not at all (a temporary name beside it, then rename); one that is there
-/// is replaced if it is a regular one. Errors: io.
+/// Replaces a file atomically: writes a temporary file beside it and renames that. An existing file
+/// must be a regular file. Errors: io.
 Result<void> write_whole_file(const std::string& path, std::string_view text);
 
 }  // namespace gc::inline util

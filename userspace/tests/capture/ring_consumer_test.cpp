@@ -15,7 +15,7 @@ using testing::HasSubstr;
 constexpr std::uint64_t session_pages = 1000;
 constexpr std::size_t entries = 64;
 
-/// The shared memory of a ring, and what the module does to it.
+/// The shared memory of a ring, and the module's accesses to it.
 struct FakeRing {
     explicit FakeRing(std::uint64_t start = 0) {
         producer.entries = entries;

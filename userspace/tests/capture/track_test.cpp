@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-/// What vm_of_process(pid) fails with in a child that has given something up before.
+/// The error of vm_of_process(pid) in a child that has first dropped a privilege.
 Error error_in_child(pid_t pid, const std::function<bool()>& give_up) {
     std::array<int, 2> pipe{};
     EXPECT_EQ(::pipe(pipe.data()), 0);
@@ -54,8 +54,8 @@ bool drop_capabilities() {
 
 void expect_may_not(const Error& error) {
     EXPECT_EQ(error.kind, ErrorKind::unsupported);
-    EXPECT_THAT(error.message, HasSubstr(fmt::format(
-                                   "may not take the KVM descriptor of process {}: ", ::getpid())));
+    EXPECT_THAT(error.message,
+                HasSubstr(fmt::format("take the KVM descriptor of process {}: ", ::getpid())));
     EXPECT_THAT(error.message, HasSubstr("run gcctl as root, or with CAP_SYS_PTRACE"));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Reading a RAM block's file: what it has, and that it stays as it is.
+// Reads a RAM block's file, and checks that reading does not change it.
 #include "image/source_image.h"
 
 #include <array>
@@ -13,9 +13,9 @@ namespace gc::image {
 namespace {
 
 constexpr std::uint64_t pages = 40;
-constexpr std::uint64_t before = 3;  ///< pages of the file that are not the block's
+constexpr std::uint64_t before = 3;  ///< pages in the file before the block
 
-/// Of the block's pages, 2, 3 and 39 have data, 4 has zeros, and the others are holes.
+/// Pages 2, 3 and 39 of the block have data, page 4 has zeros, and the others are holes.
 class InFile : public testing::Test {
   protected:
     void SetUp() override {
@@ -72,7 +72,7 @@ TEST_F(InFile, SaysThatItsFileWasCut) {
     std::array<PageContent, 2> contents;
     const auto read = image->read(0, 2, contents, room);
     ASSERT_FALSE(read);
-    EXPECT_EQ(read.error().message, "the file of the RAM block pc.ram ends at byte 24576");
+    EXPECT_EQ(read.error().message, "the file of RAM block pc.ram ends at byte 24576");
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ TEST(WireOf, ABridgeWithoutPortsLeadsNowhere) {
 TEST(WireOf, TheLoopbackHasNoWire) {
     Link lo = link(1, "lo");
     lo.arp_type = ARPHRD_LOOPBACK;
-    EXPECT_THAT(wire({lo}, 0), HasSubstr("there is no NIC to shape"));
+    EXPECT_THAT(wire({lo}, 0), HasSubstr("so there is no NIC to shape"));
 }
 
 TEST(WireOf, OnlyEthernetFramesAreTaken) {

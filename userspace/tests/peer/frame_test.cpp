@@ -33,7 +33,7 @@ TEST(Frame, AnUnknownKindIsRefused) {
     }
 }
 
-/// A split frame with what is around its pages, and then so many pages: of 'A', 'B', ...
+/// A split frame with these remaining bytes and a number of pages, filled with 'A', 'B', ...
 std::vector<std::byte> split(const std::vector<std::size_t>& cuts, std::string_view around,
                              std::size_t pages) {
     std::vector<std::byte> frame = encode_cuts(cuts);
@@ -44,7 +44,7 @@ std::vector<std::byte> split(const std::vector<std::size_t>& cuts, std::string_v
     return frame;
 }
 
-/// The frame's parts, a page as one letter; or the error's message.
+/// The parts of a frame, with each page as one letter, or the error's message.
 std::string join(const std::vector<std::byte>& frame) {
     const auto parts = parts_of(FrameKind::split, frame);
     if (!parts)
@@ -66,9 +66,9 @@ TEST(SplitFrame, WhatDoesNotFitIsRefused) {
     EXPECT_NE(join({}).find("at least 2 bytes"), std::string::npos);
     EXPECT_NE(join(split({1, 2}, "ab", 1)).find("at least 8198 bytes for its 2 pages"),
               std::string::npos);
-    EXPECT_NE(join(split({2, 1}, "ab", 2)).find("page 1 of a split frame is at byte 1"),
+    EXPECT_NE(join(split({2, 1}, "ab", 2)).find("page 1 is at byte 1, expected 2 to 2"),
               std::string::npos);
-    EXPECT_NE(join(split({3}, "ab", 1)).find("is at byte 3 of 2"), std::string::npos);
+    EXPECT_NE(join(split({3}, "ab", 1)).find("is at byte 3, expected 0 to 2"), std::string::npos);
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 
 #include <array>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <nlohmann/json.hpp>
+#include <sys/socket.h>
 
 namespace gc::peer {
 namespace {

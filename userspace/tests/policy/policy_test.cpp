@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Policies as users write them: what is taken, what is refused and with which words, and what the
-// kernel is told.
+// Policies in the user's form: which are valid, the errors for invalid ones, and the kernel's
+// configuration.
 #include "policy/policy.h"
 #include "policy/policy_file.h"
 #include "policy/policy_text.h"
@@ -79,8 +79,10 @@ TEST(PolicyFile, AnEmptyOneIsTheDefault) {
 }
 
 TEST(PolicyFile, AMistakeIsToldWithItsLine) {
-    EXPECT_THAT(refusal("\n\n[tenants]\nwindow = \"long\"\n"),
-                StartsWith("my.toml:4: tenants.window: 'long' is no duration"));
+    EXPECT_THAT(
+        refusal("\n\n[tenants]\nwindow = \"long\"\n"),
+        StartsWith(
+            "my.toml:4: tenants.window: invalid duration 'long' (expected e.g. 10ms, 500us)"));
 }
 
 TEST(PolicyFile, TheFirstMistakeIsTold) {
@@ -98,29 +100,29 @@ TEST(PolicyFile, AKeyTwice) {
 }
 
 TEST(PolicyFile, AnUnknownKeyIsAnsweredWithThoseThatThereAre) {
-    EXPECT_EQ(refusal("uses = \"95%\""), "my.toml:1: there is no key uses; expected one of: link, "
-                                         "use, mark, horizon");
+    EXPECT_EQ(refusal("uses = \"95%\""), "my.toml:1: unknown key uses (expected one of: link, "
+                                         "use, mark, horizon)");
     EXPECT_THAT(refusal("[tenants]\nheadrom = \"5%\""),
-                HasSubstr("no key tenants.headrom; expected one of: tenants.yield, "));
+                HasSubstr("unknown key tenants.headrom (expected one of: tenants.yield, "));
     EXPECT_THAT(refusal("[class.guide]\nrate = 5"),
-                HasSubstr("no key class.guide.rate; expected one of: class.guide.paced, "));
+                HasSubstr("unknown key class.guide.rate (expected one of: class.guide.paced, "));
 }
 
 TEST(PolicyFile, AnUnknownClass) {
     EXPECT_THAT(refusal("[class.bulk]\nweight = 5"),
-                HasSubstr("my.toml:1: there is no class 'bulk'; expected urgent, guide, warm"));
+                HasSubstr("my.toml:1: unknown class 'bulk' (expected urgent, guide, warm"));
 }
 
 TEST(PolicyFile, AnUnknownClassThatHoldsNothing) {
-    EXPECT_THAT(refusal("[class.bulk]"), StartsWith("my.toml:1: there is no class 'bulk'"));
-    EXPECT_THAT(refusal("class.bulk = {}"), StartsWith("my.toml:1: there is no class 'bulk'"));
+    EXPECT_THAT(refusal("[class.bulk]"), StartsWith("my.toml:1: unknown class 'bulk'"));
+    EXPECT_THAT(refusal("class.bulk = {}"), StartsWith("my.toml:1: unknown class 'bulk'"));
 }
 
 TEST(PolicyFile, AnUnknownSectionIsAnsweredWithThoseThatThereAre) {
     EXPECT_THAT(refusal("\n[tenant]\nyield = true"),
-                StartsWith("my.toml:2: there is no section [tenant]; expected [tenants], "));
-    EXPECT_THAT(refusal("[classes.guide]\nweight = 3"), HasSubstr("no section [classes]"));
-    EXPECT_THAT(refusal("[tenant]"), HasSubstr("no section [tenant]"));
+                StartsWith("my.toml:2: unknown section [tenant] (expected [tenants], "));
+    EXPECT_THAT(refusal("[classes.guide]\nweight = 3"), HasSubstr("unknown section [classes]"));
+    EXPECT_THAT(refusal("[tenant]"), HasSubstr("unknown section [tenant]"));
 }
 
 TEST(PolicyFile, AKeyTwiceOnceInQuotes) {
@@ -131,9 +133,9 @@ TEST(PolicyFile, AKeyTwiceOnceInQuotes) {
 }
 
 TEST(PolicyFile, AGroupWhereAValueBelongsAndTheOtherWay) {
-    EXPECT_THAT(refusal("[use]\nx = 1"), StartsWith("my.toml:1: there is no section [use]"));
+    EXPECT_THAT(refusal("[use]\nx = 1"), StartsWith("my.toml:1: unknown section [use]"));
     EXPECT_THAT(refusal("[class.guide.cap]\nx = 1"), HasSubstr("guide.cap: expected a string"));
-    EXPECT_THAT(refusal("tenants = 5"), HasSubstr("there is no key tenants"));
+    EXPECT_THAT(refusal("tenants = 5"), HasSubstr("unknown key tenants"));
     EXPECT_THAT(refusal("[class]\nguide = 5"), HasSubstr("class.guide."));
 }
 
@@ -147,41 +149,44 @@ TEST(PolicyFile, RatesAreRatesOrShares) {
     for (const char* bad : {"5 mbit", "-1mbit", "0", "101%", "%", "fast", ""})
         EXPECT_THAT(refusal(fmt::format("use = \"{}\"", bad)), StartsWith("my.toml:1: use:"))
             << bad;
-    EXPECT_THAT(refusal("link = \"50%\""), HasSubstr("link: '50%' is no rate"));
+    EXPECT_THAT(refusal("link = \"50%\""), HasSubstr("link: invalid rate '50%'"));
 }
 
 TEST(PolicyFile, DurationsHaveBounds) {
-    EXPECT_THAT(refusal("[tenants]\nwindow = \"1us\""), HasSubstr("window: '1us' is not from"));
-    EXPECT_THAT(refusal("[tenants]\nwindow = \"2s\""), HasSubstr("window: '2s' is not from"));
-    EXPECT_THAT(refusal("horizon = \"11s\""), HasSubstr("horizon: '11s' is not from"));
+    EXPECT_THAT(refusal("[tenants]\nwindow = \"1us\""),
+                HasSubstr("window: invalid duration '1us' (expected 100 us to"));
+    EXPECT_THAT(refusal("[tenants]\nwindow = \"2s\""),
+                HasSubstr("window: invalid duration '2s' (expected 100 us to"));
+    EXPECT_THAT(refusal("horizon = \"11s\""),
+                HasSubstr("horizon: invalid duration '11s' (expected 100 us to"));
 }
 
 TEST(PolicyFile, WeightsHaveBounds) {
     for (const char* bad : {"0", "-1", "65536", "4294967297"})
         EXPECT_THAT(refusal(fmt::format("[class.warm]\nweight = {}", bad)),
-                    HasSubstr("no number from 1 to 65535"))
+                    HasSubstr("(expected 1 to 65535)"))
             << bad;
 }
 
 TEST(PolicyFile, CodePoints) {
     for (const char* bad : {"64", "-1", "AF44", "le", ""})
         EXPECT_THAT(refusal(fmt::format("[class.warm]\ndscp = \"{}\"", bad)),
-                    HasSubstr("is no DSCP"))
+                    HasSubstr("invalid DSCP"))
             << bad;
 }
 
 TEST(PolicyFile, MarksThatWouldTakeOthersPackets) {
-    EXPECT_THAT(refusal("mark = 0"), HasSubstr("mark: '0' is no number from 1"));
+    EXPECT_THAT(refusal("mark = 0"), HasSubstr("mark: invalid number '0' (expected 1 to"));
     EXPECT_THAT(refusal("mark = 0xfffffffe"), HasSubstr("mark:"));
 }
 
 TEST(PolicyFile, AFloorAboveItsCap) {
     EXPECT_THAT(refusal("[class.guide]\nfloor = \"20%\"\ncap = \"10%\""),
-                HasSubstr("class.guide: its floor is above its cap"));
+                HasSubstr("class.guide: the floor is above the cap"));
     EXPECT_THAT(refusal("\n\n[class.warm]\ncap = \"10%\"\nfloor = \"20%\"\n[class.guide]"),
-                StartsWith("my.toml:3: class.warm: its floor"));
+                StartsWith("my.toml:3: class.warm: the floor"));
     EXPECT_THAT(refusal("\nclass.warm.cap = \"10%\"\nclass.warm.floor = \"20%\""),
-                StartsWith("my.toml:2: class.warm: its floor"));
+                StartsWith("my.toml:2: class.warm: the floor"));
 }
 
 TEST(PolicyText, WhatIsToldMakesTheSamePolicyAgain) {
@@ -216,7 +221,8 @@ TEST(PolicyFile, Files) {
     std::filesystem::remove(path);
 }
 
-/// The deepest tables that a file can ask for: toml++ bounds values in values, not a key's dots.
+/// The deepest tables that a file can contain: toml++ limits nested values, but not the dots of a
+/// key.
 TEST(PolicyFile, TablesAsDeepAsAFileIsLong) {
     const std::string path = testing::TempDir() + "/policy_deep.toml";
     for (const std::size_t size : {std::size_t{16} * 1024, std::size_t{64} * 1024}) {
@@ -233,7 +239,7 @@ TEST(PolicyFile, TablesAsDeepAsAFileIsLong) {
     std::filesystem::remove(path);
 }
 
-/// Whatever is done to a file, it is a policy that the kernel can be given, or a usage error.
+/// However a file is mutated, it is either a policy that the kernel accepts, or a usage error.
 TEST(PolicyFile, SurvivesWhateverIsDoneToIt) {
     std::ifstream file(GC_POLICIES "/silent.toml");
     const std::string good(std::istreambuf_iterator<char>(file), {});
@@ -290,7 +296,7 @@ TEST(Policy, ThoseThatComeWithGcctl) {
 
 TEST(Policy, AnUnknownNameIsAnsweredWithThoseThatThereAre) {
     EXPECT_EQ(Policy::find("quiet").error().message,
-              "there is no policy 'quiet'; expected silent, fast, or a file");
+              "unknown policy 'quiet' (expected silent, fast, or a file)");
 }
 
 TEST(Policy, SetChangesOneValue) {
@@ -359,7 +365,7 @@ TEST(PolicyConfig, AFloorAboveItsCapOnThisLink) {
     policy.classes[GC_GUIDE].floor = {true, 0, 0.5};
     policy.classes[GC_GUIDE].cap = {false, gigabit / 10, 0};
     EXPECT_TRUE(policy.config(gigabit / 10));
-    EXPECT_THAT(policy.config(gigabit).error().message, HasSubstr("class.guide: its floor, "));
+    EXPECT_THAT(policy.config(gigabit).error().message, HasSubstr("class.guide: the floor, "));
 }
 
 TEST(PolicyConfig, AUseThatTheLinkDoesNotHave) {
@@ -368,7 +374,7 @@ TEST(PolicyConfig, AUseThatTheLinkDoesNotHave) {
     EXPECT_EQ(policy.config(gigabit)->target, gigabit);
     const auto refused = policy.config(gigabit - 1);
     ASSERT_FALSE(refused);
-    EXPECT_THAT(refused.error().message, HasSubstr("more than the link has"));
+    EXPECT_THAT(refused.error().message, HasSubstr("more than the link's rate"));
 }
 
 TEST(PolicyConfig, ALinkThatIsNone) {

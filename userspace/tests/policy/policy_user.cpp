@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a migration does with a policy, without the migration, for tests/policy.
+// For tests/policy: uses a policy like a migration, without the migration.
 //
 //   policy_user NIC POLICY [LINK]     uses the policy of a NIC until standard input ends
-//   policy_user --peer ADDRESS PORT POLICY LINK   the same, of the NIC towards a TCP peer
+//   policy_user --peer ADDRESS PORT POLICY LINK   the same for the NIC towards a TCP peer
 #include "policy/lease.h"
 
 #include <cstdio>

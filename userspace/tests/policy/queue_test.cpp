@@ -32,7 +32,7 @@ TEST(QueuePlan, ClsactIsNoRoot) {
 }
 
 TEST(QueuePlan, AnyDefaultIsReplaced) {
-    // The kernel can be built with any, and makes it again.
+    // Any qdisc can be the kernel's default, and the kernel recreates it.
     for (const char* kind : {"pfifo_fast", "fq_codel", "cake"})
         EXPECT_TRUE(plan_queue("nic", {qdisc(kind, 0)})) << kind;
 }

@@ -47,7 +47,7 @@ TEST(State, OfAnotherVersionIsRefused) {
     text.replace(text.find(version), version.size(), "\"version\":9");
     const auto back = parse_state(text);
     ASSERT_FALSE(back);
-    EXPECT_THAT(back.error().message, testing::HasSubstr("version 9"));
+    EXPECT_THAT(back.error().message, testing::HasSubstr("found 9"));
 }
 
 TEST(State, EachShortenedTextIsRefused) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "qmp/event.h"
 #include "fake_monitor.h"
+#include "qmp/event.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -190,7 +190,7 @@ TEST(QmpClient, RefusesGarbage) {
     ASSERT_FALSE(client);
     EXPECT_EQ(client.error().kind, ErrorKind::protocol);
     EXPECT_THAT(client.error().message, HasSubstr("'QEMU 7.2.22 monitor"));
-    EXPECT_THAT(client.error().message, HasSubstr("Is it a QMP monitor"));
+    EXPECT_THAT(client.error().message, HasSubstr("is it a QMP monitor"));
 }
 
 TEST(QmpClient, RefusesAGreetingWithoutAVersion) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The server side of a QMP connection, played from a script by a thread of its own.
+// The server side of a QMP connection, scripted, in a thread of its own.
 #pragma once
 
 #include "qmp/client.h"
@@ -7,11 +7,11 @@
 #include <functional>
 #include <future>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <nlohmann/json.hpp>
 
 namespace gc::qmp {
 
@@ -22,7 +22,7 @@ class FakeMonitor {
         R"( "package": "Debian 1:7.2+dfsg-7"}, "capabilities": ["oob"]}})"
         "\r\n";
 
-    /// @param script what the server does; it ends by closing its socket
+    /// @param script runs in the server's thread, which then closes the socket
     explicit FakeMonitor(std::function<void(FakeMonitor&)> script) {
         int ends[2];
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
@@ -47,7 +47,7 @@ class FakeMonitor {
         send(greeting);
         reply(receive(), nlohmann::json::object());
     }
-    /// The next command; an empty object when the client has closed.
+    /// The next command, or an empty object if the client has closed the connection.
     nlohmann::json receive() {
         std::string line;
         char c = 0;

@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 
-/// A monitor that answers the commands in the order of the script, and what it was asked.
+/// A monitor that replies to commands from a script, and records the commands.
 struct Scripted {
     explicit Scripted(std::vector<json> answers)
         : monitor([this, answers = std::move(answers)](FakeMonitor& m) {

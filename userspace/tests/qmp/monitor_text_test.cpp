@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The texts in tests/data/monitor are what QEMU 7.2.22 said, shortened.
+// The texts in tests/data/monitor are shortened replies of QEMU 7.2.22.
 #include "qmp/monitor_text.h"
 #include "qmp/ram_blocks.h"
 

@@ -44,23 +44,23 @@ TEST(SimulateOptions, OfOneOrNoTrace) {
     expect_refused({"other.trace"}, "see gcctl simulate --help");
 }
 TEST(SimulateOptions, WithABadRate) {
-    expect_refused({"--link", "fast"}, "--link: 'fast' is no rate");
-    expect_refused({"--tenants", "0"}, "--tenants: '0' is no rate");
-    expect_refused({"--bandwidth", "1X"}, "--bandwidth: '1X' is no rate");
+    expect_refused({"--link", "fast"}, "--link: invalid rate 'fast'");
+    expect_refused({"--tenants", "0"}, "--tenants: invalid rate '0'");
+    expect_refused({"--bandwidth", "1X"}, "--bandwidth: invalid rate '1X'");
 }
 TEST(SimulateOptions, WithABadTime) {
     for (const char* name : {"rtt", "at", "queue", "stagger", "downtime", "fault-cost",
                              "serve-cost", "install-cost", "capture-cost", "load-cost"})
         expect_refused({fmt::format("--{}", name), "soon"},
-                       fmt::format("--{}: 'soon' is no duration", name));
+                       fmt::format("--{}: invalid duration 'soon'", name));
 }
 TEST(SimulateOptions, WithABadSize) {
-    expect_refused({"--memory", "big"}, "'big' is no size");
+    expect_refused({"--memory", "big"}, "invalid size 'big'");
     expect_refused({"--memory", "100"}, "--memory is too small (expected at least 4 KiB)");
     expect_refused({"--memory", "17T"}, "--memory is too large (expected at most 16 TiB)");
-    expect_refused({"--burst", "big"}, "'big' is no size");
+    expect_refused({"--burst", "big"}, "invalid size 'big'");
     expect_refused({"--zeros", "101%"}, "--zeros is too large (expected at most 100%)");
-    expect_refused({"--zeros", "some"}, "'some' is no share");
+    expect_refused({"--zeros", "some"}, "invalid percentage 'some'");
 }
 TEST(SimulateOptions, WithABadCount) {
     expect_refused({"--vms", "0"}, "invalid --vms (expected 1 to 1000)");

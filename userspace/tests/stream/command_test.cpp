@@ -40,17 +40,18 @@ TEST(Advise, OfDirtyBitmapsOnly) {
     expect_refused(parse_advise({}), "dirty bitmaps only");
 }
 TEST(Advise, OfAnotherLength) {
-    expect_refused(parse_advise(bytes({0, 1})), "with 2 bytes");
+    expect_refused(parse_advise(bytes({0, 1})), "expected 16 bytes, found 2");
 }
 TEST(Advise, OfOtherPages) {
-    expect_refused(parse_advise(advise(0x10000, 0x10000)), "0x10000 bytes; expected 0x1000");
+    expect_refused(parse_advise(advise(0x10000, 0x10000)),
+                   "expected pages of 0x1000 bytes at the source, found 0x10000");
 }
 
 TEST(Ping, HasAValue) {
     EXPECT_EQ(parse_ping(bytes({0, 0, 1, 2})), 0x102U);
 }
 TEST(Ping, OfAnotherLength) {
-    expect_refused(parse_ping(bytes({0})), "with 1 bytes");
+    expect_refused(parse_ping(bytes({0})), "expected 4 bytes, found 1");
 }
 
 TEST(Discard, HasRanges) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // libFuzzer: cmake -DGC_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++; gunzip tests/data/streams for a
-// corpus. The first byte says what the rest is.
+// corpus. The first byte selects the kind of the input.
 #include "stream/package.h"
 #include "stream/return_path.h"
 
@@ -18,7 +18,7 @@ void read_stream(std::span<const std::byte> input, Start start) {
         if (!item || !*item)
             return;
         if (input.size() >= before)
-            std::abort();  // an item of no bytes would be read for ever
+            std::abort();  // an empty item would loop forever
         if (const auto* package = std::get_if<Package>(&**item))
             (void)split_package(package->body);
         if (const auto* command = std::get_if<Command>(&**item))

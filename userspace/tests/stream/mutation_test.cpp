@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Streams with bytes changed, read by a codec that is built with AddressSanitizer and UBSan.
-// Whatever they say, the reader ends, in an error or not, and touches nothing that is not its own.
+// Streams with changed bytes, for a codec built with AddressSanitizer and UBSan. Whatever the
+// input, the reader must terminate, with or without an error, and stay within its own memory.
 #include "recordings.h"
 #include "samples.h"
 #include "stream/package.h"
@@ -20,7 +20,7 @@ std::uint64_t sum_of(std::span<const std::byte> bytes) {
     return sum;
 }
 
-/// Where a reader ends that takes pages together where it can.
+/// The final position of a reader that uses next_run() where possible.
 std::uint64_t end_by_runs(std::span<const std::byte> input, Start start) {
     for (Reader reader(start);;) {
         while (reader.next_run(input)) {
@@ -31,7 +31,7 @@ std::uint64_t end_by_runs(std::span<const std::byte> input, Start start) {
     }
 }
 
-/// Reads to the end or the first error, and touches all that it was given.
+/// Reads to the end or the first error, and accesses all bytes of the items.
 std::uint64_t read(std::span<const std::byte> input, Start start) {
     const std::uint64_t end = end_by_runs(input, start);
     Reader reader(start);
@@ -66,7 +66,7 @@ std::uint64_t read_return(std::span<const std::byte> input) {
     }
 }
 
-/// The same bytes, in memory that ends where they end.
+/// A copy in memory that ends with the last byte.
 std::vector<std::byte> copy(std::span<const std::byte> bytes) {
     return {bytes.begin(), bytes.end()};
 }
@@ -82,7 +82,7 @@ TEST(Mutation, OfEachByteOfASmallStream) {
             read(changed, Start::header);
         }
         if (stream[at] == stream[at + 1 == stream.size() ? 0 : at + 1])
-            at += 7;  // within a page, each byte is like the others
+            at += 7;  // the bytes within a page are equivalent
     }
 }
 
@@ -105,7 +105,7 @@ TEST(Mutation, OfRecordings) {
         const Buffer stream = recorded(name, "stream");
         for (int round = 0; round < 24; ++round) {
             Buffer changed = stream;
-            // Half of them where nearly all bytes matter: up to the first pages.
+            // Half of them before the first pages, where nearly all bytes matter.
             const std::size_t within =
                 round % 2 ? std::min<std::size_t>(stream.size(), 1024) : stream.size();
             for (int i = 0; i <= round % 3; ++i)

@@ -55,38 +55,38 @@ TEST(Package, IsRebuiltWithAnotherPing) {
 }
 
 TEST(Package, MustBeginWithListen) {
-    expect_refused({}, "does not begin with POSTCOPY_LISTEN");
+    expect_refused({}, "expected POSTCOPY_LISTEN at the start");
     expect_refused(concat({device(), ping(3), command(CommandCode::postcopy_run)}),
-                   "does not begin with POSTCOPY_LISTEN");
+                   "expected POSTCOPY_LISTEN at the start");
     expect_refused(concat({ping(3), command(CommandCode::postcopy_listen), device(), ping(3),
                            command(CommandCode::postcopy_run)}),
-                   "does not begin with POSTCOPY_LISTEN");
+                   "expected POSTCOPY_LISTEN at the start");
 }
 
 TEST(Package, MayHaveNoOtherCommandBeforeTheDevices) {
     expect_refused(
         concat({command(CommandCode::postcopy_listen), command(CommandCode::switchover_start),
                 device(), ping(3), command(CommandCode::postcopy_run)}),
-        "command 11 where its device sections should begin");
+        "expected device sections after POSTCOPY_LISTEN in the package, found command 11");
 }
 
 TEST(Package, MustEndWithRun) {
     expect_refused(concat({command(CommandCode::postcopy_listen), device(), ping(3)}),
-                   "does not end with POSTCOPY_RUN");
-    expect_refused(command(CommandCode::postcopy_listen), "does not end with POSTCOPY_RUN");
+                   "expected POSTCOPY_RUN at the end");
+    expect_refused(command(CommandCode::postcopy_listen), "expected POSTCOPY_RUN at the end");
 }
 
 TEST(Package, MustHaveAPing) {
-    expect_refused(samples::package({}), "no PING before POSTCOPY_RUN");
+    expect_refused(samples::package({}), "expected a PING before POSTCOPY_RUN");
 }
 
 TEST(Package, MustHaveDevices) {
     expect_refused(concat({command(CommandCode::postcopy_listen), ping(3),
                            command(CommandCode::postcopy_run)}),
-                   "command 2 where its device sections should begin");
+                   "in the package, found command 2");
     expect_refused(concat({command(CommandCode::postcopy_listen), samples::bytes({0x7e}), ping(3),
                            command(CommandCode::postcopy_run)}),
-                   "no device sections");
+                   "expected device sections in the package");
 }
 
 TEST(GuideStream, HasDevicesAndNoPing) {

@@ -14,7 +14,7 @@ using samples::bytes;
 using samples::concat;
 using testing::HasSubstr;
 
-/// All items of a stream, or the error that ends it. Items' views are into the stream.
+/// All items of a stream, or the error that ends it. Views in items point into the stream.
 Result<std::vector<Item>> read_all(std::span<const std::byte> stream, Start start = Start::header) {
     return samples::read_all<Item>(Reader(start), stream);
 }
@@ -208,7 +208,8 @@ TEST(Reader, TakesNothingMoreFromTheUrgentChannelAfterItsEnd) {
     append_end_of_ram(stream);
     const auto items = read_all(stream, Start::records);
     ASSERT_FALSE(items);
-    EXPECT_THAT(items.error().message, HasSubstr("8 bytes after the stream's end"));
+    EXPECT_THAT(items.error().message,
+                HasSubstr("expected the end of the stream, found 8 more bytes"));
 }
 
 TEST(Reader, TakesPagesInARowTogether) {
@@ -268,7 +269,7 @@ TEST(Reader, SaysWhereTheErrorIs) {
     EXPECT_THAT(items.error().message, HasSubstr(fmt::format("byte {}:", before.size())));
 }
 
-// ---- every way in which a stream can lie
+// ---- one test for each malformed input
 
 struct Lie {
     std::string name;
@@ -300,7 +301,7 @@ Buffer in_ram(std::initializer_list<Buffer> parts) {
 Buffer configured(const Buffer& rest) {
     return concat({samples::preamble(), rest, samples::command(CommandCode::open_return_path)});
 }
-/// A list of blocks whose lengths are said to add up to 16 pages.
+/// A list of blocks with an announced total of 16 pages.
 Buffer blocks(std::initializer_list<std::pair<std::string_view, std::uint64_t>> list) {
     Buffer out = concat({samples::preamble(), samples::section(Tag::section_start, 2, "ram", 4)});
     append_block_list(out, 16 * target_page);
@@ -329,22 +330,22 @@ std::vector<Lie> lies_of_the_configuration() {
     return {
         {"NoQemuStream", bytes({'G', 'E', 'T', ' ', '/', ' ', 'H', 'T'}),
          "expected a QEMU migration"},
-        {"OtherVersion", concat({be32(file_magic), be32(2)}), "got 5145564d version 2"},
+        {"OtherVersion", concat({be32(file_magic), be32(2)}), "found 5145564d version 2"},
         {"MultifdChannel", concat({be32(multifd_magic), be32(1)}), "multifd", unsupported},
         {"LongMachineName", concat({samples::header(), bytes({0x07}), be32(max_machine_name + 1)}),
-         "a machine name of 4097 bytes"},
+         "bytes, found 4097"},
         {"SecondConfiguration", concat({samples::preamble(), bytes({0x07, 0, 0, 0, 0})}),
-         "not right behind the file header"},
+         "only directly after the file header"},
         {"UnknownSubsection", configured(samples::subsection("configuration/mood", 1, {})),
          "'configuration/mood'", unsupported},
         {"SubsectionVersion", configured(samples::subsection(uuid_subsection, 2, Buffer(16))),
-         "version 2; expected 1", unsupported},
-        {"SubsectionTwice", configured(concat({uuid, uuid})), "a second subsection"},
+         "expected version 1 of subsection", unsupported},
+        {"SubsectionTwice", configured(concat({uuid, uuid})), "duplicate subsection"},
         {"ManyCapabilities",
          configured(samples::subsection(capabilities_subsection, 1, be32(max_capabilities + 1))),
-         "257 capabilities"},
-        {"MappedRam", configured(samples::capabilities({"mapped-ram"})), "capability mapped-ram on",
-         unsupported},
+         "at most 256 capabilities, found 257"},
+        {"MappedRam", configured(samples::capabilities({"mapped-ram"})),
+         "capability mapped-ram enabled", unsupported},
         {"OtherPageSize", configured(samples::subsection(page_bits_subsection, 1, be32(16))),
          "2^16", unsupported},
     };
@@ -354,90 +355,87 @@ std::vector<Lie> lies_of_entries() {
     const Buffer end =
         concat({samples::section(Tag::section_end, samples::ram_id, "", 0), samples::ram_rests()});
     return {
-        {"UnknownTag", after_ram({bytes({0x42})}), "got the byte 0x42"},
-        {"SubsectionOutside", after_ram({bytes({0x05})}), "got the byte 0x05"},
+        {"UnknownTag", after_ram({bytes({0x42})}), "found byte 0x42"},
+        {"SubsectionOutside", after_ram({bytes({0x05})}), "found byte 0x05"},
         {"FooterAlone", concat({samples::preamble(), bytes({0x7e, 0, 0, 0, 2})}),
-         "a section footer without a section"},
+         "section footer without a section"},
         {"SecondFooter", after_ram({bytes({0x7e, 0, 0, 0, 2})}),
-         "a section footer without a section"},
+         "section footer without a section"},
         {"FooterOfAnother", in_ram({samples::record(ram_eos), bytes({0x7e, 0, 0, 0, 9})}),
-         "the footer of section 9 ends section 2"},
+         "expected the footer of section 2, found that of section 9"},
         {"SectionNeverBegan", after_ram({samples::section(Tag::section_part, 9, "", 0)}),
-         "section 9 goes on but never began"},
+         "section 9 continues but was never started"},
         {"SectionNeverBeganAtEnd", after_ram({end, samples::section(Tag::section_end, 9, "", 0)}),
-         "section 9 goes on but never began"},
+         "section 9 continues but was never started"},
         {"RamVersion",
          concat({samples::preamble(), samples::section(Tag::section_start, 2, "ram", 5)}),
-         "version 5; expected ram 0 4", unsupported},
+         "to be 'ram' instance 0 version 4, found 'ram' instance 0 version 5", unsupported},
         {"RamsIdTaken",
          after_ram({samples::section(Tag::section_start, samples::ram_id, "vfio", 1)}),
-         "section 2 is 'vfio'", unsupported},
+         "found 'vfio'", unsupported},
         {"DeviceBeforeRam",
          concat(
              {samples::preamble(), samples::section(Tag::section_full, 9, "virtio-mem-early", 1)}),
          "device 'virtio-mem-early' sends state while the VM runs", unsupported},
         {"DeviceBesideRam", after_ram({samples::section(Tag::section_start, 3, "dirty-bitmap", 1)}),
          "device 'dirty-bitmap'", unsupported},
-        {"UnknownCommand", after_ram({bytes({8, 0, 12, 0, 0})}), "command 12 is unknown",
-         unsupported},
-        {"InvalidCommand", after_ram({bytes({8, 0, 0, 0, 0})}), "command 0 is unknown",
-         unsupported},
+        {"UnknownCommand", after_ram({bytes({8, 0, 12, 0, 0})}), "unknown command 12", unsupported},
+        {"InvalidCommand", after_ram({bytes({8, 0, 0, 0, 0})}), "unknown command 0", unsupported},
         {"CommandLength", after_ram({bytes({8, 0, 2, 0, 3})}),
-         "command 2 with a payload of 3 bytes"},
+         "invalid payload of 3 bytes for command 2"},
         {"PackagedLength", after_ram({bytes({8, 0, 7, 0, 8})}),
-         "command 7 with a payload of 8 bytes"},
+         "invalid payload of 8 bytes for command 7"},
         {"HugePackage", after_ram({bytes({8, 0, 7, 0, 4, 0xff, 0xff, 0xff, 0xff})}),
-         "a package of 4294967295 bytes"},
-        {"Colo", after_ram({samples::command(CommandCode::enable_colo)}), "capability x-colo on",
-         unsupported},
-        {"BytesAfterTheEnd", after_ram({bytes({0, 1, 2, 3, 4})}), "after EOF, got 0x01"},
-        {"HugeDescription", after_ram({bytes({0, 6, 0x7f, 0, 0, 0})}),
-         "a description of 2130706432 bytes"},
+         "a package of at most 268435456 bytes, found 4294967295"},
+        {"Colo", after_ram({samples::command(CommandCode::enable_colo)}),
+         "capability x-colo enabled", unsupported},
+        {"BytesAfterTheEnd", after_ram({bytes({0, 1, 2, 3, 4})}), "after EOF, found 0x01"},
+        {"HugeDescription", after_ram({bytes({0, 6, 0x7f, 0, 0, 0})}), "bytes, found 2130706432"},
         {"BytesAfterTheDescription", after_ram({bytes({0, 6, 0, 0, 0, 0, 9})}),
-         "1 bytes after the stream's end"},
+         "expected the end of the stream, found 1 more bytes"},
     };
 }
 
 std::vector<Lie> lies_of_ram() {
     const std::uint64_t whole = 16 * target_page;
     return {
-        {"Xbzrle", in_ram({samples::record(ram_xbzrle)}), "capability xbzrle on", unsupported},
-        {"Compress", in_ram({samples::record(ram_compress)}), "capability compress on",
+        {"Xbzrle", in_ram({samples::record(ram_xbzrle)}), "capability xbzrle enabled", unsupported},
+        {"Compress", in_ram({samples::record(ram_compress)}), "capability compress enabled",
          unsupported},
-        {"Multifd", in_ram({samples::record(ram_multifd_flush)}), "capability multifd on",
+        {"Multifd", in_ram({samples::record(ram_multifd_flush)}), "capability multifd enabled",
          unsupported},
         {"Rdma", in_ram({samples::record(ram_hook)}), "RDMA", unsupported},
         {"UnknownFlag", in_ram({samples::record(0x800 | ram_page)}), "flags 0x808"},
         {"TwoKinds", in_ram({samples::record(ram_page | ram_zero)}), "flags 0xa"},
         {"NoKind", in_ram({samples::record(0)}), "flags 0x0"},
         {"NothingToContinue", in_ram({samples::record(ram_zero | ram_continue)}),
-         "a block that none has named"},
+         "before any record named a block"},
         {"UnannouncedBlock", in_ram({samples::zero("vga.vram", 0)}),
-         "'vga.vram', which the source did not"},
+         "unknown RAM block 'vga.vram'"},
         {"PageBeforeTheList",
          concat({samples::preamble(), samples::section(Tag::section_start, 2, "ram", 4),
                  samples::zero("pc.ram", 0)}),
-         "'pc.ram', which the source did not announce"},
+         "unknown RAM block 'pc.ram'"},
         {"PageBeyondItsBlock", in_ram({samples::page("rom", 2, 1)}),
-         "page 0x2000 of RAM block 'rom'"},
+         "page 0x2000 is beyond the end of RAM block 'rom'"},
         {"FilledPage", in_ram({samples::record(ram_zero), bytes({3, 'r', 'o', 'm', 0x55})}),
-         "filled with 0x55"},
-        {"SecondList", in_ram({samples::record(whole | ram_mem_size)}), "a second list"},
+         "'rom', found 0x55"},
+        {"SecondList", in_ram({samples::record(whole | ram_mem_size)}), "duplicate list"},
         {"MuchRam",
          concat({samples::preamble(), samples::section(Tag::section_start, 2, "ram", 4),
                  samples::record((max_ram << 1) | ram_mem_size)}),
-         "RAM of 0x20000000000000 bytes"},
+         "bytes of RAM, found 0x20000000000000"},
         {"EmptyBlock", blocks({{"a", 0}}), "'a' of 0x0 bytes"},
         {"PartOfAPage", blocks({{"a", 0x1800}}), "'a' of 0x1800 bytes"},
         {"BlockBeyondTheSum", blocks({{"a", target_page}, {"b", whole}}),
-         "'b' of 0x10000 bytes where 0xf000 of 0x10000 are left"},
+         "'b' of 0x10000 bytes, with 0xf000 of 0x10000 remaining"},
         {"BlockTwice", blocks({{"a", target_page}, {"a", target_page}, {"b", whole}}),
-         "RAM block 1 is 'a'"},
-        {"NamelessBlock", blocks({{"", whole}}), "RAM block 0 is ''"},
-        {"ManyBlocks", many_blocks(), "RAM block 4096 is '4096'"},
+         "invalid RAM block 1: 'a'"},
+        {"NamelessBlock", blocks({{"", whole}}), "invalid RAM block 0: ''"},
+        {"ManyBlocks", many_blocks(), "invalid RAM block 4096: '4096'"},
         {"UrgentList", samples::record(whole | ram_mem_size), "flags 0x4", ErrorKind::protocol,
          Start::records},
-        {"UrgentNamelessBlock", samples::zero("", 0), "a block that none has named",
+        {"UrgentNamelessBlock", samples::zero("", 0), "before any record named a block",
          ErrorKind::protocol, Start::records},
         {"ManyUrgentBlocks", many_urgent_blocks(), "after 4096 others", ErrorKind::protocol,
          Start::records},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What real QEMUs sent, read from end to end.
+// Reads complete streams of real QEMUs.
 #include "ledger/ledger.h"
 #include "recordings.h"
 #include "samples.h"
@@ -14,7 +14,7 @@
 namespace gc::stream {
 namespace {
 
-/// What a stream is made of, in its order, and a ledger of the pages that came.
+/// The items of a stream in order, and a ledger of its pages.
 struct Reading {
     Buffer again;  ///< encoded from the items
     std::vector<CommandCode> commands;
@@ -99,7 +99,7 @@ TEST_P(Recorded, ReEncodesToTheSameBytes) {
 }
 
 TEST_P(Recorded, ComesInAnySizes) {
-    // A byte at a time: so each truncation of the stream is one that the reader must wait at.
+    // A byte at a time, so that the reader sees each possible truncation of the stream.
     const Buffer stream = recorded(GetParam(), "stream");
     const Reading whole = read(stream);
     Reader reader;
@@ -149,7 +149,7 @@ TEST_P(RecordedPostcopy, HasTheExpectedCommands) {
     const Reading reading = read(stream);
     using enum CommandCode;
     std::vector<CommandCode> commands = reading.commands;
-    // How often they come is a matter of luck.
+    // Their number varies from run to run.
     commands.erase(std::ranges::unique(commands).begin(), commands.end());
     std::vector expected{open_return_path, ping, postcopy_advise, postcopy_ram_discard, ping};
     if (!GetParam().starts_with("7.2"))

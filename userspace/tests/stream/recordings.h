@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The streams of real QEMUs in tests/data/streams, made by scripts/record-streams.
+// The streams of real QEMUs in tests/data/streams, recorded by scripts/record-streams.
 #pragma once
 
 #include "stream/writer.h"
@@ -9,10 +9,11 @@
 
 namespace gc::stream {
 
-/// "VERSION/NAME" of every recorded stream, of a migration whose name contains `part`; sorted.
+/// "VERSION/NAME" of all recorded streams whose migration's name contains `part`, sorted.
 std::vector<std::string> recordings(std::string_view part = "");
 
-/// A channel of a recording, or nothing when it has none. @param channel stream, return or urgent
+/// A channel of a recording, or nullopt if it does not exist. @param channel stream, return or
+/// urgent
 Buffer recorded(const std::string& recording, std::string_view channel);
 
 }  // namespace gc::stream

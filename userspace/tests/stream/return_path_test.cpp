@@ -21,7 +21,7 @@ Buffer message(int type, const Buffer& payload) {
     return concat({bytes({0, type, 0, static_cast<int>(payload.size())}), payload});
 }
 
-/// REQ_PAGES, which leaves the block out.
+/// REQ_PAGES, which omits the block.
 Buffer same_block(std::uint64_t start, std::uint32_t length) {
     Buffer payload;
     append_be64(payload, start);
@@ -121,16 +121,18 @@ TEST_P(MalformedReturn, IsRefused) {
 
 std::vector<Lie> lies() {
     return {
-        {"UnknownType", bytes({0, 8, 0xff, 0xff}), "unknown type 8 and 65535 bytes"},
-        {"TypeZero", bytes({0, 0, 0, 0}), "unknown type 0"},
-        {"ShortPong", message(2, bytes({0, 0, 1})), "type 2 with 3 bytes"},
-        {"LongShut", message(1, bytes({0, 0, 0, 0, 0})), "type 1 with 5 bytes"},
-        {"FullSwitchoverAck", message(7, bytes({1})), "type 7 with 1 bytes"},
-        {"OtherResumeAck", message(6, bytes({0, 0, 0, 2})), "RESUME_ACK 2"},
-        {"NamelessRequest", same_block(0, 0x1000), "a block that was never named"},
-        {"EmptyName", named("", 0, 0x1000), "a block that was never named"},
+        {"UnknownType", bytes({0, 8, 0xff, 0xff}), "unknown message type 8 with 65535 bytes"},
+        {"TypeZero", bytes({0, 0, 0, 0}), "unknown message type 0"},
+        {"ShortPong", message(2, bytes({0, 0, 1})), "invalid length of 3 bytes for message type 2"},
+        {"LongShut", message(1, bytes({0, 0, 0, 0, 0})),
+         "invalid length of 5 bytes for message type 1"},
+        {"FullSwitchoverAck", message(7, bytes({1})),
+         "invalid length of 1 bytes for message type 7"},
+        {"OtherResumeAck", message(6, bytes({0, 0, 0, 2})), "expected RESUME_ACK 1, found 2"},
+        {"NamelessRequest", same_block(0, 0x1000), "before any request named one"},
+        {"EmptyName", named("", 0, 0x1000), "before any request named one"},
         {"NameBeyondTheMessage", message(3, concat({Buffer(10), bytes({0x10, 0, 9, 'm'})})),
-         "a block that was never named"},
+         "before any request named one"},
         {"HalfAPage", named("m", 0x800, 0x1000), "expected whole pages"},
         {"PartOfAPage", named("m", 0, 0x800), "expected whole pages"},
         {"NoPage", named("m", 0, 0), "expected whole pages"},

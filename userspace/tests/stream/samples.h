@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Small streams made by the Writer, and the way back from items to bytes.
+// Small streams made with the writer, and the encoding of items.
 #pragma once
 
 #include "stream/reader.h"
@@ -24,7 +24,7 @@ Buffer preamble();
 /// A subsection of the configuration.
 Buffer subsection(std::string_view name, std::uint32_t version, const Buffer& fields);
 Buffer capabilities(std::initializer_list<std::string_view> names);
-/// START of ram up to its list of blocks: "pc.ram" of 16 pages, "rom" of 2. Its body goes on.
+/// START of ram up to its list of blocks: "pc.ram" with 16 pages, "rom" with 2. The body continues.
 Buffer ram_begins();
 /// preamble() and ram_begins().
 Buffer until_ram();
@@ -35,13 +35,12 @@ Buffer zero(std::string_view block, std::uint64_t number);
 Buffer ram_rests();
 Buffer section(Tag tag, std::uint32_t id, std::string_view name, std::uint32_t version);
 Buffer command(CommandCode code, const Buffer& payload = {});
-/// A package as `ping` decides: QEMU 7.2 sends 3, 10.2 and later 3 and 0x42.
+/// A package with these pings: QEMU 7.2 sends 3, QEMU 10.2 and later 3 and 0x42.
 Buffer package(std::initializer_list<std::uint32_t> pings);
-/// A whole post-copy, with every kind of item that one has, and 18 pages.
+/// A whole post-copy migration of 18 pages with every kind of item.
 Buffer postcopy();
 
-/// All that the reader finds in the input, or the error that ends it. Views in it are into the
-/// input.
+/// All items in the input, or the first error. Views in items point into the input.
 template <typename Found, typename From>
 Result<std::vector<Found>> read_all(From reader, std::span<const std::byte> input) {
     std::vector<Found> found;
@@ -56,7 +55,7 @@ Result<std::vector<Found>> read_all(From reader, std::span<const std::byte> inpu
     return found;
 }
 
-/// Appends the item as it stood in the stream.
+/// Appends the item in the form that it has in the stream.
 void encode(Buffer& out, const Item& item);
 
 }  // namespace gc::stream::samples

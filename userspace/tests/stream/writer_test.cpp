@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the recorded streams do not show of the Writer, as they have it from the Reader.
+// Features of the writer that the recorded streams do not cover.
 #include "stream/command.h"
 
 #include "samples.h"

@@ -18,10 +18,11 @@ Header sample_header() {
 
 std::vector<Epoch> sample_epochs() {
     Epoch first{.begin_us = 0, .length_us = 250'003, .touches = {}};
-    first.touches = {{.page = 17, .time_us = 5, .vcpu = 0, .kind = AccessKind::exec},
-                     {.page = 3, .count = 40, .time_us = 5, .vcpu = 1, .kind = AccessKind::write},
-                     {.page = 999, .time_us = 250'003, .vcpu = 1, .kind = AccessKind::write},
-                     {.page = 1000, .time_us = 250'003, .vcpu = 7, .kind = AccessKind::read, .order = 9}};
+    first.touches = {
+        {.page = 17, .time_us = 5, .vcpu = 0, .kind = AccessKind::exec},
+        {.page = 3, .count = 40, .time_us = 5, .vcpu = 1, .kind = AccessKind::write},
+        {.page = 999, .time_us = 250'003, .vcpu = 1, .kind = AccessKind::write},
+        {.page = 1000, .time_us = 250'003, .vcpu = 7, .kind = AccessKind::read, .order = 9}};
     Epoch second{
         .begin_us = 250'004, .length_us = 1, .dropped = 3, .unresolved = UINT64_MAX, .touches = {}};
     Epoch third{.begin_us = 300'000, .length_us = 9, .touches = {}};
@@ -42,7 +43,7 @@ Buffer sample() {
     return write(sample_header(), sample_epochs());
 }
 
-/// A file that is right up to the body of its first block.
+/// A file that is valid up to its first block.
 Buffer start() {
     Buffer bytes;
     append_header(bytes, {Mode::age, 1, {}});
@@ -85,7 +86,7 @@ TEST(Trace, NoEpochs) {
 }
 
 TEST(Trace, IsCompact) {
-    // A sequential scan is one run; a random one some bytes a touch.
+    // A sequential scan is one run; a random one takes a few bytes per touch.
     Epoch epoch{.length_us = 1, .touches = {}};
     epoch.touches = {{.page = 0, .count = 1000, .kind = AccessKind::any}};
     Buffer bytes;
@@ -133,7 +134,7 @@ TEST(Trace, AnyCorruptionIsSurvived) {
 TEST(TraceGarbage, OtherMagic) {
     Buffer bytes = sample();
     bytes[3] = std::byte{'x'};
-    expect_refused(bytes, "offset 0: expected the magic 'gctrace\\n' of an access trace, came "
+    expect_refused(bytes, "offset 0: expected the magic 'gctrace\\n' of an access trace, found "
                           "something else");
 }
 
@@ -141,7 +142,7 @@ TEST(TraceGarbage, LaterVersion) {
     Buffer bytes = sample();
     bytes[8] = std::byte{2};
     expect_refused(bytes,
-                   "offset 8: expected version 1 of the trace format, came 2; use the gcctl that "
+                   "offset 8: expected version 1 of the trace format, found 2; use the gcctl that "
                    "recorded it",
                    ErrorKind::unsupported);
 }
@@ -149,20 +150,21 @@ TEST(TraceGarbage, LaterVersion) {
 TEST(TraceGarbage, UnknownMode) {
     Buffer bytes = sample();
     bytes[12] = std::byte{3};
-    expect_refused(bytes, "offset 12: expected mode 1 (order) or 2 (age), came 3");
+    expect_refused(bytes, "offset 12: expected mode 1 (order) or 2 (age), found 3");
 }
 
 TEST(TraceGarbage, NoBlocks) {
     Buffer bytes = start();
     add(bytes, {0});
-    expect_refused(bytes, "offset 17: expected the number of RAM blocks from 1 to 64, came 0");
+    expect_refused(bytes, "offset 17: expected the number of RAM blocks from 1 to 64, found 0");
 }
 
 TEST(TraceGarbage, SizeOfABlockIsNoMultipleOfAPage) {
     Buffer bytes = start();
     add(bytes, {1, 1, 'm', 0x81, 0x20});
-    expect_refused(bytes, "offset 20: expected a RAM block's size that is a multiple of 4096, came "
-                          "4097");
+    expect_refused(bytes,
+                   "offset 20: expected a RAM block's size that is a multiple of 4096, found "
+                   "4097");
 }
 
 TEST(TraceGarbage, NameThatATerminalWouldObey) {
@@ -174,72 +176,72 @@ TEST(TraceGarbage, NameThatATerminalWouldObey) {
 TEST(TraceGarbage, TwoBlocksOfOneName) {
     Buffer bytes;
     append_header(bytes, {Mode::age, 1, {{"m", 4096, 4096}, {"m", 4096, 4096}}});
-    expect_refused(bytes, "offset 25: expected RAM blocks with different names, came 'm' twice");
+    expect_refused(bytes, "offset 25: expected RAM blocks with different names, found 'm' twice");
 }
 
 TEST(TraceGarbage, PageSizeIsNoPowerOfTwo) {
     Buffer bytes;
     append_header(bytes, {Mode::age, 1, {{"m", 4096, 12288}}});
-    expect_refused(bytes, "offset 22: expected a page size that is a power of two, came 12288");
+    expect_refused(bytes, "offset 22: expected a page size that is a power of two, found 12288");
 }
 
 TEST(TraceGarbage, UnknownTag) {
     Buffer bytes = small();
     add(bytes, {'e'});
-    expect_refused(bytes, "offset 25: expected 'E' (an epoch) or 'Z' (the end), came 0x65");
+    expect_refused(bytes, "offset 25: expected 'E' (an epoch) or 'Z' (the end), found 0x65");
 }
 
 TEST(TraceGarbage, PageBeyondTheMemory) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 0, 0, 0, 1, 8, 2, 0});
-    expect_refused(bytes, "offset 31: expected a page below 4, came 4");
+    expect_refused(bytes, "offset 31: expected a page below 4, found 4");
 }
 
 TEST(TraceGarbage, RunBeyondTheMemory) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 0, 0, 0, 1, 6, 4, 0});
     expect_refused(bytes,
-                   "offset 32: expected a run that ends at page 4, came 2 times 1 pages from "
+                   "offset 32: expected a run that ends at page 4, found 2 times 1 pages from "
                    "page 3");
 }
 
 TEST(TraceGarbage, HugePageBeyondTheMemory) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 0, 0, 0, 1, 0, 3, 4 | 9 << 3, 0, 0});
-    expect_refused(bytes, "offset 32: expected a run that ends at page 4, came 1 times 512 pages "
+    expect_refused(bytes, "offset 32: expected a run that ends at page 4, found 1 times 512 pages "
                           "from page 0");
 }
 
 TEST(TraceGarbage, UnknownKind) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 0, 0, 0, 1, 0, 3, 5, 0, 0});
-    expect_refused(bytes, "offset 33: expected a kind from 1 to 4, came 5");
+    expect_refused(bytes, "offset 33: expected a kind from 1 to 4, found 5");
 }
 
 TEST(TraceGarbage, TimeBeyondTheEpoch) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 7, 0, 0, 1, 0, 2, 8});
-    expect_refused(bytes, "offset 33: expected a time in us from 0 to 7, came 8");
+    expect_refused(bytes, "offset 33: expected a time in us from 0 to 7, found 8");
 }
 
 TEST(TraceGarbage, EpochsThatOverlap) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 7, 0, 0, 0, 'E', 6});
     expect_refused(bytes, "offset 32: expected an epoch's begin in us from 7 to 9007199254740992, "
-                          "came 6");
+                          "found 6");
 }
 
 TEST(TraceGarbage, NumberOfMoreThan64Bits) {
     Buffer bytes = small();
     add(bytes, {'E', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2});
-    expect_refused(bytes, "offset 26: expected an epoch's begin in us, came a number of more than "
+    expect_refused(bytes, "offset 26: expected an epoch's begin in us, found a number of more than "
                           "64 bits");
 }
 
 TEST(TraceGarbage, EpochMissing) {
     Buffer bytes = small();
     add(bytes, {'E', 0, 0, 0, 0, 0, 'Z', 2});
-    expect_refused(bytes, "offset 32: expected 1 epochs, as many as there were, came 2");
+    expect_refused(bytes, "offset 32: expected 1 epochs, the number in the trace, found 2");
 }
 
 TEST(TraceGarbage, SomethingBehindTheEnd) {
@@ -247,7 +249,7 @@ TEST(TraceGarbage, SomethingBehindTheEnd) {
     const std::size_t end = bytes.size();
     add(bytes, {0});
     expect_refused(bytes,
-                   fmt::format("offset {}: expected the end of the file, came 1 more bytes", end));
+                   fmt::format("offset {}: expected the end of the file, found 1 more bytes", end));
 }
 
 }  // namespace

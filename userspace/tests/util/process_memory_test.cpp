@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t pages = 2000;
 
-/// A process that has a copy of our memory as it was, and waits to be killed.
+/// A process with a copy of our memory that waits to be killed.
 class OfAnotherProcess : public testing::Test {
   protected:
     void SetUp() override {
@@ -58,7 +58,7 @@ class OfAnotherProcess : public testing::Test {
 TEST_F(OfAnotherProcess, IsReadAsItIsThere) {
     const auto memory = open(Underlay{});
     ASSERT_TRUE(memory) << memory.error().message;
-    std::memset(memory_.data() + 3 * page, 77, page);  // ours alone
+    std::memset(memory_.data() + 3 * page, 77, page);  // in our copy only
     std::array<std::byte, page> room{};
     ASSERT_TRUE(memory->read(3 * page, room));
     EXPECT_EQ(room.front(), std::byte{3});

@@ -17,7 +17,7 @@ class WholeFile : public testing::Test {
     void SetUp() override { std::filesystem::create_directory(folder_); }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
-    // Of this process: tests run side by side.
+    // Unique to this process: tests run in parallel.
     std::string folder_ = testing::TempDir() + "/whole_file_test-" + std::to_string(::getpid());
     std::string path_ = folder_ + "/file";
 };
@@ -52,7 +52,7 @@ TEST_F(WholeFile, OnlyARegularOneIsReplaced) {
 }
 
 TEST_F(WholeFile, NothingIsLeftOfOneThatCannotBeWritten) {
-    // The temporary name is taken by what cannot be opened for writing.
+    // A directory has the temporary name, so it cannot be opened for writing.
     std::filesystem::create_directory(path_ + ".new");
     EXPECT_FALSE(write_whole_file(path_, "x"));
     EXPECT_FALSE(std::filesystem::exists(path_));
