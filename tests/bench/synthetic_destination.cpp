@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "synthetic_destination.h"
+#include "stream/writer.h"
 
 #include "peer/frame.h"
 #include "stream/package.h"
 #include "stream/return_path.h"
+#include "util/poll.h"
 #include "util/socket.h"
 
 #include <array>

@@ -2,14 +2,13 @@
 #include "doctor/host.h"
 
 #include "util/argv.h"
-#include "util/process_maps.h"
+#include "util/poll.h"
+#include "util/whole_file.h"
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <fcntl.h>
-#include <poll.h>
 #include <spawn.h>
 #include <sstream>
 #include <sys/wait.h>
@@ -22,7 +21,7 @@ bool Host::exists(const std::string& file) const {
 }
 
 std::optional<std::string> Host::text(const std::string& file) const {
-    auto text = read_file(path(file));
+    auto text = read_whole_file(path(file));
     if (!text)
         return std::nullopt;
     constexpr const char* space = " \t\r\n";
@@ -55,13 +54,10 @@ namespace {
 
 /// Reads until the program closes its end. @return false on timeout
 bool read_until_closed(int fd, std::string& text) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const Deadline deadline(std::chrono::seconds(10));
     std::array<std::byte, 4096> chunk;
     for (;;) {
-        pollfd poll_fd{fd, POLLIN, 0};
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0 || ::poll(&poll_fd, 1, static_cast<int>(left.count())) <= 0)
+        if (!wait_readable(fd, deadline).value_or(false))
             return false;
         const auto got = read_some(fd, chunk);
         if (!got || *got == 0)

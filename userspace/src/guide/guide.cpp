@@ -181,12 +181,10 @@ Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
     GC_CHECK(forget_copies());
     GC_CHECK(write_all(incoming_.get(), stream));
     ::shutdown(incoming_.get(), SHUT_WR);
-    const auto deadline = std::chrono::steady_clock::now() + load_timeout;
+    const Deadline deadline(load_timeout);
     // No query-migrate: QEMU would answer it instead of loading.
     for (std::string status; status != "completed";) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        GC_TRY(const auto event, qmp_->next_event(std::max(left, 0ms)));
+        GC_TRY(const auto event, qmp_->next_event(deadline.left()));
         if (!event)
             return fail(ErrorKind::io, "the guide did not load the device state within {} s",
                         load_timeout.count());

@@ -2,7 +2,8 @@
 #include "guide/process.h"
 
 #include "util/argv.h"
-#include "util/process_maps.h"
+#include "util/poll.h"
+#include "util/whole_file.h"
 
 #include <algorithm>
 #include <array>
@@ -13,7 +14,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 #include <sched.h>
 #include <sstream>
 #include <sys/prctl.h>
@@ -37,7 +37,7 @@ struct Credentials {
 
 /// The effective ids, from "Uid: real effective saved file" and its neighbours in /proc/PID/status.
 Result<Credentials> credentials_of(pid_t pid) {
-    GC_TRY(const std::string status, read_file(fmt::format("/proc/{}/status", pid)));
+    GC_TRY(const std::string status, read_whole_file(fmt::format("/proc/{}/status", pid)));
     Credentials credentials;
     bool uid_found = false;
     std::istringstream lines(status);
@@ -207,8 +207,8 @@ std::vector<std::string> environment_of(pid_t source, int scratch_number) {
     std::vector<std::string> environment = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     if (scratch_number >= 0)
         environment.push_back(fmt::format("TMPDIR=/proc/self/fd/{}", scratch_number));
-    const auto environ = read_file(fmt::format("/proc/{}/environ", source));
-    std::istringstream entries(environ.value_or(""));
+    const auto theirs = read_whole_file(fmt::format("/proc/{}/environ", source));
+    std::istringstream entries(theirs.value_or(""));
     for (std::string entry; std::getline(entries, entry, '\0');)
         if (entry.starts_with("QEMU_MODULE_DIR="))
             environment.push_back(entry);
@@ -379,15 +379,14 @@ Result<ExitReport> Process::kill(std::chrono::milliseconds timeout) {
         return fail(ErrorKind::usage, "there is no guide to kill");
     // Safe: the process is not reaped yet, so its pid cannot be reused.
     ::kill(pid_, SIGKILL);
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     for (;;) {
         GC_TRY(auto report, reap(WNOHANG));
         if (!report.how.empty())
             return report;
-        if (std::chrono::steady_clock::now() >= deadline)
+        if (deadline.expired())
             return fail(ErrorKind::io, "the guide (process {}) did not end after SIGKILL", pid_);
-        pollfd poll_fd{pidfd_.get(), POLLIN, 0};
-        ::poll(&poll_fd, 1, 50);
+        (void)wait_readable(pidfd_.get(), std::chrono::milliseconds(50));
     }
 }
 

@@ -2,6 +2,7 @@
 #include "migrate/measurement.h"
 
 #include "measure/coverage.h"
+#include "util/deadline.h"
 
 #include <nlohmann/json.hpp>
 
@@ -9,7 +10,6 @@ namespace gc::migrate {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 
 /// Extra time for the destination to collect and send its figures.
 constexpr auto report_timeout = 60s;
@@ -21,7 +21,8 @@ Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& 
                                                const ledger::Ledger& ledger,
                                                std::chrono::milliseconds time) {
     measure::Coverage coverage(ledger);
-    for (auto deadline = Clock::now() + time + report_timeout; Clock::now() < deadline;) {
+    const Deadline deadline(time + report_timeout);
+    while (!deadline.expired()) {
         if (signals.take())
             return fail(ErrorKind::cancelled, "interrupted");
         GC_TRY(const auto message, control.receive(tick));

@@ -6,11 +6,11 @@
 #include "migrate/measurement.h"
 #include "migrate/release.h"
 #include "qmp/migration.h"
+#include "util/poll.h"
 
 #include <array>
 #include <csignal>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 #include <sys/utsname.h>
 
 namespace gc::migrate {
@@ -252,7 +252,7 @@ Result<void> Migration::loop() {
                                      {data_->notices().fd(), POLLIN, 0},
                                      {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
-            ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick_interval).count());
+            (void)poll_until(waits, tick_interval);
         // Notices first: the VM is waiting for the pong.
         GC_CHECK(on_notices());
         GC_CHECK(on_destination());

@@ -18,17 +18,16 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 /// Waits until the predicate on query-migrate holds. Errors: io, with the last state.
 template <typename Predicate>
-Result<qmp::MigrationStatus> await_status(qmp::Client& source, steady_clock::time_point deadline,
+Result<qmp::MigrationStatus> await_status(qmp::Client& source, Deadline deadline,
                                           std::string_view wanted, Predicate holds) {
     for (;;) {
         GC_TRY(const qmp::MigrationStatus status, qmp::query_migrate(source));
         if (holds(status))
             return status;
-        if (steady_clock::now() >= deadline)
+        if (deadline.expired())
             return fail(ErrorKind::io,
                         "expected the source QEMU's migration to become '{}', but it is still '{}'",
                         wanted, status.status);
@@ -77,17 +76,17 @@ Result<stream::Buffer> answer(const stream::Command& command,
 
 /// Acts as the destination of a recovery until the source has nothing more to send.
 Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>& pages,
-                              steady_clock::time_point deadline) {
+                              Deadline deadline) {
     stream::Reader reader(stream::Start::entry);
-    transfer::ReadBuffer buffer;
-    GC_CHECK(
-        read_to_end(fd, reader, buffer, deadline, [&](const stream::Item& item) -> Result<void> {
-            const auto* command = std::get_if<stream::Command>(&item);
-            if (command == nullptr)
-                return {};
-            GC_TRY(const stream::Buffer reply, answer(*command, pages));
-            return write_all(fd, reply);
-        }));
+    ReadBuffer buffer;
+    GC_CHECK(transfer::read_to_end(fd, reader, buffer, deadline,
+                                   [&](const stream::Item& item) -> Result<void> {
+                                       const auto* command = std::get_if<stream::Command>(&item);
+                                       if (command == nullptr)
+                                           return {};
+                                       GC_TRY(const stream::Buffer reply, answer(*command, pages));
+                                       return write_all(fd, reply);
+                                   }));
     stream::Buffer shut;
     stream::append_shut(shut, 0);
     return write_all(fd, shut);
@@ -96,13 +95,13 @@ Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>
 }  // namespace
 
 Result<void> await_completed(qmp::Client& source, milliseconds timeout) {
-    GC_CHECK(await_status(source, steady_clock::now() + timeout, "completed",
+    GC_CHECK(await_status(source, timeout, "completed",
                           [](const auto& status) { return status.completed(); }));
     return {};
 }
 
 Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
-    const auto deadline = steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     GC_CHECK(await_status(source, deadline, "postcopy-paused",
                           [](const auto& s) { return s.status == "postcopy-paused"; }));
     GC_TRY(const auto pages, block_pages(source));
@@ -135,7 +134,7 @@ Result<bool> end_migration(qmp::Client& source, const qmp::MigrationStatus& migr
 }  // namespace
 
 Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout) {
-    const auto deadline = steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     for (;;) {
         GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(source));
         GC_TRY(const bool idle, end_migration(source, migration, timeout));
@@ -146,9 +145,9 @@ Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout)
             // QEMU refuses cont until the migration thread has ended ("not finalized yet"), and
             // while the destination still holds the lock of an image.
             auto continued = qmp::cont(source);
-            if (continued || steady_clock::now() >= deadline)
+            if (continued || deadline.expired())
                 return continued;
-        } else if (steady_clock::now() >= deadline) {
+        } else if (deadline.expired()) {
             return fail(ErrorKind::io,
                         "expected the source QEMU's migration to end, but it is still '{}'",
                         migration.status);

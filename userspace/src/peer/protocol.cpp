@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/protocol.h"
 
+#include "util/poll.h"
+
 #include <array>
 #include <cerrno>
 #include <nlohmann/json.hpp>
@@ -62,12 +64,10 @@ Result<void> send_hello(int fd, const Hello& hello) {
 
 Result<Hello> receive_hello(int fd, std::chrono::milliseconds timeout) {
     constexpr std::size_t max_hello = 256;
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     std::string line;
     for (std::byte c{};;) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        GC_TRY(const bool ready, wait_readable(fd, std::max(left, std::chrono::milliseconds(0))));
+        GC_TRY(const bool ready, wait_readable(fd, deadline));
         if (!ready)
             return fail(ErrorKind::io, "a peer connected but sent no hello within {} ms",
                         timeout.count());
@@ -114,38 +114,32 @@ Result<void> Control::send(std::string_view type) {
 }
 
 Result<std::optional<json>> Control::parse_line() {
-    const auto end = buffer_.find('\n');
-    if (end == std::string::npos) {
-        if (buffer_.size() > max_line)
+    const auto line = buffer_.take_line();
+    if (!line) {
+        if (buffer_.bytes().size() > max_line)
             return fail(ErrorKind::protocol, "a control message is longer than {} bytes", max_line);
         return std::nullopt;
     }
-    const std::string line = buffer_.substr(0, end);
-    buffer_.erase(0, end + 1);
-    GC_TRY(json object, parse_object(line));
+    GC_TRY(json object, parse_object(*line));
     if (field<std::string>(object, "type", "").empty())
         return fail(ErrorKind::protocol, "control message without \"type\": {}",
-                    line.substr(0, 60));
+                    line->substr(0, 60));
     return object;
 }
 
 Result<std::optional<json>> Control::receive(std::chrono::milliseconds timeout) {
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     for (;;) {
         GC_TRY(auto message, parse_line());
         if (message)
             return message;
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        GC_TRY(const bool ready,
-               wait_readable(fd_.get(), std::max(left, std::chrono::milliseconds(0))));
+        GC_TRY(const bool ready, wait_readable(fd_.get(), deadline));
         if (!ready)
             return std::nullopt;
-        std::array<std::byte, 4096> chunk;
-        GC_TRY(const std::size_t got, read_some(fd_.get(), chunk));
+        constexpr std::size_t max_read = 4096;
+        GC_TRY(const std::size_t got, buffer_.fill(fd_.get(), max_read));
         if (got == 0)
             return fail(ErrorKind::io, "the other gcctl closed the control connection");
-        buffer_.append(reinterpret_cast<const char*>(chunk.data()), got);
     }
 }
 

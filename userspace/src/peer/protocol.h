@@ -22,6 +22,7 @@
 // The token identifies the connections of one migration. It is not a secret.
 #pragma once
 
+#include "util/read_buffer.h"
 #include "util/socket.h"
 
 #include <nlohmann/json_fwd.hpp>
@@ -73,7 +74,7 @@ class Control {
     Result<std::optional<nlohmann::json>> parse_line();
 
     UniqueFd fd_;
-    std::string buffer_;
+    ReadBuffer buffer_;
 };
 
 }  // namespace gc::peer

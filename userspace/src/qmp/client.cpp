@@ -2,23 +2,19 @@
 #include "qmp/client.h"
 
 #include "qmp/event.h"
+#include "util/poll.h"
+#include "util/socket.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <deque>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 namespace gc::qmp {
 
 using nlohmann::json;
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 namespace {
 
@@ -26,9 +22,9 @@ namespace {
 constexpr std::size_t max_line = 16u << 20;
 constexpr std::size_t max_shown = 120;
 
-constexpr std::string_view not_greeted =
-    "no QMP greeting received. A QMP monitor serves one client at a time: disconnect the other "
-    "client, or give QEMU a second monitor (-qmp unix:PATH,server=on,wait=off)";
+constexpr std::string_view one_client =
+    "a QMP monitor serves one client at a time: disconnect the other client, or give QEMU a second "
+    "monitor (-qmp unix:PATH,server=on,wait=off)";
 
 std::string excerpt(std::string_view text) {
     std::string shown(text.substr(0, max_shown));
@@ -46,24 +42,6 @@ std::string string_at(const json& object, const char* key) {
 std::int64_t integer_at(const json& object, const char* key) {
     auto it = object.find(key);
     return it != object.end() && it->is_number_integer() ? it->get<std::int64_t>() : 0;
-}
-
-/// @return a connected, non-blocking socket. A full backlog reports EAGAIN instead of blocking.
-Result<UniqueFd> connect_unix(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof(address.sun_path))
-        return fail(ErrorKind::usage, "QMP socket '{}': a path of 1 to {} bytes is expected", path,
-                    sizeof(address.sun_path) - 1);
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd)
-        return fail_errno(errno, "socket");
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
-        return fd;
-    if (errno == EAGAIN)
-        return fail(ErrorKind::io, "QMP socket {}: {}", path, not_greeted);
-    return fail_errno(errno, fmt::format("connect to QMP socket {}", path));
 }
 
 }  // namespace
@@ -90,8 +68,13 @@ std::string Version::text() const {
 }
 
 Result<Client> Client::connect(const std::string& unix_path, milliseconds timeout) {
-    GC_TRY(auto fd, connect_unix(unix_path));
-    return from_fd(std::move(fd), timeout, "QMP socket " + unix_path);
+    // Do not wait for room in the backlog: it is full because the monitor serves another client.
+    auto fd = unix_connect(unix_path, milliseconds(0));
+    if (!fd && fd.error().error_number == EAGAIN)
+        return fail(ErrorKind::io, "QMP socket {}: its backlog is full; {}", unix_path, one_client);
+    if (!fd)
+        return wrap(std::move(fd).error(), "QMP socket");
+    return from_fd(std::move(*fd), timeout, "QMP socket " + unix_path);
 }
 
 Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string name) {
@@ -101,16 +84,15 @@ Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string na
 }
 
 Result<void> Client::negotiate(milliseconds timeout) {
-    const auto deadline = steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     while (!inbox_->greeting) {
         GC_TRY(const bool progress, pump(deadline));
         if (!progress && !inbox_->greeting)
-            return broken(
-                fail(ErrorKind::io, "{}: {} within {} ms", name_, not_greeted, timeout.count()));
+            return broken(fail(ErrorKind::io, "{}: no QMP greeting within {} ms; {}", name_,
+                               timeout.count(), one_client));
     }
     GC_CHECK(accept_greeting(*inbox_->greeting));
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
-    GC_CHECK(execute("qmp_capabilities", nullptr, std::max(left, milliseconds(1))));
+    GC_CHECK(execute("qmp_capabilities", nullptr, std::max(deadline.left(), milliseconds(1))));
     return {};
 }
 
@@ -132,7 +114,7 @@ Result<void> Client::accept_greeting(const json& message) {
 Result<json> Client::execute(std::string_view command, json arguments, milliseconds timeout) {
     if (broken_)
         return Unexpected(*broken_);
-    const auto deadline = steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     inbox_->reply.reset();
     json message{{"execute", command}, {"id", ++last_id_}};
     if (!arguments.is_null())
@@ -170,7 +152,7 @@ Result<std::string> Client::hmp(std::string_view line) {
 }
 
 Result<std::optional<Event>> Client::next_event(milliseconds timeout) {
-    const auto deadline = steady_clock::now() + timeout;
+    const Deadline deadline(timeout);
     while (inbox_->events.empty()) {
         if (broken_)
             return Unexpected(*broken_);
@@ -196,19 +178,10 @@ Result<pid_t> Client::peer_pid() const {
 
 /// @return false if the deadline passed first
 Result<bool> Client::wait(short events, Deadline deadline) {
-    for (;;) {
-        // Rounded up: rounding down would spin through the last millisecond.
-        const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
-        pollfd poll_fd{fd_.get(), events, 0};
-        const int timeout = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
-        const int ready = ::poll(&poll_fd, 1, timeout);
-        if (ready > 0)
-            return true;
-        if (ready == 0)
-            return false;
-        if (errno != EINTR)
-            return broken(fail_errno(errno, fmt::format("{}: poll", name_)));
-    }
+    const auto ready = wait_for_events(fd_.get(), events, deadline);
+    if (!ready)
+        return broken(wrap(ready.error(), name_));
+    return *ready;
 }
 
 Result<void> Client::send(std::string_view text, Deadline deadline) {
@@ -243,26 +216,15 @@ Result<bool> Client::pump(Deadline deadline) {
     GC_TRY(const bool ready, wait(POLLIN, deadline));
     if (!ready)
         return false;
-    std::array<char, 65536> chunk;
-    const ssize_t got = ::recv(fd_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
-    if (got < 0) {
-        if (errno == EAGAIN || errno == EINTR)
-            return true;
-        return broken(fail_errno(errno, fmt::format("{}: receive", name_)));
-    }
-    if (got == 0)
+    const auto got = buffer_.fill(fd_.get());
+    if (!got)
+        return broken(wrap(got.error(), name_));
+    if (*got == 0)
         return broken(fail(ErrorKind::io, "{}: QEMU closed the connection{}", name_,
-                           buffer_.empty() ? "" : " in the middle of a message"));
-    buffer_.append(chunk.data(), static_cast<std::size_t>(got));
-    std::size_t start = 0;
-    // Only the new bytes can hold a line's end.
-    std::size_t end = buffer_.find('\n', buffer_.size() - static_cast<std::size_t>(got));
-    for (; end != std::string::npos; end = buffer_.find('\n', start)) {
-        GC_CHECK(dispatch(std::string_view(buffer_).substr(start, end - start)));
-        start = end + 1;
-    }
-    buffer_.erase(0, start);
-    if (buffer_.size() > max_line)
+                           buffer_.bytes().empty() ? "" : " in the middle of a message"));
+    while (const auto line = buffer_.take_line())
+        GC_CHECK(dispatch(*line));
+    if (buffer_.bytes().size() > max_line)
         return broken(fail(ErrorKind::protocol, "{}: expected lines of at most {} MiB", name_,
                            max_line >> 20));
     return true;
@@ -298,7 +260,7 @@ Result<void> Client::dispatch(std::string_view line) {
 
 Result<void> Client::take_event(json message) {
     Event event;
-    event.arrived = steady_clock::now();
+    event.arrived = std::chrono::steady_clock::now();
     event.name = string_at(message, "event");
     if (event.name.empty())
         return broken(fail(ErrorKind::protocol, "{}: expected an event with a name, found {}",

@@ -3,8 +3,10 @@
 // (docs/interop/qmp-spec).
 #pragma once
 
+#include "util/deadline.h"
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/read_buffer.h"
 
 #include <chrono>
 #include <memory>
@@ -79,8 +81,6 @@ class Client {
     [[nodiscard]] Result<pid_t> peer_pid() const;
 
   private:
-    using Deadline = std::chrono::steady_clock::time_point;
-
     struct Inbox;  ///< received and not yet consumed
     Client(UniqueFd fd, std::string name);
 
@@ -97,7 +97,7 @@ class Client {
     UniqueFd fd_;
     std::string name_;
     Version version_;
-    std::string buffer_;  ///< received bytes after the last complete line
+    ReadBuffer buffer_;
     std::unique_ptr<Inbox> inbox_;
     std::optional<Error> broken_;
     std::uint64_t last_id_ = 0;

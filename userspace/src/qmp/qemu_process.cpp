@@ -2,7 +2,7 @@
 #include "qmp/qemu_process.h"
 
 #include "util/pidfd.h"
-#include "util/socket.h"
+#include "util/poll.h"
 
 #include <csignal>
 #include <filesystem>

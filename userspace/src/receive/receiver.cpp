@@ -4,11 +4,11 @@
 
 #include "qmp/migration.h"
 #include "report/report.h"
+#include "util/poll.h"
 #include "util/print.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 
 namespace gc::receive {
 namespace {
@@ -35,18 +35,11 @@ Result<Arrival> accept_channel(int listener, std::chrono::milliseconds timeout) 
 
 /// Waits for a source. Stray connections (a port scan, a health check) are rejected.
 Result<Arrival> accept_control(int listener, const Options& options) {
-    const auto wait = options.wait.count() == 0 ? std::chrono::hours(24 * 365) : options.wait;
-    const auto deadline = Clock::now() + wait;
+    const Deadline deadline = options.wait.count() == 0 ? Deadline::never() : options.wait;
     for (;;) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-        GC_TRY(const bool ready,
-               wait_readable(listener, std::clamp<std::chrono::milliseconds>(left, 0ms, 60s)));
-        if (!ready) {
-            if (left <= 0ms)
-                return fail(ErrorKind::io, "no source connected within {} ms",
-                            options.wait.count());
-            continue;
-        }
+        GC_TRY(const bool ready, wait_readable(listener, deadline));
+        if (!ready)
+            return fail(ErrorKind::io, "no source connected within {} ms", options.wait.count());
         auto arrival = accept_channel(listener, 1s);
         if (arrival && arrival->hello.channel == peer::Channel::control)
             return std::move(*arrival);
@@ -94,8 +87,8 @@ Result<void> Receiver::accept_channels(int listener) {
     constexpr auto channels_timeout = 120s;
     while (!tcp_main_ || !tcp_bulk_ || (preempt && !tcp_urgent_)) {
         std::array<pollfd, 2> waits{{{listener, POLLIN, 0}, {control_.fd(), POLLIN, 0}}};
-        if (::poll(waits.data(), waits.size(),
-                   std::chrono::milliseconds(channels_timeout).count()) <= 0)
+        GC_TRY(const bool ready, poll_until(waits, channels_timeout));
+        if (!ready)
             return fail(ErrorKind::io, "the source did not open its channels within {} s",
                         channels_timeout.count());
         if (waits[1].revents != 0) {
@@ -141,7 +134,7 @@ Result<void> Receiver::loop() {
         if (!destination_.qmp().has_event()) {
             std::array<pollfd, 2> waits{{{destination_.qmp().fd(), POLLIN, 0},
                                          {source_gone_ ? -1 : control_.fd(), POLLIN, 0}}};
-            ::poll(waits.data(), waits.size(), std::chrono::milliseconds(tick).count());
+            (void)poll_until(waits, tick);
         }
         GC_CHECK(on_qmp());
         if (!source_gone_)
@@ -244,16 +237,15 @@ void Receiver::measure() {
 }
 
 Result<void> Receiver::wait_measured() {
-    const auto end = resumed_at_ + *options_.measure;
-    for (;;) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
-        if (left <= 0ms)
-            return {};
-        std::array<pollfd, 1> waits{{{touches_->fd(), 0, 0}}};
-        ::poll(waits.data(), waits.size(), static_cast<int>(std::min(left, 60'000ms).count()));
+    const Deadline deadline(resumed_at_ + *options_.measure);
+    // Without POLLIN: only the end of QEMU matters.
+    std::array<pollfd, 1> waits{{{touches_->fd(), 0, 0}}};
+    while (!deadline.expired()) {
+        GC_CHECK(poll_until(waits, deadline));
         if ((waits[0].revents & POLLHUP) != 0)
             return fail(ErrorKind::io, "the destination QEMU ended");
     }
+    return {};
 }
 
 Result<void> Receiver::report_measured() {

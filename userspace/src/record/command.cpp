@@ -6,16 +6,15 @@
 #include "record/recorder.h"
 #include "trace/file.h"
 #include "trace/show.h"
+#include "util/poll.h"
 #include "util/print.h"
 #include "util/signals.h"
 #include "util/units.h"
 
 #include <array>
-#include <cerrno>
 #include <csignal>
 #include <ctime>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 
 namespace gc::record {
 namespace {
@@ -96,30 +95,25 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 enum class Wake { due, interrupted, vm_gone };
 
 /// Waits until a point in time, unless something ends the recording first.
-Result<Wake> wait_until(Clock::time_point when, const Signals& signals, int track) {
-    for (;;) {
-        const auto rest = std::chrono::ceil<milliseconds>(when - Clock::now());
-        if (rest <= milliseconds(0))
-            return Wake::due;
+Result<Wake> wait_until(Deadline deadline, const Signals& signals, int track) {
+    while (!deadline.expired()) {
         // No POLLIN for the track: only its end matters.
         std::array<pollfd, 2> waits{{{signals.fd(), POLLIN, 0}, {track, 0, 0}}};
-        const int ready = ::poll(waits.data(), waits.size(),
-                                 static_cast<int>(std::min(rest, milliseconds(1000)).count()));
-        if (ready < 0 && errno != EINTR)
-            return fail_errno(errno, "poll");
+        GC_CHECK(poll_until(waits, deadline));
         if ((waits[1].revents & POLLHUP) != 0)
             return Wake::vm_gone;
         if (const auto signal = signals.take(); signal && *signal != SIGUSR1)
             return Wake::interrupted;
     }
+    return Wake::due;
 }
 
 /// Whether the VM's end is the reason why an epoch could not be ended. The module rejects scans
 /// (ESRCH) as soon as the process has released its memory, and hangs up slightly later.
 bool vm_gone(int track) {
-    constexpr milliseconds moment(1000);
-    pollfd look{track, 0, 0};
-    return ::poll(&look, 1, static_cast<int>(moment.count())) == 1 && (look.revents & POLLHUP) != 0;
+    std::array<pollfd, 1> waits{{{track, 0, 0}}};
+    return poll_until(waits, milliseconds(1000)).value_or(false) &&
+           (waits[0].revents & POLLHUP) != 0;
 }
 
 /// CPU time that this process has used.
@@ -149,9 +143,9 @@ Result<Wake> record_epochs(TrackedVm& vm, const Options& options, const Signals&
     const Clock::time_point end = recorder.epoch_begin() + options.duration;
     Wake wake = Wake::due;
     while (wake == Wake::due && recorder.epoch_begin() < end) {
-        GC_TRY(wake,
-               wait_until(std::min<Clock::time_point>(end, recorder.epoch_begin() + pace.length()),
-                          signals, track));
+        GC_TRY(wake, wait_until(Deadline(std::min<Clock::time_point>(end, recorder.epoch_begin() +
+                                                                              pace.length())),
+                                signals, track));
         const auto before = cpu_time();
         if (auto epoch = recorder.end_epoch())
             GC_CHECK(output.take(*epoch));

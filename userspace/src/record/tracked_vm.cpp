@@ -2,7 +2,7 @@
 #include "record/tracked_vm.h"
 
 #include "qmp/ram_blocks.h"
-#include "util/process_maps.h"
+#include "util/whole_file.h"
 
 namespace gc::record {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 /// (direct_pte_prefetch(), arch/x86/kvm/mmu/mmu.c, 6.1 and 6.12).
 Result<void> check_faults_are_of_one_page() {
     constexpr const char* parameter = "/sys/module/kvm/parameters/tdp_mmu";
-    const auto text = read_file(parameter);
+    const auto text = read_whole_file(parameter);
     if (text && text->starts_with('N'))
         return fail(ErrorKind::unsupported,
                     "{}: expected Y, found N: one fault may map eight pages, so that first touches "

@@ -3,6 +3,7 @@
 
 #include "trace/reader.h"
 #include "trace/writer.h"
+#include "util/whole_file.h"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -12,23 +13,11 @@
 namespace gc::trace {
 
 Result<Trace> read_trace(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     struct stat status {};
-    if (!fd || ::fstat(fd.get(), &status) != 0)
-        return fail_errno(errno, "open " + path);
-    if (!S_ISREG(status.st_mode))
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
         return fail(ErrorKind::usage, "{}: expected an access trace in a regular file", path);
-    std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
-    std::size_t have = 0;
-    while (have < bytes.size()) {
-        auto got = read_some(fd.get(), std::span(bytes).subspan(have));
-        if (!got)
-            return wrap(std::move(got).error(), path);
-        if (*got == 0)
-            break;
-        have += *got;
-    }
-    auto trace = parse(std::span(bytes).first(have));
+    GC_TRY(const std::string text, read_whole_file(path, SIZE_MAX));
+    auto trace = parse(std::as_bytes(std::span(text)));
     if (!trace)
         return wrap(std::move(trace).error(), path);
     return trace;

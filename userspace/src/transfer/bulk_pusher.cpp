@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/bulk_pusher.h"
+#include "util/poll.h"
 
 #include <array>
-#include <poll.h>
 #include <utility>
 
 namespace gc::transfer {
@@ -202,9 +202,7 @@ Result<bool> BulkPusher::window_full() {
 
 void BulkPusher::wait(Clock::duration max_wait) {
     std::array<pollfd, 2> waits{{{wake_.fd(), POLLIN, 0}, {sender_.bulk_fd(), POLLIN, 0}}};
-    const auto ms =
-        std::chrono::ceil<std::chrono::milliseconds>(std::min<Clock::duration>(max_wait, max_poll));
-    ::poll(waits.data(), waits.size(), static_cast<int>(ms.count()));
+    (void)poll_until(waits, std::min<Clock::duration>(max_wait, max_poll));
     wake_.clear();
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/guide_pusher.h"
+#include "util/poll.h"
 
 #include <array>
-#include <poll.h>
 
 namespace gc::transfer {
 namespace {
@@ -97,9 +97,7 @@ void GuidePusher::wait(std::chrono::steady_clock::duration max_wait, Until until
         for (const capture::BlockRecords& feed : feeds_)
             waits.push_back({feed.source->fd(), POLLIN, 0});
     }
-    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<std::chrono::steady_clock::duration>(max_wait, max_poll));
-    ::poll(waits.data(), waits.size(), static_cast<int>(ms.count()));
+    (void)poll_until(waits, std::min<std::chrono::steady_clock::duration>(max_wait, max_poll));
     wake_.clear();
 }
 

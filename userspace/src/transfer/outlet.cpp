@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/outlet.h"
 
+#include "util/poll.h"
 #include "util/socket.h"
 
 #include <algorithm>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/ioctl.h>  // TIOCOUTQ, which SIOCOUTQ is
 #include <sys/socket.h>
 
@@ -42,8 +42,7 @@ std::uint64_t Outlet::delivery_rate() const {
 }
 
 bool Outlet::writable() const {
-    pollfd wait{fd_.get(), POLLOUT, 0};
-    return ::poll(&wait, 1, 0) != 0;
+    return wait_for_events(fd_.get(), POLLOUT, std::chrono::milliseconds(0)).value_or(true);
 }
 
 std::uint64_t Outlet::sent() const {

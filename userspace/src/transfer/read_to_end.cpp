@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/read_to_end.h"
 
-#include "util/socket.h"
-
-#include <algorithm>
+#include "util/poll.h"
 
 namespace gc::transfer {
 namespace {
-
-using std::chrono::milliseconds;
 
 /// @return whether the buffer held the end of the stream
 Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
@@ -30,16 +26,13 @@ Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
 
 }  // namespace
 
-Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer,
-                         std::chrono::steady_clock::time_point deadline,
+Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer, Deadline deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item) {
     for (;;) {
         GC_TRY(const bool ended, take_items(reader, buffer, on_item));
         if (ended)
             return {};
-        const auto left =
-            std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
-        GC_TRY(const bool ready, wait_readable(fd, std::max(left, milliseconds(0))));
+        GC_TRY(const bool ready, wait_readable(fd, deadline));
         if (!ready)
             return fail(ErrorKind::io, "the source QEMU did not end its migration stream in time");
         GC_TRY(const std::size_t got, buffer.fill(fd));

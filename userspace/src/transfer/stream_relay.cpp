@@ -5,11 +5,11 @@
 #include "stream/package.h"
 #include "stream/return_path.h"
 #include "transfer/read_to_end.h"
+#include "util/poll.h"
 #include "util/socket.h"
 
 #include <array>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <sys/ioctl.h>  // FIONREAD, which SIOCINQ is
 #include <thread>
 #include <utility>
@@ -39,7 +39,7 @@ Result<void> StreamRelay::run() {
     while (mode_ != Mode::done && !stopping_) {
         std::array<pollfd, 2> waits{
             {{reads_on() ? source_.fd() : -1, POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
-        ::poll(waits.data(), waits.size(), -1);
+        (void)poll_until(waits, Deadline::never());
         if (waits[1].revents != 0)
             wake_.clear();
         if (stopping_)
@@ -69,8 +69,7 @@ Result<void> StreamRelay::run() {
 
 Result<void> StreamRelay::drain(std::chrono::milliseconds timeout) {
     if (!ended_)
-        GC_CHECK(read_to_end(source_.fd(), reader_, buffer_,
-                             std::chrono::steady_clock::now() + timeout,
+        GC_CHECK(read_to_end(source_.fd(), reader_, buffer_, timeout,
                              [](const auto&) { return Result<void>{}; }));
     stream::Buffer shut;
     stream::append_shut(shut, 0);
@@ -219,9 +218,9 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
 void StreamRelay::await_guide() {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
-    for (auto left = guide_wait_; left > 0ms && !released_ && !stopping_;
-         left = std::chrono::ceil<std::chrono::milliseconds>(begin + guide_wait_ - Clock::now()))
-        wake_.wait(left);
+    const Deadline deadline(guide_wait_);
+    while (!deadline.expired() && !released_ && !stopping_)
+        wake_.wait(deadline);
     waited_ = Clock::now() - begin;
 }
 

@@ -8,7 +8,7 @@
 #include "transfer/gather.h"
 #include "transfer/notice.h"
 #include "transfer/page_sender.h"
-#include "transfer/read_buffer.h"
+#include "util/read_buffer.h"
 
 #include <atomic>
 #include <chrono>

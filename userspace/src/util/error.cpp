@@ -10,7 +10,8 @@ Unexpected fail_with(ErrorKind kind, fmt::string_view format, fmt::format_args a
 }
 
 Unexpected fail_errno(int saved_errno, std::string what) {
-    return fail(ErrorKind::io, "{}: {}", what, std::generic_category().message(saved_errno));
+    what += ": " + std::generic_category().message(saved_errno);
+    return Unexpected(Error{ErrorKind::io, std::move(what), saved_errno});
 }
 
 Unexpected wrap(Error error, std::string_view context) {

@@ -23,6 +23,7 @@ enum class ErrorKind {
 struct Error {
     ErrorKind kind = ErrorKind::io;
     std::string message;
+    int error_number = 0;  ///< errno of a failed system call, or 0
 };
 
 template <typename T> using Result = tl::expected<T, Error>;

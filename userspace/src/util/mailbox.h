@@ -3,14 +3,13 @@
 #pragma once
 
 #include "util/fd.h"
+#include "util/poll.h"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -31,11 +30,9 @@ class Waker {
         eventfd_t value = 0;
         ::eventfd_read(fd_.get(), &value);
     }
-    /// Until it is signalled, at most so long; then it is clear.
-    void wait(std::chrono::steady_clock::duration longest) const {
-        pollfd wait{fd_.get(), POLLIN, 0};
-        ::poll(&wait, 1,
-               static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(longest).count()));
+    /// Waits until it is signalled or the deadline passes, and clears it.
+    void wait(Deadline deadline) const {
+        (void)wait_readable(fd_.get(), deadline);
         clear();
     }
 

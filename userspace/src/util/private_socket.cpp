@@ -10,7 +10,7 @@
 namespace gc::inline util {
 namespace {
 
-/// Gives a path that we created to the user of a process. Needed if we are root and QEMU is not.
+/// Gives a path that we created to the user of a process. Needed if we are root and it is not.
 Result<void> give_to(const std::string& path, pid_t pid) {
     struct stat process {};
     if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)

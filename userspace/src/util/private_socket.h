@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A unix socket for one connection from another process, such as a QEMU that runs as another user.
+// A unix socket for one connection from another process, which may run as another user.
 #pragma once
 
 #include "util/socket.h"
@@ -33,7 +33,7 @@ class PrivateListener {
   public:
     static Result<PrivateListener> make(pid_t pid);
 
-    /// "unix:PATH", the form that QEMU takes.
+    /// "unix:PATH", as in QEMU's options.
     [[nodiscard]] std::string uri() const;
     /// Errors: io, also if the process does not connect in time.
     Result<UniqueFd> accept(std::chrono::milliseconds timeout);

@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/process_maps.h"
 
-#include "util/fd.h"
+#include "util/whole_file.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <dirent.h>
-#include <fcntl.h>
 #include <memory>
 #include <sys/sysmacros.h>
 
 namespace gc::inline util {
 
 namespace {
-
-constexpr std::size_t max_file = 64u << 20;
 
 /// Parses a number and the delimiter after it from the front of the text.
 template <typename T> bool take(std::string_view& text, T& value, int base, char delimiter) {
@@ -67,7 +63,7 @@ Result<std::vector<MapsLine>> parse_process_maps(std::string_view text) {
 }
 
 Result<std::vector<MapsLine>> read_process_maps(pid_t pid) {
-    GC_TRY(const std::string text, read_file(fmt::format("/proc/{}/maps", pid)));
+    GC_TRY(const std::string text, read_whole_file(fmt::format("/proc/{}/maps", pid)));
     return parse_process_maps(text);
 }
 
@@ -89,7 +85,7 @@ Result<std::vector<int>> process_fds(pid_t pid) {
 
 Result<std::vector<std::string>> process_command_line(pid_t pid) {
     const auto path = fmt::format("/proc/{}/cmdline", pid);
-    GC_TRY(const std::string text, read_file(path));
+    GC_TRY(const std::string text, read_whole_file(path));
     std::vector<std::string> arguments;
     for (std::size_t start = 0; start < text.size();) {
         const std::size_t end = std::min(text.find('\0', start), text.size());
@@ -100,24 +96,6 @@ Result<std::vector<std::string>> process_command_line(pid_t pid) {
         return fail(ErrorKind::io, "{} is empty: the process has ended or is a kernel thread",
                     path);
     return arguments;
-}
-
-Result<std::string> read_file(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return fail_errno(errno, "open " + path);
-    std::string text;
-    std::array<std::byte, 65536> chunk;
-    for (;;) {
-        auto got = read_some(fd.get(), chunk);
-        if (!got)
-            return wrap(std::move(got).error(), path);
-        if (*got == 0)
-            return text;
-        text.append(reinterpret_cast<const char*>(chunk.data()), *got);
-        if (text.size() > max_file)
-            return fail(ErrorKind::io, "{}: more than {} MiB", path, max_file >> 20);
-    }
 }
 
 }  // namespace gc::inline util

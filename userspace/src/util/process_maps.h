@@ -33,7 +33,4 @@ Result<std::vector<int>> process_fds(pid_t pid);
 /// The argv of a process. Errors: io, also if it is empty (a kernel thread or a zombie).
 Result<std::vector<std::string>> process_command_line(pid_t pid);
 
-/// The whole of a small file, /proc and /sys ones included. Errors: io; more than 64 MiB
-Result<std::string> read_file(const std::string& path);
-
 }  // namespace gc::inline util

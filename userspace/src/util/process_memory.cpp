@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/process_memory.h"
 
+#include "util/page.h"
 #include "util/pidfd.h"
-#include "util/process_maps.h"
+#include "util/whole_file.h"
 
 #include <algorithm>
 #include <array>
@@ -15,7 +16,6 @@
 namespace gc::inline util {
 namespace {
 
-constexpr std::uint64_t page_size = 4096;
 constexpr std::uint64_t entry_size = sizeof(std::uint64_t);
 
 /// Entries of /proc/PID/pagemap read at a time: 2 MiB of memory.
@@ -23,7 +23,7 @@ constexpr std::size_t batch = 512;
 
 /// Documentation/admin-guide/mm/pagemap.rst: bit 63 is "present", bit 62 is "swapped", which
 /// includes pages under migration.
-bool is_there(std::uint64_t entry) {
+bool is_present(std::uint64_t entry) {
     return (entry >> 62) != 0;
 }
 
@@ -32,7 +32,7 @@ bool is_there(std::uint64_t entry) {
 Result<std::uint64_t> resident_private(pid_t pid) {
     constexpr std::string_view key = "RssAnon:";
     const std::string path = fmt::format("/proc/{}/status", pid);
-    GC_TRY(const std::string text, read_file(path));
+    GC_TRY(const std::string text, read_whole_file(path));
     const std::size_t at = text.find(key);
     if (at == std::string::npos)
         return fail(ErrorKind::protocol, "{}: expected a line '{}', found none", path, key);
@@ -67,13 +67,13 @@ Result<void> ProcessMemory::probe() const {
     // populate one.
     std::array<std::uint64_t, batch> entries;
     const auto some = std::span(entries).first(std::min<std::uint64_t>(batch, length_ / page_size));
-    GC_CHECK(look_up(0, some));
-    const auto found = std::ranges::find_if(some, is_there);
+    GC_CHECK(read_entries(0, some));
+    const auto found = std::ranges::find_if(some, is_present);
     if (found == some.end() && underlay_)
         return {};
     const auto page = found == some.end() ? 0 : static_cast<std::uint64_t>(found - some.begin());
     std::array<std::byte, 1> byte;
-    return read_there(page * page_size, byte);
+    return read_process(page * page_size, byte);
 }
 
 Result<void> ProcessMemory::check_alive() const {
@@ -82,7 +82,8 @@ Result<void> ProcessMemory::check_alive() const {
     return {};
 }
 
-Result<void> ProcessMemory::look_up(std::uint64_t page, std::span<std::uint64_t> entries) const {
+Result<void> ProcessMemory::read_entries(std::uint64_t page,
+                                         std::span<std::uint64_t> entries) const {
     const ssize_t got = ::pread(pagemap_.get(), entries.data(), entries.size_bytes(),
                                 static_cast<off_t>((address_ / page_size + page) * entry_size));
     // The page map reads as empty once the memory is gone.
@@ -94,19 +95,19 @@ Result<void> ProcessMemory::look_up(std::uint64_t page, std::span<std::uint64_t>
 
 Result<void> ProcessMemory::read(std::uint64_t offset, std::span<std::byte> into) const {
     if (!underlay_)
-        return read_there(offset, into);
+        return read_process(offset, into);
     std::array<std::uint64_t, batch> entries;
     while (!into.empty()) {
         const auto some =
             std::span(entries).first(std::min<std::uint64_t>(batch, into.size() / page_size));
-        GC_CHECK(look_up(offset / page_size, some));
+        GC_CHECK(read_entries(offset / page_size, some));
         for (auto from = some.begin(); from != some.end();) {
-            const bool there = is_there(*from);
+            const bool there = is_present(*from);
             const auto to = std::find_if(from, some.end(), [there](std::uint64_t entry) {
-                return is_there(entry) != there;
+                return is_present(entry) != there;
             });
             const auto run = into.first(static_cast<std::size_t>(to - from) * page_size);
-            GC_CHECK(there ? read_there(offset, run) : read_underlay(offset, run));
+            GC_CHECK(there ? read_process(offset, run) : read_underlay(offset, run));
             offset += run.size();
             into = into.subspan(run.size());
             from = to;
@@ -115,7 +116,7 @@ Result<void> ProcessMemory::read(std::uint64_t offset, std::span<std::byte> into
     return {};
 }
 
-Result<void> ProcessMemory::read_there(std::uint64_t offset, std::span<std::byte> into) const {
+Result<void> ProcessMemory::read_process(std::uint64_t offset, std::span<std::byte> into) const {
     const std::uint64_t at = address_ + offset;
     for (std::size_t done = 0; done < into.size();) {
         iovec local{into.data() + done, into.size() - done};
@@ -172,8 +173,8 @@ Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
     std::size_t wanted = 1;  // usually the first page is present
     while (page < end) {
         const auto some = std::span(entries).first(std::min<std::uint64_t>(wanted, end - page));
-        GC_CHECK(look_up(page, some));
-        const auto found = std::ranges::find_if(some, is_there);
+        GC_CHECK(read_entries(page, some));
+        const auto found = std::ranges::find_if(some, is_present);
         page += static_cast<std::uint64_t>(found - some.begin());
         if (found != some.end())
             break;

@@ -14,8 +14,8 @@ namespace gc::inline util {
 /// /proc/PID/status). Errors: io.
 Result<std::uint64_t> resident_private(pid_t pid);
 
-/// What a private mapping shows where the process has no page of its own: a file, or zeros if there
-/// is no file.
+/// The content of a private mapping where the process has no page of its own: that of a file, or
+/// zeros.
 struct Underlay {
     UniqueFd file;
     std::uint64_t offset = 0;  ///< position in the file of the range's first byte
@@ -46,8 +46,8 @@ class ProcessMemory {
     ProcessMemory() = default;
 
     Result<void> probe() const;
-    Result<void> look_up(std::uint64_t page, std::span<std::uint64_t> entries) const;
-    Result<void> read_there(std::uint64_t offset, std::span<std::byte> into) const;
+    Result<void> read_entries(std::uint64_t page, std::span<std::uint64_t> entries) const;
+    Result<void> read_process(std::uint64_t offset, std::span<std::byte> into) const;
     Result<void> read_underlay(std::uint64_t offset, std::span<std::byte> into) const;
     [[nodiscard]] std::uint64_t next_in_file(std::uint64_t page) const;
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/socket.h"
 
+#include "util/poll.h"
+
 #include <cerrno>
 #include <fcntl.h>
 #include <memory>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -16,9 +17,6 @@
 
 namespace gc::inline util {
 namespace {
-
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
@@ -39,22 +37,18 @@ void set_option(int fd, int level, int option, int value) {
     ::setsockopt(fd, level, option, &value, sizeof value);
 }
 
-milliseconds until(steady_clock::time_point deadline) {
-    return std::max(milliseconds(0),
-                    std::chrono::ceil<milliseconds>(deadline - steady_clock::now()));
-}
-
-/// connect(2) with a timeout. The socket is blocking again afterwards. @return 0 or an errno
-int connect_within(int fd, const sockaddr* address, socklen_t length, milliseconds timeout) {
+/// connect(2) with a deadline. The socket is blocking again afterwards. @return 0 or an errno
+int connect_by(int fd, const sockaddr* address, socklen_t length, Deadline deadline) {
     const int flags = ::fcntl(fd, F_GETFL);
     ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     if (::connect(fd, address, length) != 0) {
         if (errno != EINPROGRESS)
             return errno;
-        pollfd wait{fd, POLLOUT, 0};
-        const int ready = ::poll(&wait, 1, static_cast<int>(timeout.count()));
-        if (ready <= 0)
-            return ready == 0 ? ETIMEDOUT : errno;
+        const auto ready = wait_for_events(fd, POLLOUT, deadline);
+        if (!ready)
+            return ready.error().error_number;
+        if (!*ready)
+            return ETIMEDOUT;
         int error = 0;
         socklen_t size = sizeof error;
         ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -68,8 +62,8 @@ int connect_within(int fd, const sockaddr* address, socklen_t length, millisecon
 /// Keepalive and TCP_NODELAY; no effect on a unix socket.
 void set_up_connection(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    // A side that only reads must notice that its peer has vanished. Two minutes: a shorter network
-    // outage must not cost the VM that is being migrated.
+    // A side that only reads must notice that its peer has vanished. Not sooner than after two
+    // minutes: a shorter network outage must not cost a connection that cannot be made again.
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
@@ -79,10 +73,9 @@ void set_up_connection(int fd) {
 Result<sockaddr_un> unix_address(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path)
-        return fail(ErrorKind::usage,
-                    "{}: a unix socket path must have at most {} bytes, this one has {}", path,
-                    sizeof address.sun_path - 1, path.size());
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        return fail(ErrorKind::usage, "invalid unix socket path '{}' (expected 1 to {} bytes)",
+                    path, sizeof address.sun_path - 1);
     path.copy(address.sun_path, path.size());
     return address;
 }
@@ -105,9 +98,8 @@ std::string Endpoint::str() const {
                                                : fmt::format("{}:{}", host, port);
 }
 
-Result<UniqueFd> tcp_connect(const Endpoint& to, milliseconds timeout) {
+Result<UniqueFd> tcp_connect(const Endpoint& to, Deadline deadline) {
     GC_TRY(const AddressList list, resolve(to, 0));
-    const auto deadline = steady_clock::now() + timeout;
     int error = ECONNREFUSED;
     for (const addrinfo* a = list.get(); a != nullptr; a = a->ai_next) {
         UniqueFd fd(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
@@ -115,7 +107,7 @@ Result<UniqueFd> tcp_connect(const Endpoint& to, milliseconds timeout) {
             error = errno;
             continue;
         }
-        error = connect_within(fd.get(), a->ai_addr, a->ai_addrlen, until(deadline));
+        error = connect_by(fd.get(), a->ai_addr, a->ai_addrlen, deadline);
         if (error == 0) {
             set_up_connection(fd.get());
             return fd;
@@ -150,21 +142,20 @@ Result<std::uint16_t> local_port(int fd) {
     return ntohs(port);
 }
 
-Result<UniqueFd> unix_connect(const std::string& path, milliseconds timeout) {
+Result<UniqueFd> unix_connect(const std::string& path, Deadline deadline) {
     GC_TRY(const sockaddr_un address, unix_address(path));
-    const auto deadline = steady_clock::now() + timeout;
     for (;;) {
         UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         if (!fd)
             return fail_errno(errno, "socket");
-        const int error = connect_within(fd.get(), reinterpret_cast<const sockaddr*>(&address),
-                                         sizeof address, until(deadline));
+        const int error = connect_by(fd.get(), reinterpret_cast<const sockaddr*>(&address),
+                                     sizeof address, deadline);
         if (error == 0)
             return fd;
         // EAGAIN means a full backlog, which may drain.
-        if (error != EAGAIN || until(deadline) == milliseconds(0))
+        if (error != EAGAIN || deadline.expired())
             return fail_errno(error, fmt::format("connect to {}", path));
-        std::this_thread::sleep_for(milliseconds(5));
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
 }
 
@@ -181,7 +172,7 @@ Result<UniqueFd> unix_listen(const std::string& path) {
     return fd;
 }
 
-Result<UniqueFd> accept_one(int listener, milliseconds timeout) {
+Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout) {
     GC_TRY(const bool ready, wait_readable(listener, timeout));
     if (!ready)
         return fail(ErrorKind::io, "no connection within {} ms", timeout.count());
@@ -190,18 +181,6 @@ Result<UniqueFd> accept_one(int listener, milliseconds timeout) {
         return fail_errno(errno, "accept");
     set_up_connection(fd.get());
     return fd;
-}
-
-Result<bool> wait_readable(int fd, milliseconds timeout) {
-    const auto deadline = steady_clock::now() + timeout;
-    for (;;) {
-        pollfd wait{fd, POLLIN, 0};
-        const int ready = ::poll(&wait, 1, static_cast<int>(until(deadline).count()));
-        if (ready >= 0)
-            return ready > 0;
-        if (errno != EINTR)
-            return fail_errno(errno, "poll");
-    }
 }
 
 Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t size) {

@@ -2,9 +2,9 @@
 // TCP and unix sockets: blocking, close-on-exec, every wait bounded.
 #pragma once
 
+#include "util/deadline.h"
 #include "util/fd.h"
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -21,24 +21,23 @@ struct Endpoint {
     [[nodiscard]] std::string str() const;
 };
 
-/// Connects within the timeout. Sets TCP_NODELAY, so that a page request does not wait for a full
+/// Connects by the deadline. Sets TCP_NODELAY, so that a short message does not wait for a full
 /// segment. Keepalive reports a peer that vanished silently within two minutes (ETIMEDOUT), even
 /// while this side only reads.
-Result<UniqueFd> tcp_connect(const Endpoint& to, std::chrono::milliseconds timeout);
+Result<UniqueFd> tcp_connect(const Endpoint& to, Deadline deadline);
 /// Listens on the endpoint (SO_REUSEADDR).
 Result<UniqueFd> tcp_listen(const Endpoint& at);
 /// The port that a listening socket is bound to; port 0 lets the kernel choose one.
 Result<std::uint16_t> local_port(int fd);
 
-Result<UniqueFd> unix_connect(const std::string& path, std::chrono::milliseconds timeout);
+/// Connects by the deadline, waiting for room in the backlog. Errors: usage, for a path that is too
+/// long; io, with EAGAIN if the backlog stays full.
+Result<UniqueFd> unix_connect(const std::string& path, Deadline deadline);
 /// Listens on a path that must not exist yet. Only the owner can connect.
 Result<UniqueFd> unix_listen(const std::string& path);
 
-/// Accepts one connection. Errors: io, also when nobody comes within the timeout.
+/// Accepts one connection. Errors: io, also if none comes within the timeout.
 Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout);
-
-/// Waits until the descriptor is readable (true) or the timeout has passed (false).
-Result<bool> wait_readable(int fd, std::chrono::milliseconds timeout);
 
 /// Sends `size` bytes of a file from the page cache without copying them (sendfile(2)). A write to
 /// the file before the peer has received them changes what it receives. SIGPIPE must be ignored.

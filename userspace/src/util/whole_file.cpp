@@ -3,6 +3,7 @@
 
 #include "util/fd.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -28,11 +29,14 @@ Result<void> write_new(const std::string& path, std::string_view text) {
 
 }  // namespace
 
-Result<std::string> read_whole_file(const std::string& path, std::size_t limit) {
+Result<std::string> read_whole_file(const std::string& path, std::size_t max_bytes) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd)
         return fail_errno(errno, "open " + path);
     std::string text;
+    struct stat status {};
+    if (::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode))
+        text.reserve(std::min(static_cast<std::size_t>(status.st_size), max_bytes));
     std::array<char, 65536> buffer{};
     for (;;) {
         auto got = read_some(fd.get(), std::as_writable_bytes(std::span(buffer)));
@@ -40,9 +44,9 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t limit) 
             return wrap(std::move(got).error(), path);
         if (*got == 0)
             return text;
-        if (text.size() + *got > limit)
-            return fail(ErrorKind::io, "{}: expected at most {} MiB, and there is more", path,
-                        limit >> 20);
+        if (text.size() + *got > max_bytes)
+            return fail(ErrorKind::io, "{}: expected at most {} bytes, the file is longer", path,
+                        max_bytes);
         text.append(buffer.data(), *got);
     }
 }

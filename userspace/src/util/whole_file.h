@@ -10,9 +10,13 @@
 
 namespace gc::inline util {
 
-/// All of a file (a pipe as well). @param limit bytes
-/// Errors: io, also for a file that is longer.
-Result<std::string> read_whole_file(const std::string& path, std::size_t limit);
+/// Bounds what a wrong path such as /dev/zero can cost.
+inline constexpr std::size_t default_max_file = std::size_t{64} << 20;
+
+/// The content of a file, which may also be a pipe or in /proc or /sys. Errors: io, also if the
+/// file has more than `max_bytes`.
+Result<std::string> read_whole_file(const std::string& path,
+                                    std::size_t max_bytes = default_max_file);
 
 /// Replaces a file atomically: writes a temporary file beside it and renames that. An existing file
 /// must be a regular file. Errors: io.

@@ -8,6 +8,7 @@
 #include "guide/quarantine.h"
 #include "qmp/migration.h"
 #include "qmp/ram_blocks.h"
+#include "util/whole_file.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -110,7 +111,7 @@ std::size_t locks_on(const std::string& file) {
     ::stat(file.c_str(), &status);
     const auto inode =
         fmt::format("{:02x}:{:02x}:{} ", major(status.st_dev), minor(status.st_dev), status.st_ino);
-    const auto locks = read_file("/proc/locks").value();
+    const auto locks = read_whole_file("/proc/locks").value();
     std::size_t count = 0;
     for (auto at = locks.find(inode); at != std::string::npos; at = locks.find(inode, at + 1))
         ++count;

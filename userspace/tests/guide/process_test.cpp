@@ -2,13 +2,13 @@
 // The children are shells: a waiting /bin/sh acts as the source, whose program they run.
 #include "guide/process.h"
 
+#include "util/poll.h"
 #include "util/process_maps.h"
 
 #include <csignal>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <thread>
@@ -60,14 +60,11 @@ class Source {
     pid_t pid_ = -1;
 };
 
-bool wait_readable(int fd, std::chrono::milliseconds patience = 10s) {
-    pollfd poll_fd{fd, POLLIN, 0};
-    return ::poll(&poll_fd, 1, static_cast<int>(patience.count())) == 1;
-}
+constexpr auto patience = 10s;
 
 ExitReport outcome_of(Result<Process> process) {
     EXPECT_TRUE(process) << process.error().message;
-    EXPECT_TRUE(wait_readable(process->pidfd()));
+    EXPECT_TRUE(wait_readable(process->pidfd(), patience).value());
     return process->poll_exit().value_or(ExitReport{});
 }
 
@@ -84,7 +81,7 @@ TEST(GuideProcess, KeepsTheEndOfALongOutput) {
                                                "i=$((i+1)); done; echo end"));
     ASSERT_TRUE(process) << process.error().message;
     // poll_exit() also drains the output.
-    while (!wait_readable(process->pidfd(), 1ms))
+    while (!wait_readable(process->pidfd(), 1ms).value())
         EXPECT_FALSE(process->poll_exit() && !process->poll_exit()->how.empty() &&
                      process->output().empty());
     EXPECT_TRUE(process->poll_exit());
@@ -103,7 +100,7 @@ TEST(GuideProcess, InheritsOnlyWhatItIsGiven) {
     options.inherited = {{write_end.get(), 7}, {read_end.get(), 3}};
     auto process = Process::spawn(options);
     ASSERT_TRUE(process) << process.error().message;
-    ASSERT_TRUE(wait_readable(process->pidfd()));
+    ASSERT_TRUE(wait_readable(process->pidfd(), patience).value());
     EXPECT_THAT(process->output(), HasSubstr("0  1  2  3  7\n/dev/null\n"));
     char text[16] = {};
     EXPECT_EQ(::read(read_end.get(), text, sizeof(text)), 6);
@@ -190,7 +187,7 @@ TEST(GuideProcess, DiesWhenItsParentIsKilled) {
     ::kill(parent, SIGKILL);
     ::waitpid(parent, nullptr, 0);
     // The pipe reaches end of file when its last writer, the guide, is gone.
-    ASSERT_TRUE(wait_readable(read_end.get()));
+    ASSERT_TRUE(wait_readable(read_end.get(), patience).value());
     EXPECT_EQ(::read(read_end.get(), &started, 1), 0);
 }
 

@@ -2,7 +2,8 @@
 // Needs root: network namespaces, taps, mounts.
 #include "guide/quarantine.h"
 
-#include "util/process_maps.h"
+#include "util/poll.h"
+#include "util/whole_file.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +12,6 @@
 #include <gtest/gtest.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -56,7 +56,7 @@ TEST(Quarantine, LeavesTheCallersNamespaceAlone) {
     inside(*quarantine, [&] {
         EXPECT_NE(own_namespace(), before);
         // Two lines of header, and only the loopback device.
-        const auto devices = read_file("/proc/thread-self/net/dev").value();
+        const auto devices = read_whole_file("/proc/thread-self/net/dev").value();
         EXPECT_EQ(std::count(devices.begin(), devices.end(), '\n'), 3) << devices;
     });
 }
@@ -77,7 +77,7 @@ TEST(Quarantine, MakesTapsWithTheQueuesAskedFor) {
     EXPECT_EQ(first.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE), IFF_VNET_HDR | IFF_MULTI_QUEUE);
     EXPECT_EQ(second.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE), 0);
     inside(*quarantine, [] {
-        const auto addresses = read_file("/proc/thread-self/net/if_inet6").value_or("");
+        const auto addresses = read_whole_file("/proc/thread-self/net/if_inet6").value_or("");
         EXPECT_EQ(addresses, "") << "no IPv6 address";
     });
 }
@@ -101,8 +101,8 @@ TEST(Quarantine, CountsWhatTheGuideSendsAndSendsNothingToIt) {
     EXPECT_EQ(sent->ipv4, 3u);
     EXPECT_EQ(sent->ipv6, 2u);
     EXPECT_EQ(sent->other, 1u);
-    pollfd readable{tap, POLLIN, 0};
-    EXPECT_EQ(::poll(&readable, 1, 1500), 0) << "the kernel sent something to the guide";
+    EXPECT_FALSE(wait_readable(tap, std::chrono::milliseconds(1500)).value())
+        << "the kernel sent something to the guide";
 }
 
 TEST(Scratch, TakesFilesThroughItsDescriptorUpToItsSize) {
@@ -114,7 +114,7 @@ TEST(Scratch, TakesFilesThroughItsDescriptorUpToItsSize) {
     EXPECT_EQ(::ftruncate(file.get(), 8 << 20), 0);
     const std::vector<char> block(2 << 20, 'x');
     EXPECT_EQ(::write(file.get(), block.data(), block.size()), 1 << 20);
-    const auto mounts = read_file("/proc/self/mountinfo").value();
+    const auto mounts = read_whole_file("/proc/self/mountinfo").value();
     EXPECT_EQ(mounts.find("guidecopy"), std::string::npos);
 }
 

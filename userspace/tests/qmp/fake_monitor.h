@@ -3,6 +3,7 @@
 #pragma once
 
 #include "qmp/client.h"
+#include "util/read_buffer.h"
 
 #include <functional>
 #include <future>
@@ -49,11 +50,12 @@ class FakeMonitor {
     }
     /// The next command, or an empty object if the client has closed the connection.
     nlohmann::json receive() {
-        std::string line;
-        char c = 0;
-        while (::recv(server_end_.get(), &c, 1, 0) == 1 && c != '\n')
-            line.push_back(c);
-        return line.empty() ? nlohmann::json::object() : nlohmann::json::parse(line);
+        for (;;) {
+            if (const auto line = received_.take_line())
+                return nlohmann::json::parse(*line);
+            if (received_.fill(server_end_.get()).value_or(0) == 0)
+                return nlohmann::json::object();
+        }
     }
     static std::string reply_text(const nlohmann::json& command, const nlohmann::json& value) {
         return nlohmann::json{{"return", value}, {"id", command.value("id", 0)}}.dump() + "\r\n";
@@ -77,6 +79,7 @@ class FakeMonitor {
   private:
     UniqueFd client_end_;
     UniqueFd server_end_;
+    ReadBuffer received_;
     std::future<void> done_;
 };
 

@@ -3,6 +3,7 @@
 #include "receive/stream_merger.h"
 
 #include "util/page.h"
+#include "util/poll.h"
 #include "util/socket.h"
 
 #include <algorithm>

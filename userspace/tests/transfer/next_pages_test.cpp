@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/next_pages.h"
+#include "util/poll.h"
 
 #include <array>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <vector>
 
 namespace gc::transfer {
@@ -42,8 +42,7 @@ class Next : public testing::Test {
     }
 
     [[nodiscard]] bool woken() const {
-        pollfd wait{wake.fd(), POLLIN, 0};
-        const bool is = ::poll(&wait, 1, 0) == 1;
+        const bool is = wait_readable(wake.fd(), std::chrono::milliseconds(0)).value();
         wake.clear();
         return is;
     }

@@ -5,6 +5,7 @@
 #include "transfer/stream_relay.h"
 
 #include "../stream/samples.h"
+#include "util/poll.h"
 #include "util/socket.h"
 
 #include <algorithm>

@@ -3,12 +3,14 @@
 #include "util/socket.h"
 
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>  // FIONREAD, which SIOCINQ is
 #include <sys/socket.h>
 #include <unistd.h>
+#include <vector>
 
 namespace gc::util {
 namespace {
@@ -68,6 +70,30 @@ TEST(Tcp, RefusedConnectionNamesThePeer) {
 TEST(Accept, GivesUpInTime) {
     const UniqueFd listener = tcp_listen({"127.0.0.1", "0"}).value();
     EXPECT_FALSE(accept_one(listener.get(), 10ms));
+}
+
+TEST(Unix, RefusesPathsThatDoNotFit) {
+    EXPECT_EQ(unix_connect("", 0ms).error().kind, ErrorKind::usage);
+    EXPECT_EQ(unix_connect(std::string(108, 'p'), 0ms).error().message,
+              fmt::format("invalid unix socket path '{}' (expected 1 to 107 bytes)",
+                          std::string(108, 'p')));
+}
+
+TEST(Unix, ReportsAFullBacklog) {
+    const std::string path = testing::TempDir() + fmt::format("backlog-{}", ::getpid());
+    const UniqueFd listener = unix_listen(path).value();
+    std::vector<UniqueFd> waiting;
+    for (auto next = unix_connect(path, 0ms);; next = unix_connect(path, 0ms)) {
+        if (!next) {
+            EXPECT_EQ(next.error().error_number, EAGAIN) << next.error().message;
+            break;
+        }
+        waiting.push_back(std::move(*next));
+        ASSERT_LT(waiting.size(), 100U);
+    }
+    EXPECT_TRUE(accept_one(listener.get(), 1s));
+    EXPECT_TRUE(unix_connect(path, 1s)) << "there is room again";
+    ::unlink(path.c_str());
 }
 
 TEST(PrivateListener, LeavesNothingBehind) {

@@ -55,6 +55,8 @@ TEST(ParseDuration, Units) {
 TEST(ParseDuration, RefusesWhatIsNoDuration) {
     for (const char* text : {"", "soon", "5h", "-1s", "1 s", "inf"})
         EXPECT_FALSE(parse_duration(text)) << text;
+    EXPECT_EQ(parse_duration("5x").error().message,
+              "invalid duration '5x' (expected e.g. 10s, 250ms)");
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ TEST_F(WholeFile, IsLongerThanTheLimit) {
     ASSERT_TRUE(write_whole_file(path_, std::string((1 << 20) + 1, 'x')));
     const auto read = read_whole_file(path_, 1 << 20);
     ASSERT_FALSE(read);
-    EXPECT_THAT(read.error().message, HasSubstr(path_ + ": expected at most 1 MiB"));
+    EXPECT_THAT(read.error().message, HasSubstr(path_ + ": expected at most 1048576 bytes"));
 }
 
 TEST_F(WholeFile, OnlyARegularOneIsReplaced) {
