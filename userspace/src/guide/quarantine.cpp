@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "guide/quarantine.h"
 
+#include "net/links.h"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <netlink/netlink.h>
-#include <netlink/route/link.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -16,10 +16,6 @@
 namespace gc::guide {
 
 namespace {
-
-Unexpected fail_netlink(int error, std::string_view what) {
-    return fail(ErrorKind::io, "{}: {}", what, ::nl_geterror(error));
-}
 
 /// Disables IPv6 for every device created later in this thread's namespace: a tap would otherwise
 /// send neighbour and multicast messages to the guide.
@@ -44,32 +40,11 @@ Result<UniqueFd> open_queue(const TapRequest& request, ifreq& interface) {
     return fd;
 }
 
-struct FreeLink {
-    void operator()(rtnl_link* link) const { ::rtnl_link_put(link); }
-};
-using Link = std::unique_ptr<rtnl_link, FreeLink>;
-
-Result<Link> get_link(nl_sock* socket, int index, const std::string& name) {
-    rtnl_link* link = nullptr;
-    if (const int error = ::rtnl_link_get_kernel(socket, index, name.c_str(), &link); error < 0)
-        return fail_netlink(error, "look up " + name);
-    return Link(link);
-}
-
-Result<void> bring_up(nl_sock* socket, const Tap& tap) {
-    GC_TRY(const Link link, get_link(socket, tap.index, tap.name));
-    const Link change(::rtnl_link_alloc());
-    ::rtnl_link_set_flags(change.get(), IFF_UP);
-    if (const int error = ::rtnl_link_change(socket, link.get(), change.get(), 0); error < 0)
-        return fail_netlink(error, "bring up " + tap.name);
-    return {};
+net::Link link_of(const Tap& tap) {
+    return {.index = tap.index, .name = tap.name, .kind = "tun"};
 }
 
 }  // namespace
-
-void Quarantine::FreeSocket::operator()(nl_sock* socket) const {
-    ::nl_socket_free(socket);
-}
 
 Result<Quarantine> Quarantine::create(std::span<const TapRequest> requests) {
     Quarantine quarantine;
@@ -91,11 +66,8 @@ Result<void> Quarantine::build(std::span<const TapRequest> requests) {
     if (!namespace_)
         return fail_errno(errno, "open /proc/thread-self/ns/net");
     disable_ipv6();
-    netlink_.reset(::nl_socket_alloc());
-    if (!netlink_)
-        return fail(ErrorKind::io, "allocate a netlink socket: out of memory");
-    if (const int error = ::nl_connect(netlink_.get(), NETLINK_ROUTE); error < 0)
-        return fail_netlink(error, "connect to rtnetlink");
+    GC_TRY(net::Netlink netlink, net::Netlink::open());
+    netlink_ = std::make_unique<net::Netlink>(std::move(netlink));
     for (const TapRequest& request : requests)
         GC_CHECK(add_tap(request));
     if (auto added = add_sink(); !added)
@@ -124,7 +96,7 @@ Result<void> Quarantine::add_tap(const TapRequest& request) {
         tap.queues.push_back(std::move(fd));
     }
     tap.index = static_cast<int>(::if_nametoindex(tap.name.c_str()));
-    GC_CHECK(bring_up(netlink_.get(), tap));
+    GC_CHECK(net::set_up(*netlink_, link_of(tap)));
     taps_.push_back(std::move(tap));
     return {};
 }
@@ -134,10 +106,10 @@ Result<Sent> Quarantine::sent_by_guide() const {
         return sink_->sent();
     Sent sent;
     for (const Tap& tap : taps_) {
-        GC_TRY(const Link link, get_link(netlink_.get(), tap.index, tap.name));
         // A frame that a program writes to a tap counts as received by the device.
-        sent.packets += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_PACKETS);
-        sent.bytes += ::rtnl_link_get_stat(link.get(), RTNL_LINK_RX_BYTES);
+        GC_TRY(const net::ReceivedCount received, net::received_by(*netlink_, link_of(tap)));
+        sent.packets += received.packets;
+        sent.bytes += received.bytes;
     }
     return sent;
 }

@@ -6,6 +6,7 @@
 
 #include "guide/command_line.h"
 #include "guide/sink.h"
+#include "net/netlink.h"
 #include "util/error.h"
 #include "util/fd.h"
 
@@ -15,8 +16,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-struct nl_sock;
 
 namespace gc::guide {
 
@@ -45,9 +44,6 @@ class Quarantine {
     [[nodiscard]] const std::string& without_sink() const { return without_sink_; }
 
   private:
-    struct FreeSocket {
-        void operator()(nl_sock* socket) const;
-    };
     Quarantine() = default;
     Result<void> build(std::span<const TapRequest> requests);
     Result<void> add_tap(const TapRequest& request);
@@ -57,7 +53,7 @@ class Quarantine {
     std::vector<Tap> taps_;
     std::optional<Sink> sink_;
     std::string without_sink_;
-    std::unique_ptr<nl_sock, FreeSocket> netlink_;  ///< belongs to the namespace
+    std::unique_ptr<net::Netlink> netlink_;  ///< belongs to the namespace
 };
 
 /// A tmpfs that is not attached to any directory; files are created below /proc/self/fd/N. Every

@@ -102,6 +102,31 @@ Result<bool> link_exists(int index) {
     return fail_errno(errno, fmt::format("look up network device {}", index));
 }
 
+Result<void> set_up(Netlink& netlink, const Link& link) {
+    ifinfomsg header{};
+    header.ifi_index = link.index;
+    header.ifi_flags = IFF_UP;
+    header.ifi_change = IFF_UP;
+    GC_TRY(const Answer answer,
+           netlink.request(Netlink::message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, header)));
+    return answer.done("set " + link.name + " up");
+}
+
+Result<ReceivedCount> received_by(Netlink& netlink, const Link& link) {
+    ifinfomsg header{};
+    header.ifi_index = link.index;
+    rtnl_link_stats64 stats{};
+    GC_TRY(const Answer answer,
+           netlink.request(
+               Netlink::message(RTM_GETLINK, NLM_F_REQUEST, header), [&](nlmsghdr* message) {
+                   const nlattr* found = ::nlmsg_find_attr(message, sizeof header, IFLA_STATS64);
+                   if (found != nullptr)
+                       ::nla_memcpy(&stats, found, sizeof stats);
+               }));
+    GC_CHECK(answer.done("read the statistics of " + link.name));
+    return ReceivedCount{stats.rx_packets, stats.rx_bytes};
+}
+
 Result<void> check_wire(const Link& link) {
     if (link.arp_type == ARPHRD_LOOPBACK)
         return fail(ErrorKind::unsupported,

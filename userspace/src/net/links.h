@@ -36,6 +36,16 @@ Result<Link> wire_of(const Links& all, const Link& by);
 /// Whether this thread's namespace has a device with this index.
 Result<bool> link_exists(int index);
 
+/// Sets a link up. Errors: io.
+Result<void> set_up(Netlink& netlink, const Link& link);
+
+struct ReceivedCount {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+};
+/// What a link has received since it was created. Errors: io.
+Result<ReceivedCount> received_by(Netlink& netlink, const Link& link);
+
 /// Checks that gcctl's tc program can run on the link. Errors: unsupported.
 Result<void> check_wire(const Link& link);
 

@@ -20,7 +20,7 @@ struct Exchange {
     std::vector<Message> messages;
     Answer answer;
     bool ended = false;
-    bool torn = false;  ///< the list changed during the dump
+    bool interrupted = false;  ///< the list changed during the dump
 };
 
 int on_message(nl_msg* message, void* argument) {
@@ -29,8 +29,8 @@ int on_message(nl_msg* message, void* argument) {
     return NL_OK;
 }
 
-int on_torn(nl_msg*, void* argument) {
-    static_cast<Exchange*>(argument)->torn = true;
+int on_interrupted(nl_msg*, void* argument) {
+    static_cast<Exchange*>(argument)->interrupted = true;
     return NL_OK;
 }
 
@@ -70,7 +70,7 @@ Result<void> run(nl_sock* socket, const Message& message, Exchange& exchange) {
     if (!callbacks)
         return fail(ErrorKind::io, "rtnetlink: no memory for callbacks");
     ::nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, &exchange);
-    ::nl_cb_set(callbacks.get(), NL_CB_DUMP_INTR, NL_CB_CUSTOM, on_torn, &exchange);
+    ::nl_cb_set(callbacks.get(), NL_CB_DUMP_INTR, NL_CB_CUSTOM, on_interrupted, &exchange);
     ::nl_cb_set(callbacks.get(), NL_CB_FINISH, NL_CB_CUSTOM, on_end, &exchange);
     ::nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, on_end, &exchange);
     ::nl_cb_err(callbacks.get(), NL_CB_CUSTOM, on_error, &exchange);
@@ -109,7 +109,7 @@ Result<Answer> Netlink::request(const Message& message,
     for (int attempt = 0; attempt < attempts; ++attempt) {
         Exchange exchange;
         GC_CHECK(run(socket_.get(), message, exchange));
-        if (exchange.torn)
+        if (exchange.interrupted)
             continue;
         for (const Message& got : exchange.messages)
             each(::nlmsg_hdr(got.get()));

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "net/links.h"
+#include "util/fd.h"
 
+#include <climits>
 #include <gmock/gmock.h>
 #include <linux/if_arp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 namespace gc::net {
 namespace {
@@ -71,6 +75,30 @@ TEST(WireOf, OnlyEthernetFramesAreTaken) {
     Link tunnel = link(6, "wg0", "wireguard");
     tunnel.arp_type = ARPHRD_NONE;
     EXPECT_THAT(wire({tunnel}, 0), HasSubstr("does not send Ethernet frames"));
+}
+
+TEST(ReceivedBy, CountsWhatTheLoopbackReceives) {
+    Netlink netlink = Netlink::open().value();
+    const Link lo = find_link(links(netlink).value(), "lo").value();
+    const auto before = received_by(netlink, lo).value();
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_in discard{};
+    discard.sin_family = AF_INET;
+    discard.sin_port = htons(9);
+    discard.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::sendto(socket.get(), "x", 1, 0, reinterpret_cast<const sockaddr*>(&discard),
+                 sizeof discard) < 0)
+        GTEST_SKIP() << "the loopback device is down";
+    const auto after = received_by(netlink, lo).value();
+    EXPECT_GT(after.packets, before.packets);
+    EXPECT_GT(after.bytes, before.bytes);
+}
+
+TEST(SetUp, ReportsALinkThatDoesNotExist) {
+    Netlink netlink = Netlink::open().value();
+    const auto set = set_up(netlink, link(INT_MAX, "nosuch"));
+    ASSERT_FALSE(set);
+    EXPECT_THAT(set.error().message, HasSubstr("set nosuch up: "));
 }
 
 }  // namespace
