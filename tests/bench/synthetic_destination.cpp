@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "synthetic_destination.h"
-#include "stream/writer.h"
+#include "../../userspace/tests/stream/append.h"
 
 #include "peer/frame.h"
 #include "stream/package.h"

@@ -44,21 +44,6 @@ Result<void> set_capabilities(Client& client, const Capabilities& wanted) {
     return run(client, "migrate-set-capabilities", {{"capabilities", std::move(list)}});
 }
 
-Result<std::vector<std::string>> set_known_capabilities(Client& client,
-                                                        const Capabilities& wanted) {
-    GC_TRY(const Capabilities known, query_capabilities(client));
-    Capabilities settable;
-    std::vector<std::string> unknown;
-    for (const auto& [name, on] : wanted) {
-        if (known.contains(name))
-            settable[name] = on;
-        else
-            unknown.push_back(name);
-    }
-    GC_CHECK(set_capabilities(client, settable));
-    return unknown;
-}
-
 Result<void> set_parameters(Client& client, const NumberParameters& parameters) {
     return run(client, "migrate-set-parameters", parameters);
 }

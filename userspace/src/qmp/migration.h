@@ -18,9 +18,6 @@ using Capabilities = std::map<std::string, bool, std::less<>>;
 Result<Capabilities> query_capabilities(Client& client);
 Result<void> set_capabilities(Client& client, const Capabilities& wanted);
 
-/// Sets the capabilities that this QEMU knows. @return the names of the unknown ones
-Result<std::vector<std::string>> set_known_capabilities(Client& client, const Capabilities& wanted);
-
 /// Numeric migration parameters, in bytes per second or milliseconds.
 using NumberParameters = std::map<std::string, std::int64_t, std::less<>>;
 Result<void> set_parameters(Client& client, const NumberParameters& parameters);

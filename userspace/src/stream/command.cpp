@@ -3,23 +3,6 @@
 
 namespace gc::stream {
 
-Result<Advise> parse_advise(std::span<const std::byte> payload) {
-    if (payload.empty())
-        return fail(ErrorKind::unsupported,
-                    "the source uses post-copy for dirty bitmaps only; enable its capability "
-                    "postcopy-ram and disable dirty-bitmaps");
-    Cursor in(payload);
-    const Advise advise{in.be<std::uint64_t>(), in.be<std::uint64_t>()};
-    if (in.short_of_data() || !in.rest().empty())
-        return fail(ErrorKind::protocol, "POSTCOPY_ADVISE: expected 16 bytes, found {}",
-                    payload.size());
-    if (advise.target_page != target_page)
-        return fail(ErrorKind::unsupported,
-                    "expected pages of 0x{1:x} bytes at the source, found 0x{0:x}",
-                    advise.target_page, target_page);
-    return advise;
-}
-
 Result<std::uint32_t> parse_ping(std::span<const std::byte> payload) {
     Cursor in(payload);
     const auto value = in.be<std::uint32_t>();

@@ -7,15 +7,6 @@
 
 namespace gc::stream {
 
-/// POSTCOPY_ADVISE from a source with postcopy-ram (loadvm_postcopy_handle_advise in
-/// migration/savevm.c).
-struct Advise {
-    std::uint64_t page_sizes;   ///< bitwise or of the page sizes of all RAM blocks, in bytes
-    std::uint64_t target_page;  ///< bytes
-};
-/// Errors: protocol; unsupported, for a different target page or a source without postcopy-ram.
-Result<Advise> parse_advise(std::span<const std::byte> payload);
-
 /// The value that PONG must return. Errors: protocol.
 Result<std::uint32_t> parse_ping(std::span<const std::byte> payload);
 

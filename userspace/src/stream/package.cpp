@@ -60,15 +60,6 @@ Result<PackageParts> split_package(std::span<const std::byte> body) {
     return PackageParts{body, *last_ping};
 }
 
-Buffer package_body(const PackageParts& parts) {
-    Buffer out;
-    append_command(out, CommandCode::postcopy_listen, {});
-    append(out, parts.devices);
-    append_ping(out, parts.last_ping);
-    append_command(out, CommandCode::postcopy_run, {});
-    return out;
-}
-
 void append_portable_configuration(Buffer& out, const Configuration& configuration) {
     std::vector<std::span<const std::byte>> kept;
     for (const auto& [name, bytes] : configuration.subsections)

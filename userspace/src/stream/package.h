@@ -20,9 +20,6 @@ struct PackageParts {
 /// Errors: protocol; the message names the unexpected part.
 Result<PackageParts> split_package(std::span<const std::byte> body);
 
-/// The body of a package with these parts and a single PING, as QEMU 7.2 sends it.
-Buffer package_body(const PackageParts& parts);
-
 /// A stream that makes a QEMU started with `-incoming` load device state only. RAM is left out, as
 /// the guide already has it. So are pings: QEMU 10.2 fails on a ping without a return path.
 /// @param preamble file header and portable configuration

@@ -83,13 +83,6 @@ void append_ping(Buffer& out, std::uint32_t value) {
     append_command(out, CommandCode::ping, payload);
 }
 
-void append_package(Buffer& out, std::span<const std::byte> body) {
-    Buffer length;
-    append_be32(length, static_cast<std::uint32_t>(body.size()));
-    append_command(out, CommandCode::packaged, length);
-    append(out, body);
-}
-
 void append_discard(Buffer& out, std::string_view block, std::span<const PageRange> ranges) {
     constexpr std::size_t ranges_per_command = 12;  // like QEMU (MAX_DISCARDS_PER_COMMAND)
     while (!ranges.empty()) {
@@ -107,39 +100,12 @@ void append_discard(Buffer& out, std::string_view block, std::span<const PageRan
     }
 }
 
-void append_section_start(Buffer& out, Tag tag, std::uint32_t id, std::string_view name,
-                          std::uint32_t instance, std::uint32_t version) {
-    append_tag_and_id(out, tag, id);
-    append_short_string(out, name);
-    append_be32(out, instance);
-    append_be32(out, version);
-}
-
 void append_section_part(Buffer& out, std::uint32_t id) {
     append_tag_and_id(out, Tag::section_part, id);
 }
 
-void append_section_end(Buffer& out, std::uint32_t id) {
-    append_tag_and_id(out, Tag::section_end, id);
-}
-
 void append_section_footer(Buffer& out, std::uint32_t id) {
     append_tag_and_id(out, Tag::section_footer, id);
-}
-
-void append_block_list(Buffer& out, std::uint64_t total) {
-    append_be64(out, total | ram_mem_size);
-}
-
-void append_block(Buffer& out, std::string_view name, std::uint64_t length,
-                  std::optional<std::uint64_t> page_size,
-                  std::optional<std::uint64_t> guest_address) {
-    append_short_string(out, name);
-    append_be64(out, length);
-    if (page_size)
-        append_be64(out, *page_size);
-    if (guest_address)
-        append_be64(out, *guest_address);
 }
 
 void append_page_head(Buffer& out, std::uint64_t offset, std::string_view block, bool zero) {

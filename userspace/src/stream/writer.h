@@ -31,8 +31,6 @@ void append_vm_description(Buffer& out, std::string_view json);
 
 void append_command(Buffer& out, CommandCode code, std::span<const std::byte> payload);
 void append_ping(Buffer& out, std::uint32_t value);
-/// PACKAGED and its body.
-void append_package(Buffer& out, std::span<const std::byte> body);
 
 struct PageRange {
     std::uint64_t first;  ///< page of the RAM block
@@ -41,18 +39,9 @@ struct PageRange {
 /// As many POSTCOPY_RAM_DISCARD commands as the ranges need.
 void append_discard(Buffer& out, std::string_view block, std::span<const PageRange> ranges);
 
-/// START or FULL.
-void append_section_start(Buffer& out, Tag tag, std::uint32_t id, std::string_view name,
-                          std::uint32_t instance, std::uint32_t version);
 void append_section_part(Buffer& out, std::uint32_t id);
-void append_section_end(Buffer& out, std::uint32_t id);
 void append_section_footer(Buffer& out, std::uint32_t id);
 
-/// The head of a list of RAM blocks, and one of its blocks. @param total sum of the blocks' lengths
-void append_block_list(Buffer& out, std::uint64_t total);
-void append_block(Buffer& out, std::string_view name, std::uint64_t length,
-                  std::optional<std::uint64_t> page_size,
-                  std::optional<std::uint64_t> guest_address);
 /// A RAM record up to the page's bytes, which the caller appends unless `zero` is set.
 /// @param block name of the RAM block, or empty for the block of the previous record on this
 /// channel

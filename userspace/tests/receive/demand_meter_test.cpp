@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/demand_meter.h"
 
-#include "stream/writer.h"
+#include "../stream/append.h"
 
 #include <gtest/gtest.h>
 #include <numeric>

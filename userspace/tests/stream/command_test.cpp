@@ -12,13 +12,6 @@ namespace {
 using samples::bytes;
 using testing::HasSubstr;
 
-Buffer advise(std::uint64_t page_sizes, std::uint64_t page) {
-    Buffer out;
-    append_be64(out, page_sizes);
-    append_be64(out, page);
-    return out;
-}
-
 Buffer discard(const Buffer& name, std::initializer_list<std::uint64_t> numbers) {
     Buffer out = name;
     for (const std::uint64_t number : numbers)
@@ -29,22 +22,6 @@ Buffer discard(const Buffer& name, std::initializer_list<std::uint64_t> numbers)
 template <typename T> void expect_refused(const Result<T>& result, std::string_view says) {
     ASSERT_FALSE(result);
     EXPECT_THAT(result.error().message, HasSubstr(says));
-}
-
-TEST(Advise, HasPageSizes) {
-    const auto parsed = parse_advise(advise(0x201000, 0x1000));
-    ASSERT_TRUE(parsed);
-    EXPECT_EQ(parsed->page_sizes, 0x201000U);
-}
-TEST(Advise, OfDirtyBitmapsOnly) {
-    expect_refused(parse_advise({}), "dirty bitmaps only");
-}
-TEST(Advise, OfAnotherLength) {
-    expect_refused(parse_advise(bytes({0, 1})), "expected 16 bytes, found 2");
-}
-TEST(Advise, OfOtherPages) {
-    expect_refused(parse_advise(advise(0x10000, 0x10000)),
-                   "expected pages of 0x1000 bytes at the source, found 0x10000");
 }
 
 TEST(Ping, HasAValue) {

@@ -50,7 +50,6 @@ std::uint64_t read(std::span<const std::byte> input, Start start) {
             if (const auto parts = split_package(package->body))
                 sum += sum_of(parts->devices);
         if (const auto* command = std::get_if<Command>(&**item)) {
-            sum += parse_advise(command->payload).has_value();
             sum += parse_ping(command->payload).has_value();
             sum += parse_discard(command->payload).has_value();
         }

@@ -2,6 +2,7 @@
 // Small streams made with the writer, and the encoding of items.
 #pragma once
 
+#include "append.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 

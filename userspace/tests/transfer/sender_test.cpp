@@ -4,8 +4,8 @@
 #include "transfer/bulk_pusher.h"
 #include "transfer/page_sender.h"
 
+#include "../stream/append.h"
 #include "stream/reader.h"
-#include "stream/writer.h"
 
 #include <algorithm>
 #include <array>
