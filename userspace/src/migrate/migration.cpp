@@ -102,7 +102,7 @@ Result<void> Migration::prepare_policy() {
         return {};
     auto lease = policy::MigrationPolicy::begin({.policy = options_.policy,
                                                  .device = options_.policy_device,
-                                                 .link = options_.policy_link,
+                                                 .link_bytes_per_s = options_.policy_link,
                                                  .peer = control_->fd()});
     if (lease) {
         policy_.emplace(std::move(*lease));

@@ -16,8 +16,8 @@ Result<std::uint64_t> link_rate(const std::string& device, const Policy& policy,
                                 std::optional<std::uint64_t> said, std::string_view option) {
     if (said)
         return *said;
-    if (policy.link)
-        return *policy.link;
+    if (policy.link_bytes_per_s)
+        return *policy.link_bytes_per_s;
     if (const auto speed = net::speed_of(device))
         return *speed;
     return fail(ErrorKind::unsupported,
@@ -32,7 +32,7 @@ bool device_gone(const State& state) {
 }
 
 /// Whether an unused attachment is a leftover: not attached to stay, or no longer working.
-Result<bool> is_remains(const Pins& pins, const State& state) {
+Result<bool> is_leftover(const Pins& pins, const State& state) {
     if (!state.complete || !state.lasting || device_gone(state))
         return true;
     GC_TRY(const std::string missing, find_missing(pins, state));
@@ -80,11 +80,11 @@ Result<std::optional<Pins>> claim(const std::string& device) {
         if (!in_use || !there || !there->complete)
             return std::nullopt;
     }
-    bool remains = !there;
+    bool leftover = !there;
     if (locked && there) {
-        GC_TRY(remains, is_remains(pins, *there));
+        GC_TRY(leftover, is_leftover(pins, *there));
     }
-    if (!remains)
+    if (!leftover)
         return fail(ErrorKind::unsupported,
                     "{} already has the policy '{}'; change it with gcctl policy set, or remove it "
                     "with gcctl policy detach",
@@ -98,7 +98,7 @@ Result<std::optional<Pins>> claim(const std::string& device) {
     return own;
 }
 
-/// Installs a policy. After an error, nothing remains in place.
+/// Installs a policy. After an error, nothing leftover in place.
 Result<void> install_or_undo(net::Netlink& netlink, Pins& pins, State& state, Object& object) {
     const auto installed = [&]() -> Result<void> {
         GC_TRY(state.queue, plan_queue(netlink, state.device, state.ifindex));
@@ -125,10 +125,11 @@ Result<std::optional<Attachment>> Attachment::try_attach(const AttachOptions& op
     state.device = link.name;
     state.object = options.object;
     state.lasting = options.lasting;
-    state.said_link = options.link;
+    state.link_override = options.link_bytes_per_s;
     state.policy = options.policy;
-    GC_TRY(state.link, link_rate(link.name, options.policy, options.link, options.link_option));
-    GC_CHECK(options.policy.config(state.link));
+    GC_TRY(state.link_bytes_per_s,
+           link_rate(link.name, options.policy, options.link_bytes_per_s, options.link_option));
+    GC_CHECK(options.policy.config(state.link_bytes_per_s));
     GC_TRY(Object object, Object::open(options.object));
     GC_TRY(const auto turn, Pins::try_turn());
     if (!turn)
@@ -155,10 +156,10 @@ Result<Attachment> Attachment::attach(const AttachOptions& options) {
 Result<Attachment> Attachment::open(const std::string& device) {
     GC_TRY(auto pins, Pins::find(device));
     if (!pins)
-        return none_on(device);
+        return no_policy_on(device);
     GC_TRY(auto state, load_state(*pins));
     if (!state || !state->complete || device_gone(*state))
-        return none_on(device);
+        return no_policy_on(device);
     Attachment found(std::move(*pins), std::move(*state));
     GC_CHECK(found.find_maps());
     return found;
@@ -178,8 +179,8 @@ Result<std::optional<Attachment::Joined>> Attachment::try_join(const std::string
     if (!state)
         return alone ? std::optional(Joined()) : std::nullopt;
     if (alone) {
-        GC_TRY(const bool remains, is_remains(*pins, *state));
-        if (remains)
+        GC_TRY(const bool leftover, is_leftover(*pins, *state));
+        if (leftover)
             return Joined();
         GC_TRY(const bool shared, pins->try_lock(Pins::Lock::shared));
         if (!shared)
@@ -210,7 +211,7 @@ Result<std::optional<AttachOptions>> Attachment::broken(const std::string& devic
         return std::nullopt;
     return AttachOptions{.device = state->device,
                          .policy = state->policy,
-                         .link = state->said_link,
+                         .link_bytes_per_s = state->link_override,
                          .object = state->object,
                          .lasting = true};
 }
@@ -226,7 +227,7 @@ Result<std::vector<std::string>> Attachment::devices() {
 }
 
 Result<void> Attachment::set(const std::string& device, const Change& change,
-                             std::optional<std::uint64_t> link) {
+                             std::optional<std::uint64_t> link_bytes_per_s) {
     GC_TRY(const UniqueFd turn, take_turn(device));
     GC_TRY(Attachment attachment, open(device));
     State state = attachment.state_;
@@ -236,10 +237,11 @@ Result<void> Attachment::set(const std::string& device, const Change& change,
                     "mark: {:#x} is used by the connections of running migrations and cannot "
                     "change to {:#x} while the policy is attached",
                     mark, state.policy.mark);
-    if (link)
-        state.said_link = link;
-    GC_TRY(state.link, link_rate(state.device, state.policy, state.said_link, "--link"));
-    GC_TRY(const gc_policy_config config, state.policy.config(state.link));
+    if (link_bytes_per_s)
+        state.link_override = link_bytes_per_s;
+    GC_TRY(state.link_bytes_per_s,
+           link_rate(state.device, state.policy, state.link_override, "--link"));
+    GC_TRY(const gc_policy_config config, state.policy.config(state.link_bytes_per_s));
     const std::uint32_t zero = 0;
     if (::bpf_map_update_elem(attachment.config_.get(), &zero, &config, BPF_ANY) < 0)
         return fail_errno(errno, "write gc_config");

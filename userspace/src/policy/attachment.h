@@ -20,10 +20,10 @@ namespace gc::policy {
 struct AttachOptions {
     std::string device;
     Policy policy;
-    std::optional<std::uint64_t> link;   ///< bytes per second; overrides the policy and the NIC
-    std::string object;                  ///< a file; empty for gcctl's own program
-    bool lasting = true;                 ///< stays when its last user ends
-    std::string link_option = "--link";  ///< option that sets `link`, for error messages
+    std::optional<std::uint64_t> link_bytes_per_s;  ///< overrides the policy and the NIC
+    std::string object;                             ///< a file; empty for gcctl's own program
+    bool lasting = true;                            ///< stays when its last user ends
+    std::string link_option = "--link";  ///< option that sets the rate, for error messages
 };
 
 using Counters = std::array<gc_class_stats, GC_COUNTERS>;  ///< summed over all CPUs
@@ -33,9 +33,9 @@ struct Status {
     Policy policy;
     std::string object;   ///< "gcctl's own", or a file
     std::string hook;     ///< "tcx" or "clsact"
-    std::string missing;  ///< the part that was removed from the NIC ("fq"), or empty
+    std::string missing;  ///< what was removed from the NIC ("fq"), or empty
     std::string before;   ///< other filters that see packets first ("bpf of priority 1"), or empty
-    std::uint64_t link = 0;  ///< bytes per second
+    std::uint64_t link_bytes_per_s = 0;
     bool lasting = true;
     gc_policy_config config{};
     Counters counters{};
@@ -68,7 +68,7 @@ class Attachment {
     /// Changes the policy of a device while it is in use. Errors: those of open() and of `change`;
     /// io, usage.
     static Result<void> set(const std::string& device, const Change& change,
-                            std::optional<std::uint64_t> link);
+                            std::optional<std::uint64_t> link_bytes_per_s);
     /// The devices of this network namespace that have a policy.
     static Result<std::vector<std::string>> devices();
 

@@ -51,7 +51,7 @@ Result<std::optional<AttachOptions>> parse_attach(std::span<const std::string> a
     GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.link, parse_link(texts.link));
+    GC_TRY(options.link_bytes_per_s, parse_link(texts.link));
     GC_TRY(options.policy, Policy::find(texts.policy));
     return options;
 }
@@ -69,7 +69,7 @@ Result<void> attach(const AttachOptions& options) {
 struct SetOptions {
     std::string device;
     std::string policy;
-    std::optional<std::uint64_t> link;
+    std::optional<std::uint64_t> link_bytes_per_s;
     std::vector<std::string> assignments;
 };
 
@@ -105,8 +105,8 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
     GC_TRY(const auto values, options::parse(manual_of(options, link), others));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.link, parse_link(link));
-    if (options.assignments.empty() && options.policy.empty() && !options.link)
+    GC_TRY(options.link_bytes_per_s, parse_link(link));
+    if (options.assignments.empty() && options.policy.empty() && !options.link_bytes_per_s)
         return fail(ErrorKind::usage,
                     "expected --policy, --link, or KEY=VALUE, e.g. class.background.cap=50mbit");
     return options;
@@ -123,7 +123,7 @@ Result<void> set(const SetOptions& options) {
                 GC_CHECK(policy.set(assignment));
             return {};
         },
-        options.link);
+        options.link_bytes_per_s);
 }
 
 struct DetachOptions {

@@ -37,7 +37,7 @@ Result<void> detach(const std::string& device, bool force) {
     for (const Pins::Entry& entry : entries)
         if (entry.netns == netns && entry.device == device)
             return remove_entry(entry, true, force).map([](bool) {});
-    return none_on(device);
+    return no_policy_on(device);
 }
 
 Result<std::vector<std::string>> detach_all(bool force) {

@@ -21,7 +21,7 @@ Result<void> pin_all(Pins& pins, const Object& object) {
     return {};
 }
 
-Result<void> hook_in(net::Netlink& netlink, Pins& pins, State& state, const Object& object) {
+Result<void> attach_program(net::Netlink& netlink, Pins& pins, State& state, const Object& object) {
     GC_TRY(const auto tcx, attach_tcx(object.program(), state.ifindex));
     if (tcx) {
         GC_CHECK(pins.pin(tcx->fd.get(), link_pin));
@@ -39,14 +39,14 @@ Result<void> hook_in(net::Netlink& netlink, Pins& pins, State& state, const Obje
 
 Result<void> install(net::Netlink& netlink, Pins& pins, State& state, Object& object) {
     GC_CHECK(object.load());
-    GC_TRY(const gc_policy_config config, state.policy.config(state.link));
+    GC_TRY(const gc_policy_config config, state.policy.config(state.link_bytes_per_s));
     const std::uint32_t zero = 0;
     if (::bpf_map_update_elem(object.map("gc_config"), &zero, &config, BPF_ANY) < 0)
         return fail_errno(errno, "write gc_config");
     GC_CHECK(save(pins, state));
     GC_CHECK(pin_all(pins, object));
     GC_CHECK(apply(netlink, state.ifindex, state.queue));
-    GC_CHECK(hook_in(netlink, pins, state, object));
+    GC_CHECK(attach_program(netlink, pins, state, object));
     state.complete = true;
     return save(pins, state);
 }

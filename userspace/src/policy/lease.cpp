@@ -40,7 +40,7 @@ Result<PolicyLease> PolicyLease::begin(const Request& request) {
     GC_TRY(const std::string device, choose_device(request));
     AttachOptions options{.device = device,
                           .policy = {},
-                          .link = request.link,
+                          .link_bytes_per_s = request.link_bytes_per_s,
                           .object = {},
                           .lasting = false,
                           .link_option = "--policy-link"};

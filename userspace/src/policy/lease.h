@@ -12,10 +12,10 @@ namespace gc::policy {
 class PolicyLease {
   public:
     struct Request {
-        std::string policy;                 ///< a name or a file
-        std::optional<std::string> device;  ///< the NIC towards the peer if not set
-        std::optional<std::uint64_t> link;  ///< bytes per second; ignored when joining
-        int peer = -1;                      ///< a connected TCP socket
+        std::string policy;                             ///< a name or a file
+        std::optional<std::string> device;              ///< the NIC towards the peer if not set
+        std::optional<std::uint64_t> link_bytes_per_s;  ///< ignored when joining
+        int peer = -1;                                  ///< a connected TCP socket
     };
     /// Errors: those of Attachment::attach(), and unsupported if the NIC is not found. Takes up to
     /// some seconds.

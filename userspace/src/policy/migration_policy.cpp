@@ -37,11 +37,11 @@ MigrationPolicy::MigrationPolicy(PolicyLease lease, const Status& status,
         warnings_.push_back(
             fmt::format("{} already has the policy '{}', which applies instead of '{}'", device(),
                         policy_name(), request.policy));
-    if (request.link && *request.link != status.link)
+    if (request.link_bytes_per_s && *request.link_bytes_per_s != status.link_bytes_per_s)
         warnings_.push_back(
             fmt::format("--policy-link is ignored: {} already has the policy '{}' for a link of {} "
                         "bytes/s; change it with gcctl policy set --dev {} --link RATE",
-                        device(), policy_name(), status.link, device()));
+                        device(), policy_name(), status.link_bytes_per_s, device()));
     if (const std::string warning = status.warning(); !warning.empty())
         warnings_.push_back(warning);
 }

@@ -19,15 +19,15 @@ namespace {
 constexpr const char* contract = "gc_policy.h describes what a policy's object must contain";
 
 /// The last message of libbpf, which explains what its error number does not.
-thread_local std::string last_words;
+thread_local std::string last_message;
 
 int listen(libbpf_print_level level, const char* format, va_list arguments) {
     if (level == LIBBPF_WARN) {
         std::array<char, 512> line{};
         std::vsnprintf(line.data(), line.size(), format, arguments);
-        last_words = line.data();
-        while (!last_words.empty() && last_words.back() == '\n')
-            last_words.pop_back();
+        last_message = line.data();
+        while (!last_message.empty() && last_message.back() == '\n')
+            last_message.pop_back();
     }
     return 0;
 }
@@ -144,7 +144,7 @@ std::string tail_of(const std::vector<char>& log) {
 
 Result<Object> Object::open(const std::string& path) {
     ::libbpf_set_print(listen);
-    last_words.clear();
+    last_message.clear();
     bpf_object* opened = nullptr;
     if (path.empty()) {
         std::size_t size = 0;
@@ -161,7 +161,7 @@ Result<Object> Object::open(const std::string& path) {
     if (opened == nullptr)
         return fail(ErrorKind::unsupported,
                     "{} is not a BPF object (clang -O2 -g --target=bpf): {}", object.name_,
-                    last_words.empty() ? std::strerror(saved) : last_words);
+                    last_message.empty() ? std::strerror(saved) : last_message);
     GC_CHECK(object.check());
     return object;
 }
@@ -192,7 +192,7 @@ Result<void> Object::load() {
     if (std::uint32_t* cpus = find_constant(object_.get(), "gc_cpus"))
         *cpus = static_cast<std::uint32_t>(::libbpf_num_possible_cpus());
     ::libbpf_set_print(listen);
-    last_words.clear();
+    last_message.clear();
     const int error = -::bpf_object__load(object_.get());
     ::bpf_program__set_log_buf(program, nullptr, 0);
     if (error == 0)
@@ -205,7 +205,7 @@ Result<void> Object::load() {
             ErrorKind::unsupported,
             "no permission to load a BPF program; run gcctl with sudo (CAP_BPF and CAP_NET_ADMIN)");
     return fail(ErrorKind::unsupported, "{}: rejected by the kernel: {}{}{}", name_,
-                std::strerror(error), last_words.empty() ? "" : ": ", last_words);
+                std::strerror(error), last_message.empty() ? "" : ": ", last_message);
 }
 
 int Object::program() const {

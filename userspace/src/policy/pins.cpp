@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "policy/pins.h"
 
+#include "util/whole_file.h"
+
 #include <algorithm>
 #include <bpf/bpf.h>
 #include <cerrno>
@@ -9,7 +11,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -199,7 +200,7 @@ Result<void> Pins::remove(const std::string& last) {
     return {};
 }
 
-Unexpected none_on(const std::string& device) {
+Unexpected no_policy_on(const std::string& device) {
     return fail(ErrorKind::unsupported,
                 "no policy on {}; attach one with gcctl policy attach --dev {}", device, device);
 }
@@ -213,10 +214,9 @@ Result<std::uint64_t> own_netns() {
 
 bool netns_exists(std::uint64_t inode) {
     const std::string name = fmt::format("net:[{}]", inode);
-    std::ifstream mounts("/proc/self/mountinfo");
-    for (std::string line; std::getline(mounts, line);)
-        if (line.find(name) != std::string::npos)
-            return true;
+    const auto mounts = read_whole_file("/proc/self/mountinfo");
+    if (mounts && mounts->find(name) != std::string::npos)
+        return true;
     std::error_code error;
     for (fs::directory_iterator entries("/proc", error);
          !error && entries != fs::directory_iterator(); entries.increment(error)) {

@@ -66,7 +66,7 @@ class Pins {
 };
 
 /// The error for a device without a policy: unsupported.
-Unexpected none_on(const std::string& device);
+Unexpected no_policy_on(const std::string& device);
 
 /// The inode number of this thread's network namespace.
 Result<std::uint64_t> own_netns();

@@ -5,12 +5,11 @@
 #include "builtin_policies.h"
 #include "policy/policy_file.h"
 #include "policy/policy_key.h"
+#include "util/whole_file.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
+#include <unistd.h>
 
 namespace gc::policy {
 namespace {
@@ -27,16 +26,11 @@ constexpr std::uint32_t headroom_unit = 1024;  // gc_policy_config::headroom
 /// Below this rate a packet takes a minute.
 constexpr std::uint64_t min_rate = 1024;
 
-/// Whoever named a file that is none can name another, as with a policy that is none.
-Unexpected cannot(std::string_view what, const std::string& path) {
-    const int error = errno;
-    return fail(ErrorKind::usage, "{} the policy {}: {}", what, path, std::strerror(error));
-}
-
 }  // namespace
 
-std::uint64_t Rate::on(std::uint64_t link) const {
-    return of_link ? static_cast<std::uint64_t>(std::floor(share * static_cast<double>(link)))
+std::uint64_t Rate::on(std::uint64_t link_bytes_per_s) const {
+    return of_link ? static_cast<std::uint64_t>(
+                         std::floor(share * static_cast<double>(link_bytes_per_s)))
                    : bytes;
 }
 
@@ -51,24 +45,17 @@ Result<Policy> Policy::named(std::string_view name) {
 }
 
 Result<Policy> Policy::load(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file)
-        return cannot("open", path);
-    std::string text(max_file + 1, '\0');
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    if (file.bad())
-        return cannot("read", path);
-    text.resize(static_cast<std::size_t>(file.gcount()));
-    if (text.size() > max_file)
-        return fail(ErrorKind::usage, "{} is no policy: it has more than {} bytes", path, max_file);
-    return parse_policy(text, path);
+    const auto text = read_whole_file(path, max_file);
+    if (!text)
+        return fail(ErrorKind::usage, "cannot read policy: {}", text.error().message);
+    return parse_policy(*text, path);
 }
 
 Result<Policy> Policy::find(const std::string& name_or_path) {
     const bool is_name = std::ranges::find(builtin_policies, std::string_view(name_or_path),
                                            &BuiltinPolicy::name) != builtin_policies.end();
-    if (is_name ||
-        (name_or_path.find_first_of("./") == std::string::npos && !std::ifstream(name_or_path)))
+    if (is_name || (name_or_path.find_first_of("./") == std::string::npos &&
+                    ::access(name_or_path.c_str(), R_OK) != 0))
         return named(name_or_path);
     return load(name_or_path);
 }
@@ -99,20 +86,20 @@ Result<void> Policy::check() const {
     return {};
 }
 
-Result<gc_policy_config> Policy::config(std::uint64_t on_link) const {
+Result<gc_policy_config> Policy::config(std::uint64_t nic_bytes_per_s) const {
     gc_policy_config config{};
     config.version = GC_POLICY_VERSION;
     config.mark = mark;
-    config.target = use.on(on_link);
-    if (std::min(config.target, __u64{on_link}) < min_rate)
+    config.target = use.on(nic_bytes_per_s);
+    if (std::min(config.target, __u64{nic_bytes_per_s}) < min_rate)
         return fail(ErrorKind::usage,
                     "use: expected at least {2} bytes/s for tenants and migrations together, found "
                     "{0} on a link of {1}",
-                    config.target, on_link, min_rate);
-    if (config.target > on_link)
+                    config.target, nic_bytes_per_s, min_rate);
+    if (config.target > nic_bytes_per_s)
         return fail(ErrorKind::usage, "use: {} bytes/s is more than the link's rate, {}",
-                    config.target, on_link);
-    const std::uint64_t big_packets = packets_in_window * max_gso * ns_per_second / on_link;
+                    config.target, nic_bytes_per_s);
+    const std::uint64_t big_packets = packets_in_window * max_gso * ns_per_second / nic_bytes_per_s;
     config.window_ns = std::max(static_cast<std::uint64_t>(window.count()), big_packets);
     config.decay_ns =
         std::max<std::uint64_t>(static_cast<std::uint64_t>(decay.count()), config.window_ns);
@@ -122,12 +109,12 @@ Result<gc_policy_config> Policy::config(std::uint64_t on_link) const {
     for (unsigned index = 0; index < GC_CLASSES; ++index) {
         const ClassPolicy& from = classes[index];
         gc_class_config& to = config.classes[index];
-        to.floor = std::max<std::uint64_t>(from.floor.on(on_link), min_rate);
-        to.cap = from.cap.on(on_link);
+        to.floor = std::max<std::uint64_t>(from.floor.on(nic_bytes_per_s), min_rate);
+        to.cap = from.cap.on(nic_bytes_per_s);
         if (to.floor > to.cap)
             return fail(ErrorKind::usage,
                         "class.{}: the floor, {} bytes/s, is above the cap, {}, on a link of {}",
-                        class_name(index), to.floor, to.cap, on_link);
+                        class_name(index), to.floor, to.cap, nic_bytes_per_s);
         to.weight = from.paced ? from.weight : 0;
         to.dscp = from.dscp.value_or(GC_DSCP_KEEP);
     }

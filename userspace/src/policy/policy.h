@@ -19,8 +19,8 @@ struct Rate {
     bool of_link = false;
     std::uint64_t bytes = 0;  ///< per second; used if of_link is not set
     double share = 0;         ///< 0 to 1; used if of_link is set
-    /// The rate in bytes per second. @param link bytes per second
-    [[nodiscard]] std::uint64_t on(std::uint64_t link) const;
+    /// The rate in bytes per second.
+    [[nodiscard]] std::uint64_t on(std::uint64_t link_bytes_per_s) const;
     bool operator==(const Rate&) const = default;
 };
 
@@ -34,8 +34,8 @@ struct ClassPolicy {
 };
 
 struct Policy {
-    std::string name;                   ///< "silent", "fast", or the file's name
-    std::optional<std::uint64_t> link;  ///< bytes per second; the NIC's speed if not set
+    std::string name;                                      ///< "silent", "fast", or the file's name
+    std::optional<std::uint64_t> link_bytes_per_s;         ///< the NIC's speed if not set
     Rate use{.of_link = true, .bytes = 0, .share = 0.95};  ///< by tenants and migrations together
     std::uint32_t mark = 0x67630000;
     std::chrono::nanoseconds horizon = std::chrono::milliseconds(500);
@@ -59,9 +59,9 @@ struct Policy {
     /// Checks that the values are consistent. Errors: usage.
     [[nodiscard]] Result<void> check() const;
 
-    /// The kernel's configuration for a NIC of this many bytes per second. Errors: usage, e.g. if
+    /// The kernel's configuration for a NIC of this rate. Errors: usage, e.g. if
     /// the floor of a class is above its cap on this NIC.
-    [[nodiscard]] Result<gc_policy_config> config(std::uint64_t link) const;
+    [[nodiscard]] Result<gc_policy_config> config(std::uint64_t nic_bytes_per_s) const;
 };
 
 /// "urgent", ... @param index below GC_CLASSES

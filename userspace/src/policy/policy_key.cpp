@@ -95,8 +95,8 @@ Result<void> assign(Owner& owner, Result<Value> value) {
 }
 
 constexpr std::array<Key<Policy>, 4> policy_keys{{
-    {"link",
-     [](Policy& policy, Text text) { return assign<&Policy::link>(policy, parse_rate(text)); }},
+    {"link", [](Policy& policy,
+                Text text) { return assign<&Policy::link_bytes_per_s>(policy, parse_rate(text)); }},
     {"use", [](Policy& policy,
                Text text) { return assign<&Policy::use>(policy, parse_share_or_rate(text)); }},
     {"mark",

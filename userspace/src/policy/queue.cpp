@@ -110,7 +110,7 @@ Result<void> apply_to_mq(net::Netlink& netlink, int link, const QueuePlan& plan)
 
 /// What a codel time in microseconds becomes when it is written to the kernel and read back. The
 /// kernel stores units of 1024 ns and rounds down in both directions.
-std::uint32_t there_and_back(std::uint32_t us) {
+std::uint32_t codel_round_trip(std::uint32_t us) {
     const std::uint64_t kept = (std::uint64_t{us} * 1000) >> 10;
     return static_cast<std::uint32_t>((kept << 10) / 1000);
 }
@@ -134,7 +134,7 @@ Result<void> put_back(net::Netlink& netlink, int link, Qdisc qdisc) {
             ::nla_len(attribute) != sizeof(std::uint32_t))
             continue;
         std::uint32_t us = ::nla_get_u32(attribute);
-        us += there_and_back(us) != us;
+        us += codel_round_trip(us) != us;
         std::memcpy(::nla_data(attribute), &us, sizeof us);
     }
     return put(netlink, link, qdisc);
@@ -146,21 +146,21 @@ bool is_own_child(const Qdisc& child) {
 }
 
 /// What is at the root after apply(), or after a restore() that was killed.
-enum class Left { ours, a_default, what_was, foreign };
+enum class Root { ours, kernel_default, previous, foreign };
 
-Left look_at(const std::vector<Qdisc>& now, const QueuePlan& plan) {
+Root inspect(const std::vector<Qdisc>& now, const QueuePlan& plan) {
     const Qdisc* root = root_of(now);
     if (root == nullptr)
-        return Left::foreign;
+        return Root::foreign;
     if (is_default(*root))
-        return Left::a_default;
+        return Root::kernel_default;
     const bool mq = plan.root->kind == "mq";
     if (root->handle == own_handle)
-        return root->kind == (mq ? "mq" : "fq") ? Left::ours : Left::foreign;
+        return root->kind == (mq ? "mq" : "fq") ? Root::ours : Root::foreign;
     if (root->handle != plan.root->handle || root->kind != plan.root->kind)
-        return Left::foreign;
-    return mq && std::ranges::any_of(children_of(now, *root), is_own_child) ? Left::ours
-                                                                            : Left::what_was;
+        return Root::foreign;
+    return mq && std::ranges::any_of(children_of(now, *root), is_own_child) ? Root::ours
+                                                                            : Root::previous;
 }
 
 }  // namespace
@@ -224,15 +224,15 @@ Result<void> restore(net::Netlink& netlink, int link, const QueuePlan& plan) {
     if (!plan.root)
         return {};
     GC_TRY(auto now, net::qdiscs(netlink, link));
-    const Left left = look_at(now, plan);
-    if (left == Left::foreign)
+    const Root left = inspect(now, plan);
+    if (left == Root::foreign)
         return {};
     const bool mq = plan.root->kind == "mq";
-    if (left == Left::ours && (mq || is_default(*plan.root))) {
+    if (left == Root::ours && (mq || is_default(*plan.root))) {
         GC_TRY(const net::Answer answer, net::remove_root_qdisc(netlink, link));
         GC_CHECK(answer.done("remove fq"));
     }
-    if (left != Left::what_was && !is_default(*plan.root))
+    if (left != Root::previous && !is_default(*plan.root))
         GC_CHECK(put_back(netlink, link, *plan.root));
     GC_TRY(now, net::qdiscs(netlink, link));
     for (const Qdisc& child : plan.children)

@@ -73,10 +73,10 @@ nlohmann::json or_null(const std::optional<double>& value) {
 }  // namespace
 
 std::optional<double> Reading::rate(unsigned index) const {
-    if (!before || between.count() <= 0)
+    if (!before || interval.count() <= 0)
         return std::nullopt;
     return static_cast<double>(now.counters[index].bytes - (*before)[index].bytes) /
-           between.count();
+           interval.count();
 }
 
 std::optional<double> Reading::allowance(unsigned index) const {
@@ -98,7 +98,7 @@ std::string render_text(const Reading& reading) {
         now.hook,
         now.missing.empty() ? ""
                             : fmt::format(" (missing: {}; detach and attach again)", now.missing),
-        rate_text(static_cast<double>(now.link)),
+        rate_text(static_cast<double>(now.link_bytes_per_s)),
         rate_text(static_cast<double>(now.config.target)));
     text += common_text(now.policy);
     if (!now.before.empty())
@@ -136,7 +136,7 @@ nlohmann::json render_json(const Reading& reading) {
             {"lasting", now.lasting},
             {"missing", now.missing},
             {"before", now.before},
-            {"link", now.link},
+            {"link", now.link_bytes_per_s},
             {"target", now.config.target},
             {"mark", now.config.mark},
             {"values", value_map(now.policy)},

@@ -13,7 +13,7 @@ namespace gc::policy {
 struct Reading {
     Status now;
     std::optional<Counters> before;
-    std::chrono::duration<double> between{0};
+    std::chrono::duration<double> interval{0};
 
     /// Bytes per second of a class or of GC_TENANTS between the readings, or nullopt with only one.
     [[nodiscard]] std::optional<double> rate(unsigned index) const;

@@ -3,14 +3,13 @@
 #include "policy/render.h"
 
 #include "options/arguments.h"
+#include "util/poll.h"
 #include "util/signals.h"
 #include "util/units.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 
 namespace gc::policy {
 namespace {
@@ -30,7 +29,7 @@ options::Manual manual_of(Options& options, std::string& watch) {
                         "the NIC (default: every NIC with a policy)")(
         "watch", po::value(&watch)->implicit_value("1s")->value_name("INTERVAL"),
         "repeat with the rates of each interval until SIGINT")(
-        "json", po::bool_switch(&options.json), "print JSON, one array a line");
+        "json", po::bool_switch(&options.json), "print JSON, one array per line");
     return {.name = "policy show",
             .synopsis = "[options]",
             .summary = "show what is attached and what each class sends",
@@ -85,7 +84,7 @@ Result<Readings> look(const Options& options, std::map<std::string, Last>& last)
         const auto when = Clock::now();
         if (const auto before = last.find(device); before != last.end()) {
             reading.before = before->second.counters;
-            reading.between = when - before->second.when;
+            reading.interval = when - before->second.when;
         }
         last[device] = {reading.now.counters, when};
         readings.push_back(std::move(reading));
@@ -111,9 +110,7 @@ void print(const Options& options, const Readings& readings) {
 
 /// @return false if a signal arrived
 Result<bool> pause(const Signals& signals, std::chrono::milliseconds time) {
-    pollfd wait{signals.fd(), POLLIN, 0};
-    if (::poll(&wait, 1, static_cast<int>(time.count())) < 0 && errno != EINTR)
-        return fail_errno(errno, "poll");
+    GC_CHECK(wait_readable(signals.fd(), time));
     return !signals.take();
 }
 

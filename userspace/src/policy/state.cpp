@@ -38,7 +38,7 @@ json to_json(const Policy& policy) {
                            {"cap", to_json(each.cap)},
                            {"dscp", optional_json(each.dscp)}});
     return {{"name", policy.name},
-            {"link", optional_json(policy.link)},
+            {"link", optional_json(policy.link_bytes_per_s)},
             {"use", to_json(policy.use)},
             {"mark", policy.mark},
             {"horizon", policy.horizon.count()},
@@ -52,7 +52,7 @@ json to_json(const Policy& policy) {
 Policy policy_of(const json& from) {
     Policy policy;
     policy.name = from.at("name");
-    policy.link = optional_of<std::uint64_t>(from.at("link"));
+    policy.link_bytes_per_s = optional_of<std::uint64_t>(from.at("link"));
     policy.use = rate_of(from.at("use"));
     policy.mark = from.at("mark");
     policy.horizon = std::chrono::nanoseconds(from.at("horizon"));
@@ -120,8 +120,8 @@ std::string to_text(const State& state) {
                 {"object", state.object},
                 {"lasting", state.lasting},
                 {"own_clsact", state.own_clsact},
-                {"link", state.link},
-                {"said_link", optional_json(state.said_link)},
+                {"link", state.link_bytes_per_s},
+                {"said_link", optional_json(state.link_override)},
                 {"policy", to_json(state.policy)},
                 {"queue", to_json(state.queue)}}
         .dump();
@@ -143,8 +143,8 @@ Result<State> parse_state(const std::string& text) {
         state.object = from.at("object");
         state.lasting = from.at("lasting");
         state.own_clsact = from.at("own_clsact");
-        state.link = from.at("link");
-        state.said_link = optional_of<std::uint64_t>(from.at("said_link"));
+        state.link_bytes_per_s = from.at("link");
+        state.link_override = optional_of<std::uint64_t>(from.at("said_link"));
         state.policy = policy_of(from.at("policy"));
         state.queue = plan_of(from.at("queue"));
         return state;

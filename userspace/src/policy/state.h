@@ -14,12 +14,13 @@ struct State {
     bool complete = false;  ///< attaching has completed
     int ifindex = 0;
     std::string device;
-    std::string hook;                        ///< "tcx" or "clsact"; empty if not attached yet
-    std::string object;                      ///< a file; empty for gcctl's own program
-    bool lasting = true;                     ///< stays when its last user ends
-    bool own_clsact = false;                 ///< the device had no clsact before
-    std::uint64_t link = 0;                  ///< bytes per second
-    std::optional<std::uint64_t> said_link;  ///< given when attaching; overrides the policy
+    std::string hook;         ///< "tcx" or "clsact"; empty if not attached yet
+    std::string object;       ///< a file; empty for gcctl's own program
+    bool lasting = true;      ///< stays when its last user ends
+    bool own_clsact = false;  ///< the device had no clsact before
+    std::uint64_t link_bytes_per_s = 0;
+    std::optional<std::uint64_t>
+        link_override;  ///< bytes per second, given when attaching; overrides the policy
     Policy policy;
     QueuePlan queue;
 };

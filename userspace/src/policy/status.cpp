@@ -54,7 +54,7 @@ Result<Status> Attachment::status() const {
     status.hook = state_.hook;
     GC_TRY(status.missing, find_missing(pins_, state_));
     GC_TRY(status.before, find_before(pins_, state_));
-    status.link = state_.link;
+    status.link_bytes_per_s = state_.link_bytes_per_s;
     status.lasting = state_.lasting;
     GC_TRY(status.config, read_map<gc_policy_config>(config_, 0));
     GC_TRY(status.counters, counters());

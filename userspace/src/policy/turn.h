@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy/pins.h"
+#include "util/deadline.h"
 
 #include <chrono>
 #include <thread>
@@ -18,13 +19,13 @@ constexpr std::chrono::milliseconds patience(10'000);
 template <typename T, typename Try>
 Result<T> wait_for(const std::string& device, const Try& attempt) {
     constexpr std::chrono::milliseconds look_again(20);
-    const auto deadline = std::chrono::steady_clock::now() + patience;
+    const Deadline deadline(patience);
     do {
         GC_TRY(auto got, attempt());
         if (got)
             return std::move(*got);
         std::this_thread::sleep_for(look_again);
-    } while (std::chrono::steady_clock::now() < deadline);
+    } while (!deadline.expired());
     return fail(ErrorKind::io,
                 "{}: another gcctl has been attaching, changing or detaching a policy for {} s",
                 device, patience.count() / 1000);

@@ -4,6 +4,7 @@
 #include "policy/policy.h"
 #include "policy/policy_file.h"
 #include "policy/policy_text.h"
+#include "util/whole_file.h"
 
 #include <cmath>
 #include <filesystem>
@@ -54,7 +55,7 @@ dscp = "keep"
                                        "my.toml")
                               .value();
     EXPECT_EQ(policy.name, "my.toml");
-    EXPECT_EQ(policy.link, 10 * gigabit);
+    EXPECT_EQ(policy.link_bytes_per_s, 10 * gigabit);
     EXPECT_EQ(policy.use, (Rate{false, 9 * gigabit, 0}));
     EXPECT_EQ(policy.mark, 0x100U);
     EXPECT_EQ(policy.horizon, 500ms);
@@ -217,7 +218,7 @@ TEST(PolicyFile, Files) {
     std::ofstream(path) << "use = \"80%\"";
     EXPECT_DOUBLE_EQ(Policy::find(path).value().use.share, 0.8);
     std::ofstream(path) << std::string(100'000, '#');
-    EXPECT_THAT(Policy::load(path).error().message, HasSubstr("more than 16384 bytes"));
+    EXPECT_THAT(Policy::load(path).error().message, HasSubstr("expected at most 16384 bytes"));
     std::filesystem::remove(path);
 }
 
@@ -241,8 +242,7 @@ TEST(PolicyFile, TablesAsDeepAsAFileIsLong) {
 
 /// However a file is mutated, it is either a policy that the kernel accepts, or a usage error.
 TEST(PolicyFile, SurvivesWhateverIsDoneToIt) {
-    std::ifstream file(GC_POLICIES "/silent.toml");
-    const std::string good(std::istreambuf_iterator<char>(file), {});
+    const std::string good = read_whole_file(GC_POLICIES "/silent.toml").value();
     ASSERT_TRUE(parse_policy(good, "silent"));
     std::mt19937 random(5);
     std::size_t taken = 0;

@@ -43,12 +43,12 @@ int main(int argc, char** argv) {
     if (arguments[0] == "--peer") {
         request.peer = connected(arguments.at(1), arguments.at(2));
         request.policy = arguments.at(3);
-        request.link = std::strtoull(arguments.at(4).c_str(), nullptr, 10);
+        request.link_bytes_per_s = std::strtoull(arguments.at(4).c_str(), nullptr, 10);
     } else {
         request.device = arguments[0];
         request.policy = arguments[1];
         if (arguments.size() > 2)
-            request.link = std::strtoull(arguments[2].c_str(), nullptr, 10);
+            request.link_bytes_per_s = std::strtoull(arguments[2].c_str(), nullptr, 10);
     }
     auto use = gc::policy::PolicyLease::begin(request);
     if (!use)

@@ -15,8 +15,8 @@ State example() {
     state.object = "/etc/my.bpf.o";
     state.lasting = false;
     state.own_clsact = true;
-    state.link = 1'250'000'000;
-    state.said_link = 1'250'000'000;
+    state.link_bytes_per_s = 1'250'000'000;
+    state.link_override = 1'250'000'000;
     state.policy.name = "silent";
     state.policy.use = {.of_link = true, .bytes = 0, .share = 0.95};
     state.policy.headroom = 0.25;
