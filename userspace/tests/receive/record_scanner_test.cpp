@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/record_scanner.h"
 
+#include "../stream/append.h"
+
 #include "stream/writer.h"
 
 #include <gmock/gmock.h>
