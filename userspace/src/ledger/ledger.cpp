@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t word_bits = 64;
 
-/// Calls visit(word, mask) for each word that has bits of these pages, which the mask names.
+/// Calls visit(word, mask) for each word with bits of these pages; the mask has these bits.
 template <typename Visit>
 void for_each_word(std::uint64_t first, std::uint64_t count, Visit visit) {
     for (std::uint64_t page = first; page < first + count;) {
@@ -65,7 +65,7 @@ bool Ledger::set(std::size_t block, std::uint64_t page, PageClass as) {
         return false;
     if (!bits_[block].deliveries.empty())
         bits_[block].deliveries[page] = {as, false};
-    // Before `missing`: whoever sees nothing missing sees all of the counts.
+    // Before `missing`: a reader that sees no page missing sees all of the counts.
     delivered_[as].fetch_add(1, std::memory_order_relaxed);
     bits_[block].missing.fetch_sub(1, std::memory_order_acq_rel);
     missing_.fetch_sub(1, std::memory_order_acq_rel);
@@ -97,7 +97,7 @@ Result<void> Ledger::discard(std::size_t block, std::uint64_t first, std::uint64
             bits_[block].words[word].fetch_and(~mask, std::memory_order_acq_rel);
         forgotten += static_cast<std::uint64_t>(std::popcount(before & mask));
     });
-    // Before the seal nothing but pre-copy delivers.
+    // Before the seal, only pre-copy delivers.
     delivered_[PageClass::precopy].fetch_sub(forgotten, std::memory_order_relaxed);
     bits_[block].missing.fetch_add(forgotten, std::memory_order_acq_rel);
     missing_.fetch_add(forgotten, std::memory_order_acq_rel);
@@ -109,7 +109,7 @@ bool Ledger::claim(std::size_t block, std::uint64_t page, PageClass as) {
         return false;
     const std::uint64_t granule = blocks_[block].granule;
     const std::uint64_t first = page - page % granule;
-    // Who has the first page has them all.
+    // The caller that gets the first page gets the whole granule.
     if (!set(block, first, as))
         return false;
     for (std::uint64_t next = first + 1; next < first + granule; ++next)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How good the guide's guesses were: what was pushed, against what the VM then touched.
+// How good the guide was: the pages pushed for it, compared with those that the VM then touched.
 #pragma once
 
 #include "ledger/ledger.h"
@@ -11,13 +11,14 @@ namespace gc::measure {
 /// Counts pages of guest RAM, each once.
 class Coverage {
   public:
-    /// @param ledger outlives this object; it has kept the deliveries, and no thread changes it now
+    /// @param ledger must outlive this object, keep deliveries, and not change any more
     explicit Coverage(const ledger::Ledger& ledger) : ledger_(ledger) {}
 
-    /// Errors: protocol, when there are no such pages, or they were never delivered.
+    /// Errors: protocol, if such pages do not exist or were never delivered.
     Result<void> add(const Touched& touched);
 
-    /// The shares and counts of all that was added; the destination's own figures are left alone.
+    /// Shares and counts of all added pages. Leaves the destination's own figures at their
+    /// defaults.
     [[nodiscard]] report::MeasureReport result() const;
 
   private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which pages the VM touched at the destination, as `gcctl receive --measure` tells `gcctl
-// migrate`.
+// The pages that the VM touched at the destination, as `gcctl receive --measure` reports them to
+// `gcctl migrate`.
 #pragma once
 
 #include "util/error.h"
@@ -13,14 +13,14 @@
 
 namespace gc::measure {
 
-/// Pages of 4 KiB, in a row.
+/// Consecutive pages of 4 KiB.
 struct Run {
     std::uint64_t first = 0;  ///< page of the RAM block
     std::uint64_t count = 0;
     bool operator==(const Run&) const = default;
 };
 
-/// Pages of one RAM block. No page is in two of these.
+/// Touched pages of one RAM block, disjoint from all others.
 struct Touched {
     std::string block;
     bool asked = false;  ///< the destination requested them
@@ -28,11 +28,11 @@ struct Touched {
     bool operator==(const Touched&) const = default;
 };
 
-/// The fields of the control messages "touched" that tell all of it, each short enough for a line:
+/// The fields of the "touched" control messages that carry them, each short enough for a line:
 ///     {"block": "pc.ram", "asked": false, "runs": [first, count, first, count, ...]}
 std::vector<nlohmann::json> to_messages(const Touched& touched);
 
-/// Errors: protocol, when the message is none of these.
+/// Errors: protocol, if the message has another form.
 Result<Touched> from_message(const nlohmann::json& message);
 
 }  // namespace gc::measure

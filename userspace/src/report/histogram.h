@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the VM waited for. Durations are in 24 power-of-two microsecond buckets, as QEMU's own
+// How long the VM waited. Durations are in 24 power-of-two microsecond buckets, as QEMU's own
 // postcopy-latency-dist has them (QEMU 10.1, qapi/migration.json).
 #pragma once
 
@@ -16,13 +16,14 @@ class Histogram {
   public:
     static constexpr std::size_t buckets = 24;
 
-    /// Bucket i counts durations of [2^i, 2^(i+1)) us; the first also those below 1 us, the last
-    /// all above.
+    /// Bucket i counts durations of [2^i, 2^(i+1)) us; the first also counts those below 1 us,
+    /// the last all above.
     void add(std::chrono::nanoseconds duration);
 
     [[nodiscard]] std::uint64_t count() const { return count_; }
     [[nodiscard]] std::chrono::nanoseconds sum() const { return sum_; }
-    /// The upper bound, in us, of the bucket that holds the quantile (0 < q <= 1); 0 when empty.
+    /// The upper bound, in us, of the bucket that holds the quantile (0 < q <= 1); 0 if it is
+    /// empty.
     [[nodiscard]] std::uint64_t quantile_us(double q) const;
     [[nodiscard]] const std::array<std::uint64_t, buckets>& counts() const { return counts_; }
 
@@ -32,13 +33,13 @@ class Histogram {
     std::chrono::nanoseconds sum_{0};
 };
 
-/// How many things happened in each step of time.
+/// The number of events in each step of time.
 class Timeline {
   public:
     static constexpr std::chrono::milliseconds step{100};
-    static constexpr std::size_t steps = 36'000;  ///< an hour; what comes later is in the last
+    static constexpr std::size_t steps = 36'000;  ///< an hour; later events count in the last step
 
-    /// One happened so long after the beginning.
+    /// Counts an event at this time after the beginning.
     void add(std::chrono::nanoseconds at);
 
     /// Up to the last step in which something happened.
@@ -48,7 +49,7 @@ class Timeline {
     std::vector<std::uint64_t> counts_;
 };
 
-/// What the destination had to ask for. A demand fault is a distinct page that it requested.
+/// What the destination had to request. A demand fault is a distinct page that it requested.
 struct Demand {
     std::uint64_t faults = 0;
     Histogram stall;    ///< request seen at the destination host -> page handed to its QEMU

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "trace/show.h"
 
+#include "util/print.h"
+
 #include <array>
 #include <cstdio>
-#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 namespace gc::trace {
@@ -38,13 +39,14 @@ void Show::begin(std::string_view event, nlohmann::json fields, std::string_view
         for (const Block& block : header_.blocks)
             fields["blocks"].push_back(
                 {{"name", block.name}, {"bytes", block.bytes}, {"page_size", block.page_size}});
-        fmt::print("{}\n", fields.dump());
+        print_best_effort(stdout, "{}\n", fields.dump());
     } else {
-        fmt::print("{}: {:.1f} MiB of guest memory in {} RAM block{}, by {}\n"
-                   "{:>10}{:>16}{:>12}{:>12}{:>12}\n",
-                   text, mib(header_.pages()), header_.blocks.size(),
-                   header_.blocks.size() == 1 ? "" : "s", to_string(header_.mode), "until",
-                   "hot set", "pages", "of memory", "lost");
+        print_best_effort(stdout,
+                          "{}: {:.1f} MiB of guest memory in {} RAM block{}, by {}\n"
+                          "{:>10}{:>16}{:>12}{:>12}{:>12}\n",
+                          text, mib(header_.pages()), header_.blocks.size(),
+                          header_.blocks.size() == 1 ? "" : "s", to_string(header_.mode), "until",
+                          "hot set", "pages", "of memory", "lost");
     }
     std::fflush(stdout);
 }
@@ -60,18 +62,19 @@ void Show::epoch(const Epoch& epoch) {
     unresolved_ += epoch.unresolved;
     const std::uint64_t pages = epoch.pages();
     if (json_)
-        fmt::print("{}\n", nlohmann::json{{"event", "epoch"},
-                                          {"begin_us", epoch.begin_us},
-                                          {"length_us", epoch.length_us},
-                                          {"pages", pages},
-                                          {"dropped", epoch.dropped},
-                                          {"unresolved", epoch.unresolved}}
-                               .dump());
+        print_best_effort(stdout, "{}\n",
+                          nlohmann::json{{"event", "epoch"},
+                                         {"begin_us", epoch.begin_us},
+                                         {"length_us", epoch.length_us},
+                                         {"pages", pages},
+                                         {"dropped", epoch.dropped},
+                                         {"unresolved", epoch.unresolved}}
+                              .dump());
     else
-        fmt::print("{:>8.1f} s{:>12.1f} MiB{:>12}{:>10.1f} %{:>12}\n",
-                   seconds(epoch.begin_us + epoch.length_us), mib(pages), pages,
-                   100.0 * static_cast<double>(pages) / static_cast<double>(header_.pages()),
-                   epoch.dropped);
+        print_best_effort(stdout, "{:>8.1f} s{:>12.1f} MiB{:>12}{:>10.1f} %{:>12}\n",
+                          seconds(epoch.begin_us + epoch.length_us), mib(pages), pages,
+                          100.0 * static_cast<double>(pages) / static_cast<double>(header_.pages()),
+                          epoch.dropped);
     std::fflush(stdout);
 }
 
@@ -81,20 +84,21 @@ void Show::touches(const Epoch& epoch) const {
         const std::string& block = header_.blocks[number].name;
         const std::uint64_t time = epoch.begin_us + touch.time_us;
         if (json_)
-            fmt::print("{}\n", nlohmann::json{{"event", "touch"},
-                                              {"time_us", time},
-                                              {"block", block},
-                                              {"page", page},
-                                              {"pages", touch.pages()},
-                                              {"order", touch.order},
-                                              {"kind", kind_name(touch.kind)},
-                                              {"vcpu", vcpu_name(touch.vcpu)}}
-                                   .dump());
+            print_best_effort(stdout, "{}\n",
+                              nlohmann::json{{"event", "touch"},
+                                             {"time_us", time},
+                                             {"block", block},
+                                             {"page", page},
+                                             {"pages", touch.pages()},
+                                             {"order", touch.order},
+                                             {"kind", kind_name(touch.kind)},
+                                             {"vcpu", vcpu_name(touch.vcpu)}}
+                                  .dump());
         else
-            fmt::print("{:>14.6f} vcpu {:<3} {:<5} {}+0x{:x} {} page{}{}\n", seconds(time),
-                       vcpu_name(touch.vcpu), kind_name(touch.kind), block, page << page_shift,
-                       touch.pages(), touch.pages() == 1 ? "" : "s",
-                       touch.order == 0 ? "" : fmt::format(" of order {}", touch.order));
+            print_best_effort(stdout, "{:>14.6f} vcpu {:<3} {:<5} {}+0x{:x} {} page{}{}\n",
+                              seconds(time), vcpu_name(touch.vcpu), kind_name(touch.kind), block,
+                              page << page_shift, touch.pages(), touch.pages() == 1 ? "" : "s",
+                              touch.order == 0 ? "" : fmt::format(" of order {}", touch.order));
     }
 }
 
@@ -104,13 +108,15 @@ void Show::total(nlohmann::json fields, std::string_view text) const {
         fields["pages"] = touched_;
         fields["dropped"] = dropped_;
         fields["unresolved"] = unresolved_;
-        fmt::print("{}\n", fields.dump());
+        print_best_effort(stdout, "{}\n", fields.dump());
         return;
     }
-    fmt::print("{} pages ({:.1f} MiB) touched in all; {} accesses lost, {} not related to memory\n",
-               touched_, mib(touched_), dropped_, unresolved_);
+    print_best_effort(
+        stdout,
+        "{} pages ({:.1f} MiB) touched in all; {} accesses lost, {} not related to memory\n",
+        touched_, mib(touched_), dropped_, unresolved_);
     if (!text.empty())
-        fmt::print("{}\n", text);
+        print_best_effort(stdout, "{}\n", text);
 }
 
 }  // namespace gc::trace

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// A null-terminated array of pointers to the strings, valid until the strings change.
 [[nodiscard]] inline std::vector<char*> argv_of(const std::vector<std::string>& strings) {
@@ -17,4 +18,5 @@ namespace gc::inline util {
     return pointers;
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -5,7 +5,8 @@
 #include <chrono>
 #include <climits>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// The point in time at which a wait ends.
 class Deadline {
@@ -35,4 +36,5 @@ class Deadline {
     Clock::time_point end_;
 };
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

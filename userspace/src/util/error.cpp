@@ -3,7 +3,8 @@
 
 #include <system_error>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 Unexpected fail_with(ErrorKind kind, fmt::string_view format, fmt::format_args args) {
     return Unexpected(Error{kind, fmt::vformat(format, args)});
@@ -19,4 +20,5 @@ Unexpected wrap(Error error, std::string_view context) {
     return Unexpected(std::move(error));
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -8,7 +8,8 @@
 #include <tl/expected.hpp>
 #include <utility>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// The kind of a failure. gcctl derives its exit status from it.
 enum class ErrorKind {
@@ -44,7 +45,8 @@ template <typename... Args>
 /// The same error, its message prefixed with "context: ".
 [[nodiscard]] Unexpected wrap(Error error, std::string_view context);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc
 
 /// Assigns the value of a Result, or returns its error from the enclosing function.
 #define GC_CONCAT_(a, b) a##b

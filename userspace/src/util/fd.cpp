@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 void UniqueFd::reset(int fd) {
     if (fd_ >= 0)
@@ -83,4 +84,5 @@ Result<bool> read_whole(int fd, std::span<std::byte> into) {
     return true;
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -9,7 +9,8 @@
 #include <sys/uio.h>
 #include <utility>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Owns a file descriptor; -1 if it owns none.
 class UniqueFd {
@@ -77,4 +78,5 @@ Result<std::size_t> read_some(int fd, std::span<std::byte> into);
 /// Errors: io, also if the file ends in the middle of the span.
 Result<bool> read_whole(int fd, std::span<std::byte> into);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

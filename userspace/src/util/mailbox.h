@@ -13,7 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// An eventfd that is readable from the first signal() until clear(). Thread-safe.
 class Waker {
@@ -74,4 +75,5 @@ template <typename T> class Mailbox {
     std::deque<T> items_;
 };
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

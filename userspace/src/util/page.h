@@ -3,10 +3,12 @@
 
 #include <cstddef>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Size of a guest page in bytes, whatever the host's page size. Memory is tracked and sent in
 /// these units.
 inline constexpr std::size_t page_size = 4096;
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -3,7 +3,8 @@
 
 #include <cerrno>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 Result<bool> poll_until(std::span<pollfd> waits, Deadline deadline) {
     for (;;) {
@@ -26,4 +27,5 @@ Result<bool> wait_readable(int fd, Deadline deadline) {
     return wait_for_events(fd, POLLIN, deadline);
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -8,7 +8,8 @@
 #include <poll.h>
 #include <span>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Waits until at least one descriptor is ready. Ignores negative descriptors.
 /// @return false if the deadline passed first; all revents are 0 then. Errors: io.
@@ -19,4 +20,5 @@ Result<bool> poll_until(std::span<pollfd> waits, Deadline deadline);
 Result<bool> wait_for_events(int fd, short events, Deadline deadline);
 Result<bool> wait_readable(int fd, Deadline deadline);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

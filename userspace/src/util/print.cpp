@@ -3,7 +3,8 @@
 
 #include <string>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 void vprint_best_effort(std::FILE* to, fmt::string_view format, fmt::format_args args) {
     const std::string text = fmt::vformat(format, args);
@@ -11,4 +12,5 @@ void vprint_best_effort(std::FILE* to, fmt::string_view format, fmt::format_args
     std::fflush(to);
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

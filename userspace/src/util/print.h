@@ -5,7 +5,8 @@
 #include <cstdio>
 #include <fmt/core.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 void vprint_best_effort(std::FILE* to, fmt::string_view format, fmt::format_args args);
 
@@ -16,4 +17,5 @@ void print_best_effort(std::FILE* to, fmt::format_string<Args...> format, Args&&
     vprint_best_effort(to, format, fmt::make_format_args(args...));
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

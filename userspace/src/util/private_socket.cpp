@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 namespace {
 
 /// Gives a path that we created to the user of a process. Needed if we are root and it is not.
@@ -54,4 +55,5 @@ Result<UniqueFd> PrivateListener::accept(std::chrono::milliseconds timeout) {
     return accept_one(fd_.get(), timeout);
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

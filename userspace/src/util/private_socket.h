@@ -7,7 +7,8 @@
 #include <string>
 #include <sys/types.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// A directory with mode 0700, owned by the user of another process. Removed with this object.
 class PrivateDirectory {
@@ -46,4 +47,5 @@ class PrivateListener {
     UniqueFd fd_;
 };
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

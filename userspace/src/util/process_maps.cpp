@@ -10,7 +10,8 @@
 #include <memory>
 #include <sys/sysmacros.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 namespace {
 
@@ -98,4 +99,5 @@ Result<std::vector<std::string>> process_command_line(pid_t pid) {
     return arguments;
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

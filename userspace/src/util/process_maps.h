@@ -10,7 +10,8 @@
 #include <sys/types.h>
 #include <vector>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// A line of /proc/PID/maps (proc(5)).
 struct MapsLine {
@@ -33,4 +34,5 @@ Result<std::vector<int>> process_fds(pid_t pid);
 /// The argv of a process. Errors: io, also if it is empty (a kernel thread or a zombie).
 Result<std::vector<std::string>> process_command_line(pid_t pid);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

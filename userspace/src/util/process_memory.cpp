@@ -13,7 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 namespace {
 
 constexpr std::uint64_t entry_size = sizeof(std::uint64_t);
@@ -183,4 +184,5 @@ Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
     return page;
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -8,7 +8,8 @@
 #include <optional>
 #include <sys/types.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Resident private memory of a process in bytes: neither file-backed nor shared (RssAnon in
 /// /proc/PID/status). Errors: io.
@@ -59,4 +60,5 @@ class ProcessMemory {
     std::uint64_t length_ = 0;
 };
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

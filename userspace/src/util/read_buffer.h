@@ -10,7 +10,8 @@
 #include <string_view>
 #include <vector>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Bytes that were received and not yet consumed. Does not move or clear memory at each read.
 class ReadBuffer {
@@ -74,4 +75,5 @@ class ReadBuffer {
     std::size_t searched_ = 0;  ///< bytes after begin_ that are known to contain no '\n'
 };
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

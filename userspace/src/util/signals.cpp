@@ -6,7 +6,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 Result<Signals> Signals::block() {
     sigset_t set;
@@ -28,4 +29,5 @@ std::optional<int> Signals::take() const {
     return static_cast<int>(info.ssi_signo);
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -6,7 +6,8 @@
 
 #include <optional>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Blocks SIGINT, SIGTERM, SIGHUP and SIGUSR1 in this thread and in all threads that it starts
 /// afterwards.
@@ -23,4 +24,5 @@ class Signals {
     UniqueFd fd_;
 };
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -15,7 +15,8 @@
 #include <sys/un.h>
 #include <thread>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 namespace {
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
@@ -202,4 +203,5 @@ std::uint64_t queued_bytes(int fd, unsigned long queue) {
     return ::ioctl(fd, queue, &bytes) < 0 ? 0 : static_cast<std::uint64_t>(bytes);
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -9,7 +9,8 @@
 #include <string>
 #include <string_view>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// A TCP address: "host:port", "1.2.3.4:port" or "[v6]:port".
 struct Endpoint {
@@ -48,4 +49,5 @@ Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t s
 /// @param queue SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7), unix(7))
 std::uint64_t queued_bytes(int fd, unsigned long queue);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

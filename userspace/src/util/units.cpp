@@ -5,7 +5,8 @@
 #include <charconv>
 #include <limits>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 namespace {
 
 struct Unit {
@@ -88,4 +89,5 @@ Result<double> parse_percent(std::string_view text) {
     return value;
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

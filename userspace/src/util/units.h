@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <string_view>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Bytes per second. "800mbit", "10gbit" and "100kbit" are bits per second in powers of 1000, as in
 /// tc(8). "64K", "100M", "1G" and plain numbers are bytes per second in powers of 1024, as in
@@ -27,4 +28,5 @@ Result<std::chrono::nanoseconds> parse_short_duration(std::string_view text);
 /// "95%", "0.5%"; returns 0.95, 0.005. Errors: usage.
 Result<double> parse_percent(std::string_view text);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 namespace {
 
 Result<void> write_new(const std::string& path, std::string_view text) {
@@ -69,4 +70,5 @@ Result<void> write_whole_file(const std::string& path, std::string_view text) {
     return {};
 }
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc

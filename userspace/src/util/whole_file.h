@@ -8,7 +8,8 @@
 #include <string>
 #include <string_view>
 
-namespace gc::inline util {
+namespace gc {
+inline namespace util {
 
 /// Bounds what a wrong path such as /dev/zero can cost.
 inline constexpr std::size_t default_max_file = std::size_t{64} << 20;
@@ -22,4 +23,5 @@ Result<std::string> read_whole_file(const std::string& path,
 /// must be a regular file. Errors: io.
 Result<void> write_whole_file(const std::string& path, std::string_view text);
 
-}  // namespace gc::inline util
+}  // namespace util
+}  // namespace gc
