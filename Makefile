@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-asan check-tsan \
-        check-module check-bpf check-lab kunit check-debug check-dkms dkms-deb docs bench bench-quick bench-build bench-capture \
+        check-module check-bpf check-lab kunit check-debug docs bench bench-quick bench-build bench-capture \
         bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
 
 all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
@@ -55,9 +55,6 @@ install: release  ## install gcctl, the udev rule, and guidecopy.ko for the runn
 	$(MAKE) -C kmod KVER=$(KVER) OUT=$(BUILD)/kmod/$(KVER)
 	install -D -m 644 $(BUILD)/kmod/$(KVER)/guidecopy.ko $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
 	$(if $(DESTDIR),,depmod $(KVER))
-
-dkms-deb:  ## make build/guidecopy-dkms_VERSION_all.deb, which builds the module on the machine that it is installed on
-	@scripts/dkms-deb
 
 docs:  ## make build/docs/uapi.html of the comments in include/uapi/guidecopy.h
 	@scripts/uapi-docs
@@ -113,9 +110,6 @@ check-lab: userspace kmod demo-guest  ## run the end-to-end tests in the lab
 kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: seconds, once that is built
 	@scripts/check scripts kunit
 
-check-dkms:  ## build the DKMS package, and the module with it, and load that in the lab
-	@scripts/check dkms
-
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
 
@@ -157,6 +151,18 @@ bench-path: userspace  ## the data path against QEMU's own, without the lab: 10 
 
 bench-scale: userspace  ## simulated: links, memories and numbers of VMs that are not here, of the trace of bench-simulate: a minute
 	@tests/bench/scale.py --out $(BUILD)/bench/scale.json
+
+# Packages.
+.PHONY: deb check-dkms check-packages
+
+deb:  ## build the Debian packages guidecopy and guidecopy-dkms into build/deb
+	@scripts/deb
+
+check-dkms:  ## build guidecopy-dkms, and the module with it for each of scripts/kernels, and load that in the lab
+	@scripts/check dkms
+
+check-packages: guests  ## build the packages in fresh roots of Debian 12 and 13, install and use them there (root)
+	@/usr/bin/python3 -m pytest tests/packages -v --tb=short
 
 style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kernel-doc, sparse, W=1, shellcheck
 	@scripts/style $(KERNELS)
