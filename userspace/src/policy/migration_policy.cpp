@@ -19,6 +19,22 @@ report::TrafficCounts difference(const gc_class_stats& after, const gc_class_sta
             .delay_max_ms = static_cast<double>(after.delay_max_ns) / ns_per_ms};
 }
 
+/// The traffic class of the packets that carry pages of a class.
+gc_class traffic_class(ledger::PageClass page_class) {
+    switch (page_class) {
+    case ledger::PageClass::urgent:
+        return GC_URGENT;
+    case ledger::PageClass::guide:
+        return GC_GUIDE;
+    case ledger::PageClass::warm:
+        return GC_WARM;
+    case ledger::PageClass::precopy:
+    case ledger::PageClass::background:
+        break;
+    }
+    return GC_BACKGROUND;
+}
+
 }  // namespace
 
 Result<MigrationPolicy> MigrationPolicy::begin(const PolicyLease::Request& request) {
@@ -47,13 +63,9 @@ MigrationPolicy::MigrationPolicy(PolicyLease lease, const Status& status,
 }
 
 ledger::PerClass<std::uint32_t> MigrationPolicy::marks() const {
-    using ledger::PageClass;
     ledger::PerClass<std::uint32_t> marks;
-    marks[PageClass::precopy] = lease_.mark(GC_BACKGROUND);
-    marks[PageClass::urgent] = lease_.mark(GC_URGENT);
-    marks[PageClass::guide] = lease_.mark(GC_GUIDE);
-    marks[PageClass::warm] = lease_.mark(GC_WARM);
-    marks[PageClass::background] = lease_.mark(GC_BACKGROUND);
+    for (const ledger::PageClass page_class : ledger::page_classes)
+        marks[page_class] = lease_.mark(traffic_class(page_class));
     return marks;
 }
 
