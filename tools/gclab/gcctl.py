@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import]  # it has no types
+
 from .environment import GCCTL, SLOW
 from .wait import wait_for
 
@@ -86,9 +88,10 @@ def page_classes(report: Report) -> list[str]:
 
 
 def read_report(path: Path) -> Report:
-    """The report, after gcctl report has checked it."""
+    """The report, after gcctl report and its JSON schema have checked it."""
     run_ok("report", str(path), "-o", str(path.with_suffix(".html")))
     report: Report = json.loads(path.read_text())
+    jsonschema.validate(report, json.loads(run_ok("report", "--schema")))
     assert page_classes(report) and report["pages"].keys() == report["bytes"].keys()
     assert report["guide"]["dropped"] == 0
     return report

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A migration does not depend on who reads its output."""
+
+from gclab.testbed import Migration, Testbed
+from gclab.vm import Spec
+
+# Runs its arguments with an unbuffered pipe as standard output that nobody reads, and exits with their status.
+UNREAD = ("bash", "-c", 'set -o pipefail; stdbuf -o0 "$@" | true', "unread")
+
+
+def test_reader_is_gone(testbed: Testbed) -> None:
+    spec = Spec()
+    source = testbed.start_source(spec)
+    destination = testbed.start(spec, "destination", incoming=True)
+    receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
+    port = receive.wait_event("listening")["port"]
+    directory = testbed.new_directory("migration")
+    report = directory / "report.json"
+    migrate = testbed.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"127.0.0.1:{port}", "--policy", "none",
+                            "--guide", "off", "--report", str(report), directory=directory, launcher=UNREAD)
+    Migration(source, destination, receive, migrate, report).wait_completed(spec)
+    destination.wait_running()
+    source.check()
