@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-asan check-tsan \
-        check-module check-bpf check-lab kunit check-debug docs bench bench-quick bench-build bench-capture \
+        check-module check-bpf check-lab kunit check-debug docs bench bench-quick bench-build bench-release bench-capture \
         bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
 
 all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
@@ -36,7 +36,7 @@ gcctl: $(BUILD)/dev/build.ninja  ## build gcctl alone (preset dev)
 
 release: $(BUILD)/release/build.ninja  ## build gcctl as it is installed (preset release)
 	@cmake -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(BUILD)/release >/dev/null
-	@ninja -C $(BUILD)/release
+	@ninja -C $(BUILD)/release manual bpf-examples
 
 # kbuild takes seconds to find that nothing is to be done: it is asked only when a source is newer.
 KMOD_SOURCES := $(wildcard kmod/*.[ch] kmod/tests/*.[ch] kmod/Kbuild kmod/Makefile include/uapi/*.h)
@@ -60,10 +60,8 @@ docs:  ## make build/docs/uapi.html of the comments in include/uapi/guidecopy.h
 	@scripts/uapi-docs
 
 uninstall:  ## remove what install installed
-	rm -f $(DESTDIR)$(PREFIX)/sbin/gcctl $(DESTDIR)$(PREFIX)/include/guidecopy/gc_policy.h \
-	      $(DESTDIR)$(PREFIX)/share/guidecopy/examples/fixed.bpf.c \
-	      $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules \
-	      $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
+	sed 's|^|$(DESTDIR)|' $(BUILD)/release/install_manifest.txt | xargs -r -d '\n' rm -f
+	rm -f $(DESTDIR)/lib/udev/rules.d/60-guidecopy.rules $(DESTDIR)/lib/modules/$(KVER)/updates/guidecopy.ko
 	$(if $(DESTDIR),,depmod $(KVER))
 
 # The Linux of the demo and of some tests.
@@ -113,17 +111,24 @@ kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: se
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
 
+# Benchmarks measure what is installed: the preset release, with the programs that measure it.
+BENCH_PROGRAMS = gcctl capture_bench track_bench path_bench
+bench-release: $(BUILD)/release/build.ninja
+	@ninja -C $(BUILD)/release $(BENCH_PROGRAMS)
+$(filter-out bench-release bench-build,$(filter bench%,$(MAKECMDGOALS))): bench-release
+bench%: export GC_PRESET = release
+
 # How often make bench does all of it.
 ROUNDS = 1
 # In the lab, on the first kernel; NAME writes build/bench/NAME.json.
-bench-capture: BENCH = --no-nested -- build/bin/capture_bench
-bench-track: BENCH = -- build/bin/track_bench --mib 64
+bench-capture: BENCH = --no-nested -- build/release/bin/capture_bench
+bench-track: BENCH = -- build/release/bin/track_bench --mib 64
 bench-redis: BENCH = --timeout 1500 -- tests/bench/redis_age.py
 bench-silence: BENCH = --mem 8G --timeout 3000 -- tests/bench/silence.py
 bench-simulate: BENCH = --timeout 3000 -- tests/bench/simulate.py
-bench-capture: userspace kmod  ## what capture costs a guide's process
-bench-track: userspace kmod  ## what tracking costs a VM's first touches, and a track's owner
-bench-redis: userspace kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
+bench-capture: kmod  ## what capture costs a guide's process
+bench-track: kmod  ## what tracking costs a VM's first touches, and a track's owner
+bench-redis: kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
 bench-silence: prepare  ## what migrations cost the others on their link, beside unmodified QEMU's: 30 minutes
 bench: prepare  ## migrations in all modes, of all workloads, beside unmodified QEMU's, with tables and pictures: an hour
 bench-quick: prepare  ## some of that: 8 minutes
@@ -132,7 +137,7 @@ bench bench-quick:
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko --hosts 2 --timeout $$((7200 * $(ROUNDS))) -- \
 	     tests/bench/migration.py $(if $(filter bench-quick,$@),--quick) --rounds $(ROUNDS) --out build/bench/results.json; \
-	 status=$$?; [ ! -e build/bench/results.json ] || build/bin/gcctl report build/bench/results.json -o build/bench/report.html; \
+	 status=$$?; [ ! -e build/bench/results.json ] || build/release/bin/gcctl report build/bench/results.json -o build/bench/report.html; \
 	 exit $$status
 
 bench-simulate: prepare  ## how near gcctl simulate comes to migrations in the lab: 20 minutes
@@ -145,11 +150,11 @@ bench-build:  ## the developer's loop, from a clean clone of HEAD: 15 minutes
 	@mkdir -p $(BUILD)/bench
 	@tests/bench/build.py --demo --out $(BUILD)/bench/build.json
 
-bench-path: userspace  ## the data path against QEMU's own, without the lab: 10 minutes
+bench-path:  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
-	@$(BUILD)/bin/path_bench --mib 1024 --repeats 5 --out $(BUILD)/bench/path.json
+	@$(BUILD)/release/bin/path_bench --mib 1024 --repeats 5 --out $(BUILD)/bench/path.json
 
-bench-scale: userspace  ## simulated: links, memories and numbers of VMs that are not here, of the trace of bench-simulate: a minute
+bench-scale:  ## simulated: links, memories and numbers of VMs that are not here, of the trace of bench-simulate: a minute
 	@tests/bench/scale.py --out $(BUILD)/bench/scale.json
 
 # Packages.

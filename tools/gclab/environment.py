@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where the project's files are, and where this process runs: in the lab with KVM and the module, or on the bare host.
 
-Environment variables: GCCTL, GC_GUEST and GC_MODULE name other files than the ones built here; the lab sets GC_LAB,
-GC_LAB_HOSTS and GC_MODULE_PARAMETERS.
+Environment variables: GC_PRESET is the preset of CMakePresets.json whose programs are used (default: dev). GCCTL,
+GC_GUEST and GC_MODULE name other files than the ones built here. The lab sets GC_LAB, GC_LAB_HOSTS and
+GC_MODULE_PARAMETERS, and passes GC_PRESET on to its hosts.
 """
 
 import os
@@ -14,8 +15,9 @@ TREE = Path(__file__).resolve().parents[2]
 TOOLS = TREE / "tools"
 SCRIPTS = TREE / "scripts"
 BUILD = TREE / "build"
-CMAKE_TREE = BUILD / "dev"
-BIN = BUILD / "bin"
+PRESET = os.environ.get("GC_PRESET", "dev")
+CMAKE_TREE = BUILD / PRESET
+BIN = CMAKE_TREE / "bin"
 DEMO = BUILD / "demo"  # the Linux guest of scripts/make-demo-guest
 
 PYTHON = "/usr/bin/python3"

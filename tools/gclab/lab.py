@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import initramfs, kernel_log
-from .environment import BUILD, PYTHON, TOOLS, TREE
+from .environment import BUILD, PRESET, PYTHON, TOOLS, TREE
 from .kernel import Kernel, KernelError
 from .qemu import QEMU, Command, QemuProcess
 from .wait import Deadline
@@ -132,6 +132,7 @@ class Lab:
 
     def _job(self) -> list[str]:
         lines = [f"cd {shlex.quote(os.getcwd())} || exit {EXIT_LAB}", "ulimit -c 0"]
+        lines.append(f"export GC_PRESET={shlex.quote(PRESET)}")
         if not self.kvm:
             # An emulated CPU takes about ten times as long for a page fault as hardware. With ten times the module's
             # default delay the consumer gets as many records per wake-up as on hardware.
