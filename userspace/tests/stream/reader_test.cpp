@@ -4,6 +4,7 @@
 #include "samples.h"
 
 #include <algorithm>
+#include <deque>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,9 +15,11 @@ using samples::bytes;
 using samples::concat;
 using testing::HasSubstr;
 
-/// All items of a stream, or the error that ends it. Views in items point into the stream.
+/// All items of a stream, or the error that ends it. Views in items point into the stream, and
+/// those of names into the reader, which is kept for them.
 Result<std::vector<Item>> read_all(std::span<const std::byte> stream, Start start = Start::header) {
-    return samples::read_all<Item>(Reader(start), stream);
+    static std::deque<Reader> readers;
+    return samples::read_all<Item>(readers.emplace_back(start), stream);
 }
 
 template <typename T> std::vector<T> only(const std::vector<Item>& items) {

@@ -14,7 +14,8 @@ using samples::concat;
 using testing::HasSubstr;
 
 Result<std::vector<ReturnMessage>> read_all(std::span<const std::byte> input) {
-    return samples::read_all<ReturnMessage>(ReturnPathReader(), input);
+    ReturnPathReader reader;
+    return samples::read_all<ReturnMessage>(reader, input);
 }
 
 Buffer message(int type, const Buffer& payload) {

@@ -41,9 +41,9 @@ Buffer package(std::initializer_list<std::uint32_t> pings);
 /// A whole post-copy migration of 18 pages with every kind of item.
 Buffer postcopy();
 
-/// All items in the input, or the first error. Views in items point into the input.
+/// All items in the input, or the first error. Views in items point into the input and the reader.
 template <typename Found, typename From>
-Result<std::vector<Found>> read_all(From reader, std::span<const std::byte> input) {
+Result<std::vector<Found>> read_all(From& reader, std::span<const std::byte> input) {
     std::vector<Found> found;
     for (;;) {
         GC_TRY(auto next, reader.next(input));
