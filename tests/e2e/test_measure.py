@@ -17,7 +17,7 @@ def test_destination_ends_while_it_is_measured(testbed: Testbed) -> None:
     # The VM had arrived completely.
     assert migration.receive.wait(10) == EXIT_DONE
     assert migration.migrate.wait(10) == EXIT_DONE
-    why = "was not measured: the destination QEMU ended"
+    why = "could not be measured: the destination QEMU ended"
     assert why in migration.receive.errors()
     warning = migration.migrate.event("warning")
     assert warning is not None and why in warning["message"], warning

@@ -73,8 +73,8 @@ def test_a_migration_joins_an_attached_policy(testbed: Testbed, far: FarHost) ->
         report = migration.wait_completed(SPEC)
         assert (report["policy"]["name"], report["policy"]["joined"]) == ("fast", True)
         warnings = [event["message"] for event in migration.migrate.events() if event["event"] == "warning"]
-        assert any(f"{far.nic} has the policy 'fast' already" in warning for warning in warnings)
-        assert any("--policy-link is not heeded" in warning for warning in warnings)
+        assert any(f"{far.nic} already has the policy 'fast'" in warning for warning in warnings)
+        assert any("--policy-link is ignored" in warning for warning in warnings)
         assert report["policy"]["classes"]["background"]["bytes"] > 0
         assert [each["device"] for each in attached()] == [far.nic]
     finally:

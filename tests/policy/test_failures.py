@@ -61,12 +61,12 @@ def test_a_custom_object(ns: PolicyNamespace, compiled: Callable[..., Path]) -> 
 @pytest.mark.parametrize("wrong, texts", [
     ({"version": ""}, ["gc_policy_version"]),
     ({"version": VERSION.replace("= GC_POLICY_VERSION", "= 7")}, ["gc_policy_version: expected 1, found 7"]),
-    ({"maps": STATS}, ["there is no map gc_config"]),
+    ({"maps": STATS}, ["expected a map gc_config"]),
     ({"maps": CONFIG + STATS.replace("PERCPU_", "")}, ["map gc_stats: expected type PERCPU_ARRAY, found array"]),
     ({"maps": CONFIG + STATS.replace("GC_COUNTERS", "3")}, ["map gc_stats: expected max_entries 5, found 3"]),
     ({"maps": CONFIG.replace("struct gc_policy_config", "__u32") + STATS}, ["map gc_config: expected a value size of", "found 4"]),
     ({"section": "xdp"}, ['expected one in SEC("tc"), found SEC("xdp")']),
-    ({"body": LOOP}, ["the kernel's verifier refuses it", "invalid mem access"]),
+    ({"body": LOOP}, ["rejected by the kernel's verifier", "invalid mem access"]),
 ], ids=["no version", "version", "no map", "type", "entries", "value", "section", "verifier"])
 def test_an_object_that_breaks_the_contract(ns: PolicyNamespace, compiled: Callable[..., Path], wrong: dict[str, str], texts: list[str]) -> None:
     said = refused(ns, "--object", str(compiled(**wrong)))
