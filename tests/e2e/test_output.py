@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A migration does not depend on who reads its output."""
+"""A migration goes on when its output has no reader any more."""
 
 from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec
