@@ -43,6 +43,7 @@ constexpr std::array<Command, 8> commands{{
 
 std::vector<options::Manual> manuals() {
     std::vector<options::Manual> all;
+    all.reserve(commands.size());
     for (const Command& command : commands)
         all.push_back(command.manual());
     return all;
