@@ -34,7 +34,7 @@ def test_unit_tests_run_here_in_their_programs() -> None:
     made = plan(Test(Kind.UNIT, "Ring", "Wraps", Path("userspace/tests/util/ring_test.cpp")),
                 Test(Kind.UNIT, "Frame", "Splits", Path("userspace/tests/peer/frame_test.cpp")))
     assert [command.split(" --gtest_output")[0] for command in commands(made)] == [
-        "build/bin/util_test --gtest_filter=Ring.Wraps:*/Ring.Wraps/*", "build/bin/peer_test --gtest_filter=Frame.Splits:*/Frame.Splits/*"]
+        "build/dev/bin/util_test --gtest_filter=Ring.Wraps:*/Ring.Wraps/*", "build/dev/bin/peer_test --gtest_filter=Frame.Splits:*/Frame.Splits/*"]
     (build,) = builds(made)
     assert build.startswith("cmake --build ") and build.endswith("--target util_test peer_test")
 
@@ -50,7 +50,7 @@ def test_module_tests_run_in_the_lab(suite: str, nested: bool) -> None:
     made = plan(Test(Kind.MODULE, suite, "Works", Path("tests/module/x_test.cpp")))
     (command,) = commands(made)
     assert command.startswith(f"scripts/lab --kernel {KERNEL} ") and ("--no-nested" in command) != nested
-    assert f"tests/module/run.sh build/kmod/{KERNEL}/guidecopy.ko build/bin/module_test --gtest_filter={suite}.Works:" in command
+    assert f"tests/module/run.sh build/kmod/{KERNEL}/guidecopy.ko build/dev/bin/module_test --gtest_filter={suite}.Works:" in command
     assert builds(made)[0] == f"make -s kmod KERNELS={KERNEL}" and builds(made)[1].endswith("--target module_test")
 
 
@@ -61,7 +61,7 @@ def test_failure_injection_runs_on_the_debug_kernel() -> None:
 
 def test_bpf_tests_run_in_the_lab() -> None:
     made = plan(Test(Kind.BPF, "Shaper", "Paces", Path("tests/bpf/pace_test.cpp")))
-    assert "--no-nested" in commands(made)[0] and "build/bin/bpf_test --gtest_filter=Shaper.Paces:" in commands(made)[0]
+    assert "--no-nested" in commands(made)[0] and "build/dev/bin/bpf_test --gtest_filter=Shaper.Paces:" in commands(made)[0]
     assert len(builds(made)) == 1
 
 
