@@ -51,7 +51,7 @@ STEPS = [
     Step("full build with tests", ["make", "userspace"], 480),
     Step("the module and the guests", ["make", "kmod", "guests"], float("inf")),
     Step("no-op", ["make"], 0.5),
-    Step("page_sender.cpp edited, its tests answered", ["make", "check", "T=PageSender"], 6,
+    Step("page_sender.cpp edited, its tests answered", ["make", "check", "T=Sender"], 6,
          prepare=edit("userspace/src/transfer/page_sender.cpp")),
     Step("migration.cpp edited, gcctl linked", ["make", "gcctl"], 8, prepare=edit("userspace/src/migrate/migration.cpp")),
     Step("util/units.h edited, all built", ["make", "userspace"], float("inf"), prepare=edit("userspace/src/util/units.h")),
