@@ -7,12 +7,11 @@ void DemandMeter::saw_requests(std::span<const std::byte> bytes) {
     const std::lock_guard lock(mutex_);
     if (!problem_.empty())
         return;
-    requests_buffer_.insert(requests_buffer_.end(), bytes.begin(), bytes.end());
-    std::span<const std::byte> input = requests_buffer_;
+    requests_buffer_.append(bytes);
+    std::span<const std::byte> input = requests_buffer_.bytes();
     if (const auto read = read_requests(input); !read)
         problem_ = read.error().message;
-    requests_buffer_.erase(requests_buffer_.begin(),
-                           requests_buffer_.end() - static_cast<std::ptrdiff_t>(input.size()));
+    requests_buffer_.keep(input.size());
 }
 
 Result<void> DemandMeter::read_requests(std::span<const std::byte>& input) {

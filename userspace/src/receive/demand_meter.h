@@ -6,6 +6,7 @@
 #include "receive/record_scanner.h"
 #include "report/histogram.h"
 #include "stream/return_path.h"
+#include "util/read_buffer.h"
 
 #include <chrono>
 #include <map>
@@ -55,7 +56,7 @@ class DemandMeter {
     mutable std::mutex mutex_;
     BlockIds blocks_;
     stream::ReturnPathReader requests_;
-    std::vector<std::byte> requests_buffer_;  ///< the begin of a request
+    ReadBuffer requests_buffer_;  ///< the beginning of a request
     RecordScanner sections_{RecordScanner::Start::section, blocks_,
                             [this](BlockPage page) { arrived(page); }};
     RecordScanner urgent_{RecordScanner::Start::record, blocks_,

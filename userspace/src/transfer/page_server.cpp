@@ -2,23 +2,23 @@
 #include "transfer/page_server.h"
 
 #include "stream/return_path.h"
-
-#include <algorithm>
-#include <array>
+#include "util/read_buffer.h"
 
 namespace gc::transfer {
+namespace {
+
+constexpr std::size_t max_read = 4096;  ///< bytes: some hundred requests
+
+}  // namespace
 
 Result<void> PageServer::run(const std::atomic<ledger::Ledger*>& ledger) {
     stream::ReturnPathReader reader;
-    std::vector<std::byte> buffer;
+    ReadBuffer buffer;
     for (;;) {
-        std::array<std::byte, 4096> chunk;
-        GC_TRY(const std::size_t got, read_some(sender_.main_fd(), chunk));
+        GC_TRY(const std::size_t got, buffer.fill(sender_.main_fd(), max_read));
         if (got == 0)
             return fail(ErrorKind::io, "the destination closed the main channel");
-        buffer.insert(buffer.end(), chunk.begin(),
-                      chunk.begin() + static_cast<std::ptrdiff_t>(got));
-        std::span<const std::byte> input(buffer);
+        std::span<const std::byte> input = buffer.bytes();
         for (;;) {
             GC_TRY(const auto message, reader.next(input));
             if (!message)
@@ -27,7 +27,7 @@ Result<void> PageServer::run(const std::atomic<ledger::Ledger*>& ledger) {
             if (done)
                 return {};
         }
-        buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(input.size()));
+        buffer.keep(input.size());
     }
 }
 
