@@ -3,13 +3,13 @@
 #include "../../userspace/tests/stream/append.h"
 
 #include "peer/frame.h"
+#include "peer/hello.h"
 #include "stream/package.h"
 #include "stream/return_path.h"
 #include "util/poll.h"
 #include "util/socket.h"
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
 namespace gc::bench {
@@ -63,11 +63,10 @@ SyntheticDestination::listen(Sender sender, std::string block, std::uint64_t pag
 
 SyntheticDestination::~SyntheticDestination() {
     stopping_ = true;
-    for (const UniqueFd* fd : {&main_, &urgent_, &bulk_})
-        if (*fd)
-            ::shutdown(fd->get(), SHUT_RDWR);
+    for (const peer::Connection* channel : {&main_, &urgent_, &bulk_})
+        channel->shut_down();
     if (control_)
-        ::shutdown(control_->fd(), SHUT_RDWR);
+        control_->connection().shut_down();
     for (std::thread& thread : threads_)
         thread.join();
 }
@@ -112,7 +111,7 @@ Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point 
     for (int i = 0; i < (urgent ? 2 : 1); ++i) {
         GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
         GC_TRY(const bool talks, wait_readable(fd.get(), 200ms));
-        (talks && !main_ ? main_ : urgent_) = std::move(fd);
+        (talks && !main_ ? main_ : urgent_) = peer::Connection(std::move(fd));
     }
     if (!main_)
         return fail(ErrorKind::protocol, "none of the source's channels begins a stream");
@@ -122,23 +121,29 @@ Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point 
 Result<void> SyntheticDestination::greet_gcctl(Clock::time_point deadline) {
     while (!control_ || !main_ || !bulk_ || !urgent_) {
         GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
-        GC_TRY(const peer::Hello hello, peer::receive_hello(fd.get(), left(deadline)));
+        peer::Connection connection(std::move(fd));
+        GC_TRY(const peer::Hello hello, peer::receive_hello(connection, left(deadline)));
         switch (hello.channel) {
         case peer::Channel::control:
-            control_ = std::make_unique<peer::Control>(std::move(fd));
-            GC_CHECK(control_->send("ready", {{"qemu", "synthetic"}, {"preempt", true}}));
+            control_.emplace(std::move(connection), peer::End::destination);
+            GC_CHECK(control_->send(peer::Ready{.version = peer::newest_version,
+                                                .qemu = "synthetic",
+                                                .preempt = true,
+                                                .measure = {},
+                                                .seal = {}}));
             break;
         case peer::Channel::main:
-            main_ = std::move(fd);
+            main_ = std::move(connection);
             break;
         case peer::Channel::bulk:
-            bulk_ = std::move(fd);
+            bulk_ = std::move(connection);
             break;
         case peer::Channel::urgent:
-            urgent_ = std::move(fd);
+            urgent_ = std::move(connection);
             break;
         }
     }
+    control_->opened();
     return {};
 }
 
@@ -158,20 +163,21 @@ Result<void> SyntheticDestination::wait_for(const std::atomic<bool>& what, std::
 }
 
 template <typename Take>
-Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) {
+Result<void> SyntheticDestination::read_channel(peer::Connection& channel, bool framed,
+                                                Take take) {
     std::vector<std::byte> buffer(chunk_size);
     std::size_t in_frame = framed ? 0 : SIZE_MAX;
     for (;;) {
         if (in_frame == 0) {
             peer::FrameHead head;
-            GC_TRY(const bool more, peer::read_head(fd, head));
+            GC_TRY(const bool more, peer::read_head(channel, head));
             if (!more)
                 return {};
             in_frame = head.size;
             continue;
         }
         const auto room = std::span(buffer).first(std::min(buffer.size(), in_frame));
-        GC_TRY(const std::size_t got, read_some(fd, room));
+        GC_TRY(const std::size_t got, channel.read_some(room));
         if (got == 0)
             return {};
         bytes_ += got;
@@ -183,7 +189,7 @@ Result<void> SyntheticDestination::read_channel(int fd, bool framed, Take take) 
 
 Result<void> SyntheticDestination::read_main() {
     Parser parser(stream::Start::header);
-    return read_channel(main_.get(), sender_ == Sender::gcctl, [&](auto bytes) {
+    return read_channel(main_, sender_ == Sender::gcctl, [&](auto bytes) {
         const auto at = Clock::now();
         return parser.feed(bytes, [&](const stream::Item& item) {
             on_page(item, at);
@@ -194,7 +200,7 @@ Result<void> SyntheticDestination::read_main() {
 
 Result<void> SyntheticDestination::read_urgent() {
     Parser parser(stream::Start::records);
-    return read_channel(urgent_.get(), false, [&](auto bytes) {
+    return read_channel(urgent_, false, [&](auto bytes) {
         const auto at = Clock::now();
         return parser.feed(bytes, [&](const stream::Item& item) -> Result<void> {
             on_page(item, at);
@@ -215,34 +221,36 @@ Result<void> SyntheticDestination::read_bulk() {
     };
     for (bool opened = false;;) {
         peer::FrameHead head;
-        GC_TRY(const bool more, peer::read_head(bulk_.get(), head));
+        GC_TRY(const bool more, peer::read_head(bulk_, head));
         if (!more)
             return {};
         // It carries nothing before switch-over, so opening_ is complete by then.
         if (!std::exchange(opened, true))
             GC_CHECK(take(opening_));
         frame.resize(head.size);
-        GC_TRY(const bool whole, read_whole(bulk_.get(), frame));
+        GC_TRY(const bool whole, bulk_.read_whole(frame));
         if (!whole)
             return {};
         bytes_ += frame.size();
         GC_TRY(const auto parts, peer::parts_of(head.kind, frame));
         for (const auto part : parts)
             GC_CHECK(take(part));
-        GC_CHECK(write_all(bulk_.get(), peer::frame_taken));
+        GC_CHECK(bulk_.write(peer::frame_taken));
     }
 }
 
 Result<void> SyntheticDestination::read_control() {
     while (!stopping_) {
-        GC_TRY(const auto message, control_->receive(100ms));
+        if (ended_)
+            return control_->send(peer::Completed{});
+        GC_TRY(const auto message, control_->receive(5ms));
         if (!message)
             continue;
-        if (message->at("type") == "commit") {
-            GC_CHECK(control_->send("resumed"));
+        if (const auto* abandon = std::get_if<peer::Abandon>(&*message))
+            return fail(ErrorKind::io, "gcctl gave up: {}", abandon->reason);
+        if (std::holds_alternative<peer::Commit>(*message)) {
+            GC_CHECK(control_->send(peer::Resumed{}));
             ready_ = true;
-        } else if (message->at("type") == "abandon") {
-            return fail(ErrorKind::io, "gcctl gave up: {}", message->value("reason", ""));
         }
     }
     return {};
@@ -278,8 +286,6 @@ Result<void> SyntheticDestination::on_main_item(const stream::Item& item) {
         stream::append_shut(answer, 0);
         GC_CHECK(say(answer));
         ended_ = true;
-        if (control_)
-            return control_->send("completed");
     }
     return {};
 }
@@ -311,7 +317,7 @@ void SyntheticDestination::on_page(const stream::Item& item, Clock::time_point a
 
 Result<void> SyntheticDestination::say(const stream::Buffer& bytes) {
     const std::lock_guard lock(say_mutex_);
-    return write_all(main_.get(), bytes);
+    return main_.write(bytes);
 }
 
 Result<SyntheticDestination::Clock::duration> SyntheticDestination::fetch(std::uint64_t page) {

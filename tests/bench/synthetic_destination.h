@@ -3,7 +3,7 @@
 // that touches them. Its peer is a source QEMU or `gcctl migrate`.
 #pragma once
 
-#include "peer/protocol.h"
+#include "peer/control.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 #include "util/error.h"
@@ -79,7 +79,8 @@ class SyntheticDestination {
     Result<void> read_bulk();
     Result<void> read_control();
     /// Reads a channel's bytes until its end, without the frames' heads.
-    template <typename Take> Result<void> read_channel(int fd, bool framed, Take take);
+    template <typename Take>
+    Result<void> read_channel(peer::Connection& channel, bool framed, Take take);
     Result<void> on_main_item(const stream::Item& item);
     void on_page(const stream::Item& item, Clock::time_point at);
     Result<void> say(const stream::Buffer& bytes);
@@ -88,8 +89,9 @@ class SyntheticDestination {
     std::string block_;
     std::vector<std::atomic<bool>> have_;
     std::uint16_t port_ = 0;
-    UniqueFd listener_, main_, urgent_, bulk_;
-    std::unique_ptr<peer::Control> control_;
+    UniqueFd listener_;
+    peer::Connection main_, urgent_, bulk_;
+    std::optional<peer::Control> control_;
     std::mutex say_mutex_;
     stream::Buffer opening_;  ///< the start of section "ram", for the reader of bulk
     std::uint32_t ram_section_ = 0;

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <csignal>
+#include <exception>
 #include <vector>
 
 namespace {
@@ -103,10 +104,7 @@ int help(Arguments arguments) {
     return options::exit_done;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
+int run(const std::vector<std::string>& arguments) {
     if (arguments.empty()) {
         print_usage(stderr);
         return options::exit_usage;
@@ -126,4 +124,17 @@ int main(int argc, char** argv) {
     if (command->outlives_reader)
         std::signal(SIGPIPE, SIG_IGN);
     return command->run(rest);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run({argv + 1, argv + argc});
+    } catch (const std::exception& error) {
+        // A migration catches its own: this is a fault before or after it.
+        print_best_effort(stderr, "gcctl: unexpected exception: {}; this is a bug of gcctl\n",
+                          error.what());
+        return options::exit_failed;
+    }
 }

@@ -3,11 +3,7 @@
 // `gcctl migrate`.
 #pragma once
 
-#include "util/error.h"
-
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -27,12 +23,5 @@ struct Touched {
     std::vector<Run> runs;
     bool operator==(const Touched&) const = default;
 };
-
-/// The fields of the "touched" control messages that carry them, each short enough for a line:
-///     {"block": "pc.ram", "asked": false, "runs": [first, count, first, count, ...]}
-std::vector<nlohmann::json> to_messages(const Touched& touched);
-
-/// Errors: protocol, if the message has another form.
-Result<Touched> from_message(const nlohmann::json& message);
 
 }  // namespace gc::measure

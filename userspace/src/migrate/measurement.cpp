@@ -4,8 +4,6 @@
 #include "measure/coverage.h"
 #include "util/deadline.h"
 
-#include <nlohmann/json.hpp>
-
 namespace gc::migrate {
 namespace {
 
@@ -26,16 +24,16 @@ Result<report::MeasureReport> take_measurement(peer::Control& control, Signals& 
         if (signals.take())
             return fail(ErrorKind::cancelled, "interrupted");
         GC_TRY(const auto message, control.receive(tick));
-        const std::string type = message ? message->value("type", "") : "";
-        if (type == "touched") {
-            GC_TRY(const measure::Touched touched, measure::from_message(*message));
-            GC_CHECK(coverage.add(touched));
-        } else if (type == "measured" && message->contains("problem")) {
-            return fail(ErrorKind::io, "{}", message->value("problem", "no reason given"));
-        } else if (type == "measured") {
+        if (!message)
+            continue;
+        if (const auto* touched = std::get_if<peer::Touched>(&*message)) {
+            GC_CHECK(coverage.add(touched->pages));
+        } else if (const auto* measured = std::get_if<peer::Measured>(&*message)) {
+            if (!measured->problem.empty())
+                return fail(ErrorKind::io, "{}", measured->problem);
             report::MeasureReport report = coverage.result();
-            report.time_ms = message->value("time_ms", 0.0);
-            report.unresolved = message->value("unresolved", std::uint64_t{0});
+            report.time_ms = measured->time_ms;
+            report.unresolved = measured->unresolved;
             return report;
         }
     }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ledger/ledger.h"
-#include "peer/protocol.h"
+#include "peer/control.h"
 #include "report/report.h"
 #include "util/signals.h"
 

@@ -5,7 +5,9 @@
 #include "migrate/hot.h"
 #include "migrate/measurement.h"
 #include "migrate/release.h"
+#include "peer/refusal.h"
 #include "qmp/migration.h"
+#include "util/guarded.h"
 #include "util/poll.h"
 
 #include <array>
@@ -17,7 +19,6 @@ namespace gc::migrate {
 namespace {
 
 using namespace std::chrono_literals;
-using nlohmann::json;
 
 constexpr auto tick_interval = 50ms;
 constexpr auto ready_timeout = 10s;
@@ -44,12 +45,12 @@ std::string kernel_release() {
 
 report::Report Migration::run(const Options& options, Progress& progress, ErrorKind& failure) {
     Migration migration(options, progress);
-    const Result<void> done = [&]() -> Result<void> {
+    const Result<void> finished = guarded([&]() -> Result<void> {
         GC_CHECK(migration.prepare());
         GC_CHECK(migration.start());
-        return migration.loop();
-    }();
-    const Result<void> finished = done ? migration.finish() : done;
+        GC_CHECK(migration.loop());
+        return migration.finish();
+    });
     if (!finished) {
         const Error error = migration.phase_ < Phase::committed || migration.never_ran_
                                 ? migration.roll_back(finished.error())
@@ -72,28 +73,45 @@ Result<void> Migration::prepare() {
     GC_TRY(source_, SourceQemu::open(options_.qmp, options_.kill_source));
     report_.qemu.source = source_->version();
 
-    GC_TRY(token_, peer::make_token());
-    GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
-    GC_CHECK(peer::send_hello(fd.get(), {peer::Channel::control, token_}));
-    control_.emplace(std::move(fd));
-    auto ready = control_->receive(ready_timeout);
-    if (!ready || !*ready || (**ready).value("type", "") != "ready")
-        return fail(ErrorKind::unsupported,
-                    "expected a 'gcctl receive' that is waiting for a VM at {}: {}",
-                    options_.to.str(),
-                    !ready   ? ready.error().message
-                    : *ready ? (**ready).dump()
-                             : "it did not answer");
-    report_.qemu.destination = (**ready).value("qemu", "");
-    preempt_ = (**ready).value("preempt", false);
-    if ((**ready).contains("measure_ms"))
-        measure_.emplace((**ready).value("measure_ms", 0));
+    GC_CHECK(greet());
 
     GC_TRY(Guardian guardian, Guardian::start(options_.qmp, source_->was_running()));
     guardian_.emplace(std::move(guardian));
     GC_CHECK(prepare_policy());
     GC_CHECK(prepare_hot());
     prepare_guide();
+    return {};
+}
+
+Result<peer::Connection> Migration::connect(peer::Channel channel) const {
+    GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
+    peer::Connection connection(std::move(fd));
+    GC_CHECK(peer::send_hello(connection, {.channel = channel, .token = token_}));
+    return connection;
+}
+
+Result<void> Migration::greet() {
+    GC_TRY(token_, peer::make_token());
+    GC_TRY(peer::Connection connection, connect(peer::Channel::control));
+    control_.emplace(std::move(connection), peer::End::source);
+    const auto answer = control_->receive(ready_timeout);
+    if (!answer || !*answer)
+        return fail(ErrorKind::unsupported,
+                    "expected a 'gcctl receive' that is waiting for a VM at {}: {}",
+                    options_.to.str(), answer ? "it did not answer" : answer.error().message);
+    return on_destination_message(**answer);
+}
+
+Result<void> Migration::on_message(const peer::Ready& ready) {
+    if (ready.version < peer::oldest_version || ready.version > peer::newest_version)
+        return fail(ErrorKind::unsupported,
+                    "expected version {} to {} of the peer protocol, the destination chose {}; "
+                    "install releases of gcctl that share a version",
+                    peer::oldest_version, peer::newest_version, ready.version);
+    report_.qemu.destination = ready.qemu;
+    preempt_ = ready.preempt;
+    measure_ = ready.measure;
+    seal_ = ready.seal;
     return {};
 }
 
@@ -173,16 +191,12 @@ void Migration::prepare_guide() {
 // ---- pre-copy
 
 Result<void> Migration::open_channels() {
-    const auto open = [&](peer::Channel channel) -> Result<UniqueFd> {
-        GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
-        GC_CHECK(peer::send_hello(fd.get(), {channel, token_}));
-        return fd;
-    };
-    GC_TRY(channels_.main, open(peer::Channel::main));
+    GC_TRY(channels_.main, connect(peer::Channel::main));
     if (preempt_) {
-        GC_TRY(channels_.urgent, open(peer::Channel::urgent));
+        GC_TRY(channels_.urgent, connect(peer::Channel::urgent));
     }
-    GC_TRY(channels_.bulk, open(peer::Channel::bulk));
+    GC_TRY(channels_.bulk, connect(peer::Channel::bulk));
+    control_->opened();
     return {};
 }
 
@@ -301,7 +315,7 @@ Result<void> Migration::commit() {
     report_.guide.waited_ms = in_ms(data_->state_waited());
     guardian_->dismiss();
     phase_ = Phase::committed;
-    GC_CHECK(control_->send("commit", {{"run", source_->was_running()}}));
+    GC_CHECK(control_->send(peer::Commit{source_->was_running()}));
     progress_.milestone("commit");
     return {};
 }
@@ -339,29 +353,45 @@ Result<void> Migration::on_destination() {
     return {};
 }
 
-Result<void> Migration::on_destination_message(const json& message) {
-    const std::string type = message.value("type", "");
-    const std::string reason = message.value("reason", "no reason given");
-    if (type == "resumed") {
-        phase_ = Phase::resumed;
-        data_->on_resumed();
-        if (source_->was_running())
-            report_.downtime_ms = in_ms(Clock::now() - stopped_);
-        progress_.event(
-            "resumed", {{"downtime_ms", report_.downtime_ms}},
-            source_->was_running()
-                ? fmt::format("the VM runs at the destination after {:.1f} ms", report_.downtime_ms)
-                : "the VM is at the destination, paused as it was");
-    } else if (type == "completed") {
-        destination_completed_ = true;
-        take_demand(message);
-    } else if (type == "refused") {
-        never_ran_ = true;
-        return fail(ErrorKind::unsupported, "the destination refused the VM: {}", reason);
-    } else if (type == "failed") {
-        return fail(ErrorKind::io, "the destination failed: {}", reason);
-    }
-    return {};  // ignore messages of later releases
+Result<void> Migration::on_destination_message(const peer::Message& message) {
+    return std::visit([this](const auto& what) { return on_message(what); }, message);
+}
+
+Result<void> Migration::on_message(const peer::Resumed&) {
+    phase_ = Phase::resumed;
+    data_->on_resumed();
+    if (source_->was_running())
+        report_.downtime_ms = in_ms(Clock::now() - stopped_);
+    progress_.event(
+        "resumed", {{"downtime_ms", report_.downtime_ms}},
+        source_->was_running()
+            ? fmt::format("the VM runs at the destination after {:.1f} ms", report_.downtime_ms)
+            : "the VM is at the destination, paused as it was");
+    return {};
+}
+
+/// The migration is complete: missing figures are worth a warning, not a failure.
+Result<void> Migration::on_message(const peer::Completed& completed) {
+    destination_completed_ = true;
+    if (completed.demand)
+        report_.demand = *completed.demand;
+    if (!completed.problem.empty())
+        progress_.warning(fmt::format("demand faults were not measured: {}", completed.problem));
+    return {};
+}
+
+Result<void> Migration::on_message(const peer::Refused& refused) {
+    if (phase_ >= Phase::committed && !peer::opens(seal_, refused.proof))
+        return fail(ErrorKind::protocol,
+                    "the destination says after the commit that it refused the VM, but cannot "
+                    "prove it: {}",
+                    refused.reason);
+    never_ran_ = true;
+    return fail(ErrorKind::unsupported, "the destination refused the VM: {}", refused.reason);
+}
+
+Result<void> Migration::on_message(const peer::Failed& failed) {
+    return fail(ErrorKind::io, "the destination failed: {}", failed.reason);
 }
 
 Result<void> Migration::on_source_events() {
@@ -397,17 +427,6 @@ Result<void> Migration::on_signals() {
         }
     }
     return {};
-}
-
-/// The migration is complete: missing figures are worth a warning, not a failure.
-void Migration::take_demand(const json& message) {
-    auto demand = report::demand_from_json(message.value("demand", json()));
-    if (demand)
-        report_.demand = *std::move(demand);
-    if (!demand || message.contains("problem"))
-        progress_.warning(
-            fmt::format("demand faults were not measured: {}",
-                        message.value("problem", demand ? "" : demand.error().message)));
 }
 
 void Migration::on_guide() {
@@ -509,7 +528,7 @@ Error Migration::roll_back(Error error) {
     end_guide(report::GuideEnd::off, "the migration ended before it was needed");
     const bool touched = phase_ >= Phase::precopy;
     if (control_ && (touched || guardian_))
-        (void)control_->send("abandon", {{"reason", error.message}});
+        (void)control_->send(peer::Abandon{error.message});
     if (data_)
         data_->stop();
     channels_ = {};
@@ -522,7 +541,7 @@ Error Migration::roll_back(Error error) {
         // disk images.
         while (control_) {
             const auto message = control_->receive(abandon_timeout);
-            if (!message || !*message || (**message).value("type", "") == "refused")
+            if (!message || !*message || std::holds_alternative<peer::Refused>(**message))
                 break;
         }
         const auto running = run_on(source_->qmp(), source_->was_running(), run_on_timeout);

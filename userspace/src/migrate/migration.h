@@ -7,7 +7,8 @@
 #include "migrate/options.h"
 #include "migrate/progress.h"
 #include "migrate/source_qemu.h"
-#include "peer/protocol.h"
+#include "peer/control.h"
+#include "peer/hello.h"
 #include "policy/migration_policy.h"
 #include "report/report.h"
 #include "transfer/data_plane.h"
@@ -36,6 +37,8 @@ class Migration {
 
     // In the order of execution.
     Result<void> prepare();
+    Result<void> greet();
+    Result<peer::Connection> connect(peer::Channel channel) const;
     Result<void> prepare_policy();
     Result<void> prepare_hot();
     void prepare_guide();
@@ -56,10 +59,16 @@ class Migration {
     Result<void> on_notice(transfer::AllSent& notice);
     Result<void> on_notice(transfer::Broken& notice);
     Result<void> on_destination();
-    Result<void> on_destination_message(const nlohmann::json& message);
+    Result<void> on_destination_message(const peer::Message& message);
+    Result<void> on_message(const peer::Ready& ready);
+    Result<void> on_message(const peer::Resumed& resumed);
+    Result<void> on_message(const peer::Completed& completed);
+    Result<void> on_message(const peer::Refused& refused);
+    Result<void> on_message(const peer::Failed& failed);
+    /// Of the measurement, which take_measurement() reads.
+    template <typename Other> Result<void> on_message(const Other& /*other*/) { return {}; }
     Result<void> on_source_events();
     Result<void> on_signals();
-    void take_demand(const nlohmann::json& message);
     void on_guide();
     Result<void> commit();
 
@@ -83,7 +92,8 @@ class Migration {
     std::optional<SourceQemu> source_;
     std::optional<Guardian> guardian_;
     std::optional<peer::Control> control_;
-    std::string token_;
+    peer::Token token_{};
+    std::optional<peer::Digest> seal_;  ///< of the destination's right to refuse
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
     std::optional<policy::MigrationPolicy> policy_;
@@ -95,7 +105,7 @@ class Migration {
     std::optional<Clock::time_point> held_since_;  ///< see SourceQemu::hold()
     bool postcopy_requested_ = false;
     bool converged_ = false;
-    bool never_ran_ = false;  ///< the destination's gcctl guarantees that the VM did not run there
+    bool never_ran_ = false;  ///< the destination has proved that the VM did not run there
     bool all_sent_ = false;
     bool shut_ = false;
     bool destination_completed_ = false;

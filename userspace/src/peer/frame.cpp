@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/frame.h"
 
-#include "util/fd.h"
 #include "util/page.h"
 
 namespace gc::peer {
@@ -38,9 +37,9 @@ Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes) {
                                                        std::to_integer<std::size_t>(bytes[3])};
 }
 
-Result<bool> read_head(int fd, FrameHead& head) {
+Result<bool> read_head(Connection& from, FrameHead& head) {
     std::array<std::byte, frame_head_size> bytes;
-    GC_TRY(const bool more, read_whole(fd, bytes));
+    GC_TRY(const bool more, from.read_whole(bytes));
     if (!more)
         return false;
     GC_TRY(head, decode(bytes));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/byte_relay.h"
 
-#include <sys/socket.h>
+#include "util/guarded.h"
+
 #include <vector>
 
 namespace gc::receive {
@@ -9,28 +10,26 @@ namespace {
 
 constexpr std::size_t chunk_bytes = std::size_t{256} * 1024;
 
-void copy(int from, int to, const Tap& tap) {
+Result<void> copy(peer::Connection& from, peer::Connection& to, const Tap& tap) {
     std::vector<std::byte> buffer(chunk_bytes);
     for (;;) {
-        const auto got = read_some(from, buffer);
-        if (!got || *got == 0)
-            break;
-        const std::span<const std::byte> bytes = std::span(buffer).first(*got);
-        if (!write_all(to, bytes))
-            break;
+        GC_TRY(const std::size_t got, from.read_some(buffer));
+        if (got == 0)
+            return {};
+        const std::span<const std::byte> bytes = std::span(buffer).first(got);
+        GC_CHECK(to.write(bytes));
         if (tap)
             tap(bytes);
     }
-    ::shutdown(to, SHUT_WR);
-    // Nobody reads `from` any more. Its writer must get an error instead of filling a buffer.
-    ::shutdown(from, SHUT_RD);
 }
 
 }  // namespace
 
-ByteRelay::ByteRelay(int from, int to, Tap tap)
+ByteRelay::ByteRelay(peer::Connection& from, peer::Connection& to, Tap tap)
     : from_(from), to_(to), ended_(ending_.get_future()), thread_([this, tap = std::move(tap)] {
-          copy(from_, to_, tap);
+          (void)guarded([&] { return copy(from_, to_, tap); });
+          // Its writer must get an error instead of filling a buffer that nobody reads.
+          stop();
           ending_.set_value();
       }) {}
 
@@ -44,8 +43,8 @@ bool ByteRelay::wait_end(std::chrono::milliseconds timeout) const {
 }
 
 void ByteRelay::stop() const {
-    ::shutdown(from_, SHUT_RD);
-    ::shutdown(to_, SHUT_WR);
+    to_.end_writing();
+    from_.end_reading();
 }
 
 }  // namespace gc::receive

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Copies bytes between a TCP connection and QEMU's unix socket, one thread for each direction.
+// Copies bytes between a channel and QEMU's unix socket, one thread for each direction.
 #pragma once
 
-#include "util/fd.h"
+#include "peer/connection.h"
 
 #include <chrono>
 #include <functional>
@@ -16,12 +16,12 @@ namespace gc::receive {
 /// that forwards them.
 using Tap = std::function<void(std::span<const std::byte>)>;
 
-/// Copies from one socket to another until end of file or an error. Then it shuts down the writing
-/// side of `to`, which passes the end of one connection on to the other. It does not own the
-/// descriptors.
+/// Copies from one connection to another until the end of the stream or an error. Then it ends the
+/// writing side of `to`, which passes the end of one connection on to the other. It does not own
+/// the connections.
 class ByteRelay {
   public:
-    ByteRelay(int from, int to, Tap tap);
+    ByteRelay(peer::Connection& from, peer::Connection& to, Tap tap);
     /// Stops the thread and waits for it.
     ~ByteRelay();
     ByteRelay(const ByteRelay&) = delete;
@@ -33,8 +33,8 @@ class ByteRelay {
     void stop() const;
 
   private:
-    int from_;
-    int to_;
+    peer::Connection& from_;
+    peer::Connection& to_;
     std::promise<void> ending_;
     std::future<void> ended_;
     std::thread thread_;

@@ -4,6 +4,7 @@
 
 #include "qmp/migration.h"
 #include "report/report.h"
+#include "util/guarded.h"
 #include "util/poll.h"
 #include "util/print.h"
 
@@ -17,37 +18,19 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto hello_timeout = 10s;
+/// For the handshake and the hello of one connection.
+constexpr auto greet_timeout = 10s;
+/// The source runs its checks and starts its guide before it opens the channels.
+constexpr auto channels_timeout = 120s;
+/// From the last channel to the first bytes of QEMU's stream.
+constexpr auto stream_timeout = 60s;
 constexpr auto tick = 250ms;
 constexpr auto shut_timeout = 5s;
 constexpr std::size_t file_header_bytes = 8;
 
-struct Arrival {
-    UniqueFd fd;
-    peer::Hello hello;
+template <typename... Ts> struct Overloaded : Ts... {
+    using Ts::operator()...;
 };
-
-Result<Arrival> accept_channel(int listener, std::chrono::milliseconds timeout) {
-    GC_TRY(UniqueFd fd, accept_one(listener, timeout));
-    GC_TRY(peer::Hello hello, peer::receive_hello(fd.get(), hello_timeout));
-    return Arrival{std::move(fd), std::move(hello)};
-}
-
-/// Waits for a source. Stray connections (a port scan, a health check) are rejected.
-Result<Arrival> accept_control(int listener, const Options& options) {
-    const Deadline deadline = options.wait.count() == 0 ? Deadline::never() : options.wait;
-    for (;;) {
-        GC_TRY(const bool ready, wait_readable(listener, deadline));
-        if (!ready)
-            return fail(ErrorKind::io, "no source connected within {} ms", options.wait.count());
-        auto arrival = accept_channel(listener, 1s);
-        if (arrival && arrival->hello.channel == peer::Channel::control)
-            return std::move(*arrival);
-        print_best_effort(stderr, "gcctl: a connection was rejected: {}\n",
-                          arrival ? "it does not start with the control channel"
-                                  : arrival.error().message);
-    }
-}
 
 }  // namespace
 
@@ -57,145 +40,232 @@ Result<void> Receiver::run(const Options& options) {
     if (options.measure) {
         GC_TRY(touches, TouchMeter::start(destination.qmp()));
     }
-    GC_CHECK(destination.listen());
-    GC_TRY(const UniqueFd listener, tcp_listen(options.listen));
+    GC_TRY(UniqueFd listener, tcp_listen(options.listen));
     GC_TRY(const std::uint16_t port, local_port(listener.get()));
-    if (options.json)
-        print_best_effort(stdout, "{}\n", json{{"event", "listening"}, {"port", port}}.dump());
-    else if (!options.quiet)
-        print_best_effort(stdout, "waiting for a VM on {}\n",
-                          Endpoint{options.listen.host, std::to_string(port)}.str());
+    GC_TRY(Waker notices, Waker::create());
+    Receiver receiver(options, std::move(destination), std::move(touches), std::move(notices));
+    GC_TRY(receiver.acceptor_,
+           Acceptor::start(
+               std::move(listener),
+               [](UniqueFd fd, Deadline) -> Result<peer::Connection> { return {std::move(fd)}; },
+               greet_timeout));
+    receiver.say("listening",
+                 fmt::format("waiting for a VM on {}",
+                             Endpoint{options.listen.host, std::to_string(port)}.str()),
+                 {{"port", port}});
+    return receiver.receive();
+}
 
-    GC_TRY(Arrival control, accept_control(listener.get(), options));
-    Receiver receiver(options, std::move(destination), peer::Control(std::move(control.fd)),
-                      control.hello.token, std::move(touches));
-    json ready{{"qemu", receiver.destination_.version()},
-               {"preempt", receiver.destination_.has_preempt()}};
-    if (options.measure)
-        ready["measure_ms"] = options.measure->count();
-    GC_CHECK(receiver.control_.send("ready", std::move(ready)));
-    if (auto open = receiver.accept_channels(listener.get()); !open)
-        return receiver.lost_before_commit(open.error());
-    GC_CHECK(receiver.loop());
-    receiver.measure();
+Result<void> Receiver::receive() {
+    GC_CHECK(guarded([this] { return await_source(); }));
+    const Result<void> done = guarded([this]() -> Result<void> {
+        GC_CHECK(start_stream());
+        return loop();
+    });
+    if (!done)
+        return Unexpected(lost(done.error()));
+    finish();
     return {};
 }
 
-Result<void> Receiver::accept_channels(int listener) {
-    const bool preempt = destination_.has_preempt();
-    // The source runs its checks and starts its guide before it opens the channels.
-    constexpr auto channels_timeout = 120s;
-    while (!tcp_main_ || !tcp_bulk_ || (preempt && !tcp_urgent_)) {
-        std::array<pollfd, 2> waits{{{listener, POLLIN, 0}, {control_.fd(), POLLIN, 0}}};
-        GC_TRY(const bool ready, poll_until(waits, channels_timeout));
-        if (!ready)
-            return fail(ErrorKind::io, "the source did not open its channels within {} s",
-                        channels_timeout.count());
-        if (waits[1].revents != 0) {
-            GC_TRY(const auto message, control_.receive(0ms));
-            if (message)
-                return fail(ErrorKind::cancelled, "the source gave up: {}",
-                            message->value("reason", "no reason given"));
-            continue;
-        }
-        GC_TRY(Arrival arrival, accept_channel(listener, 1s));
-        if (arrival.hello.token != token_)
-            continue;  // belongs to another migration: the connection is closed
-        (arrival.hello.channel == peer::Channel::main   ? tcp_main_
-         : arrival.hello.channel == peer::Channel::bulk ? tcp_bulk_
-                                                        : tcp_urgent_) = std::move(arrival.fd);
+// ---- before QEMU is touched
+
+Result<void> Receiver::await_source() {
+    const Deadline deadline = options_.wait.count() == 0 ? Deadline::never() : options_.wait;
+    for (;;) {
+        GC_TRY(Arrival arrival, next_arrival(deadline));
+        if (arrival.hello.channel != peer::Channel::control)
+            continue;  // of a migration that has ended: the connection is closed
+        source_ = arrival.from;
+        const Result<void> opened = open_session(std::move(arrival));
+        if (opened)
+            return {};
+        control_.reset();
+        for (peer::Connection* channel : {&main_, &bulk_, &urgent_})
+            channel->close();
+        print_best_effort(stderr, "gcctl: the source at {} left: {}; waiting for another one\n",
+                          source_, opened.error().message);
     }
-    return start_relays();
 }
 
-Result<void> Receiver::start_relays() {
-    GC_TRY(unix_main_, destination_.connect());
+/// The next connection. Errors: io, if none comes or QEMU ends
+Result<Arrival> Receiver::next_arrival(Deadline deadline) {
+    for (;;) {
+        if (auto arrival = acceptor_->take())
+            return std::move(*arrival);
+        GC_CHECK(on_qmp());
+        std::array<pollfd, 3> waits{{{acceptor_->fd(), POLLIN, 0},
+                                     {destination_.qmp().fd(), POLLIN, 0},
+                                     {control_ ? control_->fd() : -1, POLLIN, 0}}};
+        GC_TRY(const bool ready, poll_until(waits, deadline));
+        if (!ready && control_)
+            return fail(ErrorKind::io, "it did not open its channels in time");
+        if (!ready)
+            return fail(ErrorKind::io, "no source connected within {} ms", options_.wait.count());
+        if (waits[2].revents != 0)
+            GC_CHECK(on_control());
+    }
+}
+
+Result<void> Receiver::open_session(Arrival arrival) {
+    control_.emplace(std::move(arrival.connection), peer::End::destination);
+    token_ = arrival.hello.token;
+    const auto version = peer::agree(arrival.hello);
+    if (!version) {
+        (void)control_->send(peer::Refused{.reason = version.error().message, .proof = {}});
+        return Unexpected(version.error());
+    }
+    GC_TRY(refusal_, peer::Refusal::make());
+    GC_CHECK(control_->send(peer::Ready{.version = *version,
+                                        .qemu = destination_.version(),
+                                        .preempt = destination_.has_preempt(),
+                                        .measure = options_.measure,
+                                        .seal = refusal_->seal()}));
+    return await_channels();
+}
+
+Result<void> Receiver::await_channels() {
+    const Deadline deadline(channels_timeout);
+    while (!main_ || !bulk_ || (destination_.has_preempt() && !urgent_)) {
+        GC_TRY(Arrival arrival, next_arrival(deadline));
+        take_channel(std::move(arrival));
+    }
+    control_->opened();
+    return {};
+}
+
+void Receiver::take_channel(Arrival arrival) {
+    const auto reject = [&](std::string_view reason) {
+        print_best_effort(stderr, "gcctl: a connection from {} was rejected: {}\n", arrival.from,
+                          reason);
+    };
+    if (arrival.hello.channel == peer::Channel::control) {
+        const std::string reason =
+            fmt::format("busy with a migration from {}; wait for its end", source_);
+        peer::Control other(std::move(arrival.connection), peer::End::destination);
+        (void)other.send(peer::Refused{.reason = reason, .proof = {}});
+        return reject(reason);
+    }
+    if (arrival.hello.token != token_)
+        return reject("its token is of another migration");
+    peer::Connection& channel = arrival.hello.channel == peer::Channel::main   ? main_
+                                : arrival.hello.channel == peer::Channel::bulk ? bulk_
+                                                                               : urgent_;
+    if (channel)
+        return reject(fmt::format("channel '{}' is already open", name(arrival.hello.channel)));
+    channel = std::move(arrival.connection);
+}
+
+// ---- the stream
+
+Result<void> Receiver::start_stream() {
+    acceptor_.reset();
+    GC_CHECK(destination_.listen());
+    GC_TRY(qemu_main_, destination_.connect());
     to_qemu_main_ = std::make_unique<StreamMerger>(
-        tcp_main_.get(), tcp_bulk_.get(), unix_main_.get(),
-        MergerTaps{[this] { meter_.saw_switch_over(); },
-                   [this](auto bytes) { meter_.saw_sections(bytes); }});
-    // QEMU recognises its main channel by the stream's header, which must arrive before the other
-    // channel connects.
-    GC_CHECK(to_qemu_main_->begin(file_header_bytes));
+        main_, bulk_, qemu_main_,
+        MergerTaps{.begun = [this] { notices_.post(StreamBegan{}); },
+                   .broke = [this](const Error& error) { notices_.post(StreamBroke{error}); },
+                   .switched_over = [this] { meter_.saw_switch_over(); },
+                   .sections = [this](auto bytes) { meter_.saw_sections(bytes); }});
+    stream_began_by_ = Clock::now() + stream_timeout;
+    to_qemu_main_->start(file_header_bytes);
+    return {};
+}
+
+/// QEMU recognises its main channel by the stream's header, which must arrive before the other
+/// channel connects.
+Result<void> Receiver::on_stream_began() {
+    began_ = true;
     if (destination_.has_preempt()) {
-        GC_TRY(unix_urgent_, destination_.connect());
+        GC_TRY(qemu_urgent_, destination_.connect());
         to_qemu_urgent_ =
-            std::make_unique<ByteRelay>(tcp_urgent_.get(), unix_urgent_.get(),
+            std::make_unique<ByteRelay>(urgent_, qemu_urgent_,
                                         [this](auto bytes) { meter_.saw_urgent(bytes); });
     }
-    from_qemu_ = std::make_unique<ByteRelay>(unix_main_.get(), tcp_main_.get(),
+    from_qemu_ = std::make_unique<ByteRelay>(qemu_main_, main_,
                                              [this](auto bytes) { meter_.saw_requests(bytes); });
-    to_qemu_main_->start();
     return {};
 }
 
 Result<void> Receiver::loop() {
     while (!(completed_ && resumed_)) {
         if (!destination_.qmp().has_event()) {
-            std::array<pollfd, 2> waits{{{destination_.qmp().fd(), POLLIN, 0},
-                                         {source_gone_ ? -1 : control_.fd(), POLLIN, 0}}};
+            std::array<pollfd, 3> waits{{{destination_.qmp().fd(), POLLIN, 0},
+                                         {source_gone_ ? -1 : control_->fd(), POLLIN, 0},
+                                         {notices_.fd(), POLLIN, 0}}};
             (void)poll_until(waits, tick);
         }
+        GC_CHECK(on_notices());
         GC_CHECK(on_qmp());
         if (!source_gone_)
             GC_CHECK(on_control());
+        if (!began_ && Clock::now() >= stream_began_by_)
+            return fail(ErrorKind::io, "the source did not begin its stream within {} s",
+                        stream_timeout.count());
     }
-    // QEMU reports "completed" a moment before it sends SHUT to the source and closes the
-    // connection (process_incoming_migration_bh and migration_incoming_state_destroy in
-    // migration/migration.c, 7.2).
-    (void)from_qemu_->wait_end(shut_timeout);
-    json fields{{"demand", json(to_json(meter_.result().report()))}};
-    if (const std::string problem = meter_.problem(); !problem.empty())
-        fields["problem"] = problem;
-    say("completed", "completed: the whole VM has arrived");
-    (void)control_.send("completed", fields);  // best effort: the VM is complete either way
+    return {};
+}
+
+Result<void> Receiver::on_notices() {
+    while (const auto notice = notices_.take())
+        GC_CHECK(std::visit(
+            Overloaded{[this](const StreamBegan&) { return on_stream_began(); },
+                       [this](const StreamBroke& broke) -> Result<void> {
+                           // QEMU has seen the end of its stream and will say what it makes of it.
+                           stream_error_ = broke.error.message;
+                           return {};
+                       }},
+            *notice));
     return {};
 }
 
 Result<void> Receiver::on_control() {
-    auto message = control_.receive(0ms);
+    auto message = control_->receive(0ms);
     if (!message) {
         if (!committed_)
-            return lost_before_commit(message.error());
-        // The VM runs here, and its pages may still arrive on the other connections.
+            return Unexpected(message.error());
+        // The VM runs here, and its pages may still arrive on the other channels.
         source_gone_ = true;
+        if (message.error().kind == ErrorKind::protocol)
+            print_best_effort(stderr, "gcctl: the control connection was closed: {}\n",
+                              message.error().message);
+        control_->close();
         return {};
     }
     if (!*message)
         return {};
-    const std::string type = (*message)->at("type");
-    if (type == "abandon" && !committed_)
-        return lost_before_commit(Error{
-            ErrorKind::cancelled, fmt::format("the source keeps the VM: {}",
-                                              (*message)->value("reason", "no reason given"))});
-    return type == "commit" ? commit((*message)->value("run", true)) : Result<void>{};
+    if (const auto* abandon = std::get_if<peer::Abandon>(&**message))
+        return fail(ErrorKind::cancelled, "the source keeps the VM: {}", abandon->reason);
+    if (const auto* wanted = std::get_if<peer::Commit>(&**message))
+        return commit(wanted->run);
+    return {};
 }
 
 Result<void> Receiver::commit(bool run) {
     committed_ = true;
+    // From here on this process cannot say any more that the VM never ran.
+    refusal_->destroy();
     if (!run) {
         report_resumed("the VM has arrived, paused as it was at the source");
         return {};
     }
-    if (auto resumed = destination_.resume(); !resumed)
-        return lost_after_commit(resumed.error());
-    return {};
+    return destination_.resume();
 }
 
 Result<void> Receiver::on_qmp() {
     for (;;) {
         auto event = destination_.qmp().next_event(0ms);
-        if (!event) {
-            if (committed_)
-                return lost_after_commit(event.error());
-            return lost_before_commit(Error{
-                ErrorKind::unsupported,
-                fmt::format("the destination QEMU did not accept the VM ({}); see its own output",
-                            event.error().message)});
-        }
+        if (!event && to_qemu_main_ && !committed_)
+            return fail(ErrorKind::unsupported,
+                        "the destination QEMU did not accept the VM ({}); see its own output",
+                        event.error().message);
+        if (!event)
+            return fail(ErrorKind::unsupported, "the destination QEMU ended ({})",
+                        event.error().message);
         if (!*event)
             return {};
-        if ((*event)->name == "RESUME" && committed_)
+        if ((*event)->name == "RESUME" && committed_ && !resumed_)
             report_resumed("the VM runs here");
         if ((*event)->name == "MIGRATION")
             GC_CHECK(on_status((*event)->data.value("status", "")));
@@ -205,21 +275,30 @@ Result<void> Receiver::on_qmp() {
 Result<void> Receiver::on_status(const std::string& status) {
     // No QMP command here: QEMU's main loop may be waiting for a page, and this loop must not
     // block.
-    if (status == "failed" || status == "cancelled") {
-        const Error error{
-            ErrorKind::unsupported,
-            fmt::format("the destination QEMU's migration was {}; see its own output", status)};
-        return committed_ ? lost_after_commit(error) : lost_before_commit(error);
-    }
+    const std::string cause = stream_error_.empty() ? "" : fmt::format(" ({})", stream_error_);
+    if (status == "failed" || status == "cancelled")
+        return fail(ErrorKind::unsupported,
+                    "the destination QEMU's migration was {}{}; see its own output", status, cause);
     if (status == "postcopy-paused")
-        return committed_
-                   ? lost_after_commit(
-                         Error{ErrorKind::io,
-                               "the connection to the source broke; the VM's missing pages are "
-                               "still at the source: do not end the source QEMU"})
-                   : lost_before_commit(Error{ErrorKind::io, "the connection to the source broke"});
+        return fail(ErrorKind::io, "the connection to the source broke{}{}", cause,
+                    committed_ ? "; the VM's missing pages are still at the source: do not end the "
+                                 "source QEMU"
+                               : "");
     completed_ = status == "completed";
     return {};
+}
+
+/// The VM is complete here: nothing that fails now matters to it.
+void Receiver::finish() {
+    // QEMU reports "completed" a moment before it sends SHUT to the source and closes the
+    // connection (process_incoming_migration_bh and migration_incoming_state_destroy in
+    // migration/migration.c, 7.2).
+    (void)from_qemu_->wait_end(shut_timeout);
+    say("completed", "completed: the whole VM has arrived");
+    if (!source_gone_)
+        (void)control_->send(
+            peer::Completed{.demand = meter_.result().report(), .problem = meter_.problem()});
+    measure();
 }
 
 /// The VM has arrived. A failed measurement does not fail the migration.
@@ -233,7 +312,7 @@ void Receiver::measure() {
         return;
     print_best_effort(stderr, "gcctl: the VM has arrived, but could not be measured: {}\n",
                       done.error().message);
-    (void)control_.send("measured", {{"problem", done.error().message}});
+    (void)control_->send(peer::Measured{.problem = done.error().message});
 }
 
 Result<void> Receiver::wait_measured() {
@@ -255,35 +334,35 @@ Result<void> Receiver::report_measured() {
         set.ask(block, offset);
     GC_TRY(const std::uint64_t unresolved, touches_->unresolved());
     for (const measure::Touched& touched : set.result())
-        for (json& message : measure::to_messages(touched))
-            GC_CHECK(control_.send("touched", std::move(message)));
+        for (const peer::Touched& message : peer::split(touched))
+            GC_CHECK(control_->send(message));
     say("measured",
         fmt::format("measured for {:.1f} s: {} pages touched, {} of them requested",
                     time.count() / 1000, set.touched(), set.asked()),
         {{"touched", set.touched()}, {"asked", set.asked()}});
-    return control_.send("measured", {{"time_ms", time.count()}, {"unresolved", unresolved}});
+    return control_->send(peer::Measured{.time_ms = time.count(), .unresolved = unresolved, .problem = ""});
 }
 
 void Receiver::report_resumed(std::string_view text) {
     resumed_ = true;
     resumed_at_ = Clock::now();
     say("resumed", text);
-    if (!control_.send("resumed"))
+    if (!control_->send(peer::Resumed{}))
         source_gone_ = true;
 }
 
-Unexpected Receiver::lost_before_commit(Error error) {
-    // "refused" lets the source continue, so first make sure that this copy never runs.
+Error Receiver::lost(Error error) {
+    if (committed_) {
+        (void)control_->send(peer::Failed{error.message});
+        return {ErrorKind::after_commit,
+                fmt::format("after the VM was taken over: {}", error.message)};
+    }
+    // A refusal lets the source continue, so first make sure that this copy never runs.
     if (auto ended = destination_.end(); !ended)
-        return wrap(ended.error(), error.message);
-    (void)control_.send("refused", {{"reason", error.message}});
+        return wrap(ended.error(), error.message).value();
+    (void)control_->send(peer::Refused{.reason = error.message, .proof = refusal_->proof()});
     error.message += "; the VM did not run here, and the destination QEMU was ended";
-    return Unexpected(std::move(error));
-}
-
-Unexpected Receiver::lost_after_commit(const Error& error) {
-    (void)control_.send("failed", {{"reason", error.message}});
-    return fail(ErrorKind::after_commit, "after the VM was taken over: {}", error.message);
+    return error;
 }
 
 void Receiver::say(std::string_view event, std::string_view text) const {

@@ -2,7 +2,9 @@
 // One incoming migration, from the first connection to QEMU's status "completed".
 #pragma once
 
-#include "peer/protocol.h"
+#include "peer/control.h"
+#include "peer/refusal.h"
+#include "receive/acceptor.h"
 #include "receive/byte_relay.h"
 #include "receive/demand_meter.h"
 #include "receive/destination_qemu.h"
@@ -11,7 +13,9 @@
 #include "receive/touch_meter.h"
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <variant>
 
 namespace gc::receive {
 
@@ -22,37 +26,67 @@ class Receiver {
     static Result<void> run(const Options& options);
 
   private:
-    Receiver(const Options& options, DestinationQemu destination, peer::Control control,
-             std::string token, std::optional<TouchMeter> touches)
-        : options_(options), destination_(std::move(destination)), control_(std::move(control)),
-          token_(std::move(token)), touches_(std::move(touches)) {}
+    /// What the threads that carry the stream report.
+    struct StreamBegan {};
+    struct StreamBroke {
+        Error error;
+    };
+    using StreamNotice = std::variant<StreamBegan, StreamBroke>;
 
-    Result<void> accept_channels(int listener);
-    Result<void> start_relays();
+    Receiver(const Options& options, DestinationQemu destination,
+             std::optional<TouchMeter> touches, Waker notices)
+        : options_(options), destination_(std::move(destination)), notices_(std::move(notices)),
+          touches_(std::move(touches)) {}
+
+    Result<void> receive();
+
+    // Until all channels of a source are open, QEMU is not told to listen: whatever happens, it can
+    // still take another source.
+    Result<void> await_source();
+    Result<Arrival> next_arrival(Deadline deadline);
+    Result<void> open_session(Arrival arrival);
+    Result<void> await_channels();
+    void take_channel(Arrival arrival);
+
+    Result<void> start_stream();
     Result<void> loop();
+    Result<void> on_notices();
+    Result<void> on_stream_began();
     Result<void> on_control();
     Result<void> on_qmp();
     Result<void> on_status(const std::string& status);
+    Result<void> commit(bool run);
     void report_resumed(std::string_view text);
+    void finish();
+
     void measure();
     Result<void> wait_measured();
     Result<void> report_measured();
-    Result<void> commit(bool run);
-    Unexpected lost_before_commit(Error error);
-    Unexpected lost_after_commit(const Error& error);
+
+    /// The failure as the user should see it, after what can still be done was done.
+    Error lost(Error error);
     void say(std::string_view event, std::string_view text, nlohmann::json fields) const;
     void say(std::string_view event, std::string_view text) const;
 
     const Options& options_;
     DestinationQemu destination_;
-    peer::Control control_;
-    std::string token_;
-    UniqueFd tcp_main_, tcp_bulk_, tcp_urgent_, unix_main_, unix_urgent_;
+    Mailbox<StreamNotice> notices_;
+    std::unique_ptr<Acceptor> acceptor_;
+    // One migration, from its control connection on.
+    std::optional<peer::Control> control_;
+    std::string source_;  ///< its address
+    peer::Token token_{};
+    std::optional<peer::Refusal> refusal_;
+    peer::Connection main_, bulk_, urgent_;
+    peer::Connection qemu_main_, qemu_urgent_;
     DemandMeter meter_;
     std::optional<TouchMeter> touches_;
+    std::chrono::steady_clock::time_point stream_began_by_;  ///< else the source hangs
     std::chrono::steady_clock::time_point resumed_at_;
     std::unique_ptr<StreamMerger> to_qemu_main_;
     std::unique_ptr<ByteRelay> to_qemu_urgent_, from_qemu_;
+    std::string stream_error_;  ///< why the stream broke, if it did
+    bool began_ = false;        ///< QEMU has the head of the stream
     bool committed_ = false;
     bool resumed_ = false;      ///< the VM runs here, or stays paused as it was at the source
     bool completed_ = false;    ///< QEMU has everything

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/stream_merger.h"
 
+#include "util/guarded.h"
+
 #include <algorithm>
 #include <array>
 #include <sys/socket.h>
@@ -30,6 +32,9 @@ Result<void> StreamMerger::begin(std::size_t size) {
         if (!any)
             return fail(ErrorKind::io,
                         "the source closed the main channel before the stream began");
+        if (first_.size == 0)
+            return fail(ErrorKind::protocol,
+                        "expected QEMU's stream on the main channel, found an empty frame");
         const std::size_t now = std::min(size, first_.size);
         GC_CHECK(copy(now, nullptr));
         first_.size -= now;
@@ -38,20 +43,34 @@ Result<void> StreamMerger::begin(std::size_t size) {
     return {};
 }
 
-void StreamMerger::start() {
-    const auto run = [this](Result<void> (StreamMerger::*carry)()) {
-        // QEMU reports a stream that ends early.
-        if (!(this->*carry)())
-            end_all();
-    };
-    main_thread_ = std::thread([=, this] {
+void StreamMerger::start(std::size_t head) {
+    head_ = head;
+    main_thread_ = std::thread([this] {
         run(&StreamMerger::carry_main);
         end_all();
     });
-    bulk_thread_ = std::thread(run, &StreamMerger::carry_bulk);
+    bulk_thread_ = std::thread([this] { run(&StreamMerger::carry_bulk); });
+}
+
+void StreamMerger::run(Result<void> (StreamMerger::*body)()) {
+    const Result<void> done = guarded([&] { return (this->*body)(); });
+    if (done)
+        return;
+    bool first = false;
+    {
+        const std::lock_guard lock(mutex_);
+        // What fails after the end of the stream, fails because of end_all().
+        first = !std::exchange(broken_, true) && !stream_ended_;
+    }
+    if (first && taps_.broke)
+        taps_.broke(done.error());
+    end_all();
 }
 
 Result<void> StreamMerger::carry_main() {
+    GC_CHECK(begin(head_));
+    if (taps_.begun)
+        taps_.begun();
     peer::FrameHead head = first_;
     bool precopy = true;
     do {
@@ -60,7 +79,7 @@ Result<void> StreamMerger::carry_main() {
             head.kind != peer::FrameKind::stream && std::exchange(precopy, false);
         // Not during pre-copy: nobody waits for a page, and a larger buffer is more efficient.
         if (ends_precopy)
-            ::setsockopt(to_, SOL_SOCKET, SO_SNDBUF, &postcopy_buffer_bytes,
+            ::setsockopt(to_.fd(), SOL_SOCKET, SO_SNDBUF, &postcopy_buffer_bytes,
                          sizeof postcopy_buffer_bytes);
         if (head.kind == peer::FrameKind::last)
             await_bulk_end();
@@ -94,7 +113,7 @@ Result<void> StreamMerger::carry_bulk() {
                         peer::max_bulk_frame, static_cast<unsigned>(head.kind), head.size);
         // Read the whole frame before taking the turn: main must not wait for this channel.
         frame.resize(head.size);
-        GC_TRY(const bool whole, read_whole(bulk_, frame));
+        GC_TRY(const bool whole, bulk_.read_whole(frame));
         if (!whole && head.size > 0)
             return fail(ErrorKind::io, "the bulk channel ended within a frame");
         GC_TRY(const auto parts, peer::parts_of(head.kind, frame));
@@ -104,7 +123,7 @@ Result<void> StreamMerger::carry_bulk() {
         give_turn(true);
         GC_CHECK(forwarded);
         // Best effort: the sender may already be gone.
-        (void)write_all(bulk_, peer::frame_taken);
+        (void)bulk_.write(peer::frame_taken);
     }
     const std::lock_guard lock(mutex_);
     bulk_ended_ = true;
@@ -116,7 +135,7 @@ Result<void> StreamMerger::copy(std::size_t size, const Tap& tap) {
     buffer_.resize(chunk_bytes);
     while (size > 0) {
         const auto room = std::span(buffer_).first(std::min(size, buffer_.size()));
-        GC_TRY(const std::size_t got, read_some(main_, room));
+        GC_TRY(const std::size_t got, main_.read_some(room));
         if (got == 0)
             return fail(ErrorKind::io, "the main channel ended within a frame");
         const std::span<const std::byte> part = room.first(got);
@@ -132,7 +151,7 @@ Result<void> StreamMerger::forward(std::span<const std::span<const std::byte>> p
     vector.reserve(parts.size());
     for (const std::span<const std::byte> part : parts)
         vector.push_back({const_cast<std::byte*>(part.data()), part.size()});
-    GC_CHECK(write_all(to_, vector));
+    GC_CHECK(to_.write(vector));
     if (tap)
         for (const std::span<const std::byte> part : parts)
             tap(part);
@@ -174,10 +193,10 @@ void StreamMerger::end_all() {
         stream_ended_ = true;
         changed_.notify_all();
     }
-    ::shutdown(to_, SHUT_WR);
+    to_.end_writing();
     // Nobody reads these any more. Their writers must get an error instead of filling a buffer.
-    ::shutdown(main_, SHUT_RD);
-    ::shutdown(bulk_, SHUT_RD);
+    main_.end_reading();
+    bulk_.end_reading();
 }
 
 }  // namespace gc::receive

@@ -15,6 +15,10 @@ namespace gc::receive {
 
 /// Called after QEMU has been given the bytes, in the stream's order, by one thread at a time.
 struct MergerTaps {
+    /// QEMU has the head of the stream, by which it recognises its main channel.
+    std::function<void()> begun;
+    /// The first error of either channel; QEMU then sees the end of the stream. From any thread.
+    std::function<void(const Error&)> broke;
     /// The first frame of sections on main ends: it is the end of the package with the device
     /// state.
     std::function<void()> switched_over;
@@ -25,22 +29,25 @@ struct MergerTaps {
 
 /// Inserts a frame of bulk only where a section may begin, and only while no frame of main is
 /// waiting. At the stream's end, or if either connection breaks, it shuts down the writing side of
-/// `to`. It does not own the descriptors.
+/// `to`. It does not own the connections.
 class StreamMerger {
   public:
-    StreamMerger(int main, int bulk, int to, MergerTaps taps)
+    StreamMerger(peer::Connection& main, peer::Connection& bulk, peer::Connection& to,
+                 MergerTaps taps)
         : main_(main), bulk_(bulk), to_(to), taps_(std::move(taps)) {}
     /// Ends its threads.
     ~StreamMerger();
     StreamMerger(const StreamMerger&) = delete;
     StreamMerger& operator=(const StreamMerger&) = delete;
 
-    /// Forwards the first `size` bytes of the stream. Call it before start(). Errors: io, protocol.
-    Result<void> begin(std::size_t size);
-    /// Forwards the rest, in threads of its own.
-    void start();
+    /// Forwards the stream, in threads of its own.
+    /// @param head size of the stream's head in bytes
+    void start(std::size_t head);
 
   private:
+    /// Forwards the first `size` bytes of the stream. Errors: io, protocol.
+    Result<void> begin(std::size_t size);
+    void run(Result<void> (StreamMerger::*body)());
     Result<void> carry_main();
     Result<void> carry_bulk();
     /// Forwards `size` bytes of main.
@@ -53,9 +60,9 @@ class StreamMerger {
     void give_turn(bool boundary);
     void end_all();
 
-    int main_;
-    int bulk_;
-    int to_;
+    peer::Connection& main_;
+    peer::Connection& bulk_;
+    peer::Connection& to_;
     MergerTaps taps_;
     peer::FrameHead first_;          ///< of main; its size is what begin() has left of it
     std::vector<std::byte> buffer_;  ///< of the main thread
@@ -66,6 +73,8 @@ class StreamMerger {
     bool boundary_ = false;      ///< a section may begin here
     bool bulk_ended_ = false;    ///< all of bulk is in the stream
     bool stream_ended_ = false;  ///< nothing may follow
+    bool broken_ = false;        ///< taps_.broke was called
+    std::size_t head_ = 0;       ///< size of the stream's head
     std::thread main_thread_, bulk_thread_;
 };
 

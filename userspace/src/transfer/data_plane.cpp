@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/data_plane.h"
 
+#include "util/guarded.h"
+
 namespace gc::transfer {
 
 Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets,
@@ -40,10 +42,17 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
           wake_bulk_) {}
 
 void DataPlane::start() {
-    threads_.emplace_back([this] { ended(relay_.run()); });
-    threads_.emplace_back([this] { ended(server_.run(ledger_)); });
-    threads_.emplace_back([this] { push_guide(); });
-    threads_.emplace_back([this] { push_bulk(); });
+    start_thread([this] { return relay_.run(); });
+    start_thread([this] { return server_.run(ledger_); });
+    start_thread([this] { return push_guide(); });
+    start_thread([this] { return push_bulk(); });
+}
+
+void DataPlane::start_thread(std::function<Result<void>()> body) {
+    threads_.emplace_back([this, body = std::move(body)] {
+        if (const Result<void> done = guarded(body); !done && !stopping_)
+            notices_.post(Broken{done.error()});
+    });
 }
 
 ledger::Ledger* DataPlane::await_switch_over(const Waker& wake) {
@@ -55,24 +64,19 @@ ledger::Ledger* DataPlane::await_switch_over(const Waker& wake) {
     return nullptr;
 }
 
-void DataPlane::push_guide() {
-    if (ledger::Ledger* ledger = await_switch_over(wake_guide_))
-        ended(guide_.run(*ledger));
+Result<void> DataPlane::push_guide() {
+    ledger::Ledger* ledger = await_switch_over(wake_guide_);
+    return ledger == nullptr ? Result<void>{} : guide_.run(*ledger);
 }
 
-void DataPlane::push_bulk() {
+Result<void> DataPlane::push_bulk() {
     ledger::Ledger* ledger = await_switch_over(wake_bulk_);
     if (ledger == nullptr)
-        return;
-    const Result<void> result = bulk_.run(*ledger);
-    if (result && !stopping_)
+        return {};
+    GC_CHECK(bulk_.run(*ledger));
+    if (!stopping_)
         notices_.post(AllSent{});
-    ended(result);
-}
-
-void DataPlane::ended(const Result<void>& result) {
-    if (!result && !stopping_)
-        notices_.post(Broken{result.error()});
+    return {};
 }
 
 void DataPlane::stop() {

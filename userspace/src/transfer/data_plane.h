@@ -15,6 +15,7 @@
 #include "transfer/stream_relay.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -86,12 +87,12 @@ class DataPlane {
 
     Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks,
                                       std::uint32_t ram_section);
-    /// Reports a thread's error to the control loop, unless stop() caused it.
-    void ended(const Result<void>& result);
+    /// Starts a thread whose error is reported to the control loop, unless stop() caused it.
+    void start_thread(std::function<Result<void>()> body);
     /// Waits for switch-over. @return null if stop() was called first
     ledger::Ledger* await_switch_over(const Waker& wake);
-    void push_guide();
-    void push_bulk();
+    Result<void> push_guide();
+    Result<void> push_bulk();
 
     const bool keep_deliveries_;
     image::SourceImage image_;

@@ -29,30 +29,30 @@ void Outlet::limit_unsent(std::uint64_t bytes) {
     if (bytes == unsent_limit_)
         return;
     const auto limit = static_cast<std::uint32_t>(bytes);
-    ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
+    ::setsockopt(fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
     unsent_limit_ = bytes;
 }
 
 std::uint64_t Outlet::delivery_rate() const {
     tcp_info info{};
     socklen_t size = sizeof info;
-    if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+    if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
         return 0;
     return info.tcpi_delivery_rate;
 }
 
 bool Outlet::writable() const {
-    return wait_for_events(fd_.get(), POLLOUT, std::chrono::milliseconds(0)).value_or(true);
+    return wait_for_events(fd(), POLLOUT, std::chrono::milliseconds(0)).value_or(true);
 }
 
 std::uint64_t Outlet::sent() const {
     const std::uint64_t written = written_;
     // SIOCOUTQNSD exists for TCP only; other sockets have no unsent queue.
-    return written - std::min(written, queued_bytes(fd_.get(), SIOCOUTQNSD));
+    return written - std::min(written, queued_bytes(fd(), SIOCOUTQNSD));
 }
 
 std::uint64_t Outlet::unacknowledged() const {
-    return queued_bytes(fd_.get(), SIOCOUTQ);
+    return queued_bytes(fd(), SIOCOUTQ);
 }
 
 void Outlet::mark(ledger::PageClass as) {
@@ -60,7 +60,7 @@ void Outlet::mark(ledger::PageClass as) {
     if (mark == mark_)
         return;
     // Fails only without CAP_NET_ADMIN, and then there is no policy either.
-    (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+    (void)::setsockopt(fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
     mark_ = mark;
 }
 
@@ -79,9 +79,10 @@ Result<void> Outlet::write(ledger::PageClass as, std::span<iovec> parts,
         mark(hurry_until_ != 0 ? ledger::PageClass::urgent : as);
         written_ += size_of(parts, runs);
     }
-    GC_CHECK(write_all(fd_.get(), parts, runs.empty() ? 0 : MSG_MORE));
+    using More = peer::Connection::More;
+    GC_CHECK(connection_.write(parts, runs.empty() ? More::no : More::yes));
     for (const FileRun& run : runs)
-        GC_CHECK(send_file(fd_.get(), run.file, run.offset, run.size));
+        GC_CHECK(connection_.send_file(run.file, run.offset, run.size));
     return {};
 }
 
@@ -112,15 +113,6 @@ Result<void> Outlet::write_frame(ledger::PageClass as, peer::FrameKind kind, std
     auto head = peer::encode({kind, size_of(parts.subspan(1), runs)});
     parts[0] = {head.data(), head.size()};
     return write(as, parts, runs);
-}
-
-void Outlet::end() const {
-    ::shutdown(fd_.get(), SHUT_WR);
-}
-
-void Outlet::shut_down() const {
-    if (fd_)
-        ::shutdown(fd_.get(), SHUT_RDWR);
 }
 
 }  // namespace gc::transfer

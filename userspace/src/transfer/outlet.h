@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A TCP connection to the destination that pages are sent on.
+// A connection to the destination that pages are sent on.
 #pragma once
 
 #include "ledger/page_class.h"
+#include "peer/connection.h"
 #include "peer/frame.h"
-#include "util/fd.h"
 
 #include <atomic>
 #include <cstdint>
@@ -27,11 +27,14 @@ struct FileRun {
 /// Not thread-safe, except where noted.
 class Outlet {
   public:
-    /// @param fd may be empty
-    Outlet(UniqueFd fd, const Marks& marks) : fd_(std::move(fd)), marks_(marks) {}
+    /// @param connection may be empty
+    Outlet(peer::Connection connection, const Marks& marks)
+        : connection_(std::move(connection)), marks_(marks) {}
 
-    [[nodiscard]] int fd() const { return fd_.get(); }
-    explicit operator bool() const { return static_cast<bool>(fd_); }
+    [[nodiscard]] int fd() const { return connection_.fd(); }
+    explicit operator bool() const { return static_cast<bool>(connection_); }
+    /// For what the destination sends.
+    [[nodiscard]] peer::Connection& connection() { return connection_; }
 
     /// Limits the bytes queued unsent in the socket, because every later byte waits for them
     /// (TCP_NOTSENT_LOWAT).
@@ -47,7 +50,7 @@ class Outlet {
     /// Writes the bytes as they are and consumes the vector. Everything queued in the socket gets
     /// the mark of this class, too, because the kernel reads the mark when it sends (ip_queue_xmit
     /// in net/ipv4/ip_output.c, 6.1); but bytes that hurry() covers stay urgent.
-    /// @param runs sent after the parts with send_file()
+    /// @param runs sent after the parts with Connection::send_file()
     /// Errors: io.
     Result<void> write(ledger::PageClass as, std::span<iovec> parts,
                        std::span<const FileRun> runs = {});
@@ -64,7 +67,7 @@ class Outlet {
     /// thread, even while another one is in write(). Packets that the NIC's qdisc already holds
     /// keep their departure time.
     void hurry(std::uint64_t position);
-    /// Bytes given to write(). From any thread.
+    /// Bytes given to write(), without those that encryption adds. From any thread.
     [[nodiscard]] std::uint64_t written() const { return written_; }
     /// The part of written() that TCP has sent. From any thread.
     [[nodiscard]] std::uint64_t sent() const;
@@ -72,15 +75,15 @@ class Outlet {
     [[nodiscard]] std::uint64_t unacknowledged() const;
 
     /// Ends the stream: no more bytes follow.
-    void end() const;
+    void end() const { connection_.end_writing(); }
     /// Makes every blocked write fail, for good. From any thread.
-    void shut_down() const;
-    void close() { fd_.reset(); }
+    void shut_down() const { connection_.shut_down(); }
+    void close() { connection_.close(); }
 
   private:
     void mark(ledger::PageClass as);
 
-    UniqueFd fd_;
+    peer::Connection connection_;
     Marks marks_;
     std::atomic<std::uint64_t> unsent_limit_ = 0;  ///< of the socket; 0 if none was set
     std::atomic<std::uint64_t> written_ = 0;

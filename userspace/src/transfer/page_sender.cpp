@@ -301,14 +301,12 @@ void PageSender::check_full() const {
         full_.signal();
 }
 
-Result<std::size_t> PageSender::take_acknowledged() const {
+Result<std::size_t> PageSender::take_acknowledged() {
     std::array<std::byte, 256> bytes;
-    const ssize_t got = ::recv(bulk_.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT);
-    if (got > 0)
-        return static_cast<std::size_t>(got);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return std::size_t{0};
-    return fail(ErrorKind::io, "the destination closed the bulk channel");
+    GC_TRY(const auto got, bulk_.connection().read_available(bytes));
+    if (got == 0U)
+        return fail(ErrorKind::io, "the destination closed the bulk channel");
+    return got.value_or(0);
 }
 
 Result<void> PageSender::finish() {

@@ -10,7 +10,6 @@
 #include "transfer/outlet.h"
 #include "transfer/pacer.h"
 #include "transfer/page_ref.h"
-#include "util/fd.h"
 #include "util/mailbox.h"
 
 #include <array>
@@ -25,9 +24,9 @@
 namespace gc::transfer {
 
 struct PageChannels {
-    UniqueFd main;    ///< QEMU's stream; after switch-over, guide pages
-    UniqueFd bulk;    ///< after switch-over, pages that may wait: warm and background
-    UniqueFd urgent;  ///< QEMU's preempt channel; if empty, urgent pages go on main
+    peer::Connection main;    ///< QEMU's stream; after switch-over, guide pages
+    peer::Connection bulk;    ///< after switch-over, pages that may wait: warm and background
+    peer::Connection urgent;  ///< QEMU's preempt channel; if empty, urgent pages go on main
 };
 
 /// Thread-safe. A page is claimed in the ledger under the lock of the channel on which it is then
@@ -115,14 +114,15 @@ class PageSender {
         return image_index_[block] != image::SourceImage::none;
     }
 
-    [[nodiscard]] int main_fd() const { return main_.fd(); }
+    /// Carries the return path from the destination.
+    [[nodiscard]] peer::Connection& main() { return main_.connection(); }
     /// Whether a guide page sent now would not queue long in the socket. If not, wait for POLLOUT:
     /// a queued page cannot be sent as urgent if the VM comes to need it.
     [[nodiscard]] bool can_send_guide_page() const { return main_.writable(); }
     /// Readable when the destination has acknowledged frames of bulk, see take_acknowledged().
     [[nodiscard]] int bulk_fd() const { return bulk_.fd(); }
     /// Frames acknowledged since the last call. Errors: io if the channel has ended.
-    [[nodiscard]] Result<std::size_t> take_acknowledged() const;
+    [[nodiscard]] Result<std::size_t> take_acknowledged();
 
     /// Bytes written for pages of a class after switch-over, framing included.
     [[nodiscard]] std::uint64_t bytes(ledger::PageClass as) const { return bytes_[as]; }

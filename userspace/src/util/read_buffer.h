@@ -21,9 +21,15 @@ class ReadBuffer {
 
     /// Reads once, at most `max_bytes`. @return the number of bytes, 0 at end of file. Errors: io.
     Result<std::size_t> fill(int fd, std::size_t max_bytes = chunk) {
+        return fill_with([fd](std::span<std::byte> room) { return read_some(fd, room); },
+                         max_bytes);
+    }
+    /// The same with a function Result<std::size_t> read(std::span<std::byte>).
+    template <typename Read>
+    Result<std::size_t> fill_with(Read read, std::size_t max_bytes = chunk) {
         make_room(chunk);
         const std::size_t room = std::min(max_bytes, chunk);
-        GC_TRY(const std::size_t got, read_some(fd, std::span(data_).subspan(end_, room)));
+        GC_TRY(const std::size_t got, read(std::span(data_).subspan(end_, room)));
         end_ += got;
         return got;
     }

@@ -3,6 +3,7 @@
 
 #include "util/poll.h"
 
+#include <array>
 #include <cerrno>
 #include <fcntl.h>
 #include <memory>
@@ -124,7 +125,7 @@ Result<UniqueFd> tcp_listen(const Endpoint& at) {
         UniqueFd fd(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
         if (fd) {
             set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-            if (::bind(fd.get(), a->ai_addr, a->ai_addrlen) == 0 && ::listen(fd.get(), 8) == 0)
+            if (::bind(fd.get(), a->ai_addr, a->ai_addrlen) == 0 && ::listen(fd.get(), SOMAXCONN) == 0)
                 return fd;
         }
         error = errno;
@@ -171,6 +172,22 @@ Result<UniqueFd> unix_listen(const std::string& path) {
     if (::chmod(path.c_str(), 0600) != 0)
         return fail_errno(errno, fmt::format("chmod {}", path));
     return fd;
+}
+
+Result<AcceptedSocket> accept_peer(int listener) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    UniqueFd fd(::accept4(listener, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC));
+    if (!fd)
+        return fail_errno(errno, "accept");
+    set_up_connection(fd.get());
+    std::array<char, NI_MAXHOST> host{};
+    std::array<char, NI_MAXSERV> port{};
+    Endpoint from{"unknown", "0"};
+    if (::getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host.data(), host.size(),
+                      port.data(), port.size(), NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        from = {host.data(), port.data()};
+    return AcceptedSocket{std::move(fd), from.str()};
 }
 
 Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout) {

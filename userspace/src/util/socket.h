@@ -37,6 +37,13 @@ Result<UniqueFd> unix_connect(const std::string& path, Deadline deadline);
 /// Listens on a path that must not exist yet. Only the owner can connect.
 Result<UniqueFd> unix_listen(const std::string& path);
 
+struct AcceptedSocket {
+    UniqueFd fd;
+    std::string from;  ///< the peer's address, as Endpoint::str() writes it
+};
+/// Accepts a connection that is waiting. Errors: io.
+Result<AcceptedSocket> accept_peer(int listener);
+
 /// Accepts one connection. Errors: io, also if none comes within the timeout.
 Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout);
 

@@ -2,13 +2,14 @@
 // Merges main and bulk into one stream, over socket pairs.
 #include "receive/stream_merger.h"
 
+#include "util/mailbox.h"
 #include "util/page.h"
 #include "util/poll.h"
 #include "util/socket.h"
 
 #include <algorithm>
 #include <array>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <optional>
 #include <string>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using peer::FrameKind;
+using testing::HasSubstr;
 
 class Merging : public testing::Test {
   protected:
@@ -25,27 +27,29 @@ class Merging : public testing::Test {
         main = pair(main_in);
         bulk = pair(bulk_in);
         qemu = pair(out);
-        merger.emplace(main_in.get(), bulk_in.get(), out.get(),
-                       MergerTaps{[this] { seen += "<switched over>"; },
-                                  [this](auto bytes) {
-                                      seen +=
-                                          std::string(reinterpret_cast<const char*>(bytes.data()),
-                                                      bytes.size());
-                                  }});
+        merger.emplace(main_in, bulk_in, out,
+                       MergerTaps{.begun = [this] { begun = true; },
+                                  .broke = [this](const Error& error) { broke.post(error); },
+                                  .switched_over = [this] { seen += "<switched over>"; },
+                                  .sections =
+                                      [this](auto bytes) {
+                                          seen += std::string(
+                                              reinterpret_cast<const char*>(bytes.data()),
+                                              bytes.size());
+                                      }});
     }
 
     void begin() {
         send(main, FrameKind::stream, "headrest,");
-        ASSERT_TRUE(merger->begin(4));
-        EXPECT_EQ(read(4), "head");
-        merger->start();
-        EXPECT_EQ(read(5), "rest,");
+        merger->start(4);
+        EXPECT_EQ(read(9), "headrest,");
+        EXPECT_TRUE(begun);
     }
 
-    static UniqueFd pair(UniqueFd& other) {
+    static UniqueFd pair(peer::Connection& other) {
         std::array<int, 2> ends{};
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-        other.reset(ends[1]);
+        other = peer::Connection(UniqueFd(ends[1]));
         return UniqueFd(ends[0]);
     }
 
@@ -67,25 +71,24 @@ class Merging : public testing::Test {
     }
 
     UniqueFd main, bulk, qemu;  ///< the test's ends
-    UniqueFd main_in, bulk_in, out;
+    peer::Connection main_in, bulk_in, out;
+    std::atomic<bool> begun = false;
+    Mailbox<Error> broke{Waker::create().value()};
     std::string seen;  ///< what the taps were shown
     std::optional<StreamMerger> merger;
 };
 
 TEST_F(Merging, TheFirstFrameMayBeAllUpToSwitchOver) {
     send(main, FrameKind::sections, "headpackage,");
-    ASSERT_TRUE(merger->begin(4));
-    EXPECT_EQ(read(4), "head");
     send(bulk, FrameKind::sections, "[bulk]");
-    merger->start();
-    EXPECT_EQ(read(14), "package,[bulk]");
+    merger->start(4);
+    EXPECT_EQ(read(18), "headpackage,[bulk]");
 }
 
 TEST_F(Merging, TheStreamMayBeginInPieces) {
-    for (const char* piece : {"he", "", "adrest,"})
+    for (const char* piece : {"he", "adrest,"})
         send(main, FrameKind::stream, piece);
-    ASSERT_TRUE(merger->begin(4));
-    merger->start();
+    merger->start(4);
     EXPECT_EQ(read(9), "headrest,");
 }
 
@@ -103,7 +106,7 @@ TEST_F(Merging, LittleMayWaitForQemuFromSwitchOverOn) {
     const auto buffer = [this] {
         int size = 0;
         socklen_t length = sizeof size;
-        EXPECT_EQ(::getsockopt(out.get(), SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
+        EXPECT_EQ(::getsockopt(out.fd(), SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
         return size;
     };
     const int before = buffer();
@@ -238,7 +241,24 @@ TEST_F(Merging, ABulkFrameOfAbsurdSizeIsRefused) {
 TEST_F(Merging, AStreamThatDoesNotBeginIsToldOfAtOnce) {
     send(main, FrameKind::stream, "hea");
     main.reset();
-    EXPECT_FALSE(merger->begin(4));
+    merger->start(4);
+    ASSERT_TRUE(wait_readable(broke.fd(), 5s).value());
+    EXPECT_THAT(broke.take()->message, HasSubstr("main channel"));
+    EXPECT_FALSE(begun);
+    EXPECT_EQ(read(100), "hea");
+}
+
+TEST_F(Merging, EmptyFramesAreNoStream) {
+    send(main, FrameKind::stream, "");
+    merger->start(4);
+    ASSERT_TRUE(wait_readable(broke.fd(), 5s).value());
+    EXPECT_THAT(broke.take()->message, HasSubstr("empty frame"));
+}
+
+TEST_F(Merging, ASilentSourceHoldsUpNobody) {
+    merger->start(4);
+    merger.reset();
+    EXPECT_FALSE(broke.take());
 }
 
 TEST_F(Merging, ItEndsWhateverItWaitsFor) {

@@ -142,7 +142,7 @@ class Sender : public testing::Test {
     }
 
     void make_sender(bool with_urgent) {
-        PageChannels channels{.main = pair(main_end), .bulk = pair(bulk_end), .urgent = UniqueFd()};
+        PageChannels channels{.main = pair(main_end), .bulk = pair(bulk_end), .urgent = {}};
         if (with_urgent)
             channels.urgent = pair(urgent_end);
         sender.emplace(std::move(channels), Marks{}, 0, wake);
@@ -402,7 +402,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     make_sender(true);
     // The room is too small for a granule.
     const int small = 1;
-    ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    ::setsockopt(sender->main().fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     push_while_guide_is_busy({40}, [&](BulkPusher& bulk) {
         bulk.on_resumed();
         std::this_thread::sleep_for(20ms);
@@ -427,7 +427,7 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
     read_main = false;
     make_sender(true);
     const int small = 1;
-    ::setsockopt(sender->main_fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    ::setsockopt(sender->main().fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     constexpr std::uint64_t relayed = 40;
     std::thread relay([&] {
         std::vector<std::byte> room(page_size);

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The first line of each channel, and how two gcctls agree on a version of the protocol.
+//
+// Each hello names a range of versions. Both ends use the newest one that both know. Version 3 knew
+// no ranges: it wants exactly "guidecopy": 3, and ignores all members that it does not know. So
+// "guidecopy" is the oldest version that the sender speaks, and "newest" the newest.
+#pragma once
+
+#include "peer/connection.h"
+#include "util/deadline.h"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gc::peer {
+
+inline constexpr int oldest_version = 3;
+inline constexpr int newest_version = 4;
+
+enum class Channel : std::uint8_t { control, main, bulk, urgent };
+[[nodiscard]] std::string_view name(Channel channel);
+
+/// Identifies the channels of one migration.
+using Token = std::array<std::byte, 16>;
+
+struct Hello {
+    Channel channel = Channel::control;
+    Token token{};
+    int oldest = oldest_version;
+    int newest = newest_version;
+};
+
+/// Random. Errors: io.
+Result<Token> make_token();
+
+Result<void> send_hello(Connection& to, const Hello& hello);
+/// Reads up to the end of the line and no further. Errors: protocol, io (also at the deadline).
+Result<Hello> receive_hello(Connection& from, Deadline deadline);
+
+/// The version that both ends use. Errors: protocol, naming both ranges.
+Result<int> agree(const Hello& hello);
+
+}  // namespace gc::peer

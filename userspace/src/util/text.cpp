@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "util/text.h"
+
+#include <fmt/format.h>
+#include <iterator>
+
+namespace gc {
+inline namespace util {
+
+std::string printable(std::string_view text, std::size_t max_size) {
+    std::string out;
+    for (const char c : text.substr(0, max_size)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f)
+            out += c;
+        else
+            fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+    }
+    if (text.size() > max_size)
+        out += "...";
+    return out;
+}
+
+}  // namespace util
+}  // namespace gc

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "peer/message.h"
+
+#include "peer/refusal.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace gc::peer {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+using testing::HasSubstr;
+
+/// As it comes out of the line that was sent.
+template <typename M> M again(const M& message) {
+    std::string line = encode(message);
+    EXPECT_EQ(line.back(), '\n');
+    EXPECT_EQ(line.find('\n'), line.size() - 1) << "a message is one line";
+    line.pop_back();
+    auto decoded = decode(line);
+    EXPECT_TRUE(decoded && *decoded) << line;
+    return std::get<M>(**decoded);
+}
+
+TEST(Message, ReadyComesAsItWasSent) {
+    const Digest seal = Refusal::make().value().seal();
+    const Ready ready = again(
+        Ready{.version = 4, .qemu = "7.2.22", .preempt = true, .measure = 250ms, .seal = seal});
+    EXPECT_EQ(ready.version, 4);
+    EXPECT_EQ(ready.qemu, "7.2.22");
+    EXPECT_TRUE(ready.preempt);
+    EXPECT_EQ(ready.measure, 250ms);
+    EXPECT_EQ(ready.seal, seal);
+    EXPECT_FALSE(again(Ready{}).measure);
+}
+
+TEST(Message, ReadyOfVersion3HasNoVersionAndNoSeal) {
+    const auto message = decode(R"({"type":"ready","qemu":"7.2.22","preempt":true})").value();
+    const auto& ready = std::get<Ready>(message.value());
+    EXPECT_EQ(ready.version, 3);
+    EXPECT_FALSE(ready.seal);
+}
+
+TEST(Message, TheOthersComeAsTheyWereSent) {
+    again(Resumed{});
+    EXPECT_EQ(again(Refused{"no room", Digest{std::byte{7}}}).proof, Digest{std::byte{7}});
+    EXPECT_EQ(again(Failed{"why"}).reason, "why");
+    EXPECT_FALSE(again(Commit{false}).run);
+    EXPECT_EQ(again(Abandon{"why"}).reason, "why");
+    const Measured measured = again(Measured{1.5, 7, ""});
+    EXPECT_EQ(measured.time_ms, 1.5);
+    EXPECT_EQ(measured.unresolved, 7U);
+    EXPECT_EQ(again(Measured{0, 0, "gone"}).problem, "gone");
+}
+
+TEST(Message, CompletedHasFiguresOrAProblem) {
+    report::DemandReport demand;
+    demand.faults = 12;
+    EXPECT_EQ(again(Completed{demand, ""}).demand->faults, 12U);
+    EXPECT_EQ(again(Completed{demand, "lost some"}).problem, "lost some");
+    for (const char* figures : {"7", "{}", "[]", R"("x")", "null"}) {
+        const auto message =
+            decode(fmt::format(R"({{"type":"completed","demand":{}}})", figures)).value();
+        EXPECT_FALSE(std::get<Completed>(*message).demand) << figures;
+        EXPECT_FALSE(std::get<Completed>(*message).problem.empty()) << figures;
+    }
+}
+
+TEST(Message, TouchedPagesAreSplitIntoLines) {
+    measure::Touched sent{"pc.ram", true, {}};
+    for (std::uint64_t i = 0; i < 12'345; ++i)
+        sent.runs.push_back({UINT64_MAX - i, UINT64_MAX - 2 * i});
+    measure::Touched came{"pc.ram", true, {}};
+    for (const Touched& message : split(sent)) {
+        EXPECT_LT(encode(message).size(), max_line);
+        const Touched part = again(message);
+        EXPECT_EQ(part.pages.block, "pc.ram");
+        EXPECT_TRUE(part.pages.asked);
+        came.runs.insert(came.runs.end(), part.pages.runs.begin(), part.pages.runs.end());
+    }
+    EXPECT_EQ(came, sent);
+    EXPECT_TRUE(split({"pc.ram", false, {}}).empty());
+}
+
+TEST(Message, AMessageOfALaterVersionIsSkipped) {
+    EXPECT_EQ(decode(R"({"type":"heartbeat","n":1})").value(), std::nullopt);
+    EXPECT_TRUE(decode(R"({"type":"commit","run":true,"later":[1]})").value());
+}
+
+TEST(Message, WhatIsNoMessageIsAnError) {
+    for (const std::string& line :
+         {std::string(), std::string("hello"), std::string("7"), std::string("[]"),
+          std::string("{}"), std::string(R"({"type":5})"), std::string(R"({"type":"commit"})"),
+          std::string(R"({"type":"commit","run":"yes"})"),
+          std::string(R"({"type":"resumed","reason":5)"), std::string("\xff\xfe"),
+          std::string("{\"type\":\"failed\",\"reason\":\"\xff\"}"),
+          std::string(R"({"type":"refused","reason":5})"),
+          std::string(R"({"type":"refused","reason":"x","proof":"00"})"),
+          std::string(R"({"type":"abandon","reason":["x"]})"),
+          std::string(R"({"type":"ready","qemu":5,"preempt":true})"),
+          std::string(R"({"type":"ready","qemu":"x","preempt":true,"measure_ms":1e99})"),
+          std::string(R"({"type":"ready","qemu":"x","preempt":true,"measure_ms":-1})"),
+          std::string(R"({"type":"measured","time_ms":"0","unresolved":1})"),
+          std::string(R"({"type":"measured","time_ms":1e999,"unresolved":1})"),
+          std::string(R"({"type":"measured"})"),
+          std::string(R"({"type":"touched","block":1,"asked":false,"runs":[]})"),
+          std::string(R"({"type":"touched","block":"m","asked":1,"runs":[]})"),
+          std::string(R"({"type":"touched","block":"m","asked":false,"runs":[1]})"),
+          std::string(R"({"type":"touched","block":"m","asked":false,"runs":[-1,1]})"),
+          std::string(R"({"type":"touched","block":"m","asked":false,"runs":["0","1"]})"),
+          std::string(60'000, '['), "{\"a\":" + std::string(30'000, '[')}) {
+        const auto message = decode(line);
+        ASSERT_FALSE(message) << line;
+        EXPECT_EQ(message.error().kind, ErrorKind::protocol);
+        EXPECT_THAT(message.error().message, HasSubstr("other gcctl")) << line;
+    }
+}
+
+TEST(Message, TextForPeopleCannotControlTheTerminal) {
+    const auto message = decode(R"({"type":"failed","reason":"\u001b[2Jx\u009b\n"})").value();
+    EXPECT_EQ(std::get<Failed>(*message).reason, "\\x1b[2Jx\\xc2\\x9b\\x0a");
+    EXPECT_THAT(decode("\x1b[2J").error().message, HasSubstr("'\\x1b[2J'"));
+}
+
+TEST(Message, TextThatIsNoUtf8CanBeSent) {
+    EXPECT_THAT(again(Abandon{"\xff"}).reason, HasSubstr("\\xef\\xbf\\xbd"));
+}
+
+TEST(Refusal, OnlyItsProofOpensItsSeal) {
+    Refusal ours = Refusal::make().value();
+    const Refusal other = Refusal::make().value();
+    EXPECT_TRUE(opens(ours.seal(), ours.proof()));
+    EXPECT_FALSE(opens(ours.seal(), other.proof()));
+    EXPECT_FALSE(opens(ours.seal(), ours.seal()));
+    EXPECT_FALSE(opens(ours.seal(), std::nullopt));
+    EXPECT_FALSE(opens(std::nullopt, ours.proof())) << "of version 3: it cannot prove anything";
+    ours.destroy();
+    EXPECT_FALSE(ours.proof());
+}
+
+}  // namespace
+}  // namespace gc::peer
