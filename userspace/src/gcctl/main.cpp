@@ -13,6 +13,7 @@
 #include "record/command.h"
 #include "simulate/command.h"
 #include "trace/command.h"
+#include "util/print.h"
 
 #include <array>
 #include <csignal>
