@@ -258,11 +258,13 @@ Result<void> Migration::maybe_start_postcopy() {
 // ---- the loop
 
 Result<void> Migration::loop() {
-    const auto finished = [&] { return destination_completed_ && (converged_ || shut_); };
+    const auto finished = [&] {
+        return (destination_completed_ || control_lost_) && (converged_ || shut_);
+    };
     while (!finished()) {
         std::array<pollfd, 5> waits{{{signals_->fd(), POLLIN, 0},
                                      {source_->qmp().fd(), POLLIN, 0},
-                                     {destination_completed_ ? -1 : control_->fd(), POLLIN, 0},
+                                     {destination_completed_ || control_lost_ ? -1 : control_->fd(), POLLIN, 0},
                                      {data_->notices().fd(), POLLIN, 0},
                                      {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
@@ -275,6 +277,9 @@ Result<void> Migration::loop() {
         on_guide();
         GC_CHECK(tick());
     }
+    if (phase_ < Phase::resumed)
+        return fail(ErrorKind::io, "the destination has all of the VM's memory, but the control "
+                                   "connection was lost before it confirmed that the VM runs");
     return {};
 }
 
@@ -337,19 +342,36 @@ Result<void> Migration::on_notice(transfer::AllSent&) {
 
 Result<void> Migration::on_notice(transfer::Broken& notice) {
     // The destination's gcctl may know the cause, and its message is the better error.
-    if (auto message = control_->receive(500ms); message && *message)
-        GC_CHECK(on_destination_message(**message));
+    if (!control_lost_)
+        if (auto message = control_->receive(500ms); message && *message)
+            GC_CHECK(on_destination_message(**message));
     return Unexpected(notice.error);
 }
 
 Result<void> Migration::on_destination() {
     // "completed" is its last message; then it closes the connection.
-    while (!destination_completed_) {
-        GC_TRY(const auto message, control_->receive(0ms));
-        if (!message)
+    while (!destination_completed_ && !control_lost_) {
+        const auto message = control_->receive(0ms);
+        if (!message) {
+            GC_CHECK(on_control_error(message.error()));
+        } else if (!*message) {
             break;
-        GC_CHECK(on_destination_message(*message));
+        } else {
+            GC_CHECK(on_destination_message(**message));
+        }
     }
+    return {};
+}
+
+Result<void> Migration::on_control_error(const Error& error) {
+    if (phase_ < Phase::committed)
+        return Unexpected(error);
+    control_lost_ = true;
+    control_->close();
+    progress_.warning(fmt::format("the control connection was lost: {}; the VM's memory is sent on",
+                                  error.message));
+    // If the VM runs, it should not wait for the background. If it does not, nothing is lost.
+    data_->on_resumed();
     return {};
 }
 
@@ -382,10 +404,10 @@ Result<void> Migration::on_message(const peer::Completed& completed) {
 
 Result<void> Migration::on_message(const peer::Refused& refused) {
     if (phase_ >= Phase::committed && !peer::opens(seal_, refused.proof))
-        return fail(ErrorKind::protocol,
-                    "the destination says after the commit that it refused the VM, but cannot "
-                    "prove it: {}",
-                    refused.reason);
+        return on_control_error({ErrorKind::protocol,
+                                 fmt::format("the other gcctl says after the commit, without "
+                                             "proof, that it refused the VM ({})",
+                                             refused.reason)});
     never_ran_ = true;
     return fail(ErrorKind::unsupported, "the destination refused the VM: {}", refused.reason);
 }
@@ -497,7 +519,7 @@ Result<void> Migration::finish() {
 }
 
 void Migration::take_measured() {
-    if (!measure_)
+    if (!measure_ || control_lost_)
         return;
     progress_.milestone("measuring", "waiting for the destination's measurement");
     if (auto taken = take_measurement(*control_, *signals_, *data_->ledger(), *measure_))

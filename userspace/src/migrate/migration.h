@@ -59,6 +59,8 @@ class Migration {
     Result<void> on_notice(transfer::AllSent& notice);
     Result<void> on_notice(transfer::Broken& notice);
     Result<void> on_destination();
+    /// After the commit the VM needs its pages, whatever happens to the control channel.
+    Result<void> on_control_error(const Error& error);
     Result<void> on_destination_message(const peer::Message& message);
     Result<void> on_message(const peer::Ready& ready);
     Result<void> on_message(const peer::Resumed& resumed);
@@ -108,6 +110,7 @@ class Migration {
     bool never_ran_ = false;  ///< the destination has proved that the VM did not run there
     bool all_sent_ = false;
     bool shut_ = false;
+    bool control_lost_ = false;  ///< after the commit
     bool destination_completed_ = false;
 };
 
