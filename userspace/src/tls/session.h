@@ -20,6 +20,8 @@
 
 namespace gc::tls {
 
+struct SessionState;
+
 /// The key of a PSK identity that the server's Credentials do not know, or nullopt. Called in the
 /// handshake, before the peer has proven that it knows the key: only a Session that was returned
 /// uses up a key that is good for one use.
@@ -102,9 +104,8 @@ class Session {
     [[nodiscard]] std::optional<std::uint64_t> records_left() const;
 
   private:
-    struct State;
-    explicit Session(std::unique_ptr<State> state);
-    std::unique_ptr<State> state_;
+    explicit Session(std::unique_ptr<SessionState> state);
+    std::unique_ptr<SessionState> state_;
 };
 
 }  // namespace gc::tls
