@@ -3,6 +3,7 @@
 
 #include "migrate/migration.h"
 #include "options/arguments.h"
+#include "peer/security_options.h"
 #include "util/print.h"
 #include "util/units.h"
 
@@ -16,6 +17,8 @@ namespace po = boost::program_options;
 /// Options that need more than a type, as text.
 struct Texts {
     std::string to;
+    std::string ssh;
+    std::string remote_gcctl;
     std::string precopy_time;
     std::string guide;
     std::string guide_memory;
@@ -33,8 +36,13 @@ options::Group migration_options(Options& options, Texts& texts) {
     options::Group group("Migration");
     group.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
                         "QMP unix socket of the source QEMU")(
-        "to", po::value(&texts.to)->required()->value_name("HOST:PORT"),
-        "where 'gcctl receive' listens at the destination")(
+        "to", po::value(&texts.to)->required()->value_name("HOST:PORT|ssh://[USER@]HOST[:PORT]/QMP"),
+        "where 'gcctl receive' listens at the destination; with ssh, it is started there for the "
+        "destination QEMU's QMP socket, with a one-time key: nothing else has to be set up")(
+        "ssh", po::value(&texts.ssh)->default_value("ssh")->value_name("COMMAND"),
+        "how to run ssh, e.g. 'ssh -i KEY'")(
+        "remote-gcctl", po::value(&texts.remote_gcctl)->default_value("gcctl")->value_name("PATH"),
+        "with ssh: the gcctl of the destination host")(
         "precopy-rounds", po::value(&options.precopy_rounds)->default_value(0)->value_name("N"),
         "let QEMU send all of memory N times while the VM still runs at the source")(
         "precopy-time", po::value(&texts.precopy_time)->value_name("TIME"),
@@ -109,7 +117,7 @@ options::Group output_options(Options& options, Texts& texts) {
 
 options::Manual manual_of(Options& options, Texts& texts) {
     return {.name = "migrate",
-            .synopsis = "--qmp SOCKET --to HOST:PORT [options]",
+            .synopsis = "--qmp SOCKET --to HOST:PORT|ssh://HOST/QMP [options]",
             .summary = "move a running VM to another host (run at the source)",
             .description =
                 "Moves the VM of the QEMU behind SOCKET to the QEMU that 'gcctl receive' at "
@@ -120,13 +128,23 @@ options::Manual manual_of(Options& options, Texts& texts) {
                 "running at the source. From then on it never runs there again.",
             .operand = {},
             .groups = {migration_options(options, texts), guide_options(options, texts),
-                       order_options(options, texts), network_options(options, texts),
+                       order_options(options, texts), peer::security_group(options.security, tls::Role::client),
+                       network_options(options, texts),
                        output_options(options, texts), options::general_options()},
             .subcommands = {}};
 }
 
 Result<void> convert(const Texts& texts, Options& options) {
-    GC_TRY(options.to, Endpoint::parse(texts.to));
+    GC_CHECK(peer::finish(options.security));
+    if (SshTarget::is_ssh(texts.to)) {
+        if (options.security.tls_wanted || options.security.insecure)
+            return fail(ErrorKind::usage, "--to ssh://... makes its own key: it excludes the --tls "
+                                          "options and --insecure");
+        GC_TRY(SshTarget target, SshTarget::parse(texts.to));
+        options.ssh = {std::move(target), texts.ssh, texts.remote_gcctl};
+    } else {
+        GC_TRY(options.to, Endpoint::parse(texts.to));
+    }
     if (!texts.precopy_time.empty()) {
         GC_TRY(options.precopy_time, parse_duration(texts.precopy_time));
     }
@@ -193,7 +211,7 @@ int command(std::span<const std::string> arguments) {
     if (!*options)
         return options::exit_done;
 
-    Progress progress((*options)->output, (*options)->verbose);
+    Progress progress((*options)->output, (*options)->verbose, (*options)->security.insecure);
     ErrorKind failure = ErrorKind::io;
     const report::Report report = Migration::run(**options, progress, failure);
     int status = options::exit_done;

@@ -22,6 +22,8 @@ using namespace std::chrono_literals;
 
 constexpr auto tick_interval = 50ms;
 constexpr auto ready_timeout = 10s;
+/// For ssh to log in, which may mean that the user types a password.
+constexpr auto ssh_timeout = 120s;
 /// Bytes of pre-copy that may still be in flight when post-copy starts: some of the pages that the
 /// source QEMU sends while it is held. Until then the VM keeps running, for at most max_hold.
 constexpr std::uint64_t max_in_flight = 4 * page_size;
@@ -83,22 +85,34 @@ Result<void> Migration::prepare() {
     return {};
 }
 
-Result<peer::Connection> Migration::connect(peer::Channel channel) const {
-    GC_TRY(UniqueFd fd, tcp_connect(options_.to, options_.connect_timeout));
-    peer::Connection connection(std::move(fd));
-    GC_CHECK(peer::send_hello(connection, {.channel = channel, .token = token_}));
-    return connection;
+Result<peer::Security> Migration::find_destination() {
+    if (options_.ssh) {
+        GC_TRY(RemoteReceive remote, RemoteReceive::start(*options_.ssh, ssh_timeout));
+        remote_.emplace(std::move(remote));
+        to_ = remote_->listens_at();
+        return peer::Security{peer::Protection::tls, remote_->credentials()};
+    }
+    to_ = options_.to;
+    return peer::secure(options_.security, tls::Role::client, to_);
 }
 
 Result<void> Migration::greet() {
-    GC_TRY(token_, peer::make_token());
-    GC_TRY(peer::Connection connection, connect(peer::Channel::control));
+    GC_TRY(peer::Security security, find_destination());
+    protection_ = security.protection;
+    GC_TRY(dialer_, peer::Dialer::create(to_, std::move(security.credentials),
+                                         options_.connect_timeout));
+    GC_TRY(peer::Connection connection, dialer_->connect(peer::Channel::control));
+    report_.security = {protection_, "", ""};
+    if (protection_ == peer::Protection::insecure)
+        progress_.warning("--insecure: whoever is on the network can read and change the VM");
+    if (const tls::Session* session = connection.session())
+        report_.security = {protection_, session->peer(), session->describe()};
     control_.emplace(std::move(connection), peer::End::source);
     const auto answer = control_->receive(ready_timeout);
     if (!answer || !*answer)
         return fail(ErrorKind::unsupported,
                     "expected a 'gcctl receive' that is waiting for a VM at {}: {}",
-                    options_.to.str(), answer ? "it did not answer" : answer.error().message);
+                    to_.str(), answer ? "it did not answer" : answer.error().message);
     return on_destination_message(**answer);
 }
 
@@ -191,11 +205,14 @@ void Migration::prepare_guide() {
 // ---- pre-copy
 
 Result<void> Migration::open_channels() {
-    GC_TRY(channels_.main, connect(peer::Channel::main));
+    // The pages of pre-copy may be sent any number of times.
+    const std::uint64_t memory = source_->memory_bytes();
+    GC_TRY(channels_.main,
+           dialer_->connect(peer::Channel::main, wants_precopy() ? UINT64_MAX : memory));
     if (preempt_) {
-        GC_TRY(channels_.urgent, connect(peer::Channel::urgent));
+        GC_TRY(channels_.urgent, dialer_->connect(peer::Channel::urgent, memory));
     }
-    GC_TRY(channels_.bulk, connect(peer::Channel::bulk));
+    GC_TRY(channels_.bulk, dialer_->connect(peer::Channel::bulk, memory));
     control_->opened();
     return {};
 }
@@ -219,7 +236,7 @@ Result<void> Migration::start() {
                       guide_ ? guide_->feeds() : std::vector<capture::BlockRecords>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
-    progress_.milestone("started", fmt::format("migrating to {}", options_.to.str()));
+    progress_.milestone("started", fmt::format("migrating to {}", to_.str()));
     return maybe_start_postcopy();
 }
 

@@ -8,7 +8,8 @@
 #include "migrate/progress.h"
 #include "migrate/source_qemu.h"
 #include "peer/control.h"
-#include "peer/hello.h"
+#include "peer/dialer.h"
+#include "peer/security.h"
 #include "policy/migration_policy.h"
 #include "report/report.h"
 #include "transfer/data_plane.h"
@@ -38,7 +39,7 @@ class Migration {
     // In the order of execution.
     Result<void> prepare();
     Result<void> greet();
-    Result<peer::Connection> connect(peer::Channel channel) const;
+    Result<peer::Security> find_destination();
     Result<void> prepare_policy();
     Result<void> prepare_hot();
     void prepare_guide();
@@ -94,7 +95,10 @@ class Migration {
     std::optional<SourceQemu> source_;
     std::optional<Guardian> guardian_;
     std::optional<peer::Control> control_;
-    peer::Token token_{};
+    peer::Protection protection_ = peer::Protection::loopback;
+    std::optional<RemoteReceive> remote_;  ///< with ssh
+    Endpoint to_;                          ///< where the destination's gcctl listens
+    std::optional<peer::Dialer> dialer_;
     std::optional<peer::Digest> seal_;  ///< of the destination's right to refuse
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures

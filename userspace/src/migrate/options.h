@@ -2,6 +2,8 @@
 // The options of `gcctl migrate`.
 #pragma once
 
+#include "migrate/ssh.h"
+#include "peer/security.h"
 #include "util/socket.h"
 
 #include <chrono>
@@ -21,6 +23,8 @@ enum class Output {
 struct Options {
     std::string qmp;  ///< the source QEMU's QMP unix socket
     Endpoint to;      ///< where `gcctl receive` listens
+    std::optional<SshOptions> ssh;  ///< if it is started through ssh; `to` is empty then
+    peer::SecurityOptions security;
     unsigned precopy_rounds = 0;
     std::chrono::milliseconds precopy_time{0};  ///< 0 means no time limit
     bool guide = true;

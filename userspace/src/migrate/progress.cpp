@@ -34,8 +34,8 @@ std::string progress_text(const ProgressCounts& counts, double seconds) {
 
 }  // namespace
 
-Progress::Progress(Output output, bool verbose)
-    : output_(output), verbose_(verbose),
+Progress::Progress(Output output, bool verbose, bool insecure)
+    : output_(output), verbose_(verbose), insecure_(insecure),
       terminal_(output == Output::automatic && ::isatty(STDOUT_FILENO) == 1) {}
 
 void Progress::end_line() {
@@ -49,6 +49,8 @@ void Progress::event(std::string_view event, const nlohmann::json& fields, std::
     if (output_ == Output::json) {
         nlohmann::json line = fields;
         line["event"] = event;
+        if (insecure_)
+            line["insecure"] = true;
         print_best_effort(stdout, "{}\n", line.dump());
         std::fflush(stdout);
     } else if (output_ == Output::automatic && !text.empty()) {

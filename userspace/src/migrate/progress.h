@@ -22,7 +22,8 @@ struct ProgressCounts {
 /// Writes to standard output; not thread-safe.
 class Progress {
   public:
-    explicit Progress(Output output, bool verbose);
+    /// @param insecure every event says so
+    Progress(Output output, bool verbose, bool insecure);
     ~Progress() { end_line(); }
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
@@ -49,6 +50,7 @@ class Progress {
 
     Output output_;
     bool verbose_;
+    bool insecure_;
     bool terminal_;
     bool line_open_ = false;
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

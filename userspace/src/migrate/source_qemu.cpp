@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
+#include <numeric>
 
 namespace gc::migrate {
 namespace {
@@ -124,6 +125,13 @@ Result<void> SourceQemu::check_memory() {
     if (guest_ram_.empty())
         return fail(ErrorKind::protocol, "the source QEMU lists no RAM block with guest RAM");
     return {};
+}
+
+std::uint64_t SourceQemu::memory_bytes() const {
+    return std::accumulate(guest_ram_.begin(), guest_ram_.end(), std::uint64_t{0},
+                           [](std::uint64_t sum, const qmp::RamBlock& block) {
+                               return sum + block.length;
+                           });
 }
 
 Result<std::vector<image::ImageBlock>> SourceQemu::open_image() const {

@@ -29,6 +29,8 @@ class SourceQemu {
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
 
     [[nodiscard]] const std::vector<qmp::RamBlock>& guest_ram() const { return guest_ram_; }
+    /// The size of guest RAM.
+    [[nodiscard]] std::uint64_t memory_bytes() const;
     /// Opens guest RAM, by RAM block. Errors: io, unsupported.
     Result<std::vector<image::ImageBlock>> open_image() const;
 

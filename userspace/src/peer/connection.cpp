@@ -9,14 +9,25 @@
 namespace gc::peer {
 
 Result<std::size_t> Connection::read_some(std::span<std::byte> into) {
-    return gc::read_some(fd_.get(), into);
+    return session_ ? session_->read_some(into) : gc::read_some(fd_.get(), into);
 }
 
 Result<bool> Connection::read_whole(std::span<std::byte> into) {
-    return gc::read_whole(fd_.get(), into);
+    for (std::size_t done = 0; done < into.size();) {
+        GC_TRY(const std::size_t got, read_some(into.subspan(done)));
+        if (got == 0 && done > 0)
+            return fail(ErrorKind::io, "the connection ended after {} of {} bytes", done,
+                        into.size());
+        if (got == 0)
+            return false;
+        done += got;
+    }
+    return true;
 }
 
 Result<std::optional<std::size_t>> Connection::read_available(std::span<std::byte> into) {
+    if (session_)
+        return session_->try_read(into);
     GC_TRY(const bool ready, wait_readable(fd_.get(), std::chrono::milliseconds(0)));
     if (!ready)
         return std::nullopt;
@@ -25,18 +36,23 @@ Result<std::optional<std::size_t>> Connection::read_available(std::span<std::byt
 }
 
 Result<void> Connection::write(std::span<iovec> parts, More more) {
+    if (session_)
+        return session_->write(parts);
     return write_all(fd_.get(), parts, more == More::yes ? MSG_MORE : 0);
 }
 
 Result<void> Connection::write(std::span<const std::byte> bytes) {
-    return write_all(fd_.get(), bytes);
+    return session_ ? session_->write(bytes) : write_all(fd_.get(), bytes);
 }
 
 Result<void> Connection::send_file(int file, std::uint64_t offset, std::size_t size) {
-    return gc::send_file(fd_.get(), file, offset, size);
+    return session_ ? session_->send_file(file, offset, size)
+                    : gc::send_file(fd_.get(), file, offset, size);
 }
 
-void Connection::end_writing() const {
+void Connection::end_writing() {
+    if (session_)
+        session_->end();
     if (fd_)
         ::shutdown(fd_.get(), SHUT_WR);
 }

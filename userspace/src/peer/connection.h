@@ -2,6 +2,7 @@
 // A connection that carries the bytes of one channel: a socket, or a TLS session on one.
 #pragma once
 
+#include "tls/session.h"
 #include "util/fd.h"
 
 #include <cstddef>
@@ -17,13 +18,19 @@ class Connection {
     Connection() = default;
     /// Takes a connected socket as it is: bytes are not protected.
     Connection(UniqueFd fd) : fd_(std::move(fd)) {}  // NOLINT(google-explicit-constructor)
+    /// @param session on this socket
+    Connection(UniqueFd fd, tls::Session session)
+        : fd_(std::move(fd)), session_(std::move(session)) {}
+
+    /// nullptr if bytes are not protected.
+    [[nodiscard]] const tls::Session* session() const { return session_ ? &*session_ : nullptr; }
 
     /// For poll(2) and socket options. Readable when bytes have arrived, see pending().
     [[nodiscard]] int fd() const { return fd_.get(); }
     explicit operator bool() const { return static_cast<bool>(fd_); }
 
     /// Whether received bytes are held in memory, of which poll(2) knows nothing.
-    [[nodiscard]] bool pending() const { return false; }
+    [[nodiscard]] bool pending() const { return session_ && session_->pending(); }
 
     /// Reads at least one byte. @return 0 at the end of the stream. Errors: io.
     Result<std::size_t> read_some(std::span<std::byte> into);
@@ -42,17 +49,21 @@ class Connection {
     /// file ends early.
     Result<void> send_file(int file, std::uint64_t offset, std::size_t size);
 
-    /// No more bytes follow. From any thread.
-    void end_writing() const;
+    /// No more bytes follow. A thread that waits in write() gets an error. From any thread.
+    void end_writing();
     /// Ends every read that waits, for good. From any thread.
     void end_reading() const;
     /// Ends every read and write that waits, for good. From any thread.
     void shut_down() const;
     /// Only when no thread uses it any more.
-    void close() { fd_.reset(); }
+    void close() {
+        session_.reset();
+        fd_.reset();
+    }
 
   private:
     UniqueFd fd_;
+    std::optional<tls::Session> session_;
 };
 
 }  // namespace gc::peer

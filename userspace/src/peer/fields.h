@@ -6,13 +6,13 @@
 #pragma once
 
 #include "util/error.h"
+#include "util/hex.h"
 #include "util/text.h"
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <fmt/format.h>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,37 +28,17 @@ enum class Need : std::uint8_t {
     later,  ///< newer than the oldest protocol that this gcctl speaks
 };
 
-[[nodiscard]] inline std::string hex(std::span<const std::byte> bytes) {
-    std::string text;
-    for (const std::byte byte : bytes)
-        text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
-    return text;
-}
-
-/// @return nullopt if the text is not exactly twice as many lower-case hexadecimal digits
-template <std::size_t size>
-[[nodiscard]] std::optional<std::array<std::byte, size>> from_hex(std::string_view text) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::array<std::byte, size> bytes;
-    if (text.size() != 2 * size)
-        return std::nullopt;
-    for (std::size_t i = 0; i < size; ++i) {
-        const std::size_t high = digits.find(text[2 * i]);
-        const std::size_t low = digits.find(text[2 * i + 1]);
-        if (high == std::string_view::npos || low == std::string_view::npos)
-            return std::nullopt;
-        bytes[i] = static_cast<std::byte>(high << 4 | low);
-    }
-    return bytes;
-}
-
 /// Parses a line. Never throws. Errors: protocol.
 [[nodiscard]] inline Result<Json> parse_object(std::string_view line) {
+    // The content types of a TLS alert and of a handshake (RFC 8446, section 5.1).
+    if (line.starts_with('\x15') || line.starts_with('\x16'))
+        return fail(ErrorKind::protocol, "expected a line of JSON from the other gcctl, found TLS; "
+                                         "give both ends --tls-creds or --tls-psk, or both "
+                                         "--insecure");
     Json object = Json::parse(line, nullptr, false);
     if (!object.is_object())
         return fail(ErrorKind::protocol,
-                    "expected a line of JSON from the other gcctl, found '{}'; is a gcctl "
-                    "listening there, with the same --tls options?",
+                    "expected a line of JSON from the other gcctl, found '{}'; is it a gcctl?",
                     printable(line, 60));
     return object;
 }

@@ -11,7 +11,7 @@
 namespace gc::peer {
 namespace {
 
-constexpr std::array<std::string_view, 4> channel_names{"control", "main", "bulk", "urgent"};
+constexpr std::array<std::string_view, channels> channel_names{"control", "main", "bulk", "urgent"};
 constexpr std::size_t max_hello = 256;
 
 /// Byte by byte: what follows the line belongs to the channel.

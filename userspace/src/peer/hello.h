@@ -20,6 +20,7 @@ inline constexpr int oldest_version = 3;
 inline constexpr int newest_version = 4;
 
 enum class Channel : std::uint8_t { control, main, bulk, urgent };
+inline constexpr std::size_t channels = 4;
 [[nodiscard]] std::string_view name(Channel channel);
 
 /// Identifies the channels of one migration.

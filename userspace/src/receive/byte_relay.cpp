@@ -28,8 +28,9 @@ Result<void> copy(peer::Connection& from, peer::Connection& to, const Tap& tap) 
 ByteRelay::ByteRelay(peer::Connection& from, peer::Connection& to, Tap tap)
     : from_(from), to_(to), ended_(ending_.get_future()), thread_([this, tap = std::move(tap)] {
           (void)guarded([&] { return copy(from_, to_, tap); });
+          to_.end_writing();
           // Its writer must get an error instead of filling a buffer that nobody reads.
-          stop();
+          from_.end_reading();
           ending_.set_value();
       }) {}
 
@@ -43,8 +44,8 @@ bool ByteRelay::wait_end(std::chrono::milliseconds timeout) const {
 }
 
 void ByteRelay::stop() const {
-    to_.end_writing();
     from_.end_reading();
+    to_.shut_down();
 }
 
 }  // namespace gc::receive

@@ -29,7 +29,7 @@ class ByteRelay {
 
     /// Waits until `from` has ended by itself and everything was forwarded. @return whether it has
     [[nodiscard]] bool wait_end(std::chrono::milliseconds timeout) const;
-    /// Ends the copying. From any thread.
+    /// Ends the copying, and both connections. From any thread.
     void stop() const;
 
   private:

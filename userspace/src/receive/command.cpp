@@ -2,8 +2,12 @@
 #include "receive/command.h"
 
 #include "options/arguments.h"
+#include "peer/security_options.h"
 #include "receive/receiver.h"
 #include "util/units.h"
+
+#include <cstdlib>
+#include <sstream>
 
 namespace gc::receive {
 namespace {
@@ -21,8 +25,11 @@ options::Manual manual_of(Options& options, Texts& texts) {
     options::Group incoming("Migration");
     incoming.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
                            "QMP unix socket of the destination QEMU, started with -incoming defer")(
-        "listen", po::value(&texts.listen)->required()->value_name("HOST:PORT"),
+        "listen", po::value(&texts.listen)->value_name("HOST:PORT"),
         "where the source's 'gcctl migrate --to' connects to; port 0 takes a free one")(
+        "psk-stdin", po::bool_switch(&options.psk_stdin),
+        "read a one-time key from standard input (for 'gcctl migrate --to ssh://...'); --listen "
+        "is then by default a free port at the address that ssh came to")(
         "wait", po::value(&texts.wait)->value_name("TIME"),
         "give up if no source has connected by then (default: wait forever)")(
         "measure", po::value(&texts.measure)->implicit_value("0")->value_name("TIME"),
@@ -41,8 +48,22 @@ options::Manual manual_of(Options& options, Texts& texts) {
                 "-incoming defer. It stays paused until the VM is handed over; if the migration "
                 "fails before that, it is ended.",
             .operand = {},
-            .groups = {incoming, output, options::general_options()},
+            .groups = {incoming, peer::security_group(options.security, tls::Role::server), output, options::general_options()},
             .subcommands = {}};
+}
+
+/// A free port at the address of this host that ssh(1) was asked to connect to.
+Result<Endpoint> ssh_address() {
+    // "client-address client-port server-address server-port"
+    const char* connection = std::getenv("SSH_CONNECTION");
+    std::istringstream words(connection == nullptr ? "" : connection);
+    std::string address;
+    for (int word = 0; word < 3; ++word)
+        words >> address;
+    if (!words)
+        return fail(ErrorKind::usage, "--psk-stdin without --listen is for a login through ssh, "
+                                      "which sets SSH_CONNECTION");
+    return Endpoint{address, "0"};
 }
 
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
@@ -51,7 +72,16 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.listen, Endpoint::parse(texts.listen));
+    GC_CHECK(peer::finish(options.security));
+    if (options.psk_stdin && (options.security.tls_wanted || options.security.insecure))
+        return fail(ErrorKind::usage, "--psk-stdin excludes the --tls options and --insecure");
+    if (texts.listen.empty() && options.psk_stdin) {
+        GC_TRY(options.listen, ssh_address());
+    } else if (texts.listen.empty()) {
+        return fail(ErrorKind::usage, "--listen is missing (expected e.g. --listen 192.0.2.2:4444)");
+    } else {
+        GC_TRY(options.listen, Endpoint::parse(texts.listen));
+    }
     if (!texts.wait.empty()) {
         GC_TRY(options.wait, parse_duration(texts.wait));
     }

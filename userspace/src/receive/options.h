@@ -2,6 +2,7 @@
 // The options of `gcctl receive`.
 #pragma once
 
+#include "peer/security.h"
 #include "util/socket.h"
 
 #include <chrono>
@@ -13,6 +14,8 @@ namespace gc::receive {
 struct Options {
     std::string qmp;  ///< the destination QEMU's QMP unix socket
     Endpoint listen;
+    peer::SecurityOptions security;
+    bool psk_stdin = false;  ///< a one-time key comes on standard input, whose end ends the wait
     std::chrono::milliseconds wait{0};  ///< for a source to connect; 0 means forever
     /// Track the VM until all of it has arrived, and for at least this long from its start.
     std::optional<std::chrono::milliseconds> measure;

@@ -5,11 +5,13 @@
 #include "qmp/migration.h"
 #include "report/report.h"
 #include "util/guarded.h"
+#include "util/hex.h"
 #include "util/poll.h"
 #include "util/print.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 namespace gc::receive {
 namespace {
@@ -32,28 +34,78 @@ template <typename... Ts> struct Overloaded : Ts... {
     using Ts::operator()...;
 };
 
+/// A key of 64 hexadecimal digits, as the first line of standard input.
+Result<tls::Key> key_from_stdin() {
+    ReadBuffer buffer;
+    constexpr auto timeout = 30s;
+    for (const Deadline deadline(timeout);;) {
+        if (const auto line = buffer.take_line()) {
+            if (const auto key = from_hex<std::tuple_size_v<tls::Key>>(*line))
+                return *key;
+            break;
+        }
+        GC_TRY(const bool ready, wait_readable(STDIN_FILENO, deadline));
+        GC_TRY(const std::size_t got,
+               ready ? buffer.fill(STDIN_FILENO, 128) : Result<std::size_t>(0));
+        if (got == 0 || buffer.bytes().size() > 128)
+            break;
+    }
+    return fail(ErrorKind::usage, "--psk-stdin: expected a line of 64 hexadecimal digits on "
+                                  "standard input");
+}
+
+Result<peer::Security> security_of(const Options& options) {
+    if (!options.psk_stdin)
+        return peer::secure(options.security, tls::Role::server, options.listen);
+    GC_TRY(const tls::Key key, key_from_stdin());
+    GC_TRY(tls::Credentials credentials,
+           tls::Credentials::one_time(std::string(peer::one_time_identity), key));
+    return peer::Security{peer::Protection::tls, std::move(credentials)};
+}
+
 }  // namespace
 
 Result<void> Receiver::run(const Options& options) {
+    GC_TRY(peer::Security security, security_of(options));
     GC_TRY(DestinationQemu destination, DestinationQemu::prepare(options.qmp));
     std::optional<TouchMeter> touches;
     if (options.measure) {
         GC_TRY(touches, TouchMeter::start(destination.qmp()));
     }
-    GC_TRY(UniqueFd listener, tcp_listen(options.listen));
-    GC_TRY(const std::uint16_t port, local_port(listener.get()));
     GC_TRY(Waker notices, Waker::create());
-    Receiver receiver(options, std::move(destination), std::move(touches), std::move(notices));
-    GC_TRY(receiver.acceptor_,
-           Acceptor::start(
-               std::move(listener),
-               [](UniqueFd fd, Deadline) -> Result<peer::Connection> { return {std::move(fd)}; },
-               greet_timeout));
-    receiver.say("listening",
-                 fmt::format("waiting for a VM on {}",
-                             Endpoint{options.listen.host, std::to_string(port)}.str()),
-                 {{"port", port}});
+    Receiver receiver(options, std::move(security), std::move(destination), std::move(touches),
+                      std::move(notices));
+    GC_CHECK(receiver.listen());
     return receiver.receive();
+}
+
+Result<void> Receiver::listen() {
+    GC_TRY(UniqueFd listener, tcp_listen(options_.listen));
+    GC_TRY(const std::uint16_t port, local_port(listener.get()));
+    GC_TRY(acceptor_, Acceptor::start(
+                          std::move(listener),
+                          [this](UniqueFd fd, Deadline deadline) {
+                              return secure(std::move(fd), deadline);
+                          },
+                          greet_timeout));
+    say("listening",
+        fmt::format("waiting for a VM on {}",
+                    Endpoint{options_.listen.host, std::to_string(port)}.str()),
+        {{"address", options_.listen.host}, {"port", port}});
+    if (security_.protection == peer::Protection::insecure && !options_.json)
+        print_best_effort(stderr, "gcctl: warning: --insecure: anybody can send a VM here or read "
+                                  "it on its way\n");
+    return {};
+}
+
+Result<peer::Connection> Receiver::secure(UniqueFd fd, Deadline deadline) {
+    if (!security_.credentials)
+        return peer::Connection(std::move(fd));
+    GC_TRY(tls::Session session,
+           tls::Session::server(
+               fd.get(), *security_.credentials,
+               [this](std::string_view identity) { return keys_.find(identity); }, deadline));
+    return peer::Connection(std::move(fd), std::move(session));
 }
 
 Result<void> Receiver::receive() {
@@ -81,6 +133,7 @@ Result<void> Receiver::await_source() {
         if (opened)
             return {};
         control_.reset();
+        keys_.withdraw_all();
         for (peer::Connection* channel : {&main_, &bulk_, &urgent_})
             channel->close();
         print_best_effort(stderr, "gcctl: the source at {} left: {}; waiting for another one\n",
@@ -94,10 +147,13 @@ Result<Arrival> Receiver::next_arrival(Deadline deadline) {
         if (auto arrival = acceptor_->take())
             return std::move(*arrival);
         GC_CHECK(on_qmp());
-        std::array<pollfd, 3> waits{{{acceptor_->fd(), POLLIN, 0},
+        std::array<pollfd, 4> waits{{{acceptor_->fd(), POLLIN, 0},
                                      {destination_.qmp().fd(), POLLIN, 0},
-                                     {control_ ? control_->fd() : -1, POLLIN, 0}}};
+                                     {control_ ? control_->fd() : -1, POLLIN, 0},
+                                     {options_.psk_stdin ? STDIN_FILENO : -1, POLLIN, 0}}};
         GC_TRY(const bool ready, poll_until(waits, deadline));
+        if (waits[3].revents != 0)
+            return fail(ErrorKind::io, "standard input ended before a VM arrived");
         if (!ready && control_)
             return fail(ErrorKind::io, "it did not open its channels in time");
         if (!ready)
@@ -114,6 +170,11 @@ Result<void> Receiver::open_session(Arrival arrival) {
     if (!version) {
         (void)control_->send(peer::Refused{.reason = version.error().message, .proof = {}});
         return Unexpected(version.error());
+    }
+    if (const tls::Session* session = control_->connection().session()) {
+        source_ = fmt::format("{} ({})", source_, session->peer());
+        GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
+        keys_.offer(token_, keys);
     }
     GC_TRY(refusal_, peer::Refusal::make());
     GC_CHECK(control_->send(peer::Ready{.version = *version,
@@ -146,14 +207,19 @@ void Receiver::take_channel(Arrival arrival) {
         (void)other.send(peer::Refused{.reason = reason, .proof = {}});
         return reject(reason);
     }
+    const std::string identity = peer::key_identity(token_, arrival.hello.channel);
     if (arrival.hello.token != token_)
         return reject("its token is of another migration");
+    if (const tls::Session* session = arrival.connection.session();
+        session != nullptr && session->psk_identity() != identity)
+        return reject("it did not prove with the channel's key that it is of this migration");
     peer::Connection& channel = arrival.hello.channel == peer::Channel::main   ? main_
                                 : arrival.hello.channel == peer::Channel::bulk ? bulk_
                                                                                : urgent_;
     if (channel)
         return reject(fmt::format("channel '{}' is already open", name(arrival.hello.channel)));
     channel = std::move(arrival.connection);
+    keys_.withdraw(identity);
 }
 
 // ---- the stream
@@ -371,6 +437,8 @@ void Receiver::say(std::string_view event, std::string_view text) const {
 
 void Receiver::say(std::string_view event, std::string_view text, json fields) const {
     fields["event"] = event;
+    if (security_.protection == peer::Protection::insecure)
+        fields["insecure"] = true;
     if (options_.json)
         print_best_effort(stdout, "{}\n", fields.dump());
     else if (!options_.quiet)

@@ -8,6 +8,7 @@
 #include "receive/byte_relay.h"
 #include "receive/demand_meter.h"
 #include "receive/destination_qemu.h"
+#include "receive/offered_keys.h"
 #include "receive/options.h"
 #include "receive/stream_merger.h"
 #include "receive/touch_meter.h"
@@ -33,11 +34,14 @@ class Receiver {
     };
     using StreamNotice = std::variant<StreamBegan, StreamBroke>;
 
-    Receiver(const Options& options, DestinationQemu destination,
+    Receiver(const Options& options, peer::Security security, DestinationQemu destination,
              std::optional<TouchMeter> touches, Waker notices)
-        : options_(options), destination_(std::move(destination)), notices_(std::move(notices)),
-          touches_(std::move(touches)) {}
+        : options_(options), security_(std::move(security)), destination_(std::move(destination)),
+          notices_(std::move(notices)), touches_(std::move(touches)) {}
 
+    Result<void> listen();
+    /// Turns an accepted socket into a connection. Runs in threads of the acceptor.
+    Result<peer::Connection> secure(UniqueFd fd, Deadline deadline);
     Result<void> receive();
 
     // Until all channels of a source are open, QEMU is not told to listen: whatever happens, it can
@@ -69,6 +73,8 @@ class Receiver {
     void say(std::string_view event, std::string_view text) const;
 
     const Options& options_;
+    peer::Security security_;
+    OfferedKeys keys_;
     DestinationQemu destination_;
     Mailbox<StreamNotice> notices_;
     std::unique_ptr<Acceptor> acceptor_;

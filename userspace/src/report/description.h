@@ -34,6 +34,10 @@ template <> struct Names<DroppedBy> {
     static constexpr std::array<std::string_view, 3> list{"ebpf", "namespace", "none"};
 };
 
+template <> struct Names<Protection> {
+    static constexpr std::array<std::string_view, 4> list{"none", "tls", "loopback", "insecure"};
+};
+
 template <typename Field> void describe(DemandTimeline*, Field&& field) {
     using T = DemandTimeline;
     field("step_ms", &T::step_ms, "width of a step");
@@ -150,6 +154,14 @@ template <typename Field> void describe(SimulatedReport*, Field&& field) {
           "wait of all vCPUs together, from an access to the page in its place");
 }
 
+template <typename Field> void describe(SecurityReport*, Field&& field) {
+    using T = SecurityReport;
+    field("protection", &T::protection,
+          "of the channels between the two gcctls; \"insecure\": --insecure was given");
+    field("peer", &T::peer, "who the destination proved to be; empty without TLS");
+    field("cipher", &T::cipher, "of the control channel; empty without TLS");
+}
+
 template <typename Field> void describe(QemuVersions*, Field&& field) {
     using T = QemuVersions;
     field("source", &T::source, "version of the source QEMU");
@@ -173,6 +185,7 @@ template <typename Field> void describe(Report*, Field&& field) {
     field("next", &T::next, "--next-pages", Presence::later);
     field("hot", &T::hot, "--hot", Presence::later);
     field("policy", &T::policy, "the traffic policy", Presence::later);
+    field("security", &T::security, "what protected the VM on its way", Presence::later);
     field("measured", &T::measured, "`gcctl receive --measure`; null without it", Presence::later);
     field("simulated", &T::simulated,
           "`gcctl simulate` made the report; null: it is of a migration", Presence::later);

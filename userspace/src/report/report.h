@@ -119,6 +119,20 @@ struct SimulatedReport {
     double waited_ms = 0;
 };
 
+/// What protected the channels between the two gcctls.
+enum class Protection : std::uint8_t {
+    none,      ///< there were no channels
+    tls,       ///< both ends proved who they are, and bytes were encrypted
+    loopback,  ///< in clear, on the loopback of one host
+    insecure,  ///< in clear, because the user typed --insecure
+};
+
+struct SecurityReport {
+    Protection protection = Protection::none;
+    std::string peer;
+    std::string cipher;
+};
+
 struct QemuVersions {
     std::string source;
     std::string destination;
@@ -141,6 +155,7 @@ struct Report {
     NextReport next;
     HotReport hot;
     PolicyReport policy;
+    SecurityReport security;
     std::optional<MeasureReport> measured;
     std::optional<SimulatedReport> simulated;
     QemuVersions qemu;

@@ -56,7 +56,7 @@ std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t 
 
 std::string summary(const Report& report) {
     const auto& [schema, result, error, mode, capture, downtime_ms, total_ms, pages, bytes, demand,
-                 guide, next, hot, policy, measured, simulated, qemu, kernel] = report;
+                 guide, next, hot, policy, security, measured, simulated, qemu, kernel] = report;
     std::string text = fmt::format(
         "{}{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n", simulated ? "simulated " : "",
         mode == Mode::guide ? "guide-copy" : "post-copy", name(result), total_ms, downtime_ms);
@@ -87,6 +87,11 @@ std::string summary(const Report& report) {
     text += '\n';
     if (!policy.device.empty())
         text += policy_line(policy);
+    if (security.protection == Protection::tls)
+        text += fmt::format("  secured by {}; the destination is {}\n", security.cipher,
+                            security.peer);
+    if (security.protection == Protection::insecure)
+        text += "  NOT SECURED: everything was sent in clear (--insecure)\n";
     return measured ? text + measured_line(*measured) : text;
 }
 

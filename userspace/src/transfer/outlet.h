@@ -75,7 +75,7 @@ class Outlet {
     [[nodiscard]] std::uint64_t unacknowledged() const;
 
     /// Ends the stream: no more bytes follow.
-    void end() const { connection_.end_writing(); }
+    void end() { connection_.end_writing(); }
     /// Makes every blocked write fail, for good. From any thread.
     void shut_down() const { connection_.shut_down(); }
     void close() { connection_.close(); }

@@ -118,6 +118,21 @@ Result<UniqueFd> tcp_connect(const Endpoint& to, Deadline deadline) {
     return fail_errno(error, fmt::format("connect to {}", to.str()));
 }
 
+Result<bool> is_loopback(const Endpoint& endpoint, bool passive) {
+    GC_TRY(const AddressList list, resolve(endpoint, passive ? AI_PASSIVE : 0));
+    for (const addrinfo* a = list.get(); a != nullptr; a = a->ai_next) {
+        const bool loopback =
+            a->ai_family == AF_INET
+                ? (ntohl(reinterpret_cast<const sockaddr_in*>(a->ai_addr)->sin_addr.s_addr) >>
+                   IN_CLASSA_NSHIFT) == IN_LOOPBACKNET
+                : IN6_IS_ADDR_LOOPBACK(
+                      &reinterpret_cast<const sockaddr_in6*>(a->ai_addr)->sin6_addr);
+        if (!loopback)
+            return false;
+    }
+    return list != nullptr;
+}
+
 Result<UniqueFd> tcp_listen(const Endpoint& at) {
     GC_TRY(const AddressList list, resolve(at, AI_PASSIVE));
     int error = EADDRNOTAVAIL;

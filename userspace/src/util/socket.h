@@ -22,6 +22,11 @@ struct Endpoint {
     [[nodiscard]] std::string str() const;
 };
 
+/// Whether all addresses that the endpoint stands for are of this host's loopback.
+/// @param passive as for tcp_listen(): no host means any address
+/// Errors: io, if it cannot be resolved.
+Result<bool> is_loopback(const Endpoint& endpoint, bool passive);
+
 /// Connects by the deadline. Sets TCP_NODELAY, so that a short message does not wait for a full
 /// segment. Keepalive reports a peer that vanished silently within two minutes (ETIMEDOUT), even
 /// while this side only reads.

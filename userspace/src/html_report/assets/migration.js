@@ -90,6 +90,13 @@ function policyTables({policy}) {
     return [named, table(["on the NIC", "packets", "bytes", "dropped", "held back", "for, on average", "at most"], rows)];
 }
 
+function securityFacts({security}) {
+    if (!security || security.protection === "none")
+        return [];
+    const said = {tls: security.cipher, loopback: "in clear, on the loopback", insecure: "in clear (--insecure)"};
+    return [["on the network", said[security.protection]], ["the destination proved to be", security.peer || null]];
+}
+
 function measuredTable({measured}) {
     return measured && facts([
         ["measured for", milliseconds(measured.time_ms)],
@@ -125,7 +132,7 @@ function migrationPage(data) {
         next ? section("next", "Next to demand faults", next) : null,
         hot ? section("hot", "Hot set", hot) : null,
         data.policy ? section("policy", "Traffic policy", policyTables(data)) : null,
-        section("hosts", "Hosts", facts([["source's QEMU", data.qemu.source], ["destination's QEMU", data.qemu.destination],
+        section("hosts", "Hosts", facts([...securityFacts(data), ["source's QEMU", data.qemu.source], ["destination's QEMU", data.qemu.destination],
                                          ["source's kernel", data.kernel]])),
     ].filter((each) => each !== null);
     return [element("h1", null, `${simulated ? "Simulated migration" : "Migration"} by ${MODES[data.mode] ?? data.mode}: ${data.result}`),

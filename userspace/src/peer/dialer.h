@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Opens the channels of one migration, as its source.
+#pragma once
+
+#include "peer/channel_keys.h"
+#include "peer/connection.h"
+#include "peer/hello.h"
+#include "tls/credentials.h"
+#include "util/socket.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace gc::peer {
+
+/// The first channel, control, proves with the user's credentials who both ends are. Each other
+/// channel proves with a key of the control channel's TLS session that it belongs to the same
+/// migration.
+class Dialer {
+  public:
+    /// @param credentials nullopt: connections in clear
+    /// Errors: io.
+    static Result<Dialer> create(Endpoint to, std::optional<tls::Credentials> credentials,
+                                 std::chrono::milliseconds timeout);
+
+    /// @param expected_bytes see tls::SessionOptions
+    /// Errors: io, protocol; unsupported, if an end refuses the other.
+    Result<Connection> connect(Channel channel, std::uint64_t expected_bytes = 0);
+
+    [[nodiscard]] const Endpoint& to() const { return to_; }
+
+  private:
+    Dialer(Endpoint to, std::optional<tls::Credentials> credentials, const Token& token,
+           std::chrono::milliseconds timeout)
+        : to_(std::move(to)), credentials_(std::move(credentials)), token_(token),
+          timeout_(timeout) {}
+    Result<Connection> secure(UniqueFd fd, Channel channel, std::uint64_t expected_bytes,
+                              Deadline deadline);
+
+    Endpoint to_;
+    std::optional<tls::Credentials> credentials_;
+    Token token_;
+    std::chrono::milliseconds timeout_;
+    std::optional<ChannelKeys> keys_;  ///< of the control channel's session
+};
+
+}  // namespace gc::peer
