@@ -4,11 +4,11 @@
 
 #include "guide/images.h"
 #include "qmp/migration.h"
+#include "util/private_socket.h"
 #include "util/process_maps.h"
 #include "util/process_memory.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <guidecopy.h>
@@ -29,18 +29,6 @@ constexpr auto watch_interval = 50ms;
 constexpr int incoming_number = 10;
 /// The size of the file system for disk overlays: the guide's disks are full after this much.
 constexpr std::uint64_t scratch_bytes = std::uint64_t{1} << 30;
-
-struct SocketPair {
-    UniqueFd ours;
-    UniqueFd theirs;
-};
-
-Result<SocketPair> socket_pair() {
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
-        return fail_errno(errno, "socketpair");
-    return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
 
 Result<capture::Session> session_over(const image::ImageBlock& block, std::uint32_t ring_entries) {
     if (!block.memory)
@@ -110,8 +98,8 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     if (derived.needs_scratch) {
         GC_TRY(scratch, guide::make_scratch(scratch_bytes));
     }
-    GC_TRY(SocketPair monitor, socket_pair());
-    GC_TRY(SocketPair incoming, socket_pair());
+    GC_TRY(SocketPair monitor, SocketPair::make());
+    GC_TRY(SocketPair incoming, SocketPair::make());
     guide::SpawnOptions options;
     options.source = source;
     options.argv = std::move(derived.argv);

@@ -6,7 +6,6 @@
 #include "stream/reader.h"
 #include "stream/return_path.h"
 #include "transfer/read_to_end.h"
-#include "util/private_socket.h"
 
 #include <map>
 #include <nlohmann/json.hpp>
@@ -105,10 +104,7 @@ Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
     GC_CHECK(await_status(source, deadline, "postcopy-paused",
                           [](const auto& s) { return s.status == "postcopy-paused"; }));
     GC_TRY(const auto pages, block_pages(source));
-    GC_TRY(const pid_t pid, source.peer_pid());
-    GC_TRY(PrivateListener listener, PrivateListener::make(pid));
-    GC_CHECK(source.execute("migrate", {{"uri", listener.uri()}, {"resume", true}}));
-    GC_TRY(const UniqueFd fd, listener.accept(timeout));
+    GC_TRY(const UniqueFd fd, qmp::migrate_to_socket(source, true));
     GC_CHECK(play_destination(fd.get(), pages, deadline));
     return await_completed(source, timeout);
 }

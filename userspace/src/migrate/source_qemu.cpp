@@ -2,7 +2,6 @@
 #include "migrate/source_qemu.h"
 
 #include "util/page.h"
-#include "util/private_socket.h"
 
 #include <array>
 #include <cerrno>
@@ -14,7 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto connect_timeout = 10s;
 /// A killed QEMU is gone only when the kernel has freed all of its memory.
 constexpr auto kill_timeout = 60s;
 
@@ -180,9 +178,7 @@ Result<UniqueFd> SourceQemu::start(Pace pace) {
     GC_CHECK(qmp::set_parameters(qmp_, wanted_parameters));
     if (pace == Pace::held)
         GC_CHECK(hold());
-    GC_TRY(PrivateListener listener, PrivateListener::make(pid_));
-    GC_CHECK(qmp::migrate(qmp_, listener.uri()));
-    return listener.accept(connect_timeout);
+    return qmp::migrate_to_socket(qmp_);
 }
 
 Result<void> SourceQemu::hold() {

@@ -6,7 +6,9 @@
 #include "util/socket.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <deque>
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
@@ -37,6 +39,25 @@ std::string excerpt(std::string_view text) {
 std::string string_at(const json& object, const char* key) {
     auto it = object.find(key);
     return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+/// sendmsg(2) without waiting. @param passed_fd sent as SCM_RIGHTS; -1: none
+ssize_t send_some(int socket, std::string_view text, int passed_fd) {
+    iovec part{const_cast<char*>(text.data()), text.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    if (passed_fd >= 0) {
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int));
+        std::memcpy(CMSG_DATA(header), &passed_fd, sizeof(int));
+    }
+    return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 std::int64_t integer_at(const json& object, const char* key) {
@@ -112,15 +133,25 @@ Result<void> Client::accept_greeting(const json& message) {
 }
 
 Result<json> Client::execute(std::string_view command, json arguments, milliseconds timeout) {
+    return execute_with(command, std::move(arguments), timeout, -1);
+}
+
+Result<void> Client::pass_fd(std::string_view name, int fd) {
+    GC_CHECK(execute_with("getfd", {{"fdname", name}}, default_timeout, fd));
+    return {};
+}
+
+Result<json> Client::execute_with(std::string_view command, json arguments, Deadline deadline,
+                                  int passed_fd) {
     if (broken_)
         return Unexpected(*broken_);
-    const Deadline deadline(timeout);
     inbox_->reply.reset();
     json message{{"execute", command}, {"id", ++last_id_}};
     if (!arguments.is_null())
         message["arguments"] = std::move(arguments);
     // Replace invalid UTF-8, which file names may contain, with U+FFFD instead of throwing.
-    GC_CHECK(send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", deadline));
+    GC_CHECK(send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", deadline,
+                  passed_fd));
     return await_reply(command, deadline);
 }
 
@@ -184,11 +215,11 @@ Result<bool> Client::wait(short events, Deadline deadline) {
     return *ready;
 }
 
-Result<void> Client::send(std::string_view text, Deadline deadline) {
+/// @param passed_fd travels with the first byte (SCM_RIGHTS); -1: none
+Result<void> Client::send(std::string_view text, Deadline deadline, int passed_fd) {
     bool started = false;
     while (!text.empty()) {
-        const ssize_t sent =
-            ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t sent = send_some(fd_.get(), text, started ? -1 : passed_fd);
         if (sent >= 0) {
             text.remove_prefix(static_cast<std::size_t>(sent));
             started = true;

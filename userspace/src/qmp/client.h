@@ -64,6 +64,10 @@ class Client {
     /// A command without arguments.
     Result<nlohmann::json> execute(std::string_view command);
 
+    /// Gives QEMU a duplicate of a descriptor (`getfd`), which later commands of this connection
+    /// call "fd:NAME". A descriptor of that name that QEMU already has is closed.
+    Result<void> pass_fd(std::string_view name, int fd);
+
     /// Runs a command of the human monitor and returns its text (lines end in "\r\n" or "\n").
     Result<std::string> hmp(std::string_view line);
 
@@ -87,7 +91,9 @@ class Client {
     Result<void> negotiate(std::chrono::milliseconds timeout);
     Result<void> accept_greeting(const nlohmann::json& message);
     Result<nlohmann::json> await_reply(std::string_view command, Deadline deadline);
-    Result<void> send(std::string_view text, Deadline deadline);
+    Result<nlohmann::json> execute_with(std::string_view command, nlohmann::json arguments,
+                                        Deadline deadline, int passed_fd);
+    Result<void> send(std::string_view text, Deadline deadline, int passed_fd = -1);
     Result<bool> wait(short events, Deadline deadline);
     Result<bool> pump(Deadline deadline);
     Result<void> dispatch(std::string_view line);

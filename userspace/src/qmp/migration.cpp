@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "qmp/migration.h"
 
+#include "util/private_socket.h"
+
 #include <nlohmann/json.hpp>
 
 namespace gc::qmp {
@@ -89,8 +91,19 @@ Result<RunState> query_status(Client& client) {
     return RunState{reply["status"].get<std::string>(), reply["running"].get<bool>()};
 }
 
-Result<void> migrate(Client& client, const std::string& uri) {
-    return run(client, "migrate", {{"uri", uri}});
+Result<UniqueFd> migrate_to_socket(Client& client, bool resume) {
+    constexpr std::string_view name = "gcctl-migration";
+    GC_TRY(SocketPair pair, SocketPair::make());
+    GC_CHECK(client.pass_fd(name, pair.theirs.get()));
+    json arguments = {{"uri", fmt::format("fd:{}", name)}};
+    if (resume)
+        arguments["resume"] = true;
+    if (auto started = run(client, "migrate", std::move(arguments)); !started) {
+        // Fails if QEMU has taken the descriptor.
+        (void)run(client, "closefd", {{"fdname", name}});
+        return Unexpected(std::move(started).error());
+    }
+    return std::move(pair.ours);
 }
 
 Result<void> migrate_incoming(Client& client, const std::string& uri) {

@@ -46,7 +46,13 @@ struct RunState {
 };
 Result<RunState> query_status(Client& client);
 
-Result<void> migrate(Client& client, const std::string& uri);
+/// Makes QEMU migrate to a connected socket: the peer of the returned one.
+/// @param resume continue a migration that is postcopy-paused
+///
+/// No path, which a process of QEMU's user could replace, and no listener, to which somebody else
+/// could connect. It must be the stream's only channel: postcopy-preempt opens a second one, for
+/// which QEMU needs an address (7.2 and later).
+Result<UniqueFd> migrate_to_socket(Client& client, bool resume = false);
 Result<void> migrate_incoming(Client& client, const std::string& uri);
 Result<void> migrate_start_postcopy(Client& client);
 Result<void> migrate_cancel(Client& client);

@@ -49,7 +49,7 @@ Result<void> DestinationQemu::listen() {
 }
 
 Result<UniqueFd> DestinationQemu::connect() const {
-    return unix_connect(directory_->path() + "/incoming", 5s);
+    return directory_->connect("incoming", 5s, process_.has_value());
 }
 
 Result<void> DestinationQemu::resume() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A unix socket for one connection from another process, which may run as another user.
+// A place for a unix socket that another process, which may run as another user, listens on.
 #pragma once
 
 #include "util/socket.h"
@@ -10,13 +10,23 @@
 namespace gc {
 inline namespace util {
 
-/// A directory with mode 0700, owned by the user of another process. Removed with this object.
+/// A directory with mode 0700 below $TMPDIR or /tmp, removed with this object.
+///
+/// Once the directory is given away, its new owner can replace any name in it at any time. So
+/// nothing is chowned, chmoded or created in it by name afterwards, and connect() does not believe
+/// the name: it checks who listens.
 class PrivateDirectory {
   public:
-    /// Creates the directory below $TMPDIR or /tmp. @param pid process that must be able to use it
+    /// Creates the directory and gives it to the user of a process.
     static Result<PrivateDirectory> make(pid_t pid);
 
-    PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    /// Creates the directory; it belongs to gcctl's user.
+    static Result<PrivateDirectory> make();
+    /// Gives the directory to the user of a process. Works on the directory that make() created,
+    /// whatever its path has become. Errors: io.
+    Result<void> give_to(pid_t pid);
+
+    PrivateDirectory(PrivateDirectory&& other) noexcept;
     PrivateDirectory& operator=(PrivateDirectory&&) = delete;
     PrivateDirectory(const PrivateDirectory&) = delete;
     PrivateDirectory& operator=(const PrivateDirectory&) = delete;
@@ -24,27 +34,28 @@ class PrivateDirectory {
 
     [[nodiscard]] const std::string& path() const { return path_; }
 
+    /// Connects to a socket in the directory, on which the process that the directory was given to
+    /// listens. @param by_pid false: any process of its user may listen, because the process is a
+    /// manager that started the listener
+    /// Errors: io, also if somebody else listens.
+    [[nodiscard]] Result<UniqueFd> connect(const std::string& name, Deadline deadline,
+                                           bool by_pid = true) const;
+
   private:
-    explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
+    PrivateDirectory(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
     std::string path_;
+    UniqueFd fd_;
+    pid_t owner_ = -1;
+    uid_t uid_ = static_cast<uid_t>(-1);
 };
 
-/// Listens in a private directory for one connection from a process.
-class PrivateListener {
-  public:
-    static Result<PrivateListener> make(pid_t pid);
+/// The two connected ends of a unix stream socket.
+struct SocketPair {
+    UniqueFd ours;
+    UniqueFd theirs;
 
-    /// "unix:PATH", as in QEMU's options.
-    [[nodiscard]] std::string uri() const;
-    /// Errors: io, also if the process does not connect in time.
-    Result<UniqueFd> accept(std::chrono::milliseconds timeout);
-
-  private:
-    PrivateListener(PrivateDirectory directory, UniqueFd fd)
-        : directory_(std::move(directory)), fd_(std::move(fd)) {}
-
-    PrivateDirectory directory_;
-    UniqueFd fd_;
+    static Result<SocketPair> make();
 };
 
 }  // namespace util

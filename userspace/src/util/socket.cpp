@@ -12,7 +12,6 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <thread>
 
@@ -174,19 +173,6 @@ Result<UniqueFd> unix_connect(const std::string& path, Deadline deadline) {
             return fail_errno(error, fmt::format("connect to {}", path));
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-}
-
-Result<UniqueFd> unix_listen(const std::string& path) {
-    GC_TRY(const sockaddr_un address, unix_address(path));
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd)
-        return fail_errno(errno, "socket");
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(fd.get(), 4) != 0)
-        return fail_errno(errno, fmt::format("listen on {}", path));
-    if (::chmod(path.c_str(), 0600) != 0)
-        return fail_errno(errno, fmt::format("chmod {}", path));
-    return fd;
 }
 
 Result<AcceptedSocket> accept_peer(int listener) {

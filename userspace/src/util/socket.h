@@ -39,8 +39,6 @@ Result<std::uint16_t> local_port(int fd);
 /// Connects by the deadline, waiting for room in the backlog. Errors: usage, for a path that is too
 /// long; io, with EAGAIN if the backlog stays full.
 Result<UniqueFd> unix_connect(const std::string& path, Deadline deadline);
-/// Listens on a path that must not exist yet. Only the owner can connect.
-Result<UniqueFd> unix_listen(const std::string& path);
 
 struct AcceptedSocket {
     UniqueFd fd;

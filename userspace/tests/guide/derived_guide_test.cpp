@@ -89,7 +89,7 @@ Guide start_guide(qmp::Client& source, pid_t pid) {
 /// Saves the source's device state without its shared memory, and loads it into the guide.
 void hand_over(qmp::Client& source, Guide& guide, const std::string& file) {
     ASSERT_TRUE(qmp::set_capabilities(source, {{"x-ignore-shared", true}}));
-    ASSERT_TRUE(qmp::migrate(source, "exec:cat > " + file));
+    ASSERT_TRUE(source.execute("migrate", {{"uri", "exec:cat > " + file}}));
     const auto wait = [](qmp::Client& client) {
         for (int i = 0; i < 300; ++i) {
             const auto status = qmp::query_migrate(client);

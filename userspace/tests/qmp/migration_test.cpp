@@ -2,7 +2,10 @@
 #include "qmp/migration.h"
 
 #include "fake_monitor.h"
+#include "paused_qemu.h"
 
+#include <array>
+#include <cstring>
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
@@ -78,8 +81,8 @@ TEST(Migration, ReportsTheRunState) {
 }
 
 TEST(Migration, SendsTheCommandsAsQemuSpellsThem) {
-    Scripted qemu(std::vector<json>(7, json::object()));
-    ASSERT_TRUE(migrate(qemu.client, "unix:/a"));
+    Scripted qemu(std::vector<json>(8, json::object()));
+    ASSERT_TRUE(migrate_to_socket(qemu.client));
     ASSERT_TRUE(migrate_incoming(qemu.client, "unix:/b"));
     ASSERT_TRUE(migrate_start_postcopy(qemu.client));
     ASSERT_TRUE(migrate_cancel(qemu.client));
@@ -89,10 +92,42 @@ TEST(Migration, SendsTheCommandsAsQemuSpellsThem) {
     std::vector<std::string> names;
     for (const json& command : qemu.asked)
         names.push_back(command["execute"]);
-    EXPECT_THAT(names, ElementsAre("migrate", "migrate-incoming", "migrate-start-postcopy",
+    EXPECT_THAT(names, ElementsAre("getfd", "migrate", "migrate-incoming", "migrate-start-postcopy",
                                    "migrate_cancel", "stop", "cont", "migrate-set-parameters"));
-    EXPECT_EQ(qemu.asked[0]["arguments"], json({{"uri", "unix:/a"}}));
-    EXPECT_EQ(qemu.asked[6]["arguments"], json({{"max-bandwidth", 1 << 20}}));
+    EXPECT_EQ(qemu.asked[1]["arguments"], json({{"uri", "fd:gcctl-migration"}}));
+    EXPECT_EQ(qemu.asked[7]["arguments"], json({{"max-bandwidth", 1 << 20}}));
+}
+
+TEST(Migration, ClosesTheDescriptorThatQemuDidNotTake) {
+    FakeMonitor monitor([](FakeMonitor& m) {
+        m.greet();
+        m.reply(m.receive(), json::object());
+        m.refuse(m.receive(), "GenericError", "guest is waiting for an incoming migration");
+        const json last = m.receive();
+        EXPECT_EQ(last["execute"], "closefd");
+        m.reply(last, json::object());
+        m.linger();
+    });
+    Client client = Client::from_fd(monitor.take_client_end()).value();
+    const auto refused = migrate_to_socket(client);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("waiting for an incoming"), std::string::npos);
+}
+
+/// A real QEMU migrates a paused VM to the socket, and again after that was cut off.
+TEST(Migration, QemuTakesTheSocket) {
+    PausedQemu qemu({"-machine", "q35", "-m", "16"});
+    Client client = qemu.connect();
+    for (int i = 0; i < 2; ++i) {
+        const UniqueFd stream = migrate_to_socket(client).value();
+        std::array<std::byte, 4> magic{};
+        ASSERT_TRUE(read_whole(stream.get(), magic).value());
+        EXPECT_EQ(std::memcmp(magic.data(), "QEVM", 4), 0);
+        (void)migrate_cancel(client);
+        for (int tries = 0; tries < 500 && !query_migrate(client)->idle(); ++tries)
+            ::usleep(10'000);
+        EXPECT_TRUE(query_migrate(client)->idle());
+    }
 }
 
 }  // namespace
