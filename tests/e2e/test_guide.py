@@ -4,6 +4,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +151,47 @@ def test_module_absent(testbed: Testbed) -> None:
     assert not report["guide"]["started"]
     assert report["guide"]["ended"] == "refused"
     assert "guidecopy" in report["guide"]["reason"]
+
+
+def rights(pid: int) -> dict[str, Any]:
+    """What a process may do, and where it is."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return {"capabilities": {name: status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")},
+            "user": [status[name] for name in ("Uid", "Gid", "Groups")],
+            "no_new_privs": status["NoNewPrivs"], "seccomp": status["Seccomp"],
+            "namespaces": [os.readlink(f"/proc/{pid}/ns/{name}") for name in ("user", "mnt", "pid", "ipc", "uts", "cgroup")]}
+
+
+def test_guide_has_no_more_rights_than_its_source(testbed: Testbed) -> None:
+    spec = Spec()
+    confined = spec.but(launcher=("unshare", "--mount", "--ipc", "--uts", "setpriv", "--inh-caps", "-all",
+                                  "--bounding-set", "-all"))
+    source = testbed.start_source(confined)
+    migration = testbed.migrate(source, spec, *HOLD, guide="on")
+    guide = rights(migration.migrate.wait_event("guide-started")["pid"])
+    of_source = rights(source.process.pid)
+    migration.migrate.wait_event("guide-runs")
+    report = finish(migration, spec)
+    assert report["guide"]["ended"] == "complete", report["guide"]
+    assert guide["namespaces"] == of_source["namespaces"]
+    assert guide["namespaces"][1] != os.readlink("/proc/self/ns/mnt")
+    assert set(guide["capabilities"].values()) == {"0" * 16}
+    assert guide["user"] == of_source["user"]
+    assert guide["no_new_privs"] == "1"
+    assert guide["seccomp"] == "2", "QEMU's own filter"
+
+
+
+def test_guide_that_does_not_start_says_why(testbed: Testbed) -> None:
+    """QEMU's own words reach the user."""
+    gone, there = testbed.directory / "gone", testbed.directory / "there"
+    for file in (gone, there):
+        file.write_bytes(b"x")
+    spec = Spec()
+    source = testbed.start_source(spec.but(args=("-fw_cfg", f"name=opt/x,file={gone}")))
+    gone.unlink()
+    migration = testbed.migrate(source, spec.but(args=("-fw_cfg", f"name=opt/x,file={there}")), guide="on")
+    report = migration.wait_completed(spec)
+    assert report["guide"]["ended"] == "refused"
+    assert str(gone) in report["guide"]["reason"], report["guide"]
+    assert str(gone) in migration.migrate.errors()

@@ -41,8 +41,39 @@ Result<void> to_null(Derivation& derivation, const SourceOption& option) {
     return {};
 }
 
+/// Accelerators other than these need a hypervisor or a test that is not there.
+Result<void> check_accelerators(std::string_view names) {
+    while (!names.empty()) {
+        const std::string_view name = names.substr(0, names.find(':'));
+        names.remove_prefix(std::min(names.size(), name.size() + 1));
+        if (name != "kvm" && name != "tcg")
+            return refuse(fmt::format("-accel {}", name), "a guide runs with KVM or TCG");
+    }
+    return {};
+}
+
+Result<void> translate_accel(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(const auto accel, OptionList::parse(option.value, "accel"));
+    GC_CHECK(check_accelerators(accel.get("accel")));
+    for (const char* key : {"device", "rapl", "rapl-helper-socket"})
+        if (accel.has(key))
+            return refuse(fmt::format("-accel {}=...", key), "it reaches outside QEMU");
+    return keep(derivation, option);
+}
+
+Result<void> translate_icount(Derivation& derivation, const SourceOption& option) {
+    GC_TRY(const auto icount, OptionList::parse(option.value, "shift"));
+    for (const char* key : {"rr", "rrfile", "rrsnapshot"})
+        if (icount.has(key))
+            return refuse(fmt::format("-icount {}=...", key), "it writes a recording");
+    return keep(derivation, option);
+}
+
 Result<void> translate_machine(Derivation& derivation, const SourceOption& option) {
     GC_TRY(auto machine, OptionList::parse(option.value, "type"));
+    GC_CHECK(check_accelerators(machine.get("accel")));
+    if (machine.get("type").starts_with("x-remote") || machine.get("type").starts_with("xen"))
+        return refuse("-machine " + machine.get("type"), "its devices are in another process");
     for (const char* key : {"memory-encryption", "confidential-guest-support"})
         if (machine.has(key))
             return refuse(fmt::format("-machine {}=...", key), "its memory cannot be read");
@@ -65,9 +96,27 @@ Result<void> translate_overcommit(Derivation& derivation, const SourceOption& op
     return {};
 }
 
+/// -set GROUP.ID.KEY=VALUE. What it changes must not be what makes an option harmless.
 Result<void> translate_set(Derivation& derivation, const SourceOption& option) {
-    if (!option.value.starts_with("device."))
+    const std::string_view target =
+        std::string_view(option.value).substr(0, option.value.find('='));
+    const std::string_view key = target.substr(target.rfind('.') + 1);
+    if (!target.starts_with("device.") || key == "driver" || reaches_host(key))
         return refuse("-set " + option.value, "it changes an option that is replaced in the guide");
+    return keep(derivation, option);
+}
+
+/// -global DRIVER.KEY=VALUE, or -global driver=DRIVER,property=KEY,value=VALUE.
+Result<void> translate_global(Derivation& derivation, const SourceOption& option) {
+    const std::string_view target =
+        std::string_view(option.value).substr(0, option.value.find('='));
+    std::string key(target.substr(target.find('.') + 1));
+    if (target.find('.') == std::string_view::npos) {
+        GC_TRY(const auto global, OptionList::parse(option.value));
+        key = global.get("property");
+    }
+    if (reaches_host(key))
+        return refuse("-global " + option.value, "it makes a device reach the host");
     return keep(derivation, option);
 }
 
@@ -85,12 +134,12 @@ constexpr Rule rules[] = {
     {"machine", value, translate_machine},
     {"M", value, translate_machine},
     {"cpu", value, keep},
-    {"accel", value, keep},
+    {"accel", value, translate_accel},
     {"smp", value, keep},
     {"numa", value, keep},
     {"add-fd", value, drop},
     {"set", value, translate_set},
-    {"global", value, keep},
+    {"global", value, translate_global},
     {"boot", value, keep},
     {"m", value, keep},
     {"mem-path", value, drop},
@@ -182,7 +231,7 @@ constexpr Rule rules[] = {
     {"loadvm", value, drop},
     {"daemonize", flag, drop},
     {"rtc", value, keep},
-    {"icount", value, keep},
+    {"icount", value, translate_icount},
     {"watchdog", value, keep},
     {"watchdog-action", value, keep},
     {"echr", value, drop},
@@ -193,7 +242,7 @@ constexpr Rule rules[] = {
     {"runas", value, drop},
     {"run-with", value, drop},
     {"async-teardown", flag, drop},
-    {"sandbox", value, keep},
+    {"sandbox", value, drop},  // replaced
     {"readconfig", value, refuse_option},
     {"no-user-config", flag, keep_flag},
     {"nouserconfig", flag, keep_flag},
@@ -244,14 +293,19 @@ Result<std::vector<SourceOption>> split(std::span<const std::string> arguments) 
     return options;
 }
 
-/// Options of every guide: no screen, gcctl's monitor only, and waiting for its device state.
+/// Options of every guide: no system calls that a guide does not need, no screen, gcctl's monitor
+/// only, and waiting for its device state.
 void emit_own_options(Derivation& derivation) {
     derivation.guide.qmp_fd = derivation.take_fds(1);
+    // A QEMU without this option does not start: a guide without the filter must not run.
+    derivation.emit("sandbox",
+                    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     derivation.emit("name", "guidecopy-guide,debug-threads=on");
     derivation.emit("display", "none");
     derivation.emit("monitor", "none");
-    derivation.emit("chardev", fmt::format("socket,id=gcqmp,fd={}", derivation.guide.qmp_fd));
-    derivation.emit("mon", "chardev=gcqmp,mode=control");
+    derivation.emit("chardev",
+                    fmt::format("socket,id={},fd={}", own_monitor, derivation.guide.qmp_fd));
+    derivation.emit("mon", fmt::format("chardev={},mode=control", own_monitor));
     derivation.emit("incoming", "defer");
 }
 
@@ -261,6 +315,9 @@ Result<GuideCommandLine> derive_guide_command_line(std::span<const std::string> 
                                                    const GuideSubstitutes& substitutes) {
     if (source_argv.empty())
         return fail(ErrorKind::usage, "the source's command line is empty");
+    for (const std::string& argument : source_argv)
+        if (argument.find(own_monitor) != std::string::npos)
+            return refuse(fmt::format("'{:.80}'", argument), "it names gcctl's own monitor");
     GC_TRY(const auto options, split(source_argv.subspan(1)));
     Derivation derivation(substitutes, source_argv[0]);
     GC_CHECK(derivation.survey(options));

@@ -15,6 +15,9 @@
 
 namespace gc::guide {
 
+/// The id of the character device of gcctl's monitor. No device of the guest may be attached to it.
+constexpr std::string_view own_monitor = "gcqmp";
+
 /// One option of the source: its name as in the table (e.g. "drive"), and its argument.
 struct SourceOption {
     std::string name;
@@ -49,6 +52,9 @@ class Derivation {
     std::set<std::string> child_nodes;                  ///< block nodes that others refer to
     std::set<std::string> used_memory;                  ///< substitutes that -object lines used
     bool machine_has_memory_backend = false;
+    /// Nodes of all block graphs so far. Each reference to a node is a copy of what is below it: a
+    /// few nodes that refer to each other twice can stand for more than there is memory.
+    unsigned graph_nodes = 0;
 
   private:
     int next_fd_;
@@ -75,6 +81,8 @@ Result<void> translate_chardev(Derivation&, const SourceOption&);
 Result<void> translate_audiodev(Derivation&, const SourceOption&);
 Result<void> translate_audio(Derivation&, const SourceOption&);
 Result<void> translate_usbdevice(Derivation&, const SourceOption&);
+/// Whether a device's property of this name refers to the host, whatever the device.
+bool reaches_host(std::string_view property);
 /// Emits the machine's own memory if the source has no -object for it.
 Result<void> emit_default_memory(Derivation&);
 

@@ -68,9 +68,14 @@ Result<void> check_filename(std::string_view filename) {
     return {};
 }
 
+constexpr unsigned max_graph_nodes = 4096;
+
 /// Makes a node and all nodes below it read-only and lock-free.
 /// @param depth limits the recursion, in case the references form a cycle
-Result<json> harmless_node(const Derivation& derivation, json node, int depth) {
+Result<json> harmless_node(Derivation& derivation, json node, int depth) {
+    if (++derivation.graph_nodes > max_graph_nodes)
+        return refuse(fmt::format("a block graph of more than {} nodes", max_graph_nodes),
+                      "it takes too much memory");
     if (depth > 64)
         return fail(ErrorKind::usage,
                     "-blockdev: the nodes' references form a cycle or are more than 64 deep");

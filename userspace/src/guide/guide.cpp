@@ -3,7 +3,9 @@
 #include "qmp/event.h"
 
 #include "guide/images.h"
+#include "guide/program.h"
 #include "qmp/migration.h"
+#include "util/poll.h"
 #include "util/private_socket.h"
 #include "util/process_maps.h"
 #include "util/process_memory.h"
@@ -23,6 +25,8 @@ using namespace std::chrono_literals;
 
 constexpr auto start_timeout = 30s;
 constexpr auto load_timeout = 10s;
+/// A QEMU's monitor closes before its process has ended.
+constexpr auto exit_timeout = 500ms;
 /// Also how often the guide's memory is measured.
 constexpr auto watch_interval = 50ms;
 /// The first of the guide's descriptors: the stream that it loads, then those of its command line.
@@ -89,6 +93,10 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
         substitutes.memory[captured.backend] = {captured.session.node(), captured.length,
                                                 captured.copied};
     GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
+    GC_TRY(const Program program, Program::of(source));
+    if (program.path.find("qemu", program.path.rfind('/')) == std::string::npos)
+        return fail(ErrorKind::unsupported, "expected the source to run a QEMU, it runs {}",
+                    program.path);
     GC_TRY(const std::vector<std::string> source_argv, process_command_line(source));
     GC_TRY(guide::GuideCommandLine derived,
            guide::derive_guide_command_line(source_argv, substitutes));
@@ -117,15 +125,21 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
 
     auto qmp = qmp::Client::from_fd(std::move(monitor.ours), start_timeout, "the guide's monitor");
     if (!qmp) {
-        const auto exit = process_.poll_exit();
+        (void)wait_readable(process_.pidfd(), exit_timeout);
         return fail(ErrorKind::unsupported, "the guide QEMU did not start: {}",
-                    exit ? fmt::format("{}: {}", exit->how, exit->last_words)
-                         : qmp.error().message);
+                    with_last_words(qmp.error().message));
     }
     qmp_.emplace(std::move(*qmp));
     GC_CHECK(qmp::set_capabilities(*qmp_, {{"events", true}}));
     // Now, while nobody is waiting for it.
     return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
+}
+
+std::string Guide::with_last_words(const std::string& reason) {
+    const auto exit = process_.poll_exit();
+    const std::string text = exit ? exit->how : reason;
+    const std::string words = exit ? exit->last_words : process_.output();
+    return words.empty() ? text : fmt::format("{}: {}", text, words);
 }
 
 std::vector<capture::BlockRecords> Guide::feeds() {
@@ -152,6 +166,9 @@ void Guide::work(std::span<const std::byte> stream) {
         news_.signal();
         end = watch();
     }
+    // Here, as check() must not wait.
+    if (end->how == report::GuideEnd::died)
+        (void)wait_readable(process_.pidfd(), exit_timeout);
     const std::lock_guard lock(mutex_);
     end_ = std::move(end);
     news_.signal();
@@ -225,11 +242,11 @@ std::optional<std::chrono::nanoseconds> Guide::take_loaded() {
 
 std::optional<GuideEnd> Guide::check() {
     // Until the worker runs, nobody else notices its death.
-    if (const auto exit = process_.poll_exit())
-        return GuideEnd{report::GuideEnd::died,
-                        fmt::format("{}{}{}", exit->how, exit->last_words.empty() ? "" : ": ",
-                                    exit->last_words)};
+    if (process_.poll_exit())
+        return GuideEnd{report::GuideEnd::died, with_last_words("")};
     const std::lock_guard lock(mutex_);
+    if (end_ && end_->how == report::GuideEnd::died)
+        return GuideEnd{end_->how, with_last_words(end_->reason)};
     return end_;
 }
 

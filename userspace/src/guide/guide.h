@@ -86,6 +86,8 @@ class Guide {
     Result<void> load_and_run(std::span<const std::byte> stream);
     Result<void> forget_copies();
     GuideEnd watch();
+    /// How the process ended, or else the reason; with what it wrote to its standard error.
+    std::string with_last_words(const std::string& reason);
     std::uint64_t measure_memory();
 
     struct Captured {

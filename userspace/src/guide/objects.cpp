@@ -26,7 +26,7 @@ constexpr std::string_view other_process = "another process holds its state";
 // Devices reach the host through their back end, which is replaced, except for these. usb-redir is
 // not among them: with a null character device it loads as if its connection had been cut
 // (usbredir_get_parser in hw/usb/redirect.c), and most VMs that have one never use it.
-constexpr std::array<Refusal, 22> refused_devices = {{
+constexpr std::array<Refusal, 28> refused_devices = {{
     {"vfio-*", host_device},
     {"iommufd*", host_device},
     {"vhost-user-*", other_process},
@@ -48,12 +48,18 @@ constexpr std::array<Refusal, 22> refused_devices = {{
     {"x-pci-proxy-dev", other_process},
     {"virtio-vga-gl", "it draws with the host's GPU"},
     {"virtio-gpu-gl*", "it draws with the host's GPU"},
+    {"virtio-vga-rutabaga*", "it draws with the host's GPU"},
+    {"virtio-gpu-rutabaga*", "it draws with the host's GPU"},
+    {"virtio-input-host*", "it takes an input device of the host"},
+    {"hv-syndbg", "it sends to the network by itself"},
+    {"pvrdma", host_device},
+    {"uefi-vars-*", "it writes its variables to a file"},
     {"vhost-*", other_process},
 }};
 
-/// Properties that refer to the host, whatever the device.
-constexpr std::array<std::string_view, 6> host_properties = {"sysfsdev",   "vhostfd", "wwpn",
-                                                             "hostdevice", "fsdev",   "tpmdev"};
+constexpr std::array<std::string_view, 10> host_properties = {
+    "sysfsdev", "vhostfd", "vhostfds", "wwpn",  "hostdevice",
+    "fsdev",    "tpmdev",  "evdev",    "ibdev", "jsonfile"};
 
 enum class Keep { as_is, drop, as_rng_builtin };
 struct ObjectRule {
@@ -112,6 +118,11 @@ Result<void> translate_memory(Derivation& derivation, const OptionList& source) 
 
 }  // namespace
 
+bool reaches_host(std::string_view property) {
+    return std::find(host_properties.begin(), host_properties.end(), property) !=
+           host_properties.end();
+}
+
 Result<void> translate_object(Derivation& derivation, const SourceOption& option) {
     GC_TRY(auto object, OptionList::parse(option.value, "qom-type"));
     const std::string type = object.get("qom-type");
@@ -142,9 +153,13 @@ Result<void> translate_device(Derivation& derivation, const SourceOption& option
     for (const Refusal& refusal : refused_devices)
         if (matches(driver, refusal.pattern))
             return refuse("-device " + driver, refusal.why);
-    for (const auto property : host_properties)
-        if (device.has(property))
+    for (const auto& [property, value] : device.entries()) {
+        if (reaches_host(property))
             return refuse(fmt::format("-device {},{}=...", driver, property), host_device);
+        if (value == own_monitor)  // JSON may spell it with escapes
+            return refuse(fmt::format("-device {},{}=...", driver, property),
+                          "it names gcctl's own monitor");
+    }
     if (driver.starts_with("virtio-balloon"))
         derivation.note("the balloon device stays, but the guide's memory cannot be discarded");
     derivation.emit("device", option.value);

@@ -48,7 +48,32 @@ void flatten(const json& value, const std::string& prefix, OptionList& into) {
                 into);
 }
 
+/// Deeper than any option of QEMU's. Values are walked recursively.
+constexpr std::size_t max_depth = 100;
+
+bool too_deep(std::string_view text, std::string_view opening, std::string_view closing) {
+    std::size_t depth = 0;
+    for (const char c : text) {
+        if (opening.find(c) != std::string_view::npos && ++depth > max_depth)
+            return true;
+        if (closing.find(c) != std::string_view::npos && depth > 0)
+            --depth;
+    }
+    return false;
+}
+
+/// nlohmann's dump() throws on anything else.
+bool is_utf8(std::string_view text) {
+    const json value(text);
+    return value.dump(-1, ' ', false, json::error_handler_t::ignore) ==
+           value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 Result<json> parse_json(std::string_view text) {
+    // Braces in strings count, too: no option has a hundred of them.
+    if (too_deep(text, "[{", "]}"))
+        return fail(ErrorKind::usage, "expected at most {} levels of JSON in '{:.80}'", max_depth,
+                    text);
     json value = json::parse(text, nullptr, false);
     if (!value.is_object())
         return fail(ErrorKind::usage, "expected a JSON object, got '{:.80}'", text);
@@ -131,9 +156,13 @@ std::string escape_commas(std::string_view value) {
 Result<json> parse_nested(std::string_view text, std::string_view implied_key) {
     if (text.starts_with('{'))
         return parse_json(text);
+    if (!is_utf8(text))
+        return fail(ErrorKind::unsupported, "expected UTF-8 in an option of a disk");
     GC_TRY(const OptionList list, OptionList::parse(text, implied_key));
     json root = json::object();
     for (const auto& [key, value] : list.entries()) {
+        if (too_deep(key, ".", ""))
+            return fail(ErrorKind::usage, "expected at most {} dots in '{:.80}'", max_depth, key);
         json* node = &root;
         std::string_view rest = key;
         for (auto dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {

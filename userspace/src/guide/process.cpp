@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "guide/process.h"
 
+#include "guide/program.h"
+#include "guide/rights.h"
 #include "util/argv.h"
 #include "util/poll.h"
-#include "util/whole_file.h"
 
 #include <algorithm>
 #include <array>
@@ -13,12 +14,10 @@
 #include <cstring>
 #include <fcntl.h>
 #include <grp.h>
-#include <nlohmann/json.hpp>
+#include <linux/capability.h>
 #include <sched.h>
-#include <sstream>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,68 +28,40 @@ namespace {
 
 constexpr std::size_t max_tail = 4096;
 
-struct Credentials {
-    uid_t uid = 0;
-    gid_t gid = 0;
-    std::vector<gid_t> groups;
-};
-
-/// The effective ids, from "Uid: real effective saved file" and its neighbours in /proc/PID/status.
-Result<Credentials> credentials_of(pid_t pid) {
-    GC_TRY(const std::string status, read_whole_file(fmt::format("/proc/{}/status", pid)));
-    Credentials credentials;
-    bool uid_found = false;
-    std::istringstream lines(status);
-    for (std::string line; std::getline(lines, line);) {
-        std::istringstream words(line);
-        std::string key;
-        unsigned real = 0;
-        words >> key;
-        if (key == "Uid:" && words >> real >> credentials.uid)
-            uid_found = true;
-        else if (key == "Gid:")
-            words >> real >> credentials.gid;
-        else if (key == "Groups:")
-            for (gid_t group = 0; words >> group;)
-                credentials.groups.push_back(group);
-    }
-    if (!uid_found)
-        return fail(ErrorKind::protocol, "/proc/{}/status has no Uid", pid);
-    return credentials;
-}
-
-struct Program {
-    std::string path;  ///< empty if the file was deleted or replaced
-    UniqueFd fd;       ///< used if there is no path
-};
-
-Result<Program> program_of(pid_t pid) {
-    const auto link = fmt::format("/proc/{}/exe", pid);
-    Program program;
-    program.fd = UniqueFd(::open(link.c_str(), O_PATH | O_CLOEXEC));
-    std::array<char, PATH_MAX> target{};
-    const ssize_t length = ::readlink(link.c_str(), target.data(), target.size() - 1);
-    struct stat running {};
-    struct stat named {};
-    if (!program.fd || length < 0 || ::fstat(program.fd.get(), &running) < 0)
-        return fail_errno(errno, fmt::format("find the program of process {}", pid));
-    if (::stat(target.data(), &named) == 0 && named.st_dev == running.st_dev &&
-        named.st_ino == running.st_ino)
-        program.path = target.data();
-    return program;
-}
-
 /// The step at which the child failed, sent to the parent through a pipe.
 struct Failure {
-    enum Step { parent_gone, session, network, directory, descriptors, identity, program } step;
+    enum Step {
+        parent_gone,
+        session,
+        cgroup,
+        label,
+        network,
+        user,
+        namespaces,
+        root,
+        directory,
+        descriptors,
+        limits,
+        capabilities,
+        program
+    } step;
     int error;
 };
 
 std::string_view describe(Failure::Step step) {
-    constexpr std::array<std::string_view, 7> texts = {
-        "its parent is gone",           "start a session",       "enter its network namespace",
-        "enter the source's directory", "place its descriptors", "become the source's user",
-        "run the source's program"};
+    constexpr std::array<std::string_view, 13> texts = {"its parent is gone",
+                                                        "start a session",
+                                                        "join the source's cgroup",
+                                                        "take the source's LSM label",
+                                                        "enter its network namespace",
+                                                        "become the source's user",
+                                                        "enter the source's namespaces",
+                                                        "enter the source's root directory",
+                                                        "enter the source's directory",
+                                                        "place its descriptors",
+                                                        "take the source's resource limits",
+                                                        "drop its capabilities",
+                                                        "run the source's program"};
     return texts[static_cast<std::size_t>(step)];
 }
 
@@ -102,7 +73,8 @@ struct ChildPlan {
     std::vector<char*> envp;
     std::vector<InheritedFd> descriptors;  ///< sorted by number; 0, 1 and 2 among them
     std::vector<int> staged;               ///< for place_descriptors()
-    std::optional<Credentials> credentials;
+    Rights rights;
+    std::string label_path;
     Program program;
     UniqueFd directory;
     int network_namespace = -1;
@@ -110,7 +82,7 @@ struct ChildPlan {
     int status_pipe = -1;
     int status_number = -1;   ///< above all descriptors
     int program_number = -1;  ///< above status_number
-    pid_t parent = -1;
+    pid_t parent = -1;        ///< as the child sees it; 0 from another PID namespace
 };
 
 [[noreturn]] void give_up(int pipe, Failure::Step step) {
@@ -126,7 +98,7 @@ bool place_descriptors(ChildPlan& plan) {
     for (std::size_t i = 0; i < plan.descriptors.size(); ++i)
         if ((plan.staged[i] = ::fcntl(plan.descriptors[i].fd, F_DUPFD, above)) < 0)
             return false;
-    const int program = ::fcntl(plan.program.fd.get(), F_DUPFD, above);
+    const int program = ::fcntl(plan.program.file.get(), F_DUPFD, above);
     const int status = ::fcntl(plan.status_pipe, F_DUPFD, above);
     if (program < 0 || status < 0 || ::dup3(program, plan.program_number, O_CLOEXEC) < 0 ||
         ::dup3(status, plan.status_number, O_CLOEXEC) < 0)
@@ -152,15 +124,51 @@ void prefer_for_oom_kill() {
     const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0)
         (void)!::write(fd, "1000", 4);
-    // A core dump of the guide would hold the guest's memory.
-    const rlimit no_core{0, 0};
-    ::setrlimit(RLIMIT_CORE, &no_core);
 }
 
-bool take_identity(const Credentials& credentials) {
-    return ::setgroups(credentials.groups.size(), credentials.groups.data()) == 0 &&
-           ::setresgid(credentials.gid, credentials.gid, credentials.gid) == 0 &&
-           ::setresuid(credentials.uid, credentials.uid, credentials.uid) == 0;
+bool join_cgroups(const Rights& rights) {
+    return std::all_of(rights.cgroups.begin(), rights.cgroups.end(), [](const UniqueFd& procs) {
+        return ::write(procs.get(), "0", 1) == 1;  // 0: the writer
+    });
+}
+
+/// Takes effect at exec.
+bool request_label(const ChildPlan& plan) {
+    const std::string& label = plan.rights.label;
+    if (label.empty())
+        return true;
+    const int fd = ::open(plan.label_path.c_str(), O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && ::write(fd, label.data(), label.size()) == static_cast<ssize_t>(label.size());
+}
+
+bool enter_root(const Rights& rights) {
+    return !rights.root || (::fchdir(rights.root.get()) == 0 && ::chroot(".") == 0);
+}
+
+bool take_limits(const Rights& rights) {
+    for (std::size_t i = 0; i < rights.limits.size(); ++i)
+        if (::setrlimit(static_cast<__rlimit_resource>(i), &rights.limits[i]) != 0)
+            return false;
+    return true;
+}
+
+/// Leaves no capability to this process and its programs, whatever its user. After joining a user
+/// namespace, which gives all of them.
+bool empty_bounding_set() {
+    for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
+        if (::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1 &&
+            ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+            // Only an unprivileged gcctl may not. Then no_new_privs keeps the guide from more.
+            return errno == EPERM && ::geteuid() != 0;
+    return true;
+}
+
+bool drop_capabilities() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    std::array<__user_cap_data_struct, 2> none{};
+    return ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+           ::syscall(SYS_capset, &header, none.data()) == 0 &&
+           ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
 void reset_signals() {
@@ -173,27 +181,58 @@ void reset_signals() {
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-[[noreturn]] void run_child(ChildPlan& plan) {
-    reset_signals();
+/// The steps that need /proc or rights of gcctl, in gcctl's namespaces.
+void prepare_outside(ChildPlan& plan) {
     if (::setsid() < 0)
         give_up(plan.status_pipe, Failure::session);
+    if (!join_cgroups(plan.rights))
+        give_up(plan.status_pipe, Failure::cgroup);
+    if (!request_label(plan))
+        give_up(plan.status_pipe, Failure::label);
+    prefer_for_oom_kill();
+    if (plan.nice != 0)
+        (void)!::nice(plan.nice);
     if (plan.network_namespace >= 0 && ::setns(plan.network_namespace, CLONE_NEWNET) < 0)
         give_up(plan.status_pipe, Failure::network);
+    // Here, as a user namespace may forbid it, or not know a group.
+    const std::vector<gid_t>& groups = plan.rights.groups;
+    if (plan.rights.other_user && ::setgroups(groups.size(), groups.data()) != 0)
+        give_up(plan.status_pipe, Failure::user);
+}
+
+/// Enters the source's namespaces and gives up every right that the source may lack.
+void take_rights(ChildPlan& plan) {
+    const Rights& rights = plan.rights;
+    // In one call: the kernel enters the user namespace first, whose capabilities the others need.
+    if (rights.namespaces != 0 && ::setns(rights.pidfd.get(), rights.namespaces) < 0)
+        give_up(plan.status_pipe, Failure::namespaces);
+    if (!enter_root(rights))
+        give_up(plan.status_pipe, Failure::root);
     if (::fchdir(plan.directory.get()) < 0)
         give_up(plan.status_pipe, Failure::directory);
     if (!place_descriptors(plan))
         give_up(plan.status_pipe, Failure::descriptors);
-    prefer_for_oom_kill();
-    if (plan.nice != 0)
-        (void)!::nice(plan.nice);
-    if (plan.credentials && !take_identity(*plan.credentials))
-        give_up(plan.status_pipe, Failure::identity);
-    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    // After take_identity(), which clears it. The parent may already be gone.
+    if (!take_limits(rights))
+        give_up(plan.status_pipe, Failure::limits);
+    if (!empty_bounding_set())
+        give_up(plan.status_pipe, Failure::capabilities);
+    if (rights.other_user && (::setresgid(rights.gid, rights.gid, rights.gid) != 0 ||
+                              ::setresuid(rights.uid, rights.uid, rights.uid) != 0))
+        give_up(plan.status_pipe, Failure::user);
+    if (!drop_capabilities())
+        give_up(plan.status_pipe, Failure::capabilities);
+}
+
+[[noreturn]] void run_child(ChildPlan& plan) {
+    reset_signals();
+    prepare_outside(plan);
+    take_rights(plan);
+    // After setresuid(), which clears it. The parent may already be gone.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (::getppid() != plan.parent)
         give_up(plan.status_pipe, Failure::parent_gone);
-    if (!plan.program.path.empty())
+    // In the source's mount namespace the path may be another file.
+    if (!plan.rights.root)
         ::execve(plan.program.path.c_str(), plan.argv.data(), plan.envp.data());
     else
         ::syscall(SYS_execveat, plan.program_number, "", plan.argv.data(), plan.envp.data(),
@@ -201,17 +240,33 @@ void reset_signals() {
     give_up(plan.status_pipe, Failure::program);
 }
 
-/// The few variables that QEMU reads: the directories of modules and temporary files. Settings of
-/// the dynamic linker are not passed on: they would choose the code that runs.
-std::vector<std::string> environment_of(pid_t source, int scratch_number) {
+/// fork(2), with the child in the source's PID namespace. This thread stays in its own.
+Result<pid_t> fork_into(const Rights& rights) {
+    if (!rights.pid_namespace) {
+        const pid_t child = ::fork();
+        return child >= 0 ? Result<pid_t>(child) : fail_errno(errno, "fork");
+    }
+    const UniqueFd own(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+    if (!own || ::setns(rights.pidfd.get(), CLONE_NEWPID) != 0)
+        return fail_errno(errno, "the guide could not enter the source's PID namespace");
+    const pid_t child = ::fork();
+    if (child == 0)
+        return child;
+    const int fork_errno = errno;
+    // Always possible: a process may choose its own PID namespace.
+    if (::setns(own.get(), CLONE_NEWPID) != 0)
+        return fail_errno(errno, "return from the source's PID namespace");
+    return child > 0 ? Result<pid_t>(child) : fail_errno(fork_errno, "fork");
+}
+
+/// The few variables that QEMU reads: the directories of modules and temporary files. That of the
+/// modules is gcctl's, as those are code; the source's environment is the source's to write.
+std::vector<std::string> make_environment(int scratch_number) {
     std::vector<std::string> environment = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     if (scratch_number >= 0)
         environment.push_back(fmt::format("TMPDIR=/proc/self/fd/{}", scratch_number));
-    const auto theirs = read_whole_file(fmt::format("/proc/{}/environ", source));
-    std::istringstream entries(theirs.value_or(""));
-    for (std::string entry; std::getline(entries, entry, '\0');)
-        if (entry.starts_with("QEMU_MODULE_DIR="))
-            environment.push_back(entry);
+    if (const char* modules = std::getenv("QEMU_MODULE_DIR"))
+        environment.push_back(fmt::format("QEMU_MODULE_DIR={}", modules));
     return environment;
 }
 
@@ -233,7 +288,7 @@ Result<void> number_descriptors(ChildPlan& plan, const SpawnOptions& options, in
     }
     if (options.scratch >= 0)
         plan.descriptors.push_back({options.scratch, ++last});
-    plan.environment = environment_of(options.source, options.scratch >= 0 ? last : -1);
+    plan.environment = make_environment(options.scratch >= 0 ? last : -1);
     plan.status_number = last + 1;
     plan.program_number = last + 2;
     plan.staged.resize(plan.descriptors.size());
@@ -246,7 +301,20 @@ Result<void> await_exec(int status_pipe) {
     GC_TRY(const auto got, read_some(status_pipe, std::as_writable_bytes(std::span(&failure, 1))));
     if (got == 0)
         return {};
-    return fail_errno(failure.error, fmt::format("the guide could not {}", describe(failure.step)));
+    const auto what = fmt::format("the guide could not {}", describe(failure.step));
+    // What the child may not do, a guide of this source cannot have.
+    if (failure.error == EPERM || failure.error == EACCES || failure.error == EINVAL)
+        return fail(ErrorKind::unsupported, "{}: {}; migrate with --guide off", what,
+                    std::strerror(failure.error));
+    return fail_errno(failure.error, what);
+}
+
+/// A guide's output goes to the operator's terminal, and a guest may have a hand in it.
+std::string printable(std::string text) {
+    for (char& c : text)
+        if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f)
+            c = '?';
+    return text;
 }
 
 struct Pipe {
@@ -284,10 +352,11 @@ Process::~Process() {
 
 Result<Process> Process::spawn(const SpawnOptions& options) {
     ChildPlan plan;
-    GC_TRY(plan.program, program_of(options.source));
-    if (::geteuid() == 0) {
-        GC_TRY(plan.credentials, credentials_of(options.source));
-    }
+    GC_TRY(plan.rights, Rights::of(options.source));
+    GC_TRY(plan.program, Program::of(options.source));
+    // A process that becomes another user does so by executing another program.
+    GC_CHECK(plan.rights.check_unchanged());
+    plan.label_path = fmt::format("/proc/thread-self/{}", plan.rights.label_file);
     const auto directory = fmt::format("/proc/{}/cwd", options.source);
     plan.directory = UniqueFd(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!plan.directory)
@@ -304,12 +373,10 @@ Result<Process> Process::spawn(const SpawnOptions& options) {
     plan.network_namespace = options.network_namespace;
     plan.nice = options.nice;
     plan.status_pipe = status.write_end.get();
-    plan.parent = ::getpid();
+    plan.parent = plan.rights.pid_namespace ? 0 : ::getpid();
 
     Process process;
-    process.pid_ = ::fork();
-    if (process.pid_ < 0)
-        return fail_errno(errno, "fork");
+    GC_TRY(process.pid_, fork_into(plan.rights));
     if (process.pid_ == 0)
         run_child(plan);
     process.pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid_, 0)));
@@ -337,7 +404,7 @@ void Process::drain() {
 
 std::string Process::output() {
     drain();
-    return tail_;
+    return printable(tail_);
 }
 
 /// @param flags of waitpid(2); with WNOHANG, an empty `how` means that it is still running
@@ -356,7 +423,7 @@ Result<ExitReport> Process::reap(int flags) {
     report.how = WIFSIGNALED(status) ? fmt::format("killed by signal {} ({})", WTERMSIG(status),
                                                    ::strsignal(WTERMSIG(status)))
                                      : fmt::format("exit status {}", WEXITSTATUS(status));
-    report.last_words = tail_;
+    report.last_words = printable(tail_);
     while (!report.last_words.empty() &&
            std::isspace(static_cast<unsigned char>(report.last_words.back())))
         report.last_words.pop_back();

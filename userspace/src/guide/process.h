@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The guide's process: a QEMU that inherits only what it is given, and dies with its parent.
+// The guide's process: a QEMU that inherits only what it is given, has no more rights than its
+// source, and dies with its parent.
 #pragma once
 
 #include "util/error.h"
@@ -19,9 +20,9 @@ struct InheritedFd {
 };
 
 struct SpawnOptions {
-    /// The guide runs this process's program in its working directory and, if gcctl is root, as its
-    /// user and groups: the source's program must never run with gcctl's rights, whoever started
-    /// it.
+    /// The guide runs this process's program in its working directory and with at most its rights:
+    /// its user, groups, namespaces, cgroups, LSM label and resource limits, no capabilities, and
+    /// no_new_privs. Whoever controls the source must gain nothing by the guide.
     pid_t source = -1;
     std::vector<std::string> argv;
     std::vector<InheritedFd> inherited;  ///< kept by the caller too
@@ -50,7 +51,8 @@ class Process {
     Process& operator=(const Process&) = delete;
     ~Process();
 
-    /// Returns once the program runs. Errors: io, with the step that failed; unsupported
+    /// Returns once the program runs. Errors: unsupported, with the right of the source that the
+    /// guide cannot be given, or what is wrong with the program; io, with the step that failed.
     static Result<Process> spawn(const SpawnOptions& options);
 
     [[nodiscard]] explicit operator bool() const { return pid_ > 0; }

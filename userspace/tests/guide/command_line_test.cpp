@@ -36,7 +36,9 @@ std::string text_of(const std::vector<std::string>& argv) {
 
 /// The last options of every guide. @param fd its QMP descriptor
 std::string own_options(int fd) {
-    return fmt::format("-name guidecopy-guide,debug-threads=on\n-display none\n-monitor none\n"
+    return fmt::format("-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                       "resourcecontrol=deny\n-name guidecopy-guide,debug-threads=on\n-display "
+                       "none\n-monitor none\n"
                        "-chardev socket,id=gcqmp,fd={}\n-mon chardev=gcqmp,mode=control\n"
                        "-incoming defer\n",
                        fd);
@@ -258,7 +260,6 @@ const char* const libvirt_guide =
 -object rng-builtin,id=objrng0
 -device {"driver":"virtio-rng-pci","rng":"objrng0","id":"rng0","bus":"pci.7","addr":"0x0"}
 -watchdog-action reset
--sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 )";
 
 TEST(CommandLine, AsLibvirtWritesThem) {
@@ -455,6 +456,70 @@ TEST(CommandLine, RefusesABrokenBlockGraph) {
         one_node());
     ASSERT_FALSE(ring);
     EXPECT_THAT(ring.error().message, HasSubstr("cycle"));
+}
+
+/// Lines that a QEMU which was broken into may write over its own command line.
+TEST(CommandLine, RefusesWhatABrokenSourceMayWrite) {
+    for (const char* option : {
+             "-set device.d.driver=vfio-pci",
+             "-set device.d.sysfsdev=/sys/bus/pci/devices/0000:01:00.0",
+             "-set device.d.evdev=/dev/input/event0",
+             "-set chardev.c.path=/run/docker.sock",
+             "-global virtio-input-host-device.evdev=/dev/input/event0",
+             "-global driver=virtio-net-pci,property=vhostfd,value=7",
+             "-device virtio-input-host-pci,evdev=/dev/input/event0",
+             "-device virtio-vga-rutabaga",
+             "-device uefi-vars-x64,jsonfile=/etc/passwd",
+             "-device hv-syndbg,host_ip=10.0.0.1",
+             "-device pvrdma,ibdev=mlx5_0",
+             "-accel xen",
+             "-accel qtest",
+             "-accel kvm,device=/dev/other",
+             "-accel kvm,rapl=true,rapl-helper-socket=/run/helper",
+             "-machine q35,accel=kvm:xen",
+             "-machine x-remote",
+             "-icount 1,rr=record,rrfile=/etc/cron.d/x",
+             "-object x-remote-object,id=r,devid=d,fd=5",
+             "-object memory-backend-epc,id=e,size=1M",
+             "-object filter-redirector,id=f,netdev=n,outdev=c",
+             "-object dbus-vmstate,id=d,addr=unix:path=/run/dbus",
+             "-serial chardev:gcqmp",
+             "-device isa-serial,chardev=gcqmp",
+             R"(-device {"driver":"isa-serial","chardev":"gc\u0071mp"})",
+             "-blockdev driver=file,node-name=f,filename=\xff",
+         })
+        EXPECT_THAT(refusal_of(option), ::testing::Not(HasSubstr("derived:"))) << option;
+}
+
+TEST(CommandLine, DropsWhatWritesOutside) {
+    expect_derived("-machine q35\n-D /etc/cron.d/x\n-d all\n-pidfile /etc/x\n"
+                   "-trace enable=*,file=/etc/x\n-chroot /tmp\n-runas root\n-daemonize\n"
+                   "-msg guest-name=on\n-add-fd fd=3,set=1\n-sandbox off\n-qtest-log /etc/x\n"
+                   "-object filter-dump,id=f,netdev=n,file=/etc/x\n"
+                   "-chardev file,id=c,path=/etc/x,logfile=/etc/y",
+                   "-machine q35\n-chardev null,id=c\n" + default_memory + own_options(10));
+}
+
+TEST(CommandLine, BoundsTheBlockGraph) {
+    std::string lines = "-blockdev driver=file,node-name=n0,filename=x\n";
+    for (int i = 1; i < 60; ++i)
+        lines +=
+            fmt::format("-blockdev driver=qcow2,node-name=n{0},file=n{1},backing=n{1}\n", i, i - 1);
+    EXPECT_THAT(refusal_of(lines + "-device virtio-blk-pci,drive=n59"), HasSubstr("block graph"));
+}
+
+TEST(CommandLine, BoundsTheDepthOfOptions) {
+    const auto error_of = [](const std::string& option) {
+        const auto guide = derive_guide_command_line(arguments(option), one_node());
+        return guide ? std::string("derived") : guide.error().message;
+    };
+    const std::string deep(100'000, '[');
+    EXPECT_THAT(error_of("-device {\"driver\":" + deep + std::string(deep.size(), ']') + "}"),
+                HasSubstr("levels of JSON"));
+    std::string dots = "-blockdev driver=raw,node-name=a,";
+    for (int i = 0; i < 100'000; ++i)
+        dots += "a.";
+    EXPECT_THAT(error_of(dots + "b=1"), HasSubstr("dots"));
 }
 
 }  // namespace

@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The children are shells: a waiting /bin/sh acts as the source, whose program they run.
 #include "guide/process.h"
+#include "guide/rights.h"
 
 #include "util/poll.h"
+#include "util/private_socket.h"
 #include "util/process_maps.h"
+#include "util/whole_file.h"
 
+#include <array>
 #include <csignal>
 #include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -189,6 +197,279 @@ TEST(GuideProcess, DiesWhenItsParentIsKilled) {
     // The pipe reaches end of file when its last writer, the guide, is gone.
     ASSERT_TRUE(wait_readable(read_end.get(), patience).value());
     EXPECT_EQ(::read(read_end.get(), &started, 1), 0);
+}
+
+/// A process that unshares and drops what a script of it does not have, with its own view of /proc.
+class Confined {
+  public:
+    /// @param wrapper a command that runs "sh -c 'echo ready; read line'" in confinement
+    explicit Confined(const std::string& wrapper) {
+        SocketPair pair = SocketPair::make().value();
+        ours_ = std::move(pair.ours);
+        wrapper_ = ::fork();
+        if (wrapper_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            ::dup2(pair.theirs.get(), 0);
+            ::dup2(pair.theirs.get(), 1);
+            ::execl("/bin/sh", "sh", "-c",
+                    ("exec " + wrapper + " sh -c 'echo ready; read line; :'").c_str(), nullptr);
+            ::_exit(127);
+        }
+        pair.theirs.reset();
+        std::array<std::byte, 6> ready{};
+        EXPECT_TRUE(read_whole(ours_.get(), ready).value_or(false)) << wrapper;
+        // The shell is the wrapper itself, or its child in a PID namespace.
+        pid_ = wrapper_;
+        const auto children = read_whole_file(fmt::format("/proc/{0}/task/{0}/children", wrapper_));
+        if (children && !children->empty())
+            pid_ = std::stoi(*children);
+    }
+    ~Confined() {
+        ours_.reset();  // the shell reads end of file
+        ::waitpid(wrapper_, nullptr, 0);
+    }
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    [[nodiscard]] SpawnOptions shell(const std::string& script) const {
+        SpawnOptions options;
+        options.source = pid_;
+        options.argv = {"sh", "-c", script};
+        return options;
+    }
+
+  private:
+    UniqueFd ours_;
+    pid_t wrapper_ = -1;
+    pid_t pid_ = -1;
+};
+
+std::string link_of(pid_t pid, const std::string& name) {
+    return std::filesystem::read_symlink(fmt::format("/proc/{}/{}", pid, name)).string();
+}
+
+std::string status_line(pid_t pid, const std::string& key) {
+    std::istringstream lines(read_whole_file(fmt::format("/proc/{}/status", pid)).value());
+    for (std::string line; std::getline(lines, line);)
+        if (line.starts_with(key + ":\t"))
+            return line.substr(key.size() + 2);
+    return {};
+}
+
+constexpr const char* no_capabilities = "0000000000000000";
+
+/// What a guide of this source has, while it waits.
+void expect_caged(const Confined& source) {
+    auto process = Process::spawn(source.shell("exec sleep 1000"));
+    ASSERT_TRUE(process) << process.error().message;
+    const pid_t guide = process->pid();
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+        EXPECT_EQ(status_line(guide, set), no_capabilities) << set;
+    EXPECT_EQ(status_line(guide, "NoNewPrivs"), "1");
+    for (const char* same : {"Uid", "Gid", "Groups"})
+        EXPECT_EQ(status_line(guide, same), status_line(source.pid(), same)) << same;
+    for (const char* name : {"user", "mnt", "pid", "ipc", "uts", "cgroup"})
+        EXPECT_EQ(link_of(guide, std::string("ns/") + name),
+                  link_of(source.pid(), std::string("ns/") + name));
+    EXPECT_EQ(link_of(guide, "root"), link_of(source.pid(), "root"));
+    EXPECT_EQ(read_whole_file(fmt::format("/proc/{}/cgroup", guide)).value(),
+              read_whole_file(fmt::format("/proc/{}/cgroup", source.pid())).value());
+    EXPECT_EQ(link_of(::getpid(), "ns/pid_for_children"), link_of(::getpid(), "ns/pid"));
+    EXPECT_TRUE(process->kill());
+}
+
+class Cage : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (::geteuid() != 0)
+            GTEST_SKIP() << "needs root";
+    }
+};
+
+TEST_F(Cage, GivesRootNoCapabilities) {
+    expect_caged(Confined(""));
+}
+
+TEST_F(Cage, TakesTheSourcesUserAndGroups) {
+    expect_caged(Confined("setpriv --reuid 65534 --regid 65534 --groups 65534,12"));
+}
+
+/// The finding: a source without capabilities in namespaces of its own had a guide with all
+/// capabilities in gcctl's namespaces.
+TEST_F(Cage, TakesTheSourcesNamespaces) {
+    expect_caged(Confined("unshare --mount --pid --ipc --uts --cgroup --fork --mount-proc "
+                          "setpriv --bounding-set -all --inh-caps -all"));
+}
+
+TEST_F(Cage, TakesTheSourcesUserNamespace) {
+    expect_caged(Confined("setpriv --reuid 65534 --regid 65534 --clear-groups "
+                          "unshare --user --map-root-user --mount --pid --fork"));
+}
+
+TEST_F(Cage, TakesTheSourcesLimitsAndDumpsNoCore) {
+    const Confined source("prlimit --nofile=77:99 --fsize=4096 --core=unlimited");
+    const auto report =
+        outcome_of(Process::spawn(source.shell("ulimit -n; ulimit -Hn; ulimit -f; ulimit -c")));
+    EXPECT_EQ(report.last_words, "77\n99\n8\n0");
+}
+
+TEST_F(Cage, JoinsTheSourcesCgroup) {
+    // Any hierarchy will do.
+    std::string parent;
+    for (const char* candidate :
+         {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"})
+        if (parent.empty() && std::filesystem::exists(std::string(candidate) + "/cgroup.procs"))
+            parent = candidate;
+    const auto directory = fmt::format("{}/gcctl-test-{}", parent, ::getpid());
+    if (parent.empty() || ::mkdir(directory.c_str(), 0755) != 0)
+        GTEST_SKIP() << "needs a cgroup file system";
+    {
+        const Confined source("");
+        std::ofstream(directory + "/cgroup.procs") << source.pid() << std::flush;
+        ASSERT_THAT(read_whole_file(fmt::format("/proc/{}/cgroup", source.pid())).value(),
+                    HasSubstr("gcctl-test"));
+        expect_caged(source);
+    }
+    ::rmdir(directory.c_str());
+}
+
+TEST_F(Cage, RefusesAFilterItCannotCopy) {
+    // seccomp's strict filter of one program, installed by whoever started the source.
+    const Confined source("/usr/bin/python3 -c '"
+                          R"(
+import ctypes, os, struct
+libc = ctypes.CDLL(None)
+allow = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7fff0000))
+program = ctypes.create_string_buffer(struct.pack("H6xP", 1, ctypes.addressof(allow)))
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, program, 0, 0) == 0
+import sys
+os.execvp(sys.argv[1], sys.argv[1:])
+)"
+                          "'");
+    const auto process = Process::spawn(source.shell(":"));
+    ASSERT_FALSE(process);
+    EXPECT_EQ(process.error().kind, ErrorKind::unsupported);
+    EXPECT_THAT(process.error().message, HasSubstr("seccomp filter"));
+}
+
+/// A copy of the shell, which stands for QEMU.
+class CopiedShell {
+  public:
+    CopiedShell() {
+        std::string name = ::testing::TempDir() + "shell-XXXXXX";
+        EXPECT_NE(::mkdtemp(name.data()), nullptr);
+        directory_ = name;
+        std::filesystem::copy_file("/bin/sh", path());
+    }
+    ~CopiedShell() { std::filesystem::remove_all(directory_); }
+    [[nodiscard]] std::string path() const { return directory_ + "/sh"; }
+    [[nodiscard]] std::string directory() const { return directory_; }
+
+  private:
+    std::string directory_;
+};
+
+/// What spawning a guide of a process that runs the file says. @param change made while it runs
+std::string refusal_of_program(const std::string& path, const std::function<void()>& change) {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const UniqueFd input(ends[0]);
+    const UniqueFd hold(ends[1]);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ::dup2(input.get(), 0);
+        ::execl(path.c_str(), "sh", "-c", "read line; :", nullptr);
+        ::_exit(127);
+    }
+    for (int i = 0; i < 500 && link_of(pid, "exe") != path; ++i)
+        ::usleep(10'000);
+    change();
+    SpawnOptions options;
+    options.source = pid;
+    options.argv = {"sh", "-c", ":"};
+    const auto process = Process::spawn(options);
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return process ? "spawned" : process.error().message;
+}
+
+TEST_F(Cage, RunsAProgramThatOnlyRootCanReplace) {
+    const CopiedShell shell;
+    EXPECT_EQ(refusal_of_program(shell.path(), [] {}), "spawned");
+}
+
+TEST_F(Cage, RefusesAProgramOfAnotherUser) {
+    const CopiedShell shell;
+    ASSERT_EQ(::chown(shell.path().c_str(), 65534, 65534), 0);
+    EXPECT_THAT(refusal_of_program(shell.path(), [] {}), HasSubstr("does not belong to root"));
+}
+
+TEST_F(Cage, RefusesAProgramThatOthersCanWrite) {
+    const CopiedShell shell;
+    ASSERT_EQ(::chmod(shell.path().c_str(), 0775), 0);
+    EXPECT_THAT(refusal_of_program(shell.path(), [] {}), HasSubstr("can be written by others"));
+}
+
+TEST_F(Cage, RefusesAProgramInADirectoryOfAnotherUser) {
+    const CopiedShell shell;
+    ASSERT_EQ(::chown(shell.directory().c_str(), 65534, 65534), 0);
+    EXPECT_THAT(refusal_of_program(shell.path(), [] {}),
+                HasSubstr(shell.directory() + " does not"));
+}
+
+TEST_F(Cage, RefusesAProgramThatWasReplaced) {
+    const CopiedShell shell;
+    EXPECT_THAT(refusal_of_program(shell.path(),
+                                   [&] {
+                                       std::filesystem::remove(shell.path());
+                                       std::filesystem::copy_file("/bin/sh", shell.path());
+                                   }),
+                HasSubstr("upgraded since the VM started"));
+}
+
+TEST_F(Cage, MakesOutputPrintable) {
+    const Source source;
+    const auto report = outcome_of(Process::spawn(source.shell("printf 'a\\033[2Jb\\n'; exit 1")));
+    EXPECT_EQ(report.last_words, "a?[2Jb");
+}
+
+TEST(Rights, LabelRequests) {
+    EXPECT_EQ(label_request("unconfined", "libvirt-1 (enforce)", true), "exec libvirt-1");
+    EXPECT_EQ(label_request("unconfined", "a//b (complain)", true), "exec a//b");
+    EXPECT_EQ(label_request("unconfined", "unconfined", true), "");
+    EXPECT_EQ(label_request("gcctl (enforce)", "unconfined", true), "");
+    EXPECT_EQ(label_request("x:svirt_t:s0:c1,c2", "x:svirt_t:s0:c3,c4", false),
+              "x:svirt_t:s0:c3,c4");
+    EXPECT_EQ(label_request("x:svirt_t:s0", "x:svirt_t:s0", false), "");
+    EXPECT_EQ(label_request("kernel", "kernel", false), "");
+}
+
+TEST(Rights, IdsInUserNamespaces) {
+    constexpr std::string_view map =
+        "         0      65534          1\n      1000     100000      65536\n";
+    EXPECT_EQ(inside_user_namespace(map, 65534).value(), 0U);
+    EXPECT_EQ(inside_user_namespace(map, 100'005).value(), 1005U);
+    EXPECT_EQ(inside_user_namespace(map, 0).error().kind, ErrorKind::unsupported);
+    EXPECT_FALSE(inside_user_namespace(map, 165'536));
+}
+
+TEST(Rights, Cgroups) {
+    const auto places =
+        cgroups_to_join("1:cpu,cpuacct:/a\n0::/a\n", "1:cpu,cpuacct:/a\n0::/vm:1\n");
+    ASSERT_EQ(places.size(), 1U);
+    EXPECT_EQ(places[0].controllers, "");
+    EXPECT_EQ(places[0].path, "/vm:1");
+    constexpr std::string_view mounts =
+        "24 1 0:21 / /proc rw - proc proc rw\n"
+        "25 1 0:22 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+        "26 1 0:23 / /sys/fs/cgroup rw,nosuid shared:4 master:2 - cgroup2 cgroup2 rw,nsdelegate\n";
+    EXPECT_EQ(cgroup_directory(mounts, places[0]).value(), "/sys/fs/cgroup/vm:1");
+    EXPECT_EQ(cgroup_directory(mounts, {"cpu,cpuacct", "/x"}).value(), "/sys/fs/cgroup/cpu/x");
+    EXPECT_FALSE(cgroup_directory(mounts, {"memory", "/x"}));
+    EXPECT_FALSE(cgroup_directory(mounts, {"", "/../x"})) << "outside the cgroup namespace";
+    EXPECT_EQ(cgroup_directory("1 1 0:2 /pod /cg rw - cgroup2 c rw\n", {"", "/pod/vm"}).value(),
+              "/cg/vm");
+    EXPECT_FALSE(cgroup_directory("1 1 0:2 /pod /cg rw - cgroup2 c rw\n", {"", "/podium"}));
 }
 
 }  // namespace
