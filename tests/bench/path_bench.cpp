@@ -119,7 +119,7 @@ Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm
         vm.qmp(), {{"max-bandwidth", std::int64_t{1} << 40},
                    {"max-postcopy-bandwidth", workload == Workload::idle ? qemu_idle_rate : 0},
                    {"downtime-limit", 1}}));
-    GC_CHECK(qmp::migrate(vm.qmp(), "tcp:" + to));
+    GC_CHECK(vm.qmp().execute("migrate", {{"uri", "tcp:" + to}}));
     if (!precopy)
         GC_CHECK(qmp::migrate_start_postcopy(vm.qmp()));
     return std::nullopt;
