@@ -155,14 +155,25 @@ static void gc_kvm_zap(struct gc_vm *vm, u64 address, u64 length)
 	kvm_notifier->ops->invalidate_range_end(kvm_notifier, &range);
 }
 
-static bool gc_kvm_get_memory(struct gc_vm *vm)
+static int gc_kvm_lock_memory(struct gc_vm *vm)
 {
-	return mmget_not_zero(gc_to_kvm(vm)->kvm->mm);
+	struct mm_struct *mm = gc_to_kvm(vm)->kvm->mm;
+
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	if (mmap_read_lock_killable(mm)) {
+		mmput(mm);
+		return -EINTR;
+	}
+	return 0;
 }
 
-static void gc_kvm_put_memory(struct gc_vm *vm)
+static void gc_kvm_unlock_memory(struct gc_vm *vm)
 {
-	mmput(gc_to_kvm(vm)->kvm->mm);
+	struct mm_struct *mm = gc_to_kvm(vm)->kvm->mm;
+
+	mmap_read_unlock(mm);
+	mmput(mm);
 }
 
 static bool gc_kvm_age(struct gc_vm *vm, u64 address, u64 length)
@@ -174,8 +185,11 @@ static bool gc_kvm_age(struct gc_vm *vm, u64 address, u64 length)
 	return kvm_notifier->ops->clear_young(kvm_notifier, kvm->mm, address, address + length);
 }
 
-/* Walks the page tables as host_pfn_mapping_level() (arch/x86/kvm/mmu/mmu.c) does. */
-static unsigned int gc_kvm_host_order(struct gc_vm *vm, u64 address)
+/*
+ * Walks the page tables as host_pfn_mapping_level() (arch/x86/kvm/mmu/mmu.c) does. The caller keeps
+ * them from being freed.
+ */
+static unsigned int gc_kvm_mapped_order(struct mm_struct *mm, u64 address)
 {
 	unsigned int order = 0;
 	unsigned long flags;
@@ -184,9 +198,11 @@ static unsigned int gc_kvm_host_order(struct gc_vm *vm, u64 address)
 	pud_t pud;
 	pmd_t pmd;
 
-	/* Disabled interrupts hold off the freeing of page tables. */
+	/* The kernel's half of the page tables is not the process's. */
+	if (address >= TASK_SIZE_MAX)
+		return 0;
 	local_irq_save(flags);
-	pgd = READ_ONCE(*pgd_offset(gc_to_kvm(vm)->kvm->mm, address));
+	pgd = READ_ONCE(*pgd_offset(mm, address));
 	if (pgd_none(pgd))
 		goto out;
 	p4d = READ_ONCE(*p4d_offset(&pgd, address));
@@ -207,14 +223,44 @@ out:
 	return order;
 }
 
+static unsigned int gc_kvm_host_order(struct gc_vm *vm, u64 address)
+{
+	struct mm_struct *mm = gc_to_kvm(vm)->kvm->mm;
+	const struct vm_area_struct *vma;
+
+	/*
+	 * The lock keeps the page tables that map a VMA, and only those: munmap(2) frees others
+	 * with the lock held for reading, once their VMAs are detached.
+	 */
+	mmap_assert_locked(mm);
+	vma = find_vma(mm, address);
+	if (!vma || vma->vm_start > address)
+		return 0;
+	return gc_kvm_mapped_order(mm, address);
+}
+
+static unsigned int gc_kvm_fault_order(struct gc_vm *vm, u64 address)
+{
+	struct mm_struct *mm = gc_to_kvm(vm)->kvm->mm;
+
+	/*
+	 * Page tables are freed after a TLB flush that interrupts the CPUs that run the process, so
+	 * disabled interrupts hold it off on these CPUs, and on no others.
+	 */
+	if (current->mm != mm)
+		return 0;
+	return gc_kvm_mapped_order(mm, address);
+}
+
 static const struct gc_vm_ops gc_kvm_ops = {
 	.detach = gc_kvm_detach,
 	.drain_faults = gc_kvm_drain_faults,
 	.zap = gc_kvm_zap,
-	.get_memory = gc_kvm_get_memory,
-	.put_memory = gc_kvm_put_memory,
+	.lock_memory = gc_kvm_lock_memory,
+	.unlock_memory = gc_kvm_unlock_memory,
 	.age = gc_kvm_age,
 	.host_order = gc_kvm_host_order,
+	.fault_order = gc_kvm_fault_order,
 };
 
 /* Attaching */

@@ -291,11 +291,15 @@ static int gc_node_rearm(struct gc_capture *capture, u64 first, u64 count)
 {
 	struct gc_node *node = container_of(capture, struct gc_node, capture);
 	u64 done, batch;
+	s64 touched;
 
 	/* Unmap last: a touch in between is recorded, and merely faults once more. */
 	for (done = 0; done < count; done += batch) {
 		batch = min_t(u64, count - done, GC_REARM_BATCH);
-		if (gc_session_rearm(capture->session, first + done, batch))
+		touched = gc_session_rearm(capture->session, first + done, batch);
+		if (touched < 0)
+			return touched;
+		if (touched)
 			gc_backing_drain_faults(&node->backing, first + done, batch);
 	}
 	gc_backing_unmap(&node->backing, first, count);

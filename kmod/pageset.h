@@ -29,24 +29,22 @@ static inline bool gc_pageset_test(const struct gc_pageset *set, u64 page)
 	return test_bit_acquire(page, set->bits);
 }
 
+/* gc_pageset_set() for more than one page: a word at a time, with the same barrier. */
+void gc_pageset_set_range(struct gc_pageset *set, u64 page, u64 count);
+
 static inline void gc_pageset_set(struct gc_pageset *set, u64 page, u64 count)
 {
 	/* test_and_set_bit() is a full barrier: it orders the record before the bit. */
-	for (; count; page++, count--)
+	if (likely(count == 1))
 		set->set += !test_and_set_bit(page, set->bits);
+	else
+		gc_pageset_set_range(set, page, count);
 }
 
 /* Returns whether all of the bits are set. For writers. */
-static inline bool gc_pageset_test_all(const struct gc_pageset *set, u64 page, u64 count)
-{
-	while (count && test_bit(page, set->bits)) {
-		page++;
-		count--;
-	}
-	return !count;
-}
+bool gc_pageset_test_all(const struct gc_pageset *set, u64 page, u64 count);
 
-/* Returns how many of the bits were set. Takes time linear in count. */
-u64 gc_pageset_clear(struct gc_pageset *set, u64 first, u64 count);
+/* Returns how many of the bits were set. Takes time linear in the number of words. */
+u64 gc_pageset_clear(struct gc_pageset *set, u64 page, u64 count);
 
 #endif /* GC_PAGESET_H */

@@ -2,6 +2,7 @@
 #include <linux/errno.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/uaccess.h>
 
 #include "pageset.h"
 #include "ranges.h"
@@ -26,6 +27,12 @@ static int gc_ranges_add(struct gc_ranges *ranges, const struct gc_range *range)
 			return -EINVAL;
 	if (ranges->pages + (range->length >> PAGE_SHIFT) >= GC_MAX_PAGES)
 		return -EFBIG;
+	/*
+	 * Page tables of the kernel's half would tell how the kernel is laid out. The limit also
+	 * excludes addresses that are not canonical.
+	 */
+	if (end > TASK_SIZE_MAX)
+		return -EINVAL;
 	ranges->range[ranges->count].address = range->address;
 	ranges->range[ranges->count].length = range->length;
 	ranges->range[ranges->count].first = ranges->pages;

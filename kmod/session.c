@@ -286,12 +286,14 @@ void gc_session_wait(struct gc_session *session, u64 page, unsigned int state)
 	trace_guidecopy_block(session->id, page, slept);
 }
 
-u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count)
+s64 gc_session_rearm(struct gc_session *session, u64 first, u64 count)
 {
 	u64 batch, cleared, total = 0;
 
 	trace_guidecopy_arm(session->id, first, count);
 	for (; count; first += batch, count -= batch) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		batch = min_t(u64, count, GC_REARM_BATCH);
 		spin_lock(&session->lock);
 		cleared = gc_pageset_clear(&session->touched, first, batch);

@@ -95,11 +95,12 @@ bool gc_session_can_report(struct gc_session *session);
 void gc_session_report(struct gc_session *session, const struct gc_access *access);
 
 /*
- * Arms pages and returns how many were touched. Afterwards the caller unmaps them. If any was
- * touched, it first waits for recorded accesses still in flight: a page that one of them maps after
- * the unmap would stay mapped and hide later accesses.
+ * Arms pages and returns how many were touched, or -EINTR if the caller is being killed, with some
+ * of them armed. Afterwards the caller unmaps them. If any was touched, it first waits for recorded
+ * accesses still in flight: a page that one of them maps after the unmap would stay mapped and hide
+ * later accesses.
  */
-u64 gc_session_rearm(struct gc_session *session, u64 first, u64 count);
+s64 gc_session_rearm(struct gc_session *session, u64 first, u64 count);
 
 /* The consumer has advanced its tail: moves spilled records into the ring and wakes producers. */
 void gc_session_kick(struct gc_session *session);

@@ -11,6 +11,8 @@
 #include "track.h"
 
 #define GC_TRACK_MAX_ENTRIES BIT(31)
+/* Blocks aged under one lock of the process's memory: bounds the time that its mmap(2) waits. */
+#define GC_AGE_BATCH 256
 /* Tells tracks from sessions in tracepoints: the ids of sessions are less. */
 #define GC_TRACK_FIRST_ID BIT(16)
 
@@ -34,11 +36,13 @@ struct gc_block {
 	unsigned int order;
 };
 
-/* Finds the block that page is in. A huge page that crosses its range counts as a small one. */
-static void gc_track_find_block(struct gc_track *track, u64 page, u64 address,
+/*
+ * Finds the block that page is in, of which the host maps order. A huge page that crosses its range
+ * counts as a small one.
+ */
+static void gc_track_find_block(struct gc_track *track, u64 page, u64 address, unsigned int order,
 				struct gc_block *block)
 {
-	unsigned int order = track->vm->ops->host_order(track->vm, address);
 	u64 before = (address >> PAGE_SHIFT) & (BIT_ULL(order) - 1);
 	u64 remaining;
 
@@ -66,7 +70,8 @@ static void gc_track_fault(void *data, u64 address, enum gc_kind kind, u32 vcpu)
 
 	if (page == GC_NO_PAGE || gc_session_is_touched(session, page))
 		return;
-	gc_track_find_block(track, page, address, &block);
+	gc_track_find_block(track, page, address, track->vm->ops->fault_order(track->vm, address),
+			    &block);
 	access = (struct gc_access){
 		.page = block.page,
 		.kind = kind,
@@ -118,11 +123,17 @@ static int gc_track_rearm_order(struct gc_capture *capture, u64 first, u64 count
 {
 	struct gc_track *track = gc_to_track(capture);
 	u64 address, pages;
+	s64 touched;
 
 	/* Zap last: a fault in between is recorded, and merely faults once more. */
-	if (gc_session_rearm(capture->session, first, count))
+	touched = gc_session_rearm(capture->session, first, count);
+	if (touched < 0)
+		return touched;
+	if (touched)
 		track->vm->ops->drain_faults(track->vm);
 	for (; count; first += pages, count -= pages) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		address = gc_ranges_address(&track->ranges, first, &pages);
 		pages = min(pages, count);
 		track->vm->ops->zap(track->vm, address, pages << PAGE_SHIFT);
@@ -146,7 +157,8 @@ static u64 gc_track_age_block(struct gc_track *track, u64 page, struct gc_scan *
 	/* Other memory may be mapped in an unmapped range by now. */
 	if (gc_ranges_page(&track->ranges, address) == GC_NO_PAGE)
 		return remaining;
-	gc_track_find_block(track, page, address, &block);
+	gc_track_find_block(track, page, address, track->vm->ops->host_order(track->vm, address),
+			    &block);
 	remaining = BIT_ULL(block.order) - (page - block.page);
 	if (track->vm->ops->age(track->vm, block.address, PAGE_SIZE << block.order) && scan) {
 		const struct gc_access access = {
@@ -162,42 +174,63 @@ static u64 gc_track_age_block(struct gc_track *track, u64 page, struct gc_scan *
 	return remaining;
 }
 
-/* Returns the number of pages done: less than count if the ring is full or a signal is pending. */
-static u64 gc_track_age(struct gc_track *track, u64 first, u64 count, struct gc_scan *scan)
+/* As gc_track_age(), for at most GC_AGE_BATCH blocks. */
+static int gc_track_age_batch(struct gc_track *track, u64 first, u64 count, struct gc_scan *scan,
+			      u64 *done)
 {
-	u64 done = 0;
+	unsigned int blocks;
+	int err;
 
-	while (done < count && !signal_pending(current)) {
+	err = track->vm->ops->lock_memory(track->vm);
+	if (err)
+		return err;
+	for (blocks = 0; blocks < GC_AGE_BATCH && *done < count; blocks++) {
+		if (signal_pending(current))
+			break;
 		/* Checked before the bit is cleared, so that no access is lost. */
 		if (scan && !gc_session_can_report(track->capture.session))
 			break;
-		done += gc_track_age_block(track, first + done, scan);
-		cond_resched();
+		*done += gc_track_age_block(track, first + *done, scan);
 	}
-	return done;
+	track->vm->ops->unlock_memory(track->vm);
+	return 0;
+}
+
+/* Sets *done to the pages done: less than count if the ring is full or a signal is pending. */
+static int gc_track_age(struct gc_track *track, u64 first, u64 count, struct gc_scan *scan,
+			u64 *done)
+{
+	u64 before;
+	int err;
+
+	*done = 0;
+	do {
+		before = *done;
+		err = gc_track_age_batch(track, first, count, scan, done);
+		if (err)
+			return err;
+		cond_resched();
+	} while (*done < count && *done > before);
+	return 0;
 }
 
 static int gc_track_scan(struct gc_capture *capture, struct gc_scan *scan)
 {
 	struct gc_track *track = gc_to_track(capture);
 
-	if (!track->vm->ops->get_memory(track->vm))
-		return -ESRCH;
 	scan->young = 0;
-	scan->scanned = gc_track_age(track, scan->first, scan->count, scan);
-	track->vm->ops->put_memory(track->vm);
-	return 0;
+	return gc_track_age(track, scan->first, scan->count, scan, &scan->scanned);
 }
 
 static int gc_track_rearm_age(struct gc_capture *capture, u64 first, u64 count)
 {
 	struct gc_track *track = gc_to_track(capture);
 	u64 done;
+	int err;
 
-	if (!track->vm->ops->get_memory(track->vm))
-		return -ESRCH;
-	done = gc_track_age(track, first, count, NULL);
-	track->vm->ops->put_memory(track->vm);
+	err = gc_track_age(track, first, count, NULL, &done);
+	if (err)
+		return err;
 	return done < count ? -EINTR : 0;
 }
 

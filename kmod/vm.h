@@ -47,23 +47,27 @@ struct gc_vm_ops {
 	void (*zap)(struct gc_vm *vm, u64 address, u64 length);
 
 	/*
-	 * Keeps the memory of the VM's process from being torn down until put_memory(). Returns
-	 * false if it is gone.
+	 * Locks the memory of the VM's process against being torn down and against mmap(2) and
+	 * munmap(2), until unlock_memory(). Sleeps. Errors: ESRCH it is gone, EINTR the caller is
+	 * being killed.
 	 */
-	bool (*get_memory)(struct gc_vm *vm);
-	void (*put_memory)(struct gc_vm *vm);
+	int (*lock_memory)(struct gc_vm *vm);
+	void (*unlock_memory)(struct gc_vm *vm);
 
 	/*
 	 * Returns whether a vCPU has accessed [address, address + length) since the last call, and
-	 * clears the accessed bits. The caller holds the memory.
+	 * clears the accessed bits. The caller has locked the memory.
 	 */
 	bool (*age)(struct gc_vm *vm, u64 address, u64 length);
 
 	/*
-	 * Returns the order of the page that the host maps at address now, 0 if it maps none. Valid
-	 * inside the fault event or while the caller holds the memory.
+	 * Returns the order of the page that the host maps at address now, 0 if it maps none. The
+	 * caller has locked the memory.
 	 */
 	unsigned int (*host_order)(struct gc_vm *vm, u64 address);
+
+	/* As host_order, but for the fault event, which cannot lock the memory. */
+	unsigned int (*fault_order)(struct gc_vm *vm, u64 address);
 };
 
 /* Embedded in the backend's own struct, which fills it in. */

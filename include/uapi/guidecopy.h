@@ -356,10 +356,10 @@ struct gc_range {
  * * EOPNOTSUPP: the VM uses shadow paging; or the module was built for a kernel without KVM or with
  *   PREEMPT_RT
  * * ESRCH: the process that runs the VM is gone
- * * EINTR: a signal arrived (GC_TRACK_AGE)
+ * * EINTR: a signal arrived: with GC_TRACK_ORDER a fatal one, with GC_TRACK_AGE any
  * * EINVAL: mode is unknown, range_count is 0 or too large, an address or length is not aligned, a
- *   length is 0, ranges overlap, or ring_entries is not a power of two or less than
- *   GC_RING_MIN_ENTRIES
+ *   length is 0, ranges overlap, a range is not entirely below the end of user space's addresses,
+ *   or ring_entries is not a power of two or less than GC_RING_MIN_ENTRIES
  * * ENOBUFS: ring_entries is more than twice the default
  * * EFBIG: the ranges have 2^32 pages or more
  * * ENOMEM: out of memory
@@ -387,7 +387,8 @@ struct gc_track_create {
  *
  * * EINVAL: count is 0
  * * ERANGE: the range extends beyond the session or track
- * * EINTR: a signal arrived; some of the pages may be armed (GC_TRACK_AGE)
+ * * EINTR: a signal arrived: a fatal one, or with GC_TRACK_AGE any. Some of the pages may be armed;
+ *   accesses to these may be missed until they are armed again
  * * ESRCH: the VM's process is gone (GC_TRACK_AGE)
  */
 struct gc_rearm {
@@ -430,6 +431,7 @@ struct gc_kick {
  * * ERANGE: the range extends beyond the track
  * * ENOTTY: not a track in GC_TRACK_AGE mode
  * * ESRCH: the VM's process is gone
+ * * EINTR: a fatal signal arrived
  */
 struct gc_scan {
 	__u32 size;

@@ -67,19 +67,20 @@ static void gc_fake_zap(struct gc_vm *vm, u64 address, u64 length)
 	bitmap_clear(gc_to_fake(vm)->mapped, address >> PAGE_SHIFT, length >> PAGE_SHIFT);
 }
 
-static bool gc_fake_get_memory(struct gc_vm *vm)
+static int gc_fake_lock_memory(struct gc_vm *vm)
 {
 	struct gc_fake_vm *fake = gc_to_fake(vm);
 
 	if (fake->memory_is_gone)
-		return false;
-	fake->memory_held++;
-	return true;
+		return -ESRCH;
+	fake->memory_locked++;
+	fake->memory_locks++;
+	return 0;
 }
 
-static void gc_fake_put_memory(struct gc_vm *vm)
+static void gc_fake_unlock_memory(struct gc_vm *vm)
 {
-	gc_to_fake(vm)->memory_held--;
+	gc_to_fake(vm)->memory_locked--;
 }
 
 /* The accessed bit belongs to the page table entry: the pages of a huge page share one. */
@@ -96,6 +97,14 @@ static bool gc_fake_age(struct gc_vm *vm, u64 address, u64 length)
 
 static unsigned int gc_fake_host_order(struct gc_vm *vm, u64 address)
 {
+	struct gc_fake_vm *fake = gc_to_fake(vm);
+
+	fake->unlocked_walks += !fake->memory_locked;
+	return fake->order;
+}
+
+static unsigned int gc_fake_fault_order(struct gc_vm *vm, u64 address)
+{
 	return gc_to_fake(vm)->order;
 }
 
@@ -103,10 +112,11 @@ static const struct gc_vm_ops gc_fake_ops = {
 	.detach = gc_fake_detach,
 	.drain_faults = gc_fake_drain_faults,
 	.zap = gc_fake_zap,
-	.get_memory = gc_fake_get_memory,
-	.put_memory = gc_fake_put_memory,
+	.lock_memory = gc_fake_lock_memory,
+	.unlock_memory = gc_fake_unlock_memory,
 	.age = gc_fake_age,
 	.host_order = gc_fake_host_order,
+	.fault_order = gc_fake_fault_order,
 };
 
 /* The VM that gc_fake_attach() attaches to. KUnit runs one test at a time. */

@@ -33,7 +33,9 @@ struct gc_fake_vm {
 	unsigned int attached; /* now */
 	unsigned int attaches; /* ever */
 	unsigned int drains;
-	unsigned int memory_held;
+	unsigned int memory_locked; /* now */
+	unsigned int memory_locks; /* ever */
+	unsigned int unlocked_walks; /* of page tables */
 };
 
 /* Maps all memory and sets all accessed bits; gc_fake_attach() attaches to this VM from now on. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "suites.h"
 
+#include <linux/bitmap.h>
+
 #include "pageset.h"
 
 #define PAGES 200 /* four words, the last one partly used */
@@ -55,10 +57,43 @@ static void gc_pageset_counts_cleared_pages(struct kunit *test)
 	gc_pageset_destroy(&set);
 }
 
+/* All ranges of three words, against the same done bit by bit. */
+static void gc_pageset_agrees_with_single_bits(struct kunit *test)
+{
+	struct gc_pageset set, single;
+	u64 first, count, page, was;
+
+	KUNIT_ASSERT_EQ(test, gc_pageset_init(&set, PAGES), 0);
+	KUNIT_ASSERT_EQ(test, gc_pageset_init(&single, PAGES), 0);
+	for (first = 0; first < PAGES; first += 7) {
+		for (count = 1; first + count <= PAGES; count += 5) {
+			gc_pageset_set(&set, first, count);
+			for (page = first; page < first + count; page++)
+				gc_pageset_set(&single, page, 1);
+			KUNIT_ASSERT_TRUE(test, bitmap_equal(set.bits, single.bits, PAGES));
+			KUNIT_ASSERT_EQ(test, set.set, bitmap_weight(single.bits, PAGES));
+			KUNIT_ASSERT_TRUE(test, gc_pageset_test_all(&set, first, count));
+
+			was = set.set;
+			KUNIT_ASSERT_EQ(test, gc_pageset_clear(&set, first, count), count);
+			for (page = first; page < first + count; page++)
+				gc_pageset_clear(&single, page, 1);
+			KUNIT_ASSERT_TRUE(test, bitmap_equal(set.bits, single.bits, PAGES));
+			KUNIT_ASSERT_EQ(test, set.set, was - count);
+			/* Leave every third page set. */
+			gc_pageset_set(&set, first / 3 * 3, 1);
+			gc_pageset_set(&single, first / 3 * 3, 1);
+		}
+	}
+	gc_pageset_destroy(&single);
+	gc_pageset_destroy(&set);
+}
+
 static struct kunit_case gc_pageset_cases[] = {
 	KUNIT_CASE(gc_pageset_counts_set_pages),
 	KUNIT_CASE(gc_pageset_tests_ranges),
 	KUNIT_CASE(gc_pageset_counts_cleared_pages),
+	KUNIT_CASE(gc_pageset_agrees_with_single_bits),
 	{}
 };
 

@@ -2,6 +2,7 @@
 #include "suites.h"
 
 #include <linux/sizes.h>
+#include <linux/uaccess.h>
 
 #include "pageset.h"
 #include "ranges.h"
@@ -66,7 +67,7 @@ static void gc_ranges_are_unmapped_once(struct kunit *test)
 
 static void gc_ranges_reject_bad_ranges(struct kunit *test)
 {
-	static const struct {
+	const struct {
 		struct gc_range range[2];
 		int error;
 	} cases[] = {
@@ -79,6 +80,14 @@ static void gc_ranges_reject_bad_ranges(struct kunit *test)
 		{ { { SZ_4K, SZ_4K }, { SZ_1M, SZ_4K - 1 } }, -EINVAL },
 		{ { { SZ_4K, SZ_4K }, { 0ULL - SZ_4K, 2 * SZ_4K } }, -EINVAL },
 		{ { { SZ_4K, SZ_4K }, { SZ_1M, GC_MAX_PAGES * SZ_4K } }, -EFBIG },
+		/* The last page of user space, one beyond it, and across the border. */
+		{ { { SZ_4K, SZ_4K }, { TASK_SIZE_MAX - SZ_4K, SZ_4K } }, 0 },
+		{ { { SZ_4K, SZ_4K }, { TASK_SIZE_MAX, SZ_4K } }, -EINVAL },
+		{ { { SZ_4K, SZ_4K }, { TASK_SIZE_MAX - SZ_4K, 2 * SZ_4K } }, -EINVAL },
+		{ { { SZ_4K, SZ_4K }, { BIT_ULL(63), SZ_4K } }, -EINVAL },
+		{ { { SZ_4K, SZ_4K }, { 0ULL - SZ_1G, SZ_4K } }, -EINVAL },
+		/* Ends at 2^64. */
+		{ { { SZ_4K, SZ_4K }, { 0ULL - SZ_4K, SZ_4K } }, -EINVAL },
 	};
 	struct gc_ranges *ranges = test->priv;
 	unsigned int i;

@@ -189,6 +189,19 @@ static void gc_session_rearms_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gc_stats_of(session).touched, 0);
 }
 
+static void gc_session_rearm_ends_when_killed(struct kunit *test)
+{
+	struct gc_session *session = test->priv;
+	s64 ret;
+
+	gc_touch_all(test, 10, 20);
+	gc_kunit_kill(true);
+	ret = gc_session_rearm(session, 0, PAGES);
+	gc_kunit_kill(false);
+	KUNIT_EXPECT_EQ(test, ret, -EINTR);
+	KUNIT_EXPECT_EQ(test, gc_session_rearm(session, 0, PAGES), 20);
+}
+
 static void gc_session_dead_records_nothing(struct kunit *test)
 {
 	struct gc_session *session = test->priv;
@@ -332,6 +345,7 @@ static struct kunit_case gc_session_cases[] = {
 	KUNIT_CASE(gc_session_frees_spilled_records),
 	KUNIT_CASE(gc_session_counts_dropped_records),
 	KUNIT_CASE(gc_session_rearms_pages),
+	KUNIT_CASE(gc_session_rearm_ends_when_killed),
 	KUNIT_CASE(gc_session_dead_records_nothing),
 	KUNIT_CASE(gc_session_counts_mappings),
 	KUNIT_CASE(gc_session_matches_a_model),

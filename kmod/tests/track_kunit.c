@@ -52,7 +52,8 @@ static void gc_track_kunit_exit(struct kunit *test)
 	if (fixture->capture)
 		fixture->capture->ops->remove(fixture->capture);
 	KUNIT_EXPECT_EQ(test, fixture->fake.attached, 0);
-	KUNIT_EXPECT_EQ(test, fixture->fake.memory_held, 0);
+	KUNIT_EXPECT_EQ(test, fixture->fake.memory_locked, 0);
+	KUNIT_EXPECT_EQ(test, fixture->fake.unlocked_walks, 0);
 }
 
 static struct gc_capture *gc_create_over(enum gc_track_mode mode, u32 entries,
@@ -145,6 +146,8 @@ static const struct gc_bad_creation bad_creations[] = {
 	  .ranges = { { HIGH, 2 * SZ_4K }, { HIGH + SZ_4K, SZ_4K } }, .error = -EINVAL },
 	{ "range beyond the address space", GC_TRACK_ORDER, .count = 1,
 	  .ranges = { { 0ULL - SZ_4K, 2 * SZ_4K } }, .error = -EINVAL },
+	{ "kernel addresses", GC_TRACK_AGE, .count = 1, .ranges = { { 0ULL - SZ_1G, SZ_1M } },
+	  .error = -EINVAL },
 	{ "too many pages", GC_TRACK_ORDER, .count = 1, .ranges = { { 0, BIT_ULL(44) } },
 	  .error = -EFBIG },
 	{ "ring not a power of two", GC_TRACK_ORDER, .entries = 100, ONE_RANGE, .error = -EINVAL },
@@ -562,6 +565,39 @@ static void gc_track_age_scans_a_part_of_a_huge_page(struct kunit *test)
 	gc_expect_record(test, 0, HUGE_ORDER);
 }
 
+/* A scan lets the process change its memory map now and then. */
+static void gc_track_age_locks_memory_in_batches(struct kunit *test)
+{
+	struct gc_track_fixture *fixture = test->priv;
+	struct gc_fake_vm *fake = &fixture->fake;
+	struct gc_scan scan;
+
+	gc_create(test, GC_TRACK_AGE, 0);
+	fake->memory_locks = 0;
+	KUNIT_EXPECT_EQ(test, gc_scan(fixture, &scan, 0, PAGES), 0);
+	KUNIT_EXPECT_EQ(test, scan.scanned, PAGES);
+	KUNIT_EXPECT_EQ(test, fake->memory_locks, DIV_ROUND_UP(PAGES, 256));
+	KUNIT_EXPECT_EQ(test, fake->memory_locked, 0);
+}
+
+static void gc_track_rearm_ends_when_killed(struct kunit *test)
+{
+	static const enum gc_track_mode modes[] = { GC_TRACK_ORDER, GC_TRACK_AGE };
+	struct gc_track_fixture *fixture = test->priv;
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		gc_create(test, modes[i], 0);
+		gc_kunit_kill(true);
+		err = gc_rearm(fixture, 0, PAGES);
+		gc_kunit_kill(false);
+		KUNIT_EXPECT_EQ_MSG(test, err, -EINTR, "mode %u", modes[i]);
+		fixture->capture->ops->remove(fixture->capture);
+		fixture->capture = NULL;
+	}
+}
+
 /* Unmapped memory and death */
 
 static void gc_track_unmapped_ranges_are_not_recorded(struct kunit *test)
@@ -658,6 +694,8 @@ static struct kunit_case gc_track_cases[] = {
 	KUNIT_CASE_PARAM(gc_track_order_records_huge_pages, gc_huge_gen_params),
 	KUNIT_CASE_PARAM(gc_track_age_records_huge_pages, gc_huge_gen_params),
 	KUNIT_CASE(gc_track_age_scans_a_part_of_a_huge_page),
+	KUNIT_CASE(gc_track_age_locks_memory_in_batches),
+	KUNIT_CASE(gc_track_rearm_ends_when_killed),
 	KUNIT_CASE(gc_track_unmapped_ranges_are_not_recorded),
 	KUNIT_CASE(gc_track_unmapped_ranges_are_not_scanned),
 	KUNIT_CASE(gc_track_hangs_up_when_the_vm_dies),

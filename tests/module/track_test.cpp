@@ -471,6 +471,29 @@ TEST_F(Track, VmOfAnotherProcessAndItsEnd) {
     }
 }
 
+/// The number of pages that a scan says it has done is that of the page that the host maps. Of the
+/// kernel's addresses it would tell where the kernel is.
+TEST_F(Track, AddressesOfTheKernelAreRefused) {
+    constexpr std::uint64_t user_end = (std::uint64_t{1} << 47) - page_size;
+    constexpr std::uint64_t huge = huge_size;
+    for (const gc_range& range : {
+             gc_range{0xffffffff80000000, std::uint64_t{1} << 30},  // its text
+             gc_range{0xffff888000000000, huge},                    // the direct map
+             gc_range{0xffff800000000000, huge},                    // the first address
+             gc_range{std::uint64_t{1} << 63, page_size},           // not canonical
+             gc_range{std::uint64_t{1} << 56, page_size},
+             gc_range{user_end, page_size},  // the guard page
+             gc_range{user_end - page_size, 2 * page_size},
+             gc_range{user_end - huge, 2 * huge},
+         })
+        for (const gc_track_mode mode : {GC_TRACK_ORDER, GC_TRACK_AGE})
+            EXPECT_EQ(RawCapture().create(track_of(vm_.fd(), mode, small_ring), {range}), EINVAL)
+                << fmt::format("{:x}", std::uint64_t{range.address});
+    EXPECT_EQ(RawCapture().create(track_of(vm_.fd(), GC_TRACK_AGE, small_ring),
+                                  {{user_end - page_size, page_size}}),
+              0);
+}
+
 TEST_F(Track, Refusals) {
     const gc_range good = range_of(memory_);
     const auto refusal = [&](const std::vector<gc_range>& ranges, auto change) {
@@ -496,6 +519,7 @@ TEST_F(Track, Refusals) {
     EXPECT_EQ(refusal({{good.address, page_size + 1}}, same), EINVAL);
     EXPECT_EQ(refusal({{good.address, std::uint64_t{1} << 44}}, same), EFBIG);
     EXPECT_EQ(refusal({{UINT64_MAX - page_size + 1, 2 * page_size}}, same), EINVAL);
+    EXPECT_EQ(refusal({{UINT64_MAX - page_size + 1, page_size}}, same), EINVAL) << "ends at 2^64";
 
     ASSERT_EQ(create(GC_TRACK_ORDER), 0);
     EXPECT_EQ(create(GC_TRACK_ORDER), EBUSY);
