@@ -13,18 +13,28 @@
 #include "backing.h"
 #include "compat.h"
 
-static int gc_backing_check_range(u64 offset, u64 length)
+int gc_backing_check(const struct gc_session_create *arg)
 {
-	if (!length || !PAGE_ALIGNED(length) || !PAGE_ALIGNED(offset))
+	bool process = arg->flags & GC_SESSION_PROCESS;
+
+	if (process ? arg->backing_fd != -1 || arg->pid <= 0 : arg->pid)
 		return -EINVAL;
-	return length >> PAGE_SHIFT >= GC_MAX_PAGES ? -EFBIG : 0;
+	if (!arg->length || !PAGE_ALIGNED(arg->length) || !PAGE_ALIGNED(arg->backing_offset))
+		return -EINVAL;
+	return arg->length >> PAGE_SHIFT >= GC_MAX_PAGES ? -EFBIG : 0;
+}
+
+u64 gc_backing_bytes(const struct gc_session_create *arg)
+{
+	if (!(arg->flags & GC_SESSION_PROCESS))
+		return 0;
+	return gc_pageset_bytes(arg->length >> PAGE_SHIFT);
 }
 
 static int gc_backing_check_file(struct file *file, u64 offset, u64 length)
 {
 	struct inode *inode = file_inode(file);
 	u64 end;
-	int err;
 
 	if (!(file->f_mode & FMODE_READ))
 		return -EBADF;
@@ -33,9 +43,6 @@ static int gc_backing_check_file(struct file *file, u64 offset, u64 length)
 	/* shmem_mapping() is not exported before 6.10. */
 	if (inode->i_sb->s_magic != TMPFS_MAGIC || !S_ISREG(inode->i_mode))
 		return -ENODEV;
-	err = gc_backing_check_range(offset, length);
-	if (err)
-		return err;
 	return check_add_overflow(offset, length, &end) || end > i_size_read(inode) ? -ERANGE : 0;
 }
 
@@ -58,10 +65,8 @@ static int gc_backing_init_file(struct gc_backing *backing, int fd, u64 offset, 
 
 static int gc_backing_init_process(struct gc_backing *backing, pid_t pid, u64 address, u64 length)
 {
-	int err = gc_backing_check_range(address, length);
+	int err;
 
-	if (err)
-		return err;
 	err = gc_process_init(&backing->process, pid, address, length);
 	if (err)
 		return err;
@@ -84,14 +89,10 @@ destroy_process:
 
 int gc_backing_init(struct gc_backing *backing, const struct gc_session_create *arg)
 {
-	bool process = arg->flags & GC_SESSION_PROCESS;
-
 	*backing = (struct gc_backing){ .pages = arg->length >> PAGE_SHIFT };
 	init_rwsem(&backing->copies_sem);
 	spin_lock_init(&backing->lock);
-	if (process ? arg->backing_fd != -1 || arg->pid <= 0 : arg->pid)
-		return -EINVAL;
-	if (process)
+	if (arg->flags & GC_SESSION_PROCESS)
 		return gc_backing_init_process(backing, arg->pid, arg->backing_offset, arg->length);
 	return gc_backing_init_file(backing, arg->backing_fd, arg->backing_offset, arg->length);
 }

@@ -30,6 +30,12 @@ struct gc_backing {
 	struct gc_pageset copied;
 };
 
+/* Checks the range and what it is of, before gc_backing_init(). Errors: EINVAL, EFBIG. */
+int gc_backing_check(const struct gc_session_create *arg);
+
+/* Returns the memory that a backing keeps, but for copied pages. */
+u64 gc_backing_bytes(const struct gc_session_create *arg);
+
 /* Errors: those of GC_IOC_SESSION_CREATE. */
 int gc_backing_init(struct gc_backing *backing, const struct gc_session_create *arg);
 void gc_backing_destroy(struct gc_backing *backing);

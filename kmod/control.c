@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/fs.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -8,6 +10,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "account.h"
 #include "compat.h"
 #include "control.h"
 #include "ioctl.h"
@@ -19,10 +22,16 @@ static unsigned int max_ring_entries = 1U << 20;
 module_param(max_ring_entries, uint, 0644);
 MODULE_PARM_DESC(max_ring_entries, "maximum ring size of a session, in records of 32 bytes");
 
+/* A record for each page of 256 GiB, in a ring of 2 GiB. */
+static unsigned int max_track_entries = 1U << 26;
+module_param(max_track_entries, uint, 0644);
+MODULE_PARM_DESC(max_track_entries, "maximum ring size of a track, in records of 32 bytes");
+
 /* State of one open file. */
 struct gc_control {
 	struct mutex create_lock; /* serialises creation */
 	struct gc_capture *capture; /* set once, with release; read with acquire, without a lock */
+	struct gc_account account; /* of a track; a session's node has its own, as it lives longer */
 };
 
 static struct gc_capture *gc_control_capture(struct gc_control *control)
@@ -33,15 +42,29 @@ static struct gc_capture *gc_control_capture(struct gc_control *control)
 
 /* ioctls */
 
-static struct gc_capture *gc_create_session(union gc_ioctl_argument *arg)
+static struct gc_capture *gc_create_session(struct gc_control *control,
+					    union gc_ioctl_argument *arg)
 {
 	if (arg->session_create.ring_entries > READ_ONCE(max_ring_entries))
 		return ERR_PTR(-ENOBUFS);
 	return gc_node_create(&arg->session_create);
 }
 
-static struct gc_capture *gc_create_track(union gc_ioctl_argument *arg)
+static int gc_control_charge(void *data, u64 bytes)
 {
+	struct gc_control *control = data;
+
+	return gc_account_open(&control->account, bytes);
+}
+
+static struct gc_capture *gc_create_track(struct gc_control *control, union gc_ioctl_argument *arg)
+{
+	const struct gc_track_limits limits = {
+		.max_entries = rounddown_pow_of_two(max_t(u32, READ_ONCE(max_track_entries),
+							  GC_RING_MIN_ENTRIES)),
+		.charge = gc_control_charge,
+		.data = control,
+	};
 	const struct gc_track_create *create = &arg->track_create;
 	struct gc_capture *capture;
 	struct gc_range *ranges;
@@ -52,13 +75,16 @@ static struct gc_capture *gc_create_track(union gc_ioctl_argument *arg)
 			     create->range_count * sizeof(*ranges));
 	if (IS_ERR(ranges))
 		return ERR_CAST(ranges);
-	capture = gc_track_create(create, ranges, gc_kvm_attach);
+	capture = gc_track_create(create, ranges, gc_kvm_attach, &limits);
 	kfree(ranges);
+	if (IS_ERR(capture))
+		gc_account_close(&control->account);
 	return capture;
 }
 
 static long gc_control_create(struct gc_control *control, union gc_ioctl_argument *arg,
-			      struct gc_capture *(*create)(union gc_ioctl_argument *arg))
+			      struct gc_capture *(*create)(struct gc_control *control,
+							   union gc_ioctl_argument *arg))
 {
 	struct gc_capture *capture;
 	long ret = -EBUSY;
@@ -66,7 +92,7 @@ static long gc_control_create(struct gc_control *control, union gc_ioctl_argumen
 	mutex_lock(&control->create_lock);
 	if (control->capture)
 		goto unlock;
-	capture = create(arg);
+	capture = create(control, arg);
 	ret = PTR_ERR_OR_ZERO(capture);
 	if (ret)
 		goto unlock;
@@ -214,6 +240,7 @@ static int gc_control_release(struct inode *inode, struct file *file)
 
 	if (control->capture)
 		control->capture->ops->remove(control->capture);
+	gc_account_close(&control->account);
 	mutex_destroy(&control->create_lock);
 	kfree(control);
 	return 0;

@@ -260,6 +260,7 @@ static void gc_node_release(struct device *dev)
 
 	gc_session_free(node->capture.session);
 	gc_backing_destroy(&node->backing);
+	gc_account_close(&node->account);
 	ida_free(&gc_node_ids, MINOR(dev->devt) - MINOR(gc_node_devt));
 	kfree(node);
 }
@@ -337,9 +338,18 @@ static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id
 	node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
-	err = gc_backing_init(&node->backing, arg);
+	err = gc_backing_check(arg);
 	if (err)
 		goto free_node;
+	/* Before anything of a size that user space chooses is allocated. */
+	err = gc_account_open(&node->account,
+			      gc_session_bytes(arg->length >> PAGE_SHIFT, arg->ring_entries) +
+			      gc_backing_bytes(arg));
+	if (err)
+		goto free_node;
+	err = gc_backing_init(&node->backing, arg);
+	if (err)
+		goto close_account;
 	node->capture.session = gc_session_alloc(id, node->backing.pages, arg->ring_entries);
 	if (IS_ERR(node->capture.session)) {
 		err = PTR_ERR(node->capture.session);
@@ -351,6 +361,8 @@ static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id
 
 put_backing:
 	gc_backing_destroy(&node->backing);
+close_account:
+	gc_account_close(&node->account);
 free_node:
 	kfree(node);
 	return ERR_PTR(err);

@@ -13,6 +13,7 @@
 #include <linux/cdev.h>
 #include <linux/device.h>
 
+#include "account.h"
 #include "backing.h"
 #include "capture.h"
 
@@ -21,6 +22,7 @@ struct gc_node {
 	struct cdev cdev;
 	struct gc_capture capture;
 	struct gc_backing backing;
+	struct gc_account account;
 	kuid_t uid; /* owner of the device file */
 	kgid_t gid;
 };

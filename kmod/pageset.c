@@ -9,7 +9,7 @@
 int gc_pageset_init(struct gc_pageset *set, u64 pages)
 {
 	/* User space chooses the size: fail rather than invoke the OOM killer. */
-	set->bits = kvcalloc(BITS_TO_LONGS(pages), sizeof(long),
+	set->bits = kvzalloc(gc_pageset_bytes(pages),
 			     GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!set->bits)
 		return -ENOMEM;

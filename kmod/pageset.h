@@ -20,6 +20,12 @@ struct gc_pageset {
 	u64 set; /* number of bits set */
 };
 
+/* Returns the memory that a set takes. */
+static inline size_t gc_pageset_bytes(u64 pages)
+{
+	return BITS_TO_LONGS(pages) * sizeof(long);
+}
+
 int gc_pageset_init(struct gc_pageset *set, u64 pages);
 void gc_pageset_destroy(struct gc_pageset *set);
 

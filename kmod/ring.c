@@ -9,7 +9,7 @@ static_assert(sizeof(struct gc_record) == 32);
 static_assert(sizeof(struct gc_ring_producer) == 24);
 static_assert(PAGE_SHIFT == GC_PAGE_SHIFT);
 
-static size_t gc_ring_bytes(u32 entries)
+size_t gc_ring_bytes(u32 entries)
 {
 	return GC_RING_RECORDS_OFFSET + PAGE_ALIGN((size_t)entries * sizeof(struct gc_record));
 }

@@ -27,6 +27,9 @@ struct gc_ring {
 	u64 garbage; /* invalid values seen */
 };
 
+/* Returns the memory that a ring takes. */
+size_t gc_ring_bytes(u32 entries);
+
 int gc_ring_init(struct gc_ring *ring, u32 entries);
 void gc_ring_destroy(struct gc_ring *ring);
 

@@ -46,6 +46,11 @@ static void gc_session_notify_later(struct gc_session *session)
 		hrtimer_start(&session->notify, ns_to_ktime(delay), HRTIMER_MODE_REL);
 }
 
+u64 gc_session_bytes(u64 pages, u32 entries)
+{
+	return sizeof(struct gc_session) + gc_pageset_bytes(pages) + gc_ring_bytes(entries);
+}
+
 struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries)
 {
 	struct gc_session *session;

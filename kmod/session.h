@@ -62,6 +62,9 @@ struct gc_session {
 	u64 dropped;
 };
 
+/* Returns the memory that a session keeps, but for spilled records. */
+u64 gc_session_bytes(u64 pages, u32 entries);
+
 struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries);
 void gc_session_free(struct gc_session *session);
 

@@ -10,7 +10,6 @@
 #include "ranges.h"
 #include "track.h"
 
-#define GC_TRACK_MAX_ENTRIES BIT(31)
 /* Blocks aged under one lock of the process's memory: bounds the time that its mmap(2) waits. */
 #define GC_AGE_BATCH 256
 /* Tells tracks from sessions in tracepoints: the ids of sessions are less. */
@@ -266,19 +265,19 @@ static const struct gc_capture_ops gc_track_age_ops = {
 	.remove = gc_track_remove,
 };
 
-/* Returns the capacity of the ring, or 0 if requested is too large for the number of pages. */
-static u32 gc_track_entries(const struct gc_track *track, u32 requested)
+/* Returns the capacity of the ring, or 0 if requested is too large. */
+static u32 gc_track_entries(const struct gc_track *track, u32 requested, u32 max)
 {
-	u64 all = min_t(u64, GC_TRACK_MAX_ENTRIES,
-			roundup_pow_of_two(max_t(u64, track->ranges.pages, GC_RING_MIN_ENTRIES)));
+	u64 all = roundup_pow_of_two(max_t(u64, track->ranges.pages, GC_RING_MIN_ENTRIES));
 
 	if (!requested)
-		return all;
-	return requested <= 2 * all ? requested : 0;
+		return min_t(u64, all, max);
+	return requested <= min_t(u64, 2 * all, max) ? requested : 0;
 }
 
 static struct gc_track *gc_track_alloc(const struct gc_track_create *arg,
-				       const struct gc_range *ranges)
+				       const struct gc_range *ranges,
+				       const struct gc_track_limits *limits)
 {
 	static atomic_t ids = ATOMIC_INIT(0);
 	struct gc_track *track;
@@ -293,9 +292,12 @@ static struct gc_track *gc_track_alloc(const struct gc_track_create *arg,
 	err = gc_ranges_init(&track->ranges, ranges, arg->range_count);
 	if (err)
 		goto free;
-	entries = gc_track_entries(track, arg->ring_entries);
+	entries = gc_track_entries(track, arg->ring_entries, limits->max_entries);
 	err = -ENOBUFS;
 	if (!entries)
+		goto free;
+	err = limits->charge(limits->data, gc_session_bytes(track->ranges.pages, entries));
+	if (err)
 		goto free;
 	track->capture.session = gc_session_alloc(GC_TRACK_FIRST_ID + atomic_fetch_inc(&ids),
 						  track->ranges.pages, entries);
@@ -310,7 +312,8 @@ free:
 }
 
 struct gc_capture *gc_track_create(const struct gc_track_create *arg,
-				   const struct gc_range *ranges, gc_vm_attach_t attach)
+				   const struct gc_range *ranges, gc_vm_attach_t attach,
+				   const struct gc_track_limits *limits)
 {
 	const struct gc_vm_events *events =
 		arg->mode == GC_TRACK_ORDER ? &gc_track_order_events : &gc_track_age_events;
@@ -319,7 +322,7 @@ struct gc_capture *gc_track_create(const struct gc_track_create *arg,
 
 	if (arg->mode != GC_TRACK_ORDER && arg->mode != GC_TRACK_AGE)
 		return ERR_PTR(-EINVAL);
-	track = gc_track_alloc(arg, ranges);
+	track = gc_track_alloc(arg, ranges, limits);
 	if (IS_ERR(track))
 		return ERR_CAST(track);
 	err = attach(&track->vm, arg->kvm_fd, events, track);

@@ -176,6 +176,13 @@
  * * E2BIG: size is greater than a page, or a byte unknown to this kernel is not zero.
  * * ENOTTY: unknown command.
  * * ENOENT: the control file has neither a session nor a track. Not SESSION_CREATE, TRACK_CREATE.
+ *
+ * The memory that a session or track keeps is that of its ring, 32 bytes an entry, and of its sets
+ * of pages, one bit a page: one set, or two with GC_SESSION_PROCESS. It is charged to the user who
+ * creates it, from creation until the session or track and all mappings of the node are gone, in
+ * the same account as the locked memory of io_uring and iommufd, and limited by the caller's
+ * RLIMIT_MEMLOCK. A caller with CAP_IPC_LOCK is neither charged nor limited. Copies of a process's
+ * pages are not charged; they can be swapped.
  */
 
 #define GC_DEVICE_PATH "/dev/guidecopy"
@@ -295,11 +302,13 @@ struct gc_record {
  * * EINVAL: backing_offset or length is not aligned, length is 0, ring_entries is not a power of
  *   two or less than GC_RING_MIN_ENTRIES, or backing_fd or pid does not match flags
  * * ENOBUFS: ring_entries exceeds the module parameter max_ring_entries
+ * * ENOMEM: out of memory; or the memory of the ring and of the set of pages would exceed the user's
+ *   RLIMIT_MEMLOCK, see below
+ * * ENOSPC: the user has as many sessions and tracks as the module parameter max_captures_per_user
+ *   allows, and the caller lacks CAP_SYS_RESOURCE
  * * ERANGE: the range extends beyond the end of the file, or is not entirely readable memory of the
  *   process
  * * EFBIG: the range has 2^32 pages or more
- * * ENOSPC: no node number is free
- * * ENOMEM: out of memory
  */
 struct gc_session_create {
 	__u32 size;
@@ -343,7 +352,8 @@ struct gc_range {
  *          that runs it. May be closed afterwards
  * @mode: enum gc_track_mode
  * @ring_entries: capacity of the ring, a power of two, at least GC_RING_MIN_ENTRIES; or 0 for the
- *                default: one entry per page, rounded up to a power of two, at most 2^31
+ *                default: one entry per page, rounded up to a power of two, at most the module
+ *                parameter max_track_entries
  * @range_count: 1 to GC_TRACK_MAX_RANGES
  * @ranges: address of an array of struct gc_range, which describe memory of the process that runs
  *          the VM and must not overlap
@@ -360,9 +370,10 @@ struct gc_range {
  * * EINVAL: mode is unknown, range_count is 0 or too large, an address or length is not aligned, a
  *   length is 0, ranges overlap, a range is not entirely below the end of user space's addresses,
  *   or ring_entries is not a power of two or less than GC_RING_MIN_ENTRIES
- * * ENOBUFS: ring_entries is more than twice the default
+ * * ENOBUFS: ring_entries is more than twice one entry per page, rounded up to a power of two, or
+ *   exceeds the module parameter max_track_entries
  * * EFBIG: the ranges have 2^32 pages or more
- * * ENOMEM: out of memory
+ * * ENOMEM, ENOSPC: as for GC_IOC_SESSION_CREATE
  */
 struct gc_track_create {
 	__u32 size;

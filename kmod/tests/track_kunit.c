@@ -29,10 +29,22 @@ static const struct gc_range two[] = {
 	{ .address = LOW, .length = ADDRESS(LOW_PAGES) },
 };
 
+#define MAX_ENTRIES (8 * HIGH_PAGES)
+
 struct gc_track_fixture {
 	struct gc_fake_vm fake;
 	struct gc_capture *capture;
+	u64 charged; /* bytes, by the last creation */
+	int charge_error;
 };
+
+static int gc_fake_charge(void *data, u64 bytes)
+{
+	struct gc_track_fixture *fixture = data;
+
+	fixture->charged = bytes;
+	return fixture->charge_error;
+}
 
 static int gc_track_kunit_init(struct kunit *test)
 {
@@ -56,9 +68,15 @@ static void gc_track_kunit_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture->fake.unlocked_walks, 0);
 }
 
-static struct gc_capture *gc_create_over(enum gc_track_mode mode, u32 entries,
+static struct gc_capture *gc_create_over(struct gc_track_fixture *fixture,
+					 enum gc_track_mode mode, u32 entries,
 					 const struct gc_range *ranges, u32 count)
 {
+	const struct gc_track_limits limits = {
+		.max_entries = MAX_ENTRIES,
+		.charge = gc_fake_charge,
+		.data = fixture,
+	};
 	const struct gc_track_create arg = {
 		.size = sizeof(arg),
 		.mode = mode,
@@ -66,13 +84,13 @@ static struct gc_capture *gc_create_over(enum gc_track_mode mode, u32 entries,
 		.range_count = count,
 	};
 
-	return gc_track_create(&arg, ranges, gc_fake_attach);
+	return gc_track_create(&arg, ranges, gc_fake_attach, &limits);
 }
 
 static void gc_create(struct kunit *test, enum gc_track_mode mode, u32 entries)
 {
 	struct gc_track_fixture *fixture = test->priv;
-	struct gc_capture *capture = gc_create_over(mode, entries, two, ARRAY_SIZE(two));
+	struct gc_capture *capture = gc_create_over(fixture, mode, entries, two, ARRAY_SIZE(two));
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(capture));
 	fixture->capture = capture;
@@ -123,6 +141,7 @@ struct gc_bad_creation {
 	u32 entries;
 	u32 count;
 	struct gc_range ranges[2];
+	int charge_error;
 	int attach_error;
 	bool memory_is_gone;
 	bool signal_pending;
@@ -155,6 +174,8 @@ static const struct gc_bad_creation bad_creations[] = {
 	  .error = -EINVAL },
 	{ "ring too large", GC_TRACK_ORDER, .entries = 4 * HIGH_PAGES, ONE_RANGE,
 	  .error = -ENOBUFS },
+	{ "limit of memory", GC_TRACK_ORDER, ONE_RANGE, .charge_error = -ENOMEM,
+	  .error = -ENOMEM },
 	{ "not a VM", GC_TRACK_ORDER, ONE_RANGE, .attach_error = -ENODEV, .error = -ENODEV },
 	{ "VM is gone", GC_TRACK_AGE, ONE_RANGE, .memory_is_gone = true, .error = -ESRCH,
 	  .attaches = 1 },
@@ -179,7 +200,8 @@ static void gc_track_rejects_bad_arguments(struct kunit *test)
 	fixture->fake.memory_is_gone = bad->memory_is_gone;
 	if (bad->signal_pending)
 		set_thread_flag(TIF_SIGPENDING);
-	capture = gc_create_over(bad->mode, bad->entries, bad->ranges, bad->count);
+	fixture->charge_error = bad->charge_error;
+	capture = gc_create_over(fixture, bad->mode, bad->entries, bad->ranges, bad->count);
 	clear_thread_flag(TIF_SIGPENDING);
 	KUNIT_EXPECT_PTR_EQ(test, (void *)capture, ERR_PTR(bad->error));
 	KUNIT_EXPECT_EQ(test, fixture->fake.attaches, bad->attaches);
@@ -193,6 +215,24 @@ static void gc_track_default_ring_holds_all_pages(struct kunit *test)
 
 	gc_create(test, GC_TRACK_ORDER, 0);
 	KUNIT_EXPECT_EQ(test, fixture->capture->session->ring.entries, roundup_pow_of_two(PAGES));
+}
+
+static void gc_track_rings_are_limited_and_charged(struct kunit *test)
+{
+	static const struct gc_range many = { .address = 0, .length = ADDRESS(4 * MAX_ENTRIES) };
+	struct gc_track_fixture *fixture = test->priv;
+	struct gc_capture *capture;
+
+	/* In AGE mode creation would touch the pages, of which the fake VM has fewer. */
+	fixture->fake.attach_error = -ENODEV;
+	capture = gc_create_over(fixture, GC_TRACK_ORDER, 2 * MAX_ENTRIES, &many, 1);
+	KUNIT_EXPECT_PTR_EQ(test, (void *)capture, ERR_PTR(-ENOBUFS));
+	KUNIT_EXPECT_EQ(test, fixture->charged, 0);
+	capture = gc_create_over(fixture, GC_TRACK_ORDER, 0, &many, 1);
+	KUNIT_EXPECT_PTR_EQ(test, (void *)capture, ERR_PTR(-ENODEV));
+	KUNIT_EXPECT_EQ(test, fixture->charged, gc_session_bytes(4 * MAX_ENTRIES, MAX_ENTRIES));
+	KUNIT_EXPECT_GE(test, fixture->charged,
+			MAX_ENTRIES * sizeof(struct gc_record) + 4 * MAX_ENTRIES / BITS_PER_BYTE);
 }
 
 /* Returns the number of bits set in a bitmap of the VM's memory, outside the track's ranges. */
@@ -515,7 +555,7 @@ static void gc_create_huge(struct kunit *test, enum gc_track_mode mode)
 	struct gc_capture *capture;
 
 	fixture->fake.order = huge->host_order;
-	capture = gc_create_over(mode, 0, huge->ranges, huge->count);
+	capture = gc_create_over(fixture, mode, 0, huge->ranges, huge->count);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(capture));
 	fixture->capture = capture;
 }
@@ -677,6 +717,7 @@ static void gc_track_detaches_when_the_owner_dies(struct kunit *test)
 static struct kunit_case gc_track_cases[] = {
 	KUNIT_CASE_PARAM(gc_track_rejects_bad_arguments, gc_bad_creation_gen_params),
 	KUNIT_CASE(gc_track_default_ring_holds_all_pages),
+	KUNIT_CASE(gc_track_rings_are_limited_and_charged),
 	KUNIT_CASE(gc_track_order_arms_by_zapping),
 	KUNIT_CASE(gc_track_age_arms_by_clearing_accessed_bits),
 	KUNIT_CASE(gc_track_records_events_before_attach_returns),

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <poll.h>
 #include <set>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
@@ -492,6 +493,35 @@ TEST_F(Track, AddressesOfTheKernelAreRefused) {
     EXPECT_EQ(RawCapture().create(track_of(vm_.fd(), GC_TRACK_AGE, small_ring),
                                   {{user_end - page_size, page_size}}),
               0);
+}
+
+/// Pages that do not exist take a ring all the same.
+TEST_F(Track, MemoryIsChargedToTheUser) {
+    constexpr gc_range many{std::uint64_t{1} << 40, std::uint64_t{1} << 36};
+    Child user([&] {
+        RawCapture capture;
+        const MiniVm own;
+        const rlimit limit{1 << 20, 1 << 20};
+        if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || ::setresuid(65534, 65534, 65534) != 0)
+            return 100;
+        if (capture.create(track_of(own.fd(), GC_TRACK_ORDER), {many}) != ENOMEM)
+            return 1;
+        if (capture.create(track_of(own.fd(), GC_TRACK_ORDER, small_ring), {many}) != ENOMEM)
+            return 2;  // the bits of 2^24 pages
+        return capture.create(track_of(own.fd(), GC_TRACK_ORDER), {range_of(memory_)}) == 0 ? 0 : 3;
+    });
+    EXPECT_EQ(user.wait(), 0);
+}
+
+TEST_F(Track, RingHasAMaximum) {
+    const Setting small("/sys/module/guidecopy/parameters/max_track_entries", "128");
+    ASSERT_TRUE(small.ok());
+    EXPECT_EQ(create(GC_TRACK_ORDER, 2 * 128), ENOBUFS);
+    ASSERT_EQ(create(GC_TRACK_ORDER), 0);
+    for (std::size_t page = 0; page < pages; ++page)
+        touch(page);
+    EXPECT_EQ(capture_.take().size(), 128U);
+    EXPECT_EQ(capture_.stats().dropped, pages - 128);
 }
 
 TEST_F(Track, Refusals) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 namespace gc::capture {
 namespace {
@@ -37,6 +38,24 @@ Result<UniqueFd> open_control() {
     default:
         return fail_errno(saved, std::string("open ") + GC_DEVICE_PATH);
     }
+}
+
+std::string no_memory(std::uint64_t entries, std::uint64_t pages) {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_MEMLOCK, &limit);
+    const std::string allowed = limit.rlim_cur == RLIM_INFINITY
+                                    ? "unlimited"
+                                    : fmt::format("{} KiB", limit.rlim_cur >> 10);
+    return fmt::format(
+        "no memory, or more of it than RLIMIT_MEMLOCK allows: it takes about {} KiB for {} records "
+        "and {} pages, the limit is {}; raise it (ulimit -l, or LimitMEMLOCK= of the unit) or run "
+        "gcctl with CAP_IPC_LOCK",
+        (entries * sizeof(gc_record) + pages / 8) >> 10, entries, pages, allowed);
+}
+
+std::string too_many() {
+    return "this user has as many sessions and tracks as the parameter max_captures_per_user of "
+           "guidecopy.ko allows; end some, raise it, or run gcctl with CAP_SYS_RESOURCE";
 }
 
 Result<Stats> read_stats(int fd) {

@@ -6,6 +6,7 @@
 #include "util/fd.h"
 
 #include <cerrno>
+#include <string>
 #include <sys/ioctl.h>
 
 namespace gc::capture {
@@ -28,6 +29,11 @@ Result<void> command(int fd, unsigned long request, T& value, const char* name) 
 Result<UniqueFd> open_control();
 Result<Stats> read_stats(int fd);
 Result<void> rearm_pages(int fd, std::uint64_t first, std::uint64_t count);
+
+/// Why the module refuses memory or another session or track, and what to do.
+/// @param entries,pages of the session or track
+std::string no_memory(std::uint64_t entries, std::uint64_t pages);
+std::string too_many();
 
 /// The mapped ring of a control file with a session or a track.
 class Ring {

@@ -39,7 +39,9 @@ Unexpected refused(int saved, const gc_session_create& arg) {
                 "a ring of {} records exceeds the parameter max_ring_entries of guidecopy.ko",
                 arg.ring_entries));
     case ENOSPC:
-        return because(ErrorKind::unsupported, "too many sessions");
+        return because(ErrorKind::unsupported, too_many());
+    case ENOMEM:
+        return because(ErrorKind::io, no_memory(arg.ring_entries, arg.length >> GC_PAGE_SHIFT));
     case EINVAL:
     case E2BIG:
         return because(ErrorKind::unsupported,

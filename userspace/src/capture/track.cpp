@@ -5,6 +5,7 @@
 #include "util/process_maps.h"
 
 #include <array>
+#include <bit>
 #include <cstring>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ Unexpected not_taken(pid_t pid, int saved) {
 }
 
 /// Explains an error of GC_IOC_TRACK_CREATE. The cases are those of guidecopy.h.
-Unexpected refused(int saved) {
+Unexpected refused(int saved, std::uint64_t pages) {
     const auto because = [&](ErrorKind kind, std::string_view reason) {
         return fail(kind, "{}: cannot track the VM: {} ({})", GC_DEVICE_PATH, reason,
                     std::strerror(saved));
@@ -49,7 +50,9 @@ Unexpected refused(int saved) {
     case EFBIG:
         return because(ErrorKind::unsupported, "expected less than 16 TiB of memory");
     case ENOMEM:
-        return because(ErrorKind::io, "no memory for a ring with one record per page");
+        return because(ErrorKind::io, no_memory(std::bit_ceil(pages), pages));
+    case ENOSPC:
+        return because(ErrorKind::unsupported, too_many());
     case ENOTTY:
     case EINVAL:
     case E2BIG:
@@ -102,7 +105,7 @@ Result<Track> Track::create(int vm, TrackMode mode, std::span<const AddressRange
     arg.range_count = static_cast<std::uint32_t>(wanted.size());
     arg.ranges = reinterpret_cast<std::uintptr_t>(wanted.data());
     if (::ioctl(control.get(), GC_IOC_TRACK_CREATE, &arg) != 0)
-        return refused(errno);
+        return refused(errno, pages);
     GC_TRY(Ring ring, Ring::map(control.get(), pages));
     return Track(std::move(control), std::move(ring), pages);
 }
