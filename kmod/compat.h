@@ -3,7 +3,7 @@
 #ifndef GC_COMPAT_H
 #define GC_COMPAT_H
 
-#include <linux/device.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/version.h>
@@ -59,11 +59,11 @@ static inline void gc_notifier_range_init(struct mmu_notifier_range *range, stru
 #endif
 }
 
-/* 6.2 made the device const in the callbacks of struct device_type. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
-#define GC_DEVNODE_CONST
+/* What inode operations get to map the ids of a mount. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define GC_IDMAP struct user_namespace
 #else
-#define GC_DEVNODE_CONST const
+#define GC_IDMAP struct mnt_idmap
 #endif
 
 #endif /* GC_COMPAT_H */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
@@ -27,6 +28,14 @@ static unsigned int max_track_entries = 1U << 26;
 module_param(max_track_entries, uint, 0644);
 MODULE_PARM_DESC(max_track_entries, "maximum ring size of a track, in records of 32 bytes");
 
+/* A call of an ioctl. */
+struct gc_call {
+	union gc_ioctl_argument arg;
+	/* A file for user space and its number, reserved until the call has succeeded; or NULL. */
+	struct file *file;
+	int fd;
+};
+
 /* State of one open file. */
 struct gc_control {
 	struct mutex create_lock; /* serialises creation */
@@ -42,12 +51,38 @@ static struct gc_capture *gc_control_capture(struct gc_control *control)
 
 /* ioctls */
 
-static struct gc_capture *gc_create_session(struct gc_control *control,
-					    union gc_ioctl_argument *arg)
+static struct gc_capture *gc_create_session(struct gc_control *control, struct gc_call *call)
 {
-	if (arg->session_create.ring_entries > READ_ONCE(max_ring_entries))
+	struct gc_session_create *create = &call->arg.session_create;
+	struct gc_capture *capture;
+	int fd;
+
+	if (create->ring_entries > READ_ONCE(max_ring_entries))
 		return ERR_PTR(-ENOBUFS);
-	return gc_node_create(&arg->session_create);
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return ERR_PTR(fd);
+	capture = gc_node_create(create, &call->file);
+	if (IS_ERR(capture)) {
+		call->file = NULL;
+		put_unused_fd(fd);
+		return capture;
+	}
+	call->fd = fd;
+	create->node_fd = fd;
+	return capture;
+}
+
+static void gc_call_end(struct gc_call *call, bool success)
+{
+	if (!call->file)
+		return;
+	if (success) {
+		fd_install(call->fd, call->file);
+	} else {
+		put_unused_fd(call->fd);
+		fput(call->file);
+	}
 }
 
 static int gc_control_charge(void *data, u64 bytes)
@@ -57,7 +92,7 @@ static int gc_control_charge(void *data, u64 bytes)
 	return gc_account_open(&control->account, bytes);
 }
 
-static struct gc_capture *gc_create_track(struct gc_control *control, union gc_ioctl_argument *arg)
+static struct gc_capture *gc_create_track(struct gc_control *control, struct gc_call *call)
 {
 	const struct gc_track_limits limits = {
 		.max_entries = rounddown_pow_of_two(max_t(u32, READ_ONCE(max_track_entries),
@@ -65,7 +100,7 @@ static struct gc_capture *gc_create_track(struct gc_control *control, union gc_i
 		.charge = gc_control_charge,
 		.data = control,
 	};
-	const struct gc_track_create *create = &arg->track_create;
+	const struct gc_track_create *create = &call->arg.track_create;
 	struct gc_capture *capture;
 	struct gc_range *ranges;
 
@@ -82,9 +117,9 @@ static struct gc_capture *gc_create_track(struct gc_control *control, union gc_i
 	return capture;
 }
 
-static long gc_control_create(struct gc_control *control, union gc_ioctl_argument *arg,
+static long gc_control_create(struct gc_control *control, struct gc_call *call,
 			      struct gc_capture *(*create)(struct gc_control *control,
-							   union gc_ioctl_argument *arg))
+							   struct gc_call *call))
 {
 	struct gc_capture *capture;
 	long ret = -EBUSY;
@@ -92,7 +127,7 @@ static long gc_control_create(struct gc_control *control, union gc_ioctl_argumen
 	mutex_lock(&control->create_lock);
 	if (control->capture)
 		goto unlock;
-	capture = create(control, arg);
+	capture = create(control, call);
 	ret = PTR_ERR_OR_ZERO(capture);
 	if (ret)
 		goto unlock;
@@ -127,16 +162,16 @@ static long gc_capture_stats(struct gc_capture *capture, struct gc_stats *arg)
 	return 0;
 }
 
-static long gc_control_run(struct gc_control *control, unsigned int cmd,
-			   union gc_ioctl_argument *arg)
+static long gc_control_run(struct gc_control *control, unsigned int cmd, struct gc_call *call)
 {
+	union gc_ioctl_argument *arg = &call->arg;
 	struct gc_capture *capture;
 
 	switch (cmd) {
 	case GC_IOC_SESSION_CREATE:
-		return gc_control_create(control, arg, gc_create_session);
+		return gc_control_create(control, call, gc_create_session);
 	case GC_IOC_TRACK_CREATE:
-		return gc_control_create(control, arg, gc_create_track);
+		return gc_control_create(control, call, gc_create_track);
 	}
 
 	capture = gc_control_capture(control);
@@ -160,16 +195,19 @@ static long gc_control_ioctl(struct file *file, unsigned int cmd, unsigned long 
 {
 	const struct gc_ioctl_layout *layout = gc_ioctl_layout(cmd);
 	void __user *user = (void __user *)address;
-	union gc_ioctl_argument arg = {};
+	struct gc_call call = {};
 	long ret;
 
 	if (!layout)
 		return -ENOTTY;
-	ret = gc_ioctl_copy_in(layout, &arg, user);
+	ret = gc_ioctl_copy_in(layout, &call.arg, user);
 	if (ret)
 		return ret;
-	ret = gc_control_run(file->private_data, cmd, &arg);
-	return ret ?: gc_ioctl_copy_out(layout, &arg, user);
+	ret = gc_control_run(file->private_data, cmd, &call);
+	if (!ret)
+		ret = gc_ioctl_copy_out(layout, &call.arg, user);
+	gc_call_end(&call, !ret);
+	return ret;
 }
 
 /* Mapping of the ring */

@@ -9,9 +9,8 @@
 	[_IOC_NR(cmd)] = { .size = sizeof(type), .min_size = offsetofend(type, last), __VA_ARGS__ }
 
 static const struct gc_ioctl_layout gc_ioctl_layouts[] = {
-	GC_IOCTL_LAYOUT(GC_IOC_SESSION_CREATE, struct gc_session_create, node,
-			.flags = GC_SESSION_PROCESS,
-			.reserved = offsetof(struct gc_session_create, reserved)),
+	GC_IOCTL_LAYOUT(GC_IOC_SESSION_CREATE, struct gc_session_create, node_fd,
+			.flags = GC_SESSION_PROCESS),
 	GC_IOCTL_LAYOUT(GC_IOC_REARM, struct gc_rearm, count),
 	GC_IOCTL_LAYOUT(GC_IOC_KICK, struct gc_kick, flags),
 	GC_IOCTL_LAYOUT(GC_IOC_STATS, struct gc_stats, mappings),
@@ -37,11 +36,7 @@ int gc_ioctl_check_size(const struct gc_ioctl_layout *layout, u32 size)
 
 int gc_ioctl_check(const struct gc_ioctl_layout *layout, const union gc_ioctl_argument *argument)
 {
-	const u32 *reserved = (const void *)argument + layout->reserved;
-
-	if (argument->header.flags & ~layout->flags)
-		return -EINVAL;
-	return layout->reserved && *reserved ? -EINVAL : 0;
+	return argument->header.flags & ~layout->flags ? -EINVAL : 0;
 }
 
 int gc_ioctl_copy_in(const struct gc_ioctl_layout *layout, union gc_ioctl_argument *argument,

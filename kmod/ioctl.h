@@ -28,7 +28,6 @@ struct gc_ioctl_layout {
 	u32 size; /* of the argument, in bytes */
 	u32 min_size; /* size of the argument's first version */
 	u32 flags; /* known flags */
-	u32 reserved; /* offset of a __u32 that must be 0; 0 if there is none */
 };
 
 /* Returns the layout of a command's argument, or NULL for an unknown command. */
@@ -37,7 +36,7 @@ const struct gc_ioctl_layout *gc_ioctl_layout(unsigned int cmd);
 /* Checks the size that user space passes. Errors: EINVAL, E2BIG. */
 int gc_ioctl_check_size(const struct gc_ioctl_layout *layout, u32 size);
 
-/* Checks that unknown flags and the reserved field are zero. Errors: EINVAL. */
+/* Checks that unknown flags are zero. Errors: EINVAL. */
 int gc_ioctl_check(const struct gc_ioctl_layout *layout, const union gc_ioctl_argument *argument);
 
 /*

@@ -2,25 +2,15 @@
 #include <linux/module.h>
 
 #include "control.h"
-#include "node.h"
 
 static int __init gc_init(void)
 {
-	int err = gc_node_register();
-
-	if (err)
-		return err;
-	/* Last, because user space can use the module from here on. */
-	err = gc_control_register();
-	if (err)
-		gc_node_unregister();
-	return err;
+	return gc_control_register();
 }
 
 static void __exit gc_exit(void)
 {
 	gc_control_unregister();
-	gc_node_unregister();
 }
 
 module_init(gc_init);

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/atomic.h>
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/idr.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/pseudo_fs.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "compat.h"
 #include "node.h"
 
-#define GC_MAX_NODES 1024
+#define GC_NODE_FS_MAGIC 0x67637079 /* "gcpy" */
 
-static dev_t gc_node_devt;
-static DEFINE_IDA(gc_node_ids);
-static struct class gc_node_class = { .name = "guidecopy" };
+/* The file system, mounted while there are nodes, and the number of those that pin it. */
+static struct vfsmount *gc_node_mount;
+static int gc_node_pins;
 
 /* VMAs of a node */
 
@@ -224,66 +226,77 @@ static loff_t gc_node_llseek(struct file *file, loff_t offset, int whence)
 	return fixed_size_llseek(file, offset, whence, (loff_t)node->backing.pages << PAGE_SHIFT);
 }
 
+/* Called for an open through /proc/PID/fd; gc_node_create() makes the first file. */
 static int gc_node_open(struct inode *inode, struct file *file)
 {
-	/* Our caller holds the cdev, which holds its parent, the device. */
-	struct gc_node *node = container_of(inode->i_cdev, struct gc_node, cdev);
+	struct gc_node *node = inode->i_private;
 
 	if (gc_session_is_dead(node->capture.session))
 		return -ENODEV;
-	get_device(&node->dev);
 	file->private_data = node;
-	return 0;
-}
-
-static int gc_node_file_release(struct inode *inode, struct file *file)
-{
-	struct gc_node *node = file->private_data;
-
-	put_device(&node->dev);
 	return 0;
 }
 
 static const struct file_operations gc_node_fops = {
 	.owner = THIS_MODULE,
 	.open = gc_node_open,
-	.release = gc_node_file_release,
 	.llseek = gc_node_llseek,
 	.mmap = gc_node_mmap,
 };
 
-/* Device of a node */
+/* Inode of a node */
 
-static void gc_node_release(struct device *dev)
+/* The size is that of the session, and access is a matter of having the file. */
+static int gc_node_setattr(GC_IDMAP *idmap, struct dentry *dentry, struct iattr *attr)
 {
-	struct gc_node *node = container_of(dev, struct gc_node, dev);
+	return -EPERM;
+}
 
+static const struct inode_operations gc_node_iops = {
+	.setattr = gc_node_setattr,
+};
+
+static void gc_node_free(struct gc_node *node)
+{
 	gc_session_free(node->capture.session);
 	gc_backing_destroy(&node->backing);
 	gc_account_close(&node->account);
-	ida_free(&gc_node_ids, MINOR(dev->devt) - MINOR(gc_node_devt));
 	kfree(node);
 }
 
-static char *gc_node_devnode(GC_DEVNODE_CONST struct device *dev, umode_t *mode, kuid_t *uid,
-			     kgid_t *gid)
+static void gc_node_evict_inode(struct inode *inode)
 {
-	GC_DEVNODE_CONST struct gc_node *node = container_of(dev, struct gc_node, dev);
-
-	/* On removal devtmpfs asks for the name only and passes NULL for the rest. */
-	if (mode)
-		*mode = 0600;
-	if (uid)
-		*uid = node->uid;
-	if (gid)
-		*gid = node->gid;
-	return NULL;
+	clear_inode(inode);
+	/* The root of the file system has no node. */
+	if (inode->i_private)
+		gc_node_free(inode->i_private);
 }
 
-static const struct device_type gc_node_type = {
-	.name = "guidecopy_node",
-	.devnode = gc_node_devnode,
-	.release = gc_node_release,
+static const struct super_operations gc_node_super_ops = {
+	.statfs = simple_statfs,
+	.evict_inode = gc_node_evict_inode,
+};
+
+static int gc_node_init_fs_context(struct fs_context *fc)
+{
+	struct pseudo_fs_context *context = init_pseudo(fc, GC_NODE_FS_MAGIC);
+
+	if (!context)
+		return -ENOMEM;
+	context->ops = &gc_node_super_ops;
+	return 0;
+}
+
+/*
+ * User space cannot mount it. Its mount holds the module until the last inode is gone, which is
+ * after the last file has dropped its own reference to the module (__fput(), fs/file_table.c). A
+ * mount made at module init would never let the module go.
+ */
+static struct file_system_type gc_node_fs_type = {
+	.owner = THIS_MODULE,
+	.name = "guidecopy",
+	.init_fs_context = gc_node_init_fs_context,
+	.kill_sb = kill_anon_super,
 };
 
 /* Operations of the control file */
@@ -319,8 +332,9 @@ static void gc_node_remove(struct gc_capture *capture)
 	struct gc_node *node = container_of(capture, struct gc_node, capture);
 
 	gc_session_kill(capture->session);
-	cdev_device_del(&node->cdev, &node->dev);
-	put_device(&node->dev);
+	/* Frees the node if no file of it is left. */
+	iput(node->inode);
+	simple_release_fs(&gc_node_mount, &gc_node_pins);
 }
 
 static const struct gc_capture_ops gc_node_ops = {
@@ -329,9 +343,13 @@ static const struct gc_capture_ops gc_node_ops = {
 	.remove = gc_node_remove,
 };
 
-/* Allocates a node that is not yet in /dev. */
-static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id)
+/* Creation */
+
+/* Allocates a node without an inode. */
+static struct gc_node *gc_node_alloc(const struct gc_session_create *arg)
 {
+	static atomic_t ids = ATOMIC_INIT(0);
+	u64 pages = arg->length >> PAGE_SHIFT;
 	struct gc_node *node;
 	int err;
 
@@ -342,21 +360,19 @@ static struct gc_node *gc_node_alloc(const struct gc_session_create *arg, int id
 	if (err)
 		goto free_node;
 	/* Before anything of a size that user space chooses is allocated. */
-	err = gc_account_open(&node->account,
-			      gc_session_bytes(arg->length >> PAGE_SHIFT, arg->ring_entries) +
-			      gc_backing_bytes(arg));
+	err = gc_account_open(&node->account, gc_session_bytes(pages, arg->ring_entries) +
+						      gc_backing_bytes(arg));
 	if (err)
 		goto free_node;
 	err = gc_backing_init(&node->backing, arg);
 	if (err)
 		goto close_account;
-	node->capture.session = gc_session_alloc(id, node->backing.pages, arg->ring_entries);
-	if (IS_ERR(node->capture.session)) {
-		err = PTR_ERR(node->capture.session);
+	node->capture.session = gc_session_alloc(GC_SESSION_ID(atomic_inc_return(&ids)), pages,
+						 arg->ring_entries);
+	err = PTR_ERR_OR_ZERO(node->capture.session);
+	if (err)
 		goto put_backing;
-	}
 	node->capture.ops = &gc_node_ops;
-	current_fsuid_fsgid(&node->uid, &node->gid);
 	return node;
 
 put_backing:
@@ -368,53 +384,58 @@ free_node:
 	return ERR_PTR(err);
 }
 
-struct gc_capture *gc_node_create(struct gc_session_create *arg)
+/* Makes the inode, which owns the node from then on, and its first file. */
+static struct file *gc_node_open_first(struct gc_node *node)
+{
+	struct inode *inode = alloc_anon_inode(gc_node_mount->mnt_sb);
+	struct file *file;
+
+	if (!inode) {
+		gc_node_free(node);
+		return ERR_PTR(-ENOMEM);
+	}
+	/*
+	 * As for a memfd, whoever can reach a file of the node through /proc/PID/fd may open it:
+	 * the guide, which need not run as the creator's user, and who may trace the guide.
+	 */
+	inode->i_mode = S_IFREG | 0666;
+	inode->i_op = &gc_node_iops;
+	inode->i_fop = &gc_node_fops;
+	inode->i_private = node;
+	i_size_write(inode, node->backing.pages << PAGE_SHIFT);
+	node->inode = inode;
+	file = alloc_file_pseudo(inode, gc_node_mount, "guidecopy-memory", O_RDWR, &gc_node_fops);
+	if (IS_ERR(file)) {
+		iput(inode);
+		return file;
+	}
+	/* alloc_file_pseudo() does not, and the last fput() drops it. */
+	__module_get(THIS_MODULE);
+	file->private_data = node;
+	/* The control file's reference. */
+	ihold(inode);
+	return file;
+}
+
+struct gc_capture *gc_node_create(const struct gc_session_create *arg, struct file **file)
 {
 	struct gc_node *node;
-	int id, err;
+	int err;
 
-	id = ida_alloc_max(&gc_node_ids, GC_MAX_NODES - 1, GFP_KERNEL);
-	if (id < 0)
-		return ERR_PTR(id);
-	node = gc_node_alloc(arg, id);
-	if (IS_ERR(node)) {
-		ida_free(&gc_node_ids, id);
-		return ERR_CAST(node);
-	}
-
-	/* From here on gc_node_release() undoes everything. */
-	device_initialize(&node->dev);
-	node->dev.class = &gc_node_class;
-	node->dev.type = &gc_node_type;
-	node->dev.devt = MKDEV(MAJOR(gc_node_devt), MINOR(gc_node_devt) + id);
-	cdev_init(&node->cdev, &gc_node_fops);
-	node->cdev.owner = THIS_MODULE;
-	err = dev_set_name(&node->dev, "guidecopy-mem%d", id);
-	if (!err)
-		err = cdev_device_add(&node->cdev, &node->dev);
-	if (err) {
-		put_device(&node->dev);
+	err = simple_pin_fs(&gc_node_fs_type, &gc_node_mount, &gc_node_pins);
+	if (err)
 		return ERR_PTR(err);
-	}
-	snprintf(arg->node, sizeof(arg->node), "/dev/%s", dev_name(&node->dev));
+	node = gc_node_alloc(arg);
+	err = PTR_ERR_OR_ZERO(node);
+	if (err)
+		goto unpin;
+	*file = gc_node_open_first(node);
+	err = PTR_ERR_OR_ZERO(*file);
+	if (err)
+		goto unpin;
 	return &node->capture;
-}
 
-int gc_node_register(void)
-{
-	int err = class_register(&gc_node_class);
-
-	if (err)
-		return err;
-	err = alloc_chrdev_region(&gc_node_devt, 0, GC_MAX_NODES, "guidecopy-mem");
-	if (err)
-		class_unregister(&gc_node_class);
-	return err;
-}
-
-void gc_node_unregister(void)
-{
-	unregister_chrdev_region(gc_node_devt, GC_MAX_NODES);
-	class_unregister(&gc_node_class);
-	ida_destroy(&gc_node_ids);
+unpin:
+	simple_release_fs(&gc_node_mount, &gc_node_pins);
+	return ERR_PTR(err);
 }

@@ -36,8 +36,12 @@ struct gc_access {
 	u32 vcpu;
 };
 
+/* Ids for tracepoints, made from a counter: those of tracks have the highest bit set. */
+#define GC_SESSION_ID(count) ((u32)(count) & ~BIT(31))
+#define GC_TRACK_ID(count) ((u32)(count) | BIT(31))
+
 struct gc_session {
-	u32 id; /* for tracepoints */
+	u32 id;
 	wait_queue_head_t producers; /* threads waiting for room in the ring */
 	wait_queue_head_t consumers; /* poll(2) */
 	struct hrtimer notify; /* sets readable; started under the lock, which it does not take */

@@ -12,8 +12,6 @@
 
 /* Blocks aged under one lock of the process's memory: bounds the time that its mmap(2) waits. */
 #define GC_AGE_BATCH 256
-/* Tells tracks from sessions in tracepoints: the ids of sessions are less. */
-#define GC_TRACK_FIRST_ID BIT(16)
 
 struct gc_track {
 	struct gc_capture capture;
@@ -299,7 +297,7 @@ static struct gc_track *gc_track_alloc(const struct gc_track_create *arg,
 	err = limits->charge(limits->data, gc_session_bytes(track->ranges.pages, entries));
 	if (err)
 		goto free;
-	track->capture.session = gc_session_alloc(GC_TRACK_FIRST_ID + atomic_fetch_inc(&ids),
+	track->capture.session = gc_session_alloc(GC_TRACK_ID(atomic_inc_return(&ids)),
 						  track->ranges.pages, entries);
 	err = PTR_ERR_OR_ZERO(track->capture.session);
 	if (err)

@@ -46,9 +46,14 @@
 /**
  * DOC: Sessions
  *
- * A session has a *memory node* in addition to its control file: a character device,
- * /dev/guidecopy-memN, that the guide's process maps in place of a RAM block. Page 0 of the node is
- * page 0 of the session; lseek(fd, 0, SEEK_END) returns the node's size.
+ * A session has a *memory node* in addition to its control file: a file without a name, of a file
+ * system of the module's own, that the guide's process maps in place of a RAM block. SESSION_CREATE
+ * returns a descriptor of it, which is inherited or passed on. A program that takes a path, such as
+ * QEMU for memory-backend-file, opens /proc/self/fd/N, which makes a new open file. As for a memfd,
+ * another process can open the node through /proc/PID/fd if it may trace that process (ptrace(2)),
+ * which also lets it read that process's memory; the node's owner and mode do not matter.
+ *
+ * Page 0 of the node is page 0 of the session; lseek(fd, 0, SEEK_END) returns the node's size.
  *
  * The first access to a page through any mapping of the node makes exactly one record, which is in
  * the ring before the access proceeds. The content of the pages comes from one of two places:
@@ -61,9 +66,9 @@
  *   shared; writes through a shared mapping go to the session's copy. The process's memory is only
  *   read. If the page can no longer be read at its first access, the access raises SIGBUS.
  *
- * When a session dies, its node disappears from /dev. Existing mappings stay valid, with the same
- * content, until they are unmapped; but pages of a process that were not copied by then raise
- * SIGBUS.
+ * When a session dies, its node cannot be opened or mapped any more. Existing mappings stay valid,
+ * with the same content, until they are unmapped; but pages of a process that were not copied by
+ * then raise SIGBUS.
  *
  * REARM unmaps the range from all processes that map the file, including its owner, which merely
  * take a page fault again, and from KVM guests through their MMU notifiers. A page written through
@@ -71,9 +76,9 @@
  * accesses are not recorded. With GC_SESSION_PROCESS, REARM also discards the session's copies: the
  * next access copies the page again.
  *
- * The memory node supports open(2), lseek(2) and mmap(2) only. Errors:
+ * The memory node supports open(2) as above, lseek(2), fstat(2) and mmap(2) only. Errors:
  *
- * * open: ENODEV if the session is dead
+ * * open: ENODEV if the session is dead, EPERM with O_TRUNC
  * * mmap: EACCES for MAP_SHARED if the session is over a file, which must not be written; ENXIO if
  *   the range is beyond the end of the session; ENODEV if the session is dead
  */
@@ -169,8 +174,8 @@
  *
  * Errors of every ioctl:
  *
- * * EFAULT: the argument is not readable and writable memory. An object may have been created all
- *   the same.
+ * * EFAULT: the argument is not readable and writable memory. A session or track may have been
+ *   created all the same, a session without a descriptor of its node.
  * * EINVAL: size is less than that of the struct's first version, or an unknown flag or a reserved
  *   field is not zero.
  * * E2BIG: size is greater than a page, or a byte unknown to this kernel is not zero.
@@ -179,7 +184,7 @@
  *
  * The memory that a session or track keeps is that of its ring, 32 bytes an entry, and of its sets
  * of pages, one bit a page: one set, or two with GC_SESSION_PROCESS. It is charged to the user who
- * creates it, from creation until the session or track and all mappings of the node are gone, in
+ * creates it, until the session or track and all descriptors and mappings of its node are gone, in
  * the same account as the locked memory of io_uring and iommufd, and limited by the caller's
  * RLIMIT_MEMLOCK. A caller with CAP_IPC_LOCK is neither charged nor limited. Copies of a process's
  * pages are not charged; they can be swapped.
@@ -269,8 +274,6 @@ struct gc_record {
 #define GC_IOC_TRACK_CREATE _IO(GC_IOC_TYPE, 0x04)
 #define GC_IOC_SCAN _IO(GC_IOC_TYPE, 0x05)
 
-#define GC_NODE_NAME_MAX 32
-
 /* Flags of struct gc_session_create. */
 #define GC_SESSION_PROCESS 0x1
 
@@ -284,17 +287,15 @@ struct gc_record {
  * @backing_offset: offset of page 0 in the file, or its address in the process; in bytes, a
  *                  multiple of 4 KiB
  * @length: of the range, in bytes; a multiple of 4 KiB, not 0
- * @node: out: "/dev/guidecopy-memN", NUL-terminated
  * @pid: with GC_SESSION_PROCESS the process, in the caller's PID namespace; else 0. A pid may have
  *       been reused: hold a pidfd and check afterwards that the process is still the one meant
- * @reserved: 0
- *
- * The node has mode 0600 and belongs to the caller's fsuid and fsgid.
+ * @node_fd: out: a descriptor of the memory node, open for reading and writing, with O_CLOEXEC set
  *
  * Errors:
  *
  * * EBUSY: the control file already has a session or a track
  * * EBADF: backing_fd is not an open file, or not open for reading
+ * * EMFILE: the caller has no descriptor left
  * * EOPNOTSUPP: backing_fd is on hugetlbfs
  * * ENODEV: backing_fd is not a regular shmem file
  * * ESRCH: the process does not exist or is exiting
@@ -317,9 +318,8 @@ struct gc_session_create {
 	__u32 ring_entries;
 	__aligned_u64 backing_offset;
 	__aligned_u64 length;
-	char node[GC_NODE_NAME_MAX];
 	__s32 pid;
-	__u32 reserved;
+	__s32 node_fd;
 };
 
 /**

@@ -99,11 +99,8 @@ Result<Sample> run_plain(int file, std::size_t size, bool write) {
 
 Result<Sample> run_session(int file, std::size_t size, bool write) {
     GC_TRY(Session session, Session::create(file, 0, size));
-    const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
-    if (!node)
-        return fail_errno(errno, "open " + session.node());
-    GC_TRY(const Mapping memory,
-           Mapping::map(node.get(), size, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0, session.node()));
+    GC_TRY(const Mapping memory, Mapping::map(session.node(), size, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE, 0, "the memory node"));
     Consumer consumer(session);
     const double ns_per_page = touch(memory, write);
     const std::size_t count = consumer.finish();

@@ -136,10 +136,11 @@ TEST_F(Blocking, SignalHandlerRunsInABlockedThread) {
 TEST_F(Blocking, ClosingTheSessionFreesTheProducer) {
     Child guide([&] { return touch_all(map_node(session_->node(), pages)); });
     ASSERT_TRUE(waiting(1));
-    const std::string node = session_->node();
+    const UniqueFd node = open_node(session_->node());
     session_.reset();
     EXPECT_EQ(guide.wait(5s), 0);
-    EXPECT_NE(::access(node.c_str(), F_OK), 0);
+    EXPECT_FALSE(open_node(node.get()));
+    EXPECT_EQ(errno, ENODEV);
 }
 
 TEST_F(Blocking, DeathOfTheConsumerFreesTheProducer) {
@@ -147,18 +148,21 @@ TEST_F(Blocking, DeathOfTheConsumerFreesTheProducer) {
     ASSERT_EQ(::pipe2(link, O_CLOEXEC), 0);
     Child consumer([&] {
         const Session session = make_session(file_, pages, small_ring);
-        const std::string& node = session.node();
-        if (::write(link[1], node.data(), node.size()) < 0)
+        const int node = session.node();
+        if (::write(link[1], &node, sizeof(node)) < 0)
             return 1;
         ::pause();
         return 0;
     });
-    char node[64] = {};
-    ASSERT_GT(::read(link[0], node, sizeof(node) - 1), 0);
+    int number = -1;
+    ASSERT_EQ(::read(link[0], &number, sizeof(number)), sizeof(number));
+    const UniqueFd node(
+        ::open(fmt::format("/proc/{}/fd/{}", consumer.pid(), number).c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(node);
     int mapped[2];
     ASSERT_EQ(::pipe2(mapped, O_CLOEXEC), 0);
     Child guide([&] {
-        const Pages memory = map_node(node, pages);
+        const Pages memory = map_node(node.get(), pages);
         return ::write(mapped[1], "", 1) == 1 ? touch_all(memory) : 1;
     });
     char one = 0;
@@ -166,7 +170,8 @@ TEST_F(Blocking, DeathOfTheConsumerFreesTheProducer) {
     EXPECT_EQ(guide.wait(500ms), -1);
     consumer.signal(SIGKILL);
     EXPECT_EQ(guide.wait(5s), 0);
-    EXPECT_NE(::access(node, F_OK), 0);
+    EXPECT_FALSE(open_node(node.get()));
+    EXPECT_EQ(errno, ENODEV);
     for (const int fd : {link[0], link[1], mapped[0], mapped[1]})
         ::close(fd);
 }

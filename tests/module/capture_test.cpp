@@ -192,7 +192,7 @@ TEST(Capture, SessionOverPartOfAFileCountsFromItsOffset) {
     EXPECT_EQ(memory.read(0), pattern(20));
     EXPECT_THAT(pages_of(take_ready(session)), ElementsAre(9, 0));
     // A mapping that does not begin at page 0 of the node.
-    const UniqueFd node(::open(session.node().c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd node = open_node(session.node(), O_RDONLY);
     const Pages tail(node.get(), 4, PROT_READ, MAP_PRIVATE, 6);
     EXPECT_EQ(tail.read(1), pattern(27));
     EXPECT_THAT(pages_of(take_ready(session)), ElementsAre(7));

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <functional>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -24,9 +25,16 @@ gc_session_create valid_create(int backing, std::uint64_t length = page_size) {
     return arg;
 }
 
-int create_errno(const gc_session_create& valid) {
-    gc_session_create arg = valid;
-    return errno_of(open_control().get(), GC_IOC_SESSION_CREATE, &arg);
+/// Creates a session without a descriptor of its node. @return errno, 0 on success
+int create_session(const UniqueFd& control, gc_session_create arg) {
+    const int error = errno_of(control.get(), GC_IOC_SESSION_CREATE, &arg);
+    if (error == 0)
+        ::close(arg.node_fd);
+    return error;
+}
+
+int create_errno(const gc_session_create& arg) {
+    return create_session(open_control(), arg);
 }
 
 struct Command {
@@ -40,7 +48,7 @@ struct Command {
 
 constexpr std::array commands{
     Command{"SESSION_CREATE", GC_IOC_SESSION_CREATE, sizeof(gc_session_create),
-            offsetof(gc_session_create, pid), GC_SESSION_PROCESS, 0},
+            sizeof(gc_session_create), GC_SESSION_PROCESS, 0},
     Command{"REARM", GC_IOC_REARM, sizeof(gc_rearm), sizeof(gc_rearm), 0, 0},
     Command{"KICK", GC_IOC_KICK, sizeof(gc_kick), sizeof(gc_kick), 0, 0},
     Command{"STATS", GC_IOC_STATS, sizeof(gc_stats), offsetof(gc_stats, copied), 0, 0},
@@ -86,10 +94,12 @@ class Contract : public testing::Test {
     int run(const Command& command, std::vector<std::byte>& argument) {
         const UniqueFd control = open_control();
         if (!creates(command)) {
-            gc_session_create create = valid_create(file_.get());
-            EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &create), 0);
+            EXPECT_EQ(create_session(control, valid_create(file_.get())), 0);
         }
-        return errno_of(control.get(), command.request, argument.data());
+        const int error = errno_of(control.get(), command.request, argument.data());
+        if (error == 0 && command.request == GC_IOC_SESSION_CREATE)
+            ::close(reinterpret_cast<const gc_session_create*>(argument.data())->node_fd);
+        return error;
     }
 
     UniqueFd file_ = memory_file(16);
@@ -140,12 +150,6 @@ TEST_F(Contract, UnknownFlagsMustBeZero) {
     }
 }
 
-TEST_F(Contract, ReservedFieldsMustBeZero) {
-    gc_session_create arg = valid_create(file_.get());
-    arg.reserved = 1;
-    EXPECT_EQ(create_errno(arg), EINVAL);
-}
-
 TEST_F(Contract, BadAddress) {
     const UniqueFd control = open_control();
     for (const Command& command : commands) {
@@ -194,17 +198,16 @@ TEST_F(Contract, OneSessionPerOpenFile) {
     const UniqueFd control = open_control();
     gc_session_create first = valid_create(file_.get());
     ASSERT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &first), 0);
-    EXPECT_TRUE(std::string_view(first.node).starts_with("/dev/guidecopy-mem")) << first.node;
-    gc_session_create second = valid_create(file_.get());
-    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &second), EBUSY);
+    const UniqueFd node(first.node_fd);
+    EXPECT_EQ(::fcntl(node.get(), F_GETFD), FD_CLOEXEC);
+    EXPECT_EQ(::fcntl(node.get(), F_GETFL) & O_ACCMODE, O_RDWR);
+    EXPECT_EQ(create_session(control, valid_create(file_.get())), EBUSY);
 }
 
 TEST_F(Contract, FailedCreateLeavesRoomForAnother) {
     const UniqueFd control = open_control();
-    gc_session_create bad = valid_create(-1);
-    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &bad), EBADF);
-    gc_session_create good = valid_create(file_.get());
-    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &good), 0);
+    EXPECT_EQ(create_session(control, valid_create(-1)), EBADF);
+    EXPECT_EQ(create_session(control, valid_create(file_.get())), 0);
 }
 
 TEST_F(Contract, RefusedBackings) {
@@ -230,7 +233,7 @@ TEST_F(Contract, RefusedBackings) {
 
 TEST_F(Contract, NodeOfASessionIsNoBacking) {
     Session session = make_session(file_, 16);
-    const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(session.node());
     EXPECT_EQ(create_errno(valid_create(node.get())), ENODEV);
 }
 
@@ -337,27 +340,21 @@ TEST_F(Contract, MappingsOfTheRing) {
 }
 
 TEST_F(Contract, RingIsNotInherited) {
-    std::string node;
     {
         Session session = make_session(file_, 16, small_ring);
-        node = session.node();
+        const UniqueFd node = open_node(session.node());
         // A child that keeps running and closes nothing but the descriptor.
         Child child([&] {
             ::pause();
             return 0;
         });
-        ASSERT_EQ(::access(node.c_str(), F_OK), 0);
+        ASSERT_TRUE(open_node(node.get()));
         { [[maybe_unused]] const Session ended = std::move(session); }
-        EXPECT_TRUE(eventually([&] { return ::access(node.c_str(), F_OK) != 0; }, 5s));
+        EXPECT_TRUE(eventually([&] { return !open_node(node.get()); }, 5s));
     }
 }
 
 TEST_F(Contract, OthersAreRefused) {
-    const Session session = make_session(file_, 16);
-    struct stat node {};
-    ASSERT_EQ(::stat(session.node().c_str(), &node), 0);
-    EXPECT_EQ(node.st_mode, S_IFCHR | 0600U);
-    EXPECT_EQ(node.st_uid, 0U);
     struct stat control {};
     ASSERT_EQ(::stat(GC_DEVICE_PATH, &control), 0);
     EXPECT_EQ(control.st_mode & 0777U, 0600U);
@@ -366,28 +363,75 @@ TEST_F(Contract, OthersAreRefused) {
             return 1;
         if (::open(GC_DEVICE_PATH, O_RDWR) >= 0 || errno != EACCES)
             return 2;
-        if (::open(session.node().c_str(), O_RDONLY) >= 0 || errno != EACCES)
-            return 3;
         const auto probed = Session::probe();
-        return !probed && probed.error().kind == ErrorKind::unsupported ? 0 : 4;
+        return !probed && probed.error().kind == ErrorKind::unsupported ? 0 : 3;
     });
     EXPECT_EQ(other.wait(), 0);
 }
 
-TEST_F(Contract, NodeBelongsToWhoMadeTheSession) {
-    // As for a member of the group that the udev rule names: the device is opened, then root is
-    // left.
-    Child user([&] {
-        const UniqueFd opened = open_control();
-        if (::setgid(65534) != 0 || ::setuid(65534) != 0)
+/// A guide has a descriptor of the node and another user than the session's creator. Of that user's
+/// other processes, one that may not trace the guide gets neither its memory nor its node.
+TEST_F(Contract, NodeIsOnlyForThoseWhoHaveItsDescriptor) {
+    constexpr std::string_view name = "guidecopy-mem";
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(
+             "/dev", std::filesystem::directory_options::skip_permission_denied))
+        EXPECT_FALSE(entry.path().filename().string().starts_with(name)) << entry.path();
+
+    Session session = make_session(file_, 16);
+    const int node = session.node();
+    const auto become_user = [] { return ::setgid(65534) == 0 && ::setuid(65534) == 0; };
+    // Leaving root makes it not dumpable: it may not be traced by its own user.
+    Child guide([&] {
+        if (!become_user())
             return 1;
-        gc_session_create arg = valid_create(file_.get());
-        if (errno_of(opened.get(), GC_IOC_SESSION_CREATE, &arg) != 0)
+        const UniqueFd own = open_node(node);
+        if (!own || Pages(own.get(), 16).read(5) != pattern(5))
             return 2;
-        const UniqueFd node(::open(arg.node, O_RDWR | O_CLOEXEC));
-        return node ? 0 : 3;
+        ::pause();
+        return 3;
     });
-    EXPECT_EQ(user.wait(), 0);
+    ASSERT_TRUE(eventually([&] { return session.stats().value().records == 1; }));
+    Child neighbour([&] {
+        ::close(node);
+        if (!become_user())
+            return 1;
+        for (const std::string& path : {fmt::format("/proc/{}/mem", guide.pid()),
+                                        fmt::format("/proc/{}/fd/{}", guide.pid(), node)})
+            if (::open(path.c_str(), O_RDONLY) >= 0 || errno != EACCES)
+                return 2;
+        return 0;
+    });
+    EXPECT_EQ(neighbour.wait(), 0);
+    // Root may trace it.
+    const UniqueFd by_root(::open(fmt::format("/proc/{}/fd/{}", guide.pid(), node).c_str(), O_RDWR));
+    EXPECT_TRUE(by_root);
+    EXPECT_EQ(guide.wait(0ms), -1);
+}
+
+TEST_F(Contract, NodeCannotBeExecuted) {
+    Session session = make_session(file_, 16);
+    Child child([&] {
+        const std::string path = fmt::format("/proc/self/fd/{}", session.node());
+        std::array<char*, 2> argv{const_cast<char*>(path.c_str()), nullptr};
+        ::execv(path.c_str(), argv.data());
+        return errno == EACCES ? 0 : 1;
+    });
+    EXPECT_EQ(child.wait(), 0);
+}
+
+/// The second copy of the argument, to user space, fails: the descriptor is not left behind.
+TEST_F(Contract, NoDescriptorIsLeftBehind) {
+    const auto descriptors = [] {
+        return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+    };
+    const Pages read_only(-1, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    auto* arg = reinterpret_cast<gc_session_create*>(read_only.data());
+    *arg = valid_create(file_.get());
+    ASSERT_EQ(::mprotect(read_only.data(), page_size, PROT_READ), 0);
+    const UniqueFd control = open_control();
+    const auto before = descriptors();
+    EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, arg), EFAULT);
+    EXPECT_EQ(descriptors(), before);
 }
 
 /// A user without capabilities who has opened the device, with a limit of locked memory.
@@ -404,12 +448,13 @@ TEST_F(Contract, MemoryIsChargedToTheUser) {
     // Of this many entries, one ring fits below the limit and two do not.
     constexpr std::uint32_t most = limit / sizeof(gc_record) / 2;
     Child user([&] {
-        std::array<UniqueFd, 3> controls{open_control(), open_control(), open_control()};
+        std::array<UniqueFd, 4> controls{open_control(), open_control(), open_control(),
+                                         open_control()};
         return as_user(limit, [&] {
             const auto create = [&](std::size_t control, std::uint32_t entries) {
                 gc_session_create arg = valid_create(file_.get());
                 arg.ring_entries = entries;
-                return errno_of(controls[control].get(), GC_IOC_SESSION_CREATE, &arg);
+                return create_session(controls[control], arg);
             };
             if (create(0, 4 * most) != ENOMEM)
                 return 1;
@@ -420,7 +465,16 @@ TEST_F(Contract, MemoryIsChargedToTheUser) {
             if (create(1, most / 2) != 0)
                 return 4;
             controls[0].reset();
-            return create(2, most / 2) == 0 ? 0 : 5;
+            // A dead session keeps its memory until its node is closed.
+            gc_session_create arg = valid_create(file_.get());
+            arg.ring_entries = most / 2;
+            if (errno_of(controls[2].get(), GC_IOC_SESSION_CREATE, &arg) != 0)
+                return 5;
+            controls[2].reset();
+            if (create(3, most) != ENOMEM)
+                return 6;
+            ::close(arg.node_fd);
+            return create(3, most) == 0 ? 0 : 7;
         });
     });
     EXPECT_EQ(user.wait(), 0);
@@ -430,7 +484,7 @@ TEST_F(Contract, MemoryIsChargedToTheUser) {
         return as_user(limit, [&] {
             gc_session_create arg = valid_create(file_.get());
             arg.ring_entries = most;
-            return errno_of(control.get(), GC_IOC_SESSION_CREATE, &arg);
+            return create_session(control, arg);
         });
     });
     EXPECT_EQ(again.wait(), 0);
@@ -448,8 +502,7 @@ TEST_F(Contract, SetOfPagesIsChargedToo) {
     Child user([&] {
         const UniqueFd control = open_control();
         return as_user(8 << 20, [&] {
-            gc_session_create arg = valid_create(sparse.get(), length);
-            return errno_of(control.get(), GC_IOC_SESSION_CREATE, &arg) == ENOMEM ? 0 : 1;
+            return create_session(control, valid_create(sparse.get(), length)) == ENOMEM ? 0 : 1;
         });
     });
     EXPECT_EQ(user.wait(), 0);
@@ -465,8 +518,7 @@ TEST_F(Contract, NumberOfCapturesOfAUser) {
             control = open_control();
         return as_user(8 << 20, [&] {
             const auto create = [&](std::size_t control) {
-                gc_session_create arg = valid_create(file_.get());
-                return errno_of(controls[control].get(), GC_IOC_SESSION_CREATE, &arg);
+                return create_session(controls[control], valid_create(file_.get()));
             };
             for (std::size_t i = 0; i < 3; ++i)
                 if (create(i) != 0)
@@ -483,8 +535,7 @@ TEST_F(Contract, NumberOfCapturesOfAUser) {
     std::vector<UniqueFd> controls(4);
     for (UniqueFd& control : controls) {
         control = open_control();
-        gc_session_create arg = valid_create(file_.get());
-        EXPECT_EQ(errno_of(control.get(), GC_IOC_SESSION_CREATE, &arg), 0) << "root is not limited";
+        EXPECT_EQ(create_session(control, valid_create(file_.get())), 0) << "root is not limited";
     }
 }
 
@@ -508,9 +559,7 @@ TEST_F(Contract, ManySessions) {
     int error = 0;
     while (error == 0 && controls.size() < 2000) {
         controls.push_back(open_control());
-        gc_session_create arg = valid_create(file_.get());
-        error =
-            controls.back() ? errno_of(controls.back().get(), GC_IOC_SESSION_CREATE, &arg) : errno;
+        error = controls.back() ? create_session(controls.back(), valid_create(file_.get())) : errno;
     }
     // Root is limited by its descriptors only.
     EXPECT_TRUE(error == 0 || error == EMFILE) << std::strerror(error);

@@ -88,7 +88,7 @@ class Failure : public testing::Test {
 
     /// The first accesses to a node's pages, of every kind that there is; and a re-arm.
     static bool use(RawCapture& capture) {
-        const UniqueFd node(::open(capture.node().c_str(), O_RDWR | O_CLOEXEC));
+        const UniqueFd node = open_node(capture.node());
         if (!node)
             return false;
         const Pages memory(node.get(), pages);

@@ -162,7 +162,10 @@ class Abuser {
         auto words = garbage_.argument_of(command);
         if (::ioctl(control.get(), command, random_() % 64 == 0 ? nullptr : words.data()) != 0)
             return;
-        successes_.sessions += command == GC_IOC_SESSION_CREATE ? 1 : 0;
+        if (command == GC_IOC_SESSION_CREATE) {
+            ++successes_.sessions;
+            ::close(static_cast<int>(words[offsetof(gc_session_create, node_fd) / sizeof(words[0])]));
+        }
         successes_.tracks += command == GC_IOC_TRACK_CREATE ? 1 : 0;
         successes_.rearms += command == GC_IOC_REARM ? 1 : 0;
         successes_.scans += command == GC_IOC_SCAN ? 1 : 0;

@@ -15,7 +15,7 @@ namespace {
 int hold(std::string_view what) {
     const UniqueFd file = memory_file(4);
     std::optional<Session> session(make_session(file, 4));
-    UniqueFd node(::open(session->node().c_str(), O_RDWR | O_CLOEXEC));
+    UniqueFd node = open_node(session->node());
     Pages memory(node.get(), 4);
     if (what != "mapping")
         memory.unmap();

@@ -44,13 +44,13 @@ TEST_F(NodeMapping, WritesNeverReachTheFile) {
 }
 
 TEST_F(NodeMapping, NothingButPrivateMappingIsPossible) {
-    const UniqueFd node(::open(session_->node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(session_->node());
     ASSERT_TRUE(node);
     for (const int prot : {PROT_READ, PROT_READ | PROT_WRITE}) {
         EXPECT_EQ(::mmap(nullptr, page_size, prot, MAP_SHARED, node.get(), 0), MAP_FAILED);
         EXPECT_EQ(errno, EACCES);
     }
-    const UniqueFd read_only(::open(session_->node().c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd read_only = open_node(session_->node(), O_RDONLY);
     EXPECT_EQ(::mmap(nullptr, page_size, PROT_READ, MAP_SHARED, read_only.get(), 0), MAP_FAILED);
     EXPECT_EQ(errno, EACCES);
 
@@ -58,6 +58,9 @@ TEST_F(NodeMapping, NothingButPrivateMappingIsPossible) {
     EXPECT_LT(::pwrite(node.get(), &word, sizeof(word), 0), 0);
     EXPECT_LT(::pread(node.get(), &word, sizeof(word), 0), 0);
     EXPECT_LT(::ftruncate(node.get(), 0), 0);
+    EXPECT_FALSE(open_node(node.get(), O_RDWR | O_TRUNC));
+    EXPECT_LT(::fchmod(node.get(), 0600), 0);
+    EXPECT_LT(::fchown(node.get(), 0, 0), 0);
     EXPECT_LT(::fallocate(node.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page_size), 0);
     const Pages memory(node.get(), pages);
     EXPECT_LT(::madvise(memory.data(), page_size, MADV_REMOVE), 0);
@@ -65,8 +68,12 @@ TEST_F(NodeMapping, NothingButPrivateMappingIsPossible) {
 }
 
 TEST_F(NodeMapping, SizeIsThatOfTheSession) {
-    const UniqueFd node(::open(session_->node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(session_->node());
     EXPECT_EQ(::lseek(node.get(), 0, SEEK_END), static_cast<off_t>(pages * page_size));
+    struct stat status {};
+    ASSERT_EQ(::fstat(node.get(), &status), 0);
+    EXPECT_TRUE(S_ISREG(status.st_mode));
+    EXPECT_EQ(status.st_size, static_cast<off_t>(pages * page_size));
     EXPECT_EQ(::mmap(nullptr, (pages + 1) * page_size, PROT_READ, MAP_PRIVATE, node.get(), 0),
               MAP_FAILED);
     EXPECT_EQ(errno, ENXIO);
@@ -118,7 +125,7 @@ TEST_F(NodeMapping, SplitsAndMovesAreFollowed) {
 }
 
 TEST_F(NodeMapping, PlainMappingBesideItStaysPlain) {
-    const UniqueFd node(::open(session_->node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(session_->node());
     const Pages area(-1, 8, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
     const int flags = MAP_PRIVATE | MAP_FIXED;
     ASSERT_NE(::mmap(area.data(), 4 * page_size, PROT_READ, flags, node.get(), 0), MAP_FAILED);
@@ -131,12 +138,12 @@ TEST_F(NodeMapping, PlainMappingBesideItStaysPlain) {
 }
 
 TEST_F(NodeMapping, MappingOutlivesTheSession) {
-    UniqueFd node(::open(session_->node().c_str(), O_RDWR | O_CLOEXEC));
+    UniqueFd node = open_node(session_->node());
     const Pages memory(node.get(), pages);
     memory.write(1, 77);
-    const std::string path = session_->node();
     session_.reset();
-    EXPECT_NE(::access(path.c_str(), F_OK), 0);
+    EXPECT_FALSE(open_node(node.get()));
+    EXPECT_EQ(errno, ENODEV);
     EXPECT_EQ(::mmap(nullptr, page_size, PROT_READ, MAP_PRIVATE, node.get(), 0), MAP_FAILED);
     EXPECT_EQ(errno, ENODEV);
     node.reset();
@@ -159,7 +166,7 @@ TEST_F(NodeMapping, TruncatedFileIsABusError) {
         ::pause();
         return static_cast<int>(memory.read(0));
     });
-    const std::string node = session_->node();
+    const int node = session_->node();
     ASSERT_EQ(::ftruncate(file_.get(), page_size), 0);
     Child second([&] {
         const Pages memory = map_node(node, pages);
@@ -270,7 +277,7 @@ TEST_P(HugePages, OfTheFileHideNoTouch) {
     ASSERT_EQ(smaps_kb(source, "ShmemPmdMapped:"), count * 4) << "the file has no huge pages";
 
     Session session = make_session(file, count);
-    const UniqueFd node(::open(session.node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(session.node());
     const Pages guide_room(-1, count + huge_pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
     auto* memory = static_cast<std::byte*>(::mmap(aligned_hole(guide_room), count * page_size,
                                                   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,

@@ -43,7 +43,7 @@ gc_session_create session_over(pid_t pid, const Pages& memory) {
 }
 
 Pages map(const RawCapture& capture, std::size_t count = pages, int flags = MAP_PRIVATE) {
-    const UniqueFd node(::open(capture.node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(capture.node());
     return Pages(node.get(), count, PROT_READ | PROT_WRITE, flags);
 }
 

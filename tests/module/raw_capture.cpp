@@ -32,7 +32,7 @@ UniqueFd open_control() {
 int RawCapture::create(gc_session_create arg) {
     if (const int error = errno_of(fd(), GC_IOC_SESSION_CREATE, &arg))
         return error;
-    node_.assign(arg.node, ::strnlen(arg.node, sizeof(arg.node)));
+    node_ = UniqueFd(arg.node_fd);
     map_ring();
     return 0;
 }

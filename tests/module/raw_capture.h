@@ -28,7 +28,7 @@ class RawCapture {
     int create(gc_track_create arg, const std::vector<gc_range>& ranges);
 
     [[nodiscard]] int fd() const { return control_.get(); }
-    [[nodiscard]] const std::string& node() const { return node_; }
+    [[nodiscard]] int node() const { return node_.get(); }
     [[nodiscard]] gc_stats stats() const;
     [[nodiscard]] int rearm(std::uint64_t first, std::uint64_t count) const;
 
@@ -44,7 +44,7 @@ class RawCapture {
     void map_ring();
 
     UniqueFd control_ = open_control();
-    std::string node_;
+    UniqueFd node_;
     Mapping consumer_;
     Mapping producer_;
     Mapping records_;

@@ -46,7 +46,7 @@ bool live(Random& random, const UniqueFd& file, const Pages& source) {
     RawCapture capture;
     if (capture.create(arg) != 0)
         return false;
-    const UniqueFd node(::open(capture.node().c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd node = open_node(capture.node());
     const Pages memory(node.get(), pages);
     std::atomic<unsigned> touching = 4;
     std::atomic<bool> right = true;

@@ -66,10 +66,14 @@ void Pages::write(std::size_t page, std::uint64_t value) const {
     *static_cast<volatile std::uint64_t*>(word(page)) = value;
 }
 
-Pages map_node(const std::string& node, std::size_t count, int prot) {
-    const UniqueFd fd(::open(node.c_str(), O_RDWR | O_CLOEXEC));
+UniqueFd open_node(int node, int flags) {
+    return UniqueFd(::open(fmt::format("/proc/self/fd/{}", node).c_str(), flags | O_CLOEXEC));
+}
+
+Pages map_node(int node, std::size_t count, int prot) {
+    const UniqueFd fd = open_node(node);
     if (!fd)
-        throw std::runtime_error("open " + node);
+        throw std::runtime_error("open the node");
     return Pages(fd.get(), count, prot);
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <fcntl.h>
 #include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -46,8 +47,11 @@ class Pages {
     Mapping mapping_;
 };
 
+/// Opens a node through its descriptor in this process, as QEMU does. Invalid on failure.
+UniqueFd open_node(int node, int flags = O_RDWR);
+
 /// A private, writable mapping of a whole node, as QEMU makes it; the file is closed again.
-Pages map_node(const std::string& node, std::size_t count, int prot = PROT_READ | PROT_WRITE);
+Pages map_node(int node, std::size_t count, int prot = PROT_READ | PROT_WRITE);
 
 /// A session that must come to be.
 Session make_session(const UniqueFd& file, std::size_t pages, std::uint32_t entries = 1U << 16,

@@ -85,10 +85,9 @@ Result<Session> Session::create(gc_session_create arg) {
     GC_TRY(UniqueFd control, open_control());
     if (::ioctl(control.get(), GC_IOC_SESSION_CREATE, &arg) != 0)
         return refused(errno, arg);
-    const std::size_t node_length = ::strnlen(arg.node, sizeof(arg.node));
-
+    UniqueFd node(arg.node_fd);
     GC_TRY(Ring ring, Ring::map(control.get(), arg.length >> GC_PAGE_SHIFT));
-    return Session(std::move(control), std::string(arg.node, node_length), std::move(ring));
+    return Session(std::move(control), std::move(node), std::move(ring));
 }
 
 }  // namespace gc::capture

@@ -5,8 +5,6 @@
 
 #include "capture/control.h"
 
-#include <string>
-
 namespace gc::capture {
 
 class Session final : public RecordSource {
@@ -35,8 +33,11 @@ class Session final : public RecordSource {
     Session(Session&&) = default;
     Session& operator=(Session&&) = default;
 
-    /// The path of the memory node, to be mapped privately: "/dev/guidecopy-memN".
-    [[nodiscard]] const std::string& node() const { return node_; }
+    /// The memory node, to be mapped privately, or shared if it is over a process's memory. Not
+    /// inherited across exec. -1 after close_node().
+    [[nodiscard]] int node() const { return node_.get(); }
+    /// Gives the node up once another process has it. Mappings and other descriptors stay valid.
+    void close_node() { node_.reset(); }
 
     [[nodiscard]] int fd() const override { return control_.get(); }
     Result<std::size_t> read(std::span<Record> into) override {
@@ -53,11 +54,11 @@ class Session final : public RecordSource {
   private:
     static Result<Session> create(gc_session_create arg);
 
-    Session(UniqueFd control, std::string node, Ring ring)
+    Session(UniqueFd control, UniqueFd node, Ring ring)
         : control_(std::move(control)), node_(std::move(node)), ring_(std::move(ring)) {}
 
     UniqueFd control_;
-    std::string node_;
+    UniqueFd node_;
     Ring ring_;
 };
 

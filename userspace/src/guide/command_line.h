@@ -19,7 +19,7 @@ namespace gc::guide {
 /// balloon device, whose discards would otherwise reach the source's memory
 /// (ram_block_discard_range, 7.2).
 struct MemoryNode {
-    std::string path;
+    std::string path;  ///< as the guide opens it: "/proc/self/fd/N" of an inherited descriptor
     std::uint64_t size = 0;  ///< bytes
     bool share = false;      ///< map it shared: nobody else sees the guide's writes; else privately
 };

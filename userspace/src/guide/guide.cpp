@@ -15,7 +15,6 @@
 #include <cerrno>
 #include <guidecopy.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace gc::guide {
@@ -29,7 +28,8 @@ constexpr auto load_timeout = 10s;
 constexpr auto exit_timeout = 500ms;
 /// Also how often the guide's memory is measured.
 constexpr auto watch_interval = 50ms;
-/// The first of the guide's descriptors: the stream that it loads, then those of its command line.
+/// The first of the guide's descriptors: the stream that it loads, then the memory nodes, then those
+/// of its command line.
 constexpr int incoming_number = 10;
 /// The size of the file system for disk overlays: the guide's disks are full after this much.
 constexpr std::uint64_t scratch_bytes = std::uint64_t{1} << 30;
@@ -46,16 +46,6 @@ Result<capture::Session> session_over(const image::ImageBlock& block, std::uint3
     return session;
 }
 
-/// The guide runs as the source's user.
-Result<void> give_node_to(const std::string& node, pid_t pid) {
-    struct stat process {};
-    if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)
-        return fail_errno(errno, fmt::format("get the user of the source QEMU (process {})", pid));
-    if (process.st_uid != ::geteuid() && ::chown(node.c_str(), process.st_uid, process.st_gid) != 0)
-        return fail_errno(errno, fmt::format("give {} to the user {}", node, process.st_uid));
-    return {};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
@@ -63,7 +53,7 @@ Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t sou
                                               GuideLimits limits) {
     GC_TRY(Waker news, Waker::create());
     std::unique_ptr<Guide> guide(new Guide(std::move(news), limits));
-    GC_CHECK(guide->capture_memory(memory, source));
+    GC_CHECK(guide->capture_memory(memory));
     GC_CHECK(guide->start_process(source_qmp, source));
     return guide;
 }
@@ -72,14 +62,13 @@ Guide::~Guide() {
     stop();
 }
 
-Result<void> Guide::capture_memory(const std::vector<image::ImageBlock>& memory, pid_t source) {
+Result<void> Guide::capture_memory(const std::vector<image::ImageBlock>& memory) {
     const auto share =
         std::max<std::uint32_t>(1, limits_.lead / static_cast<std::uint32_t>(memory.size()));
     const std::uint32_t entries =
         std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
     for (const image::ImageBlock& block : memory) {
         GC_TRY(capture::Session session, session_over(block, entries));
-        GC_CHECK(give_node_to(session.node(), source));
         captured_.push_back({block.name, block.backend, block.length, block.memory.has_value(),
                              std::move(session)});
     }
@@ -88,10 +77,15 @@ Result<void> Guide::capture_memory(const std::vector<image::ImageBlock>& memory,
 
 Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     guide::GuideSubstitutes substitutes;
+    guide::SpawnOptions options;
     substitutes.first_fd = incoming_number + 1;
-    for (const Captured& captured : captured_)
-        substitutes.memory[captured.backend] = {captured.session.node(), captured.length,
-                                                captured.copied};
+    for (const Captured& captured : captured_) {
+        const int number = substitutes.first_fd++;
+        // QEMU opens its memory by path.
+        substitutes.memory[captured.backend] = {fmt::format("/proc/self/fd/{}", number),
+                                                captured.length, captured.copied};
+        options.inherited.push_back({captured.session.node(), number});
+    }
     GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
     GC_TRY(const Program program, Program::of(source));
     if (program.path.find("qemu", program.path.rfind('/')) == std::string::npos)
@@ -108,18 +102,19 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     }
     GC_TRY(SocketPair monitor, SocketPair::make());
     GC_TRY(SocketPair incoming, SocketPair::make());
-    guide::SpawnOptions options;
     options.source = source;
     options.argv = std::move(derived.argv);
     options.network_namespace = quarantine_->network_namespace();
     options.scratch = scratch.get();
-    options.inherited = {{monitor.theirs.get(), derived.qmp_fd},
-                         {incoming.theirs.get(), incoming_number}};
+    options.inherited.push_back({monitor.theirs.get(), derived.qmp_fd});
+    options.inherited.push_back({incoming.theirs.get(), incoming_number});
     for (std::size_t i = 0; i < derived.taps.size(); ++i)
         for (unsigned queue = 0; queue < derived.taps[i].queues; ++queue)
             options.inherited.push_back({quarantine_->taps()[i].queues[queue].get(),
                                          derived.taps[i].first_fd + static_cast<int>(queue)});
     GC_TRY(process_, guide::Process::spawn(options));
+    for (Captured& captured : captured_)
+        captured.session.close_node();
     incoming_ = std::move(incoming.ours);
     monitor.theirs.reset();
 

@@ -80,7 +80,7 @@ class Guide {
   private:
     Guide(Waker news, GuideLimits limits) : limits_(limits), news_(std::move(news)) {}
 
-    Result<void> capture_memory(const std::vector<image::ImageBlock>& memory, pid_t source);
+    Result<void> capture_memory(const std::vector<image::ImageBlock>& memory);
     Result<void> start_process(qmp::Client& source_qmp, pid_t source);
     void work(std::span<const std::byte> stream);
     Result<void> load_and_run(std::span<const std::byte> stream);
