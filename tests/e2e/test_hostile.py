@@ -14,7 +14,7 @@ from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec, Vm
 from gclab.wait import wait_for
 
-EXIT_AFTER_COMMIT = 4
+EXIT_NEEDS_OPERATOR = 4
 SMALL = Spec()
 
 
@@ -125,7 +125,7 @@ def after_commit(text: bytes) -> object:
 def test_forged_after_the_commit(testbed: Testbed, impostors: list[Impostor], text: bytes) -> None:
     party = Party(testbed, impostors, after_commit(text))
     status = party.migrate.wait()
-    assert status in (EXIT_DONE, EXIT_AFTER_COMMIT), party.migrate.errors()
+    assert status in (EXIT_DONE, EXIT_NEEDS_OPERATOR), party.migrate.errors()
     assert party.receive.wait(20) == EXIT_DONE, party.receive.errors()
     party.destination.wait_running()
     party.destination.check()
@@ -191,7 +191,7 @@ def strangers(port: int) -> list[socket.socket]:
     return silent
 
 
-@pytest.mark.parametrize("attempt", range(20))
+@pytest.mark.parametrize("attempt", [0, 1, *(pytest.param(attempt, marks=pytest.mark.long) for attempt in range(2, 20))])
 def test_a_hundred_strangers(testbed: Testbed, attempt: int) -> None:
     source = testbed.start_source(SMALL)
     destination = testbed.start(SMALL, "destination", incoming=True)

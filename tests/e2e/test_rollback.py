@@ -2,6 +2,7 @@
 """After any failure before commit the source runs on, and nothing is left behind."""
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,10 +57,10 @@ def start_precopy(testbed: Testbed, guide: str, source: Vm, spec: Spec, **proxy:
     return migration
 
 
-def start_uncommitted(testbed: Testbed, guide: str) -> Migration:
+def start_uncommitted(testbed: Testbed, guide: str, **more: Any) -> Migration:
     """Switched over, but the destination's answers are lost, so that the migration cannot commit."""
     spec = Spec()
-    migration = testbed.migrate(testbed.start_source(spec), spec, guide=guide, proxy={"mute": (MAIN_CHANNEL,)})
+    migration = testbed.migrate(testbed.start_source(spec), spec, guide=guide, proxy={"mute": (MAIN_CHANNEL,)}, **more)
     migration.migrate.wait_event("switch-over")
     return migration
 
@@ -99,6 +100,49 @@ def test_interrupted_in_precopy_then_migrated_after_all(testbed: Testbed, before
     check_failed(migration, "cancelled")
     check_source_runs_on(testbed, before, migration)
     testbed.migrate_completely(source, spec, guide=guide)
+
+
+@pytest.mark.parametrize("hung", ["nobody", "destination", "receive"])
+def test_switch_over_limit(testbed: Testbed, before: Before, guide: str, hung: str) -> None:
+    """No answer of the destination, whoever hangs: the VM runs on at the source by itself, and its halt is bounded."""
+    spec = Spec()
+    source = testbed.start_source(spec)
+    migration = testbed.migrate(source, spec, guide=guide, proxy={"mute": (MAIN_CHANNEL,)}, switch_over_limit=2)
+    migration.migrate.wait_event("switch-over")
+    stopped = {"destination": [migration.destination.process], "receive": [migration.receive.process]}.get(hung, [])
+    for process in stopped:
+        process.send_signal(signal.SIGSTOP)
+    wait_for("the source runs", lambda: source.status() == "running", 10 * SLOW)
+    assert migration.migrate.wait() == EXIT_FAILED
+    assert "--switch-over-limit" in migration.report()["error"]
+    for process in stopped:
+        process.send_signal(signal.SIGCONT)
+    check_source_runs_on(testbed, before, migration)
+
+
+def test_receive_killed_at_switch_over(testbed: Testbed, before: Before, guide: str) -> None:
+    """Its guardian ends the destination QEMU, which has loaded the VM's state."""
+    migration = start_uncommitted(testbed, guide)
+    migration.receive.signal(signal.SIGKILL)
+    assert migration.migrate.wait() == EXIT_FAILED
+    check_source_runs_on(testbed, before, migration)
+
+
+def test_control_group_killed_at_switch_over(testbed: Testbed, before: Before, guide: str) -> None:
+    """As systemd ends a unit: the guardian is not in gcctl's control group."""
+    root = next(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2")
+    group = Path(root) / "gc-test"
+    group.mkdir()
+    try:
+        enter = ("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh")
+        migration = start_uncommitted(testbed, guide, launcher=enter)
+        assert str(migration.migrate.process.pid) in (group / "cgroup.procs").read_text().split()
+        (group / "cgroup.kill").write_text("1")
+        migration.migrate.wait()
+        check_source_runs_on(testbed, before, migration)
+    finally:
+        wait_for("the group is empty", lambda: not (group / "cgroup.procs").read_text(), 10 * SLOW)
+        group.rmdir()
 
 
 def test_interrupted_at_switch_over(testbed: Testbed, before: Before, guide: str) -> None:

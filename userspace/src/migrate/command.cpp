@@ -7,6 +7,9 @@
 #include "util/print.h"
 #include "util/units.h"
 
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
 
 namespace gc::migrate {
@@ -27,6 +30,7 @@ struct Texts {
     std::string policy_link;
     std::string hold_background;
     std::string guide_wait;
+    std::string switch_over_limit;
     std::string report;
     bool json = false;
     bool quiet = false;
@@ -47,7 +51,13 @@ options::Group migration_options(Options& options, Texts& texts) {
         "let QEMU send all of memory N times while the VM still runs at the source")(
         "precopy-time", po::value(&texts.precopy_time)->value_name("TIME"),
         "the same for this long, e.g. 10s; with both, whichever ends first (default: switch over "
-        "at once)")("kill-source", po::bool_switch(&options.kill_source),
+        "at once)")(
+        "switch-over-limit",
+        po::value(&texts.switch_over_limit)
+            ->default_value(fmt::format("{}ms", options.switch_over_limit.count()))
+            ->value_name("TIME"),
+        "roll back if the VM stands still for longer, besides --guide-wait, before it is handed "
+        "over")("kill-source", po::bool_switch(&options.kill_source),
                     "end the source QEMU (SIGKILL) once all of the VM is at the destination; "
                     "default: read the rest of its memory, so that its migration completes, and "
                     "leave it in postmigrate");
@@ -167,6 +177,7 @@ Result<void> convert(const Texts& texts, Options& options) {
     if (options.policy == "none" && (options.policy_required || options.policy_device))
         return fail(ErrorKind::usage, "--policy none excludes --policy-dev and --policy-required");
     GC_TRY(options.guide_wait, parse_duration(texts.guide_wait));
+    GC_TRY(options.switch_over_limit, parse_duration(texts.switch_over_limit));
     if (!texts.hold_background.empty()) {
         GC_TRY(options.hold_background, parse_duration(texts.hold_background));
     }
@@ -196,6 +207,15 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     return options;
 }
 
+/// Finds a wrong path before anything is touched. A disk that is full at the end is a warning.
+Result<void> reserve_report(const std::string& path) {
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600));
+    if (!file)
+        return fail(ErrorKind::unsupported, "cannot write the report {}: {}", path,
+                    std::strerror(errno));
+    return {};
+}
+
 }  // namespace
 
 options::Manual manual() {
@@ -211,6 +231,9 @@ int command(std::span<const std::string> arguments) {
     if (!*options)
         return options::exit_done;
 
+    if ((*options)->report)
+        if (const auto reserved = reserve_report(*(*options)->report); !reserved)
+            return options::complain("migrate", reserved.error());
     Progress progress((*options)->output, (*options)->verbose, (*options)->security.insecure);
     ErrorKind failure = ErrorKind::io;
     const report::Report report = Migration::run(**options, progress, failure);
@@ -223,10 +246,9 @@ int command(std::span<const std::string> arguments) {
     if (progress.shows_summary() && completed)
         print_best_effort(stdout, "{}", report::summary(report));
     if ((*options)->report) {
-        if (auto written = write_report(report, *(*options)->report); !written) {
-            const int unwritten = options::complain("migrate", written.error());
-            status = status == options::exit_done ? unwritten : status;
-        }
+        // The exit status is about the VM.
+        if (auto written = write_report(report, *(*options)->report); !written)
+            (void)options::complain("migrate", written.error());
     }
     return status;
 }

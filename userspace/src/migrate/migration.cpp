@@ -9,6 +9,7 @@
 #include "qmp/migration.h"
 #include "util/guarded.h"
 #include "util/poll.h"
+#include "util/print.h"
 
 #include <array>
 #include <csignal>
@@ -28,14 +29,29 @@ constexpr auto ssh_timeout = 120s;
 /// source QEMU sends while it is held. Until then the VM keeps running, for at most max_hold.
 constexpr std::uint64_t max_in_flight = 4 * page_size;
 constexpr auto max_hold = 2s;
-/// For the destination to end its QEMU, which releases the disk images.
+/// For the destination to end its QEMU.
 constexpr auto abandon_timeout = 5s;
 constexpr auto run_on_timeout = 30s;
+/// In a roll-back, for reading the rest of the memory from the source QEMU.
+constexpr auto max_drain = 500ms;
 /// For reading the rest of the memory from the source QEMU: a few seconds for each 8 GiB.
 constexpr auto end_source_timeout = 600s;
 
 template <typename Duration> double in_ms(Duration duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+/// What the guardian does. @return its exit status
+int resume_for_killed_gcctl(const std::string& source_qmp, bool was_running) {
+    auto qmp = qmp::Client::connect(source_qmp, 10s);
+    const Result<void> done = qmp ? run_on(*qmp, was_running, 60s) : Unexpected(qmp.error());
+    if (!done)
+        print_best_effort(
+            stderr,
+            "gcctl was killed before the VM was handed over, and the VM could not be resumed at "
+            "the source: {}; run 'cont' in the source's QMP monitor\n",
+            done.error().message);
+    return done ? 0 : 1;
 }
 
 std::string kernel_release() {
@@ -77,8 +93,11 @@ Result<void> Migration::prepare() {
 
     GC_CHECK(greet());
 
-    GC_TRY(Guardian guardian, Guardian::start(options_.qmp, source_->was_running()));
+    GC_TRY(Guardian guardian, Guardian::start([this] {
+        return resume_for_killed_gcctl(options_.qmp, source_->was_running());
+    }));
     guardian_.emplace(std::move(guardian));
+    guardian_->arm();
     GC_CHECK(prepare_policy());
     GC_CHECK(prepare_hot());
     prepare_guide();
@@ -302,7 +321,19 @@ Result<void> Migration::loop() {
 
 Result<void> Migration::tick() {
     show_progress();
+    GC_CHECK(check_switch_over());
     return phase_ == Phase::precopy ? maybe_start_postcopy() : Result<void>{};
+}
+
+Result<void> Migration::check_switch_over() const {
+    const auto limit = options_.switch_over_limit + options_.guide_wait;
+    if (phase_ >= Phase::committed || stopped_ == Clock::time_point{} ||
+        Clock::now() - stopped_ < limit)
+        return {};
+    return fail(ErrorKind::io,
+                "the VM stood still for {} ms and the destination did not confirm its state; see "
+                "--switch-over-limit",
+                limit.count());
 }
 
 Result<void> Migration::on_notices() {
@@ -562,6 +593,17 @@ Result<void> Migration::kill_source() {
     return ended;
 }
 
+Result<void> Migration::resume_source() {
+    if (phase_ >= Phase::switched_over) {
+        // The source completes its migration when it has sent all of its memory. The VM stands
+        // still meanwhile: if that takes long, run_on() has a faster way.
+        (void)data_->drain_source(max_drain);
+    }
+    if (data_)
+        data_->close_source();
+    return run_on(source_->qmp(), source_->was_running(), run_on_timeout);
+}
+
 Error Migration::roll_back(Error error) {
     // The guide shares the source's memory: it must be gone before the VM writes to it again.
     end_guide(report::GuideEnd::off, "the migration ended before it was needed");
@@ -571,43 +613,48 @@ Error Migration::roll_back(Error error) {
     if (data_)
         data_->stop();
     channels_ = {};
-    if (phase_ >= Phase::switched_over)
-        (void)end_source();  // if this fails, run_on() has another way
-    else if (data_)
-        data_->close_source();
-    if (touched) {
-        // "refused", or the end of the connection, means that the destination has released the
-        // disk images.
-        while (control_) {
-            const auto message = control_->receive(abandon_timeout);
-            if (!message || !*message || std::holds_alternative<peer::Refused>(**message))
-                break;
-        }
-        const auto running = run_on(source_->qmp(), source_->was_running(), run_on_timeout);
-        if (running) {
-            source_->restore_settings();
-            if (phase_ >= Phase::switched_over)
-                (void)source_->qmp().execute(
-                    "announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
-        } else {
-            error.message += fmt::format(
-                "; and the VM could not be resumed at the source: {}; run 'cont' in its "
-                "QMP monitor",
-                running.error().message);
-        }
+    if (!touched) {
+        if (guardian_)
+            guardian_->dismiss();
+        if (error.kind != ErrorKind::cancelled && error.kind != ErrorKind::usage)
+            error.kind = ErrorKind::unsupported;  // nothing was touched
+        return error;
     }
+    // Before the commit the destination does not run the VM, whatever has become of it.
+    const Result<void> running = resume_source();
     if (guardian_)
         guardian_->dismiss();
-    if (touched && error.kind == ErrorKind::unsupported)
-        error.kind = ErrorKind::io;  // `unsupported` means that nothing was touched
+    if (!running) {
+        error.kind = ErrorKind::needs_operator;
+        error.message += fmt::format("; and the VM could not be resumed at the source: {}; run "
+                                     "'cont' in its QMP monitor",
+                                     running.error().message);
+        return error;
+    }
+    source_->restore_settings();
+    if (phase_ >= Phase::switched_over)
+        (void)source_->qmp().execute(
+            "announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+    await_refused();
+    if (error.kind != ErrorKind::cancelled)
+        error.kind = ErrorKind::io;
     return error;
+}
+
+/// Lets the destination end its QEMU before this gcctl ends.
+void Migration::await_refused() {
+    for (const Deadline deadline(abandon_timeout); control_;) {
+        const auto message = control_->receive(deadline);
+        if (!message || !*message || std::holds_alternative<peer::Refused>(**message))
+            return;
+    }
 }
 
 Error Migration::give_up(Error error) {
     end_guide(report::GuideEnd::off, "the migration failed");
     if (data_)
         data_->stop();
-    error.kind = ErrorKind::after_commit;
+    error.kind = ErrorKind::needs_operator;
     error.message +=
         "; the VM was handed over and may run at the destination, so it stays stopped here. "
         "Pages that are missing there exist only in the source QEMU's memory: do not end it";

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "guide/guide.h"
-#include "migrate/guardian.h"
 #include "migrate/options.h"
 #include "migrate/progress.h"
 #include "migrate/source_qemu.h"
@@ -13,6 +12,7 @@
 #include "policy/migration_policy.h"
 #include "report/report.h"
 #include "transfer/data_plane.h"
+#include "util/guardian.h"
 #include "util/signals.h"
 
 #include <chrono>
@@ -52,6 +52,8 @@ class Migration {
     Result<bool> precopy_is_over();
     /// Starts post-copy once pre-copy is over and its pages have arrived.
     Result<void> maybe_start_postcopy();
+    /// Errors: io, if the VM stands still for too long.
+    Result<void> check_switch_over() const;
     Result<void> on_notices();
     Result<void> on_notice(transfer::SwitchedOver& notice);
     Result<void> on_notice(transfer::Converged& notice);
@@ -80,8 +82,11 @@ class Migration {
     Result<void> kill_source();
     void take_measured();
     Error roll_back(Error error);
+    void await_refused();
     Error give_up(Error error);
     void end_guide(report::GuideEnd end, std::string_view reason);
+    /// @return whether the VM runs at the source again, or is paused as it was
+    Result<void> resume_source();
     void fill_report();
     void show_progress();
 

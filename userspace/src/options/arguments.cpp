@@ -62,8 +62,8 @@ int complain(std::string_view command, const Error& error) {
         return exit_refused;
     case ErrorKind::cancelled:
         return exit_cancelled;
-    case ErrorKind::after_commit:
-        return exit_after_commit;
+    case ErrorKind::needs_operator:
+        return exit_needs_operator;
     case ErrorKind::protocol:
     case ErrorKind::io:
         break;

@@ -17,7 +17,7 @@ enum ExitStatus : int {
     exit_failed = 1,        ///< it failed; the VM runs where it ran before
     exit_usage = 2,         ///< the command line is wrong
     exit_refused = 3,       ///< a check failed before anything was touched
-    exit_after_commit = 4,  ///< it failed after the VM was handed over: it needs its operator
+    exit_needs_operator = 4,  ///< the VM may be stopped: the message says what to do
     exit_cancelled = 130,   ///< the user interrupted it; the VM runs where it ran before
 };
 

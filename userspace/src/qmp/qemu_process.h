@@ -16,15 +16,19 @@ class QemuProcess {
     /// socket, and must not be killed. Errors: io.
     static Result<std::optional<QemuProcess>> open(const Client& qmp);
 
+    /// A pidfd.
+    [[nodiscard]] const int& fd() const { return fd_number_; }
     /// @return whether the process has ended, or ends within the timeout. Errors: io.
     [[nodiscard]] Result<bool> ends(std::chrono::milliseconds timeout) const;
     /// Sends SIGKILL, so that the VM stops. @return like ends()
     [[nodiscard]] Result<bool> kill(std::chrono::milliseconds timeout) const;
 
   private:
-    explicit QemuProcess(UniqueFd pidfd) : pidfd_(std::move(pidfd)) {}
+    explicit QemuProcess(UniqueFd pidfd)
+        : pidfd_(std::move(pidfd)), fd_number_(pidfd_.get()) {}
 
     UniqueFd pidfd_;
+    int fd_number_;
 };
 
 }  // namespace gc::qmp

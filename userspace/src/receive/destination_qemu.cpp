@@ -2,6 +2,7 @@
 #include "receive/destination_qemu.h"
 
 #include "qmp/migration.h"
+#include "util/print.h"
 
 #include <nlohmann/json.hpp>
 
@@ -67,6 +68,22 @@ Result<void> DestinationQemu::end() {
         GC_TRY(ended, process_->kill(end_timeout));
     }
     return ended ? Result<void>{} : fail(ErrorKind::io, "cannot end the destination QEMU; kill it");
+}
+
+int DestinationQemu::end_orphan(const std::string& qmp_path) const {
+    auto qmp = qmp::Client::connect(qmp_path, end_timeout);
+    bool ended = qmp && qmp->execute("quit", nullptr, end_timeout);
+    if (process_)
+        ended = process_->ends(end_timeout).value_or(false) ||
+                process_->kill(end_timeout).value_or(false);
+    if (!ended)
+        print_best_effort(stderr, "gcctl was killed before the VM was taken over, and the "
+                                  "destination QEMU could not be ended: kill it\n");
+    return ended ? 0 : 1;
+}
+
+std::span<const int> DestinationQemu::process_fd() const {
+    return process_ ? std::span(&process_->fd(), 1) : std::span<const int>{};
 }
 
 }  // namespace gc::receive

@@ -7,6 +7,7 @@
 #include "util/private_socket.h"
 
 #include <optional>
+#include <span>
 #include <string>
 
 namespace gc::receive {
@@ -28,6 +29,8 @@ class DestinationQemu {
     /// connect main, forward the stream's header, then connect urgent.
     Result<void> listen();
     Result<UniqueFd> connect() const;
+    /// Nothing connects any more: removes the socket.
+    void connected() { directory_.reset(); }
 
     /// Lets the VM run. If QEMU is still loading the device state, the VM starts as soon as it is
     /// loaded (qmp_cont in softmmu/cpus.c, 7.2: in RUN_STATE_INMIGRATE it sets autostart).
@@ -37,6 +40,11 @@ class DestinationQemu {
     /// that will never come. Succeeds if QEMU is already gone. Errors: io (it may still be
     /// running).
     Result<void> end();
+    /// What the guardian of a killed gcctl does, in a process that has none of its connections.
+    /// @return its exit status
+    int end_orphan(const std::string& qmp_path) const;
+    /// The process's pidfd, which end_orphan() needs; empty if the process is unknown.
+    [[nodiscard]] std::span<const int> process_fd() const;
 
     [[nodiscard]] bool has_preempt() const { return preempt_; }
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }

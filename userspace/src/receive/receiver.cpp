@@ -73,8 +73,10 @@ Result<void> Receiver::run(const Options& options) {
         GC_TRY(touches, TouchMeter::start(destination.qmp()));
     }
     GC_TRY(Waker notices, Waker::create());
-    Receiver receiver(options, std::move(security), std::move(destination), std::move(touches),
-                      std::move(notices));
+    GC_TRY(Guardian guardian, Guardian::start([&] { return destination.end_orphan(options.qmp); },
+                                              destination.process_fd()));
+    Receiver receiver(options, std::move(security), std::move(destination), std::move(guardian),
+                      std::move(touches), std::move(notices));
     GC_CHECK(receiver.listen());
     return receiver.receive();
 }
@@ -226,6 +228,7 @@ void Receiver::take_channel(Arrival arrival) {
 
 Result<void> Receiver::start_stream() {
     acceptor_.reset();
+    guardian_.arm();
     GC_CHECK(destination_.listen());
     GC_TRY(qemu_main_, destination_.connect());
     to_qemu_main_ = std::make_unique<StreamMerger>(
@@ -249,6 +252,7 @@ Result<void> Receiver::on_stream_began() {
             std::make_unique<ByteRelay>(urgent_, qemu_urgent_,
                                         [this](auto bytes) { meter_.saw_urgent(bytes); });
     }
+    destination_.connected();
     from_qemu_ = std::make_unique<ByteRelay>(qemu_main_, main_,
                                              [this](auto bytes) { meter_.saw_requests(bytes); });
     return {};
@@ -310,6 +314,7 @@ Result<void> Receiver::on_control() {
 
 Result<void> Receiver::commit(bool run) {
     committed_ = true;
+    guardian_.dismiss();
     // From here on this process cannot say any more that the VM never ran.
     refusal_->destroy();
     if (!run) {
@@ -420,7 +425,7 @@ void Receiver::report_resumed(std::string_view text) {
 Error Receiver::lost(Error error) {
     if (committed_) {
         (void)control_->send(peer::Failed{error.message});
-        return {ErrorKind::after_commit,
+        return {ErrorKind::needs_operator,
                 fmt::format("after the VM was taken over: {}", error.message)};
     }
     // A refusal lets the source continue, so first make sure that this copy never runs.

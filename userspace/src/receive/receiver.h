@@ -12,6 +12,7 @@
 #include "receive/options.h"
 #include "receive/stream_merger.h"
 #include "receive/touch_meter.h"
+#include "util/guardian.h"
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -35,9 +36,10 @@ class Receiver {
     using StreamNotice = std::variant<StreamBegan, StreamBroke>;
 
     Receiver(const Options& options, peer::Security security, DestinationQemu destination,
-             std::optional<TouchMeter> touches, Waker notices)
+             Guardian guardian, std::optional<TouchMeter> touches, Waker notices)
         : options_(options), security_(std::move(security)), destination_(std::move(destination)),
-          notices_(std::move(notices)), touches_(std::move(touches)) {}
+          guardian_(std::move(guardian)), notices_(std::move(notices)),
+          touches_(std::move(touches)) {}
 
     Result<void> listen();
     /// Turns an accepted socket into a connection. Runs in threads of the acceptor.
@@ -76,6 +78,7 @@ class Receiver {
     peer::Security security_;
     OfferedKeys keys_;
     DestinationQemu destination_;
+    Guardian guardian_;  ///< ends QEMU if this process is killed before the commit
     Mailbox<StreamNotice> notices_;
     std::unique_ptr<Acceptor> acceptor_;
     // One migration, from its control connection on.

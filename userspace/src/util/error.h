@@ -18,7 +18,7 @@ enum class ErrorKind {
     protocol,      ///< a peer or a file violates its protocol or format
     io,            ///< a system call failed, a connection was lost, a wait timed out
     cancelled,     ///< the user cancelled the operation
-    after_commit,  ///< failed after the point of no return: an operator must look at it
+    needs_operator,  ///< the VM may be stopped: the message says what to do
 };
 
 struct Error {
