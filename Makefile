@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-asan check-tsan \
-        check-module check-bpf check-lab kunit check-debug docs bench bench-quick bench-build bench-release bench-capture \
+        check-module check-bpf check-tls check-lab kunit check-debug docs bench bench-quick bench-build bench-release bench-capture \
         bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
 
 all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
@@ -101,6 +101,9 @@ check-module: userspace kmod  ## run the module's tests in the lab
 
 check-bpf: userspace  ## run the BPF programs' tests in the lab
 	@scripts/check bpf
+
+check-tls: userspace  ## run the tests of TLS in the lab, where the kernel encrypts
+	@scripts/check tls
 
 check-lab: userspace kmod demo-guest  ## run the end-to-end tests in the lab
 	@scripts/check lab

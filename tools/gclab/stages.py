@@ -62,6 +62,10 @@ def module_test(name: str, module: Path, cases: str) -> list[str]:
     return ["tests/module/run.sh", str(module), *gtest(name, "module_test", cases)]
 
 
+def tls_test(name: str, cases: str) -> list[str]:
+    return ["tests/tls/run.sh", *gtest(name, "tls_test", cases)]
+
+
 def sanitized(preset: str, what: str) -> Stage:
     return Stage(preset, what, [str(SCRIPTS / "sanitized"), preset, str(RESULTS)], 2400)
 
@@ -112,11 +116,13 @@ def _module_stages(kernel: str, module: Path) -> list[Stage]:
 
 
 def _network_stages(kernel: str, first: bool) -> list[Stage]:
-    bpf, policy = f"bpf-{kernel}", f"policy-{kernel}"
+    bpf, policy, tls = f"bpf-{kernel}", f"policy-{kernel}", f"tls-{kernel}"
     # All on the first kernel; on the others those that depend on the hook, which is another one there.
     files = ["tests/policy"] if first else [f"tests/policy/test_{name}.py" for name in ("attach", "failures", "order", "example")]
     return [Stage(bpf, f"the BPF programs, in the lab on Linux {kernel}",
                   lab(bpf, kernel, 300, "--no-nested", command=gtest(bpf, "bpf_test", "*")), 400),
+            Stage(tls, f"TLS, encrypted by the kernel, in the lab on Linux {kernel}",
+                  lab(tls, kernel, 300, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 400),
             Stage(policy, f"traffic policies on veths and taps, in the lab on Linux {kernel}",
                   lab(policy, kernel, 900, "--no-nested", command=pytest_command(policy, *files)), 1000)]
 

@@ -58,13 +58,14 @@ Result<std::vector<PskEntry>> parse_keys(std::string_view text, const std::strin
 }
 
 Result<std::vector<PskEntry>> load_keys(const Options& options, Role role) {
-    auto text = read_whole_file(options.psk_file);
-    if (!text)
+    auto content = read_whole_file(options.psk_file);
+    if (!content)
         return fail(ErrorKind::unsupported,
                     "TLS pre-shared keys: {} (make one: psktool -u qemu -p {})",
-                    text.error().message, options.psk_file);
-    auto entries = parse_keys(*text, options.psk_file);
-    gnutls_memset(text->data(), 0, text->size());
+                    content.error().message, options.psk_file);
+    std::string text = std::move(*content);
+    auto entries = parse_keys(text, options.psk_file);
+    gnutls_memset(text.data(), 0, text.size());
     if (!entries || role == Role::server)
         return entries;
     const std::string identity = options.psk_identity.empty() ? "qemu" : options.psk_identity;

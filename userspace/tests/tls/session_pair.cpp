@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session_pair.h"
 
+#include "tls/kernel_tls.h"
+
 #include <array>
+#include <cstdlib>
 #include <future>
+#include <gtest/gtest.h>
 #include <sys/socket.h>
 
 namespace gc::tls {
@@ -113,6 +117,14 @@ Credentials Hosts::client(std::string hostname) const {
     options.creds_dir = directory.path();
     options.hostname = std::move(hostname);
     return Credentials::load(options, Role::client).value();
+}
+
+bool can_test_kernel() {
+    const bool can = kernel_has_tls();
+    if (std::getenv("GC_REQUIRE_KERNEL_TLS") != nullptr) {
+        EXPECT_TRUE(can);
+    }
+    return can;
 }
 
 const Hosts& hosts() {

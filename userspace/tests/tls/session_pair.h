@@ -75,6 +75,9 @@ struct Hosts {
     [[nodiscard]] Credentials client(std::string hostname = {}) const;
 };
 
+/// Whether this kernel encrypts; a failure where GC_REQUIRE_KERNEL_TLS says that it must.
+bool can_test_kernel();
+
 /// One instance for all tests: keys take time to make.
 const Hosts& hosts();
 

@@ -48,7 +48,7 @@ Bytes read_exactly(Session& session, std::size_t size) {
 class TlsData : public testing::TestWithParam<bool> {
   protected:
     void SetUp() override {
-        if (GetParam() && !kernel_has_tls())
+        if (GetParam() && !can_test_kernel())
             GTEST_SKIP() << "this kernel has no TLS (modprobe tls)";
     }
     static SessionPair connect(SessionOptions options = {}) {
@@ -346,7 +346,7 @@ TEST(TlsKeys, AreChangedWhileBothEndsReadAndWrite) {
 }
 
 TEST(TlsKeys, TheKernelStopsAtTheLimit) {
-    if (!kernel_has_tls())
+    if (!can_test_kernel())
         GTEST_SKIP() << "this kernel has no TLS (modprobe tls)";
     PairOptions options;
     options.client.max_records = 10;
