@@ -21,6 +21,8 @@ std::vector<Check> run_checks(const Host& host, const Options& options) {
     }
     if (options.role != Role::source)
         checks.push_back(check_userfaultfd(host));
+    checks.push_back(check_tls_credentials(host, options.role));
+    checks.push_back(check_kernel_tls(host));
     if (!options.qmp.empty())
         std::ranges::move(check_vm(options), std::back_inserter(checks));
     return checks;

@@ -54,6 +54,11 @@ Check check_policy_privileges(const Host& host);
 Check check_bpf_file_system(const Host& host);
 Check check_policy_modules(const Host& host);
 
+// tls_checks.cpp
+/// Checks the certificates in the default directories, for the files of the host's role.
+Check check_tls_credentials(const Host& host, Role role);
+Check check_kernel_tls(const Host& host);
+
 // qemu_checks.cpp
 Check check_qemu(const Host& host);
 /// Checks QEMU's version, post-copy, and at the source the VM's memory.

@@ -42,6 +42,16 @@ std::string Host::kernel_release() const {
     return text("/proc/sys/kernel/osrelease").value_or("");
 }
 
+bool Host::has_module(const std::string& name) const {
+    if (exists("/sys/module/" + name))
+        return true;
+    const std::string modules = "/lib/modules/" + kernel_release();
+    for (const char* list : {"/modules.dep", "/modules.builtin"})
+        if (text(modules + list).value_or("").find("/" + name + ".ko") != std::string::npos)
+            return true;
+    return false;
+}
+
 bool Host::has_capability(unsigned capability) const {
     std::istringstream lines(text("/proc/self/status").value_or(""));
     for (std::string line; std::getline(lines, line);)

@@ -12,17 +12,6 @@ namespace {
 
 constexpr std::string_view without = "; migrations go unshaped";
 
-/// Whether a module is loaded, built in, or can be loaded on demand.
-bool has_module(const Host& host, const std::string& name) {
-    if (host.exists("/sys/module/" + name))
-        return true;
-    const std::string modules = "/lib/modules/" + host.kernel_release();
-    for (const char* list : {"/modules.dep", "/modules.builtin"})
-        if (host.text(modules + list).value_or("").find("/" + name + ".ko") != std::string::npos)
-            return true;
-    return false;
-}
-
 bool has_tcx(const Host& host) {
     int major = 0;
     int minor = 0;
@@ -66,7 +55,7 @@ Check check_policy_modules(const Host& host) {
     constexpr const char* name = "policy-modules";
     std::string missing;
     const auto need = [&](const char* module) {
-        if (!has_module(host, module))
+        if (!host.has_module(module))
             missing += std::string(missing.empty() ? "" : " ") + module;
     };
     need("sch_fq");

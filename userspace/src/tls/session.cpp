@@ -4,12 +4,11 @@
 #include "tls/kernel_tls.h"
 #include "tls/session_state.h"
 #include "util/poll.h"
-#include "util/socket.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -149,6 +148,24 @@ Result<void> count_records(SessionState& state, std::uint64_t count) {
     return {};
 }
 
+Result<void> send_file_by_kernel(SessionState& state, int file, std::uint64_t offset,
+                                 std::size_t size) {
+    for (auto at = static_cast<off_t>(offset); size > 0;) {
+        // sendfile(2) passes 64 KiB at a time to the socket, each of which may end a record early.
+        GC_CHECK(count_records(state, size / max_record + size / (4 * max_record) + 1));
+        const ssize_t sent = ::sendfile(state.fd, file, &at, size);
+        if (sent > 0)
+            size -= static_cast<std::size_t>(sent);
+        else if (sent == 0)
+            return fail(ErrorKind::io, "send_file: the file ends at byte {}", at);
+        else if (errno == EAGAIN)
+            GC_CHECK(wait_for(state.fd, POLLOUT));
+        else if (errno != EINTR)
+            return fail_errno(errno, "TLS sendfile");
+    }
+    return {};
+}
+
 Result<void> write_by_kernel(SessionState& state, std::span<iovec> parts) {
     while (!parts.empty()) {
         msghdr message{};
@@ -250,11 +267,8 @@ Result<void> Session::write(std::span<const std::byte> bytes) {
 }
 
 Result<void> Session::send_file(int file, std::uint64_t offset, std::size_t size) {
-    if (!state_->kernel_sends)
-        return send_file_in_records(*state_, file, offset, size);
-    // sendfile(2) passes 64 KiB at a time to the socket, each of which may end a record early.
-    GC_CHECK(count_records(*state_, size / max_record + size / (4 * max_record) + 1));
-    return gc::send_file(state_->fd, file, offset, size);
+    return state_->kernel_sends ? send_file_by_kernel(*state_, file, offset, size)
+                                : send_file_in_records(*state_, file, offset, size);
 }
 
 void Session::end(Deadline deadline) {

@@ -2,6 +2,7 @@
 #include "session_pair.h"
 #include "tls/gnutls.h"
 
+#include <algorithm>
 #include <array>
 #include <future>
 #include <gmock/gmock.h>
@@ -286,6 +287,39 @@ TEST(TlsHandshake, ASlowPeerEndsAtTheDeadline) {
 TEST(TlsHandshake, APeerThatLeaves) {
     const std::string answer = answer_to([](int fd) { ::shutdown(fd, SHUT_RDWR); });
     EXPECT_THAT(answer, HasSubstr("the peer closed the connection in the handshake"));
+}
+
+TEST(TlsHandshake, EachCipherCarriesData) {
+    const Issued own = hosts().authority.issue({"b.example", Purpose::client});
+    const std::vector<char> sent(100'000, 'x');
+    for (const char* cipher : {"AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305"}) {
+        const Sockets sockets = tcp_pair();
+        auto reading = std::async(std::launch::async, [&] {
+            const auto priorities = fmt::format("{}:-CIPHER-ALL:+{}", modern, cipher);
+            Stranger stranger(sockets.client.get(), GNUTLS_CLIENT, priorities.c_str());
+            stranger.speak_guidecopy();
+            stranger.use_certificate(own.certificate, own.key);
+            std::array<char, 16384> bytes{};
+            std::vector<char> got;
+            ssize_t count = gnutls_handshake(stranger.get());
+            while (count >= 0) {
+                count = gnutls_record_recv(stranger.get(), bytes.data(), bytes.size());
+                if (count <= 0)
+                    break;
+                got.insert(got.end(), bytes.begin(), bytes.begin() + count);
+            }
+            EXPECT_EQ(count, 0) << "close_notify";
+            return got;
+        });
+        auto server = Session::server(sockets.server.get(), hosts().server(), {}, 20s);
+        ASSERT_TRUE(server) << error_of(server);
+        EXPECT_THAT(server->describe(), HasSubstr(cipher));
+        EXPECT_TRUE(server->write(std::as_bytes(std::span(sent))));
+        server->end();
+        const std::vector<char> got = reading.get();
+        ASSERT_EQ(got.size(), 1 + sent.size()) << "the server's acceptance comes first";
+        EXPECT_TRUE(std::equal(sent.begin(), sent.end(), got.begin() + 1));
+    }
 }
 
 TEST(TlsHandshake, RefusesToChangeItsKeyOnRequest) {

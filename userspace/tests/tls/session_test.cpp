@@ -284,6 +284,12 @@ TEST_P(TlsData, WorksOnSocketsThatDoNotBlock) {
     auto writing = std::async(std::launch::async, [&] { return pair.client->write(bytes); });
     EXPECT_EQ(read_exactly(*pair.server, bytes.size()), bytes);
     EXPECT_TRUE(writing.get());
+    const UniqueFd file(::memfd_create("file", MFD_CLOEXEC));
+    ASSERT_TRUE(write_all(file.get(), bytes));
+    writing = std::async(std::launch::async,
+                         [&] { return pair.client->send_file(file.get(), 0, bytes.size()); });
+    EXPECT_EQ(read_exactly(*pair.server, bytes.size()), bytes);
+    EXPECT_TRUE(writing.get());
 }
 
 // The limit of records per key.

@@ -30,6 +30,15 @@ TEST(Endpoint, RefusesWhatHasNoPort) {
         EXPECT_EQ(Endpoint::parse(text).error().kind, ErrorKind::usage) << text;
 }
 
+TEST(Endpoint, LoopbackIsThisHostOnly) {
+    for (const char* host : {"127.0.0.1", "127.8.8.8", "::1"})
+        EXPECT_TRUE(is_loopback({host, "4444"}, true).value()) << host;
+    for (const char* host : {"0.0.0.0", "::", "192.0.2.7", "2001:db8::1", ""})
+        EXPECT_FALSE(is_loopback({host, "4444"}, true).value()) << host;
+    EXPECT_TRUE(is_loopback({"", "4444"}, false).value()) << "connects to this host";
+    EXPECT_FALSE(is_loopback({"host.invalid", "4444"}, false));
+}
+
 TEST(Tcp, ConnectsAndCarries) {
     const UniqueFd listener = tcp_listen({"127.0.0.1", "0"}).value();
     const auto port = local_port(listener.get()).value();
