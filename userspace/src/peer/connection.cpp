@@ -37,7 +37,7 @@ Result<std::optional<std::size_t>> Connection::read_available(std::span<std::byt
 
 Result<void> Connection::write(std::span<iovec> parts, More more) {
     if (session_)
-        return session_->write(parts);
+        return session_->write(parts, more == More::yes);
     return write_all(fd_.get(), parts, more == More::yes ? MSG_MORE : 0);
 }
 

@@ -79,34 +79,38 @@ Result<void> write_record(SessionState& state, std::span<const std::byte> bytes)
     }
 }
 
-Result<void> write_records(SessionState& state, std::span<iovec> parts) {
+/// Sends what waits in `record`.
+Result<void> flush(SessionState& state) {
+    const std::size_t size = std::exchange(state.filled, 0);
+    return size == 0 ? Result<void>() : write_record(state, std::span(state.record).first(size));
+}
+
+Result<void> write_records(SessionState& state, std::span<iovec> parts, bool more) {
     while (!parts.empty()) {
+        const auto* data = static_cast<const std::byte*>(parts.front().iov_base);
+        const std::size_t size = parts.front().iov_len;
         // A part that fills a record needs no copy.
-        if (parts.front().iov_len >= max_record) {
-            GC_CHECK(write_record(
-                state, {static_cast<const std::byte*>(parts.front().iov_base), max_record}));
+        if (state.filled == 0 && size >= max_record) {
+            GC_CHECK(write_record(state, {data, max_record}));
             consume(parts, max_record);
             continue;
         }
-        std::size_t filled = 0;
-        while (!parts.empty() && filled < max_record) {
-            const std::size_t count = std::min(parts.front().iov_len, max_record - filled);
-            std::copy_n(static_cast<const std::byte*>(parts.front().iov_base), count,
-                        state.record.begin() + static_cast<std::ptrdiff_t>(filled));
-            consume(parts, count);
-            filled += count;
-        }
-        if (filled > 0)
-            GC_CHECK(write_record(state, std::span(state.record).first(filled)));
+        const std::size_t count = std::min(size, max_record - state.filled);
+        std::copy_n(data, count, state.record.begin() + static_cast<std::ptrdiff_t>(state.filled));
+        state.filled += count;
+        consume(parts, count);
+        if (state.filled == max_record)
+            GC_CHECK(flush(state));
     }
-    return {};
+    return more ? Result<void>() : flush(state);
 }
 
 Result<void> send_file_in_records(SessionState& state, int file, std::uint64_t offset,
                                   std::size_t size) {
     while (size > 0) {
-        const ssize_t got = ::pread(file, state.record.data(), std::min(size, max_record),
-                                    static_cast<off_t>(offset));
+        const auto room = std::span(state.record).subspan(state.filled);
+        const ssize_t got =
+            ::pread(file, room.data(), std::min(size, room.size()), static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -114,9 +118,11 @@ Result<void> send_file_in_records(SessionState& state, int file, std::uint64_t o
         if (got == 0)
             return fail(ErrorKind::io, "send_file: the file ends at byte {}", offset);
         const auto count = static_cast<std::size_t>(got);
-        GC_CHECK(write_record(state, std::span(state.record).first(count)));
+        state.filled += count;
         offset += count;
         size -= count;
+        if (state.filled == max_record || size == 0)
+            GC_CHECK(flush(state));
     }
     return {};
 }
@@ -166,7 +172,7 @@ Result<void> send_file_by_kernel(SessionState& state, int file, std::uint64_t of
     return {};
 }
 
-Result<void> write_by_kernel(SessionState& state, std::span<iovec> parts) {
+Result<void> write_by_kernel(SessionState& state, std::span<iovec> parts, bool more) {
     while (!parts.empty()) {
         msghdr message{};
         message.msg_iov = parts.data();
@@ -175,7 +181,7 @@ Result<void> write_by_kernel(SessionState& state, std::span<iovec> parts) {
         for (const iovec& part : parts.first(message.msg_iovlen))
             size += part.iov_len;
         GC_CHECK(count_records(state, size / max_record + 1));
-        const ssize_t sent = ::sendmsg(state.fd, &message, MSG_NOSIGNAL);
+        const ssize_t sent = ::sendmsg(state.fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
         if (sent >= 0)
             consume(parts, static_cast<std::size_t>(sent));
         else if (errno == EAGAIN)
@@ -257,8 +263,10 @@ bool Session::pending() const {
     return gnutls_record_check_pending(state_->handle.get()) > 0;
 }
 
-Result<void> Session::write(std::span<iovec> parts) {
-    return state_->kernel_sends ? write_by_kernel(*state_, parts) : write_records(*state_, parts);
+Result<void> Session::write(std::span<iovec> parts, bool more) {
+    const std::lock_guard writer(state_->writer);
+    return state_->kernel_sends ? write_by_kernel(*state_, parts, more)
+                                : write_records(*state_, parts, more);
 }
 
 Result<void> Session::write(std::span<const std::byte> bytes) {
@@ -267,12 +275,16 @@ Result<void> Session::write(std::span<const std::byte> bytes) {
 }
 
 Result<void> Session::send_file(int file, std::uint64_t offset, std::size_t size) {
+    const std::lock_guard writer(state_->writer);
     return state_->kernel_sends ? send_file_by_kernel(*state_, file, offset, size)
                                 : send_file_in_records(*state_, file, offset, size);
 }
 
 void Session::end(Deadline deadline) {
     SessionState& state = *state_;
+    const std::unique_lock writer(state.writer, std::try_to_lock);
+    if (!writer)
+        return;
     if (state.kernel_sends) {
         (void)send_close_notify(state.fd, deadline);
         return;

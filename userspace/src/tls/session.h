@@ -65,7 +65,7 @@ class Session {
     Session& operator=(const Session&) = delete;
     ~Session();  ///< sends nothing and leaves the socket open
 
-    // One thread may read while another writes. Several writers need a lock of their own.
+    // One thread may read while others write. A write ends before the next one begins.
 
     /// Reads at least one byte into the span; blocks until then. shutdown(2) ends the wait.
     /// @return 0 once the peer has ended its side orderly
@@ -78,12 +78,13 @@ class Session {
 
     /// Writes all bytes; blocks until the kernel has taken them. Small parts share records.
     /// Modifies the vector. Errors: io.
-    Result<void> write(std::span<iovec> parts);
+    /// @param more another write or send_file follows at once: bytes may wait for its record
+    Result<void> write(std::span<iovec> parts, bool more = false);
     Result<void> write(std::span<const std::byte> bytes);
     /// Writes a part of a file, as gc::send_file() does.
     Result<void> send_file(int file, std::uint64_t offset, std::size_t size);
-    /// Tells the peer that nothing more follows (close_notify). Best effort; reading goes on. The
-    /// caller is the only writer.
+    /// Tells the peer that nothing more follows (close_notify). Best effort; reading goes on. Does
+    /// nothing while another thread writes: the peer then sees a cut, which it is.
     void end(Deadline deadline = std::chrono::seconds(2));
 
     /// A secret of this session that both ends know: RFC 8446, section 7.5.

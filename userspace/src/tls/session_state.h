@@ -54,8 +54,11 @@ struct SessionState {
     // Of the reading thread.
     int read_error = 0;  ///< of GnuTLS, found after bytes that were returned first
 
-    // Of the writing thread.
+    /// Held by a writer, also while it waits. Taken before `mutex`.
+    std::mutex writer;
+    // Of the writer.
     std::array<std::byte, max_record> record;  ///< small parts on their way into one record
+    std::size_t filled = 0;                    ///< bytes of `record` that wait for more
     std::atomic<std::uint64_t> sent = 0;       ///< records under the current key
     std::uint64_t compare_at = 0;              ///< value of `sent` to ask the kernel at
 };

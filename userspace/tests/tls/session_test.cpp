@@ -107,6 +107,40 @@ TEST_P(TlsData, SendsFiles) {
     EXPECT_FALSE(pair.client->send_file(file.get(), 300'000, 2)) << "the file ends early";
 }
 
+TEST_P(TlsData, WhatHasMoreToFollowSharesARecord) {
+    Middle middle;
+    SessionPair pair = connect(middle);
+    std::atomic<unsigned> records = 0;
+    middle.set_edit([&](const Middle::Record& record) {
+        ++records;
+        return Middle::Records{record};
+    });
+    const Bytes bytes = random_bytes(3000);
+    const UniqueFd file(::memfd_create("file", MFD_CLOEXEC));
+    ASSERT_TRUE(write_all(file.get(), bytes));
+    iovec header{const_cast<std::byte*>(bytes.data()), 1000};
+    ASSERT_TRUE(pair.client->write(std::span(&header, 1), true));
+    ASSERT_TRUE(pair.client->send_file(file.get(), 1000, 2000));
+    EXPECT_EQ(read_exactly(*pair.server, 3000), bytes);
+    EXPECT_EQ(records, 1U);
+}
+
+TEST_P(TlsData, EndDoesNotWaitForAnotherWriter) {
+    SessionPair pair = connect();
+    const Bytes bytes = random_bytes(16 << 20);
+    auto writing = std::async(std::launch::async, [&] { return pair.client->write(bytes); });
+    std::this_thread::sleep_for(50ms);
+    const auto begin = std::chrono::steady_clock::now();
+    pair.client->end();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+    ::shutdown(pair.sockets.client.get(), SHUT_WR);
+    EXPECT_FALSE(writing.get());
+    Result<std::size_t> got = 1;
+    for (Bytes into(1 << 20); got && *got > 0;)
+        got = pair.server->read_some(into);
+    EXPECT_FALSE(got) << "not an orderly end";
+}
+
 TEST_P(TlsData, EndsOrderly) {
     SessionPair pair = connect();
     const Bytes bytes = random_bytes(1000);
