@@ -122,7 +122,7 @@ def _network_stages(kernel: str, first: bool) -> list[Stage]:
     return [Stage(bpf, f"the BPF programs, in the lab on Linux {kernel}",
                   lab(bpf, kernel, 300, "--no-nested", command=gtest(bpf, "bpf_test", "*")), 400),
             Stage(tls, f"TLS, encrypted by the kernel, in the lab on Linux {kernel}",
-                  lab(tls, kernel, 300, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 400),
+                  lab(tls, kernel, 600, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 700),
             Stage(policy, f"traffic policies on veths and taps, in the lab on Linux {kernel}",
                   lab(policy, kernel, 900, "--no-nested", command=pytest_command(policy, *files)), 1000)]
 
