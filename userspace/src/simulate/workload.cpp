@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "simulate/workload.h"
 
+#include "trace/page_intervals.h"
 #include "util/page.h"
 
 #include <algorithm>
 #include <map>
-#include <unordered_set>
 
 namespace gc::simulate {
 namespace {
@@ -53,17 +53,41 @@ Duration quickened(Duration time, double speed) {
                                                 speed);
 }
 
-std::vector<FirstTouch> first_touches(const trace::Trace& trace, const Replay& replay) {
+/// How many pages the trace's touches may be of. A run is the touches of one vCPU in one
+/// microsecond, which are few in a recording; in a file it can be 2^32 pages in three bytes.
+std::uint64_t max_pages_of(const trace::Trace& trace) {
+    constexpr std::uint64_t of_any_trace = std::uint64_t{1} << 18;
+    constexpr std::uint64_t of_a_run = 64;
+    std::uint64_t pages = of_any_trace;
+    for (const trace::Epoch& epoch : trace.epochs)
+        pages += of_a_run * epoch.touches.size();
+    return std::min(pages, max_touches);
+}
+
+Result<std::vector<FirstTouch>> first_touches(const trace::Trace& trace, const Replay& replay) {
+    const std::uint64_t max_pages = max_pages_of(trace);
     std::vector<FirstTouch> found;
-    std::unordered_set<std::uint64_t> seen;
+    trace::PageIntervals seen;
     for (const trace::Epoch& epoch : trace.epochs) {
         for (const trace::Touch& touch : epoch.touches) {
             const Duration at = microseconds(epoch.begin_us + touch.time_us) - replay.at;
             if (at < Duration{0})
                 continue;
-            for (std::uint64_t page = touch.page; page < touch.page + touch.count; ++page)
-                if (seen.insert(page).second)
-                    found.push_back({page, touch.vcpu, quickened(at, replay.speed)});
+            if (touch.count > max_pages)
+                return fail(ErrorKind::usage,
+                            "the trace has a touch of {} pages at once (expected at most {} pages "
+                            "in all of it); it is no recording of a VM",
+                            touch.count, max_pages);
+            seen.add(touch.page, touch.page + touch.count,
+                     [&](std::uint64_t first, std::uint64_t end) {
+                         for (std::uint64_t page = first; page < end; ++page)
+                             found.push_back({page, touch.vcpu, quickened(at, replay.speed)});
+                     });
+            if (found.size() > max_pages)
+                return fail(ErrorKind::usage,
+                            "the trace has touches of more than {} pages, too many for its {} "
+                            "epochs",
+                            max_pages, trace.epochs.size());
         }
     }
     return found;
@@ -79,7 +103,7 @@ std::uint64_t Workload::data_before(std::size_t index) const {
 
 Result<Workload> make_workload(const trace::Trace& trace, const Replay& replay) {
     GC_CHECK(check(trace, replay));
-    const std::vector<FirstTouch> touches = first_touches(trace, replay);
+    GC_TRY(const std::vector<FirstTouch> touches, first_touches(trace, replay));
     if (touches.empty())
         return fail(ErrorKind::usage,
                     "the trace has no touch at or after {:.3f} s; it is {:.3f} s long",

@@ -164,7 +164,7 @@ Result<Epoch> Reader::epoch() {
     const std::uint64_t earliest =
         trace_.epochs.empty() ? 0 : trace_.epochs.back().begin_us + trace_.epochs.back().length_us;
     GC_TRY(epoch.begin_us, number("an epoch's begin in us", earliest, max_us));
-    GC_TRY(epoch.length_us, number("an epoch's length in us", 0, max_us));
+    GC_TRY(epoch.length_us, number("an epoch's length in us", 0, max_us - epoch.begin_us));
     GC_TRY(epoch.dropped, number("the number of lost accesses", 0, UINT64_MAX));
     GC_TRY(epoch.unresolved, number("the number of unresolved accesses", 0, UINT64_MAX));
     GC_TRY(const std::uint64_t runs, number("the number of runs", 0, pages_));

@@ -29,7 +29,7 @@ std::string vcpu_name(std::uint32_t vcpu) {
 
 }  // namespace
 
-Show::Show(const Header& header, bool json) : header_(header), json_(json), seen_(header.pages()) {}
+Show::Show(const Header& header, bool json) : header_(header), json_(json) {}
 
 void Show::begin(std::string_view event, nlohmann::json fields, std::string_view text) const {
     if (json_) {
@@ -52,12 +52,8 @@ void Show::begin(std::string_view event, nlohmann::json fields, std::string_view
 }
 
 void Show::epoch(const Epoch& epoch) {
-    for (const Touch& touch : epoch.touches) {
-        for (std::uint64_t page = touch.page; page < touch.page + touch.pages(); ++page) {
-            touched_ += seen_[page] ? 0 : 1;
-            seen_[page] = true;
-        }
-    }
+    for (const Touch& touch : epoch.touches)
+        touched_ += seen_.add(touch.page, touch.page + touch.pages());
     dropped_ += epoch.dropped;
     unresolved_ += epoch.unresolved;
     const std::uint64_t pages = epoch.pages();

@@ -2,6 +2,7 @@
 // Shows a trace's hot set over time, as a table or as JSON with one object per line.
 #pragma once
 
+#include "trace/page_intervals.h"
 #include "trace/trace.h"
 
 #include <nlohmann/json_fwd.hpp>
@@ -26,7 +27,7 @@ class Show {
   private:
     const Header& header_;
     bool json_;
-    std::vector<bool> seen_;
+    PageIntervals seen_;
     std::uint64_t touched_ = 0;
     std::uint64_t dropped_ = 0;
     std::uint64_t unresolved_ = 0;

@@ -16,8 +16,11 @@ namespace gc {
 inline namespace util {
 namespace {
 
-Result<void> write_new(const std::string& path, std::string_view text) {
-    UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+/// More for a longer file, as it is read: a sparse file may claim any size.
+constexpr std::size_t max_reserved = std::size_t{1} << 20;
+
+Result<void> write_new(const std::string& path, std::string_view text, mode_t mode) {
+    UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!fd)
         return fail_errno(errno, "create " + path);
     if (auto written = write_all(fd.get(), std::as_bytes(std::span(text))); !written)
@@ -37,7 +40,7 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t max_byt
     std::string text;
     struct stat status {};
     if (::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode))
-        text.reserve(std::min(static_cast<std::size_t>(status.st_size), max_bytes));
+        text.reserve(std::min({static_cast<std::size_t>(status.st_size), max_bytes, max_reserved}));
     std::array<char, 65536> buffer{};
     for (;;) {
         auto got = read_some(fd.get(), std::as_writable_bytes(std::span(buffer)));
@@ -58,7 +61,9 @@ Result<void> write_whole_file(const std::string& path, std::string_view text) {
     if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
         return fail(ErrorKind::io, "{}: expected a regular file or a new name", path);
     const std::string temporary = path + ".new";
-    if (auto written = write_new(temporary, text); !written) {
+    // A killed gcctl may have left it, or somebody else made it: with another mode, or a link.
+    ::unlink(temporary.c_str());
+    if (auto written = write_new(temporary, text, private_file_mode); !written) {
         ::unlink(temporary.c_str());
         return written;
     }

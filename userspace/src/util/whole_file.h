@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 
 namespace gc {
 inline namespace util {
@@ -19,8 +20,13 @@ inline constexpr std::size_t default_max_file = std::size_t{64} << 20;
 Result<std::string> read_whole_file(const std::string& path,
                                     std::size_t max_bytes = default_max_file);
 
-/// Replaces a file atomically: writes a temporary file beside it and renames that. An existing file
-/// must be a regular file. Errors: io.
+/// The mode of files that tell what a VM does: traces and reports. Only their owner can read them,
+/// whatever the umask. An existing trace that is overwritten keeps its mode.
+inline constexpr mode_t private_file_mode = 0600;
+
+/// Replaces a file atomically: writes a temporary file beside it and renames that. The file
+/// has private_file_mode, also if it replaces one with another mode. An existing file must be a
+/// regular file. Errors: io.
 Result<void> write_whole_file(const std::string& path, std::string_view text);
 
 }  // namespace util

@@ -2,11 +2,15 @@
 #include "html_report/input.h"
 #include "simulate/account.h"
 #include "simulate/command.h"
+#include "trace/command.h"
 #include "trace/writer.h"
 
+#include <array>
+#include <chrono>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace gc::simulate {
@@ -132,6 +136,30 @@ TEST_F(Simulate, SaysThatItIsSimulated) {
     EXPECT_THAT(said, HasSubstr("simulated guide-copy: completed"));
     EXPECT_THAT(said, HasSubstr("simulated: nothing was moved"));
 }
+/// One RAM block of 16 TiB, one run of all its pages: such a file once took 4.4 GiB of memory.
+TEST_F(Simulate, ATraceOfAFewBytesTakesLittleMemory) {
+    trace::Buffer bytes;
+    trace::append_header(bytes, {trace::Mode::order, 0, {{"ram", std::uint64_t{1} << 44, 4096}}});
+    trace::Epoch epoch{.length_us = 1'000'000, .touches = {}};
+    epoch.add({.page = 0, .count = std::uint64_t{1} << 32, .vcpu = 0});
+    trace::append_epoch(bytes, epoch);
+    trace::append_end(bytes, 1);
+    ASSERT_LE(bytes.size(), 60U);
+    std::ofstream(path_).write(reinterpret_cast<const char*>(bytes.data()),
+                               static_cast<std::streamsize>(bytes.size()));
+    rusage before{};
+    ::getrusage(RUSAGE_SELF, &before);
+    const auto begun = std::chrono::steady_clock::now();
+    EXPECT_THAT(output(2), HasSubstr("4294967296 pages at once"));
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(trace::command(std::array{path_}), 0);
+    EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("4294967296 pages"));
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
+    rusage after{};
+    ::getrusage(RUSAGE_SELF, &after);
+    EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 * 1024) << "KiB";
+}
+
 TEST_F(Simulate, PrintsAReportThatAPageCanBeMadeOf) {
     write(trace::Mode::order);
     const auto report = html_report::read_input(output(0, {"--json"}));

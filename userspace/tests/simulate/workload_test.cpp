@@ -108,5 +108,17 @@ TEST(Workload, OfATraceWithoutTouches) {
     expect_refused(trace, {}, "no touch");
 }
 
+/// A run of three bytes must not become gigabytes.
+TEST(Workload, RefusesMoreTouchesThanARecordingCanHave) {
+    trace::Trace made = sample();
+    made.header.blocks = {{"ram", std::uint64_t{1} << 44, 4096}};
+    made.epochs[0].touches = {{.page = 0, .count = std::uint64_t{1} << 32}};
+    expect_refused(made, {}, "a touch of 4294967296 pages at once");
+    made.epochs[0].touches.clear();
+    for (std::uint64_t i = 0; i < 8; ++i)
+        made.epochs[0].touches.push_back({.page = i << 20, .count = 1 << 18});
+    expect_refused(made, {}, "touches of more than");
+}
+
 }  // namespace
 }  // namespace gc::simulate

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "trace/file.h"
 
+#include <filesystem>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace gc::trace {
@@ -83,6 +85,29 @@ TEST(TraceOf, FullDisk) {
     ASSERT_FALSE(file);
     EXPECT_EQ(file.error().kind, ErrorKind::io);
     EXPECT_EQ(file.error().message, "/dev/full: write: No space left on device");
+}
+
+TEST_F(TraceFiles, OnlyTheirOwnerReadsThem) {
+    const mode_t old = ::umask(0);
+    const auto file = TraceFile::create(path_, header);
+    ::umask(old);
+    ASSERT_TRUE(file) << file.error().message;
+    EXPECT_EQ(std::filesystem::status(path_).permissions(),
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+/// A terabyte that takes no space on the disk.
+TEST_F(TraceFiles, Sparse) {
+    {
+        auto file = TraceFile::create(path_, header);
+        ASSERT_TRUE(file) << file.error().message;
+    }
+    if (::truncate(path_.c_str(), off_t{1} << 40) != 0)
+        GTEST_SKIP() << "the file system has no files of a terabyte";
+    expect_refused(ErrorKind::protocol, path_ + ": expected an access trace, which has no holes");
+    ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+    ASSERT_EQ(::truncate(path_.c_str(), off_t{1} << 40), 0);
+    expect_refused(ErrorKind::protocol, path_ + ": offset 0: expected the magic");
 }
 
 }  // namespace

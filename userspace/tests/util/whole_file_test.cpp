@@ -59,5 +59,32 @@ TEST_F(WholeFile, NothingIsLeftOfOneThatCannotBeWritten) {
     EXPECT_FALSE(write_whole_file(folder_ + "/none/file", "x"));
 }
 
+TEST_F(WholeFile, OnlyItsOwnerReadsIt) {
+    namespace fs = std::filesystem;
+    constexpr auto owner = fs::perms::owner_read | fs::perms::owner_write;
+    const mode_t old = ::umask(0);
+    ASSERT_TRUE(write_whole_file(path_, "x"));
+    EXPECT_EQ(fs::status(path_).permissions(), owner);
+    fs::permissions(path_, fs::perms::all);
+    ASSERT_TRUE(write_whole_file(path_, "y"));
+    ::umask(old);
+    EXPECT_EQ(fs::status(path_).permissions(), owner);
+}
+
+TEST_F(WholeFile, TheTemporaryNameIsNotFollowed) {
+    ASSERT_TRUE(write_whole_file(folder_ + "/victim", "precious"));
+    std::filesystem::create_symlink(folder_ + "/victim", path_ + ".new");
+    ASSERT_TRUE(write_whole_file(path_, "x"));
+    EXPECT_EQ(read_whole_file(folder_ + "/victim"), "precious");
+    EXPECT_FALSE(std::filesystem::is_symlink(path_));
+}
+
+TEST_F(WholeFile, ASparseOneTakesNoMemory) {
+    ASSERT_TRUE(write_whole_file(path_, ""));
+    if (::truncate(path_.c_str(), off_t{1} << 42) != 0)
+        GTEST_SKIP() << "the file system has no files of this size";
+    EXPECT_FALSE(read_whole_file(path_, 1 << 20));
+}
+
 }  // namespace
 }  // namespace gc::util
