@@ -10,7 +10,7 @@ KVER   ?= $(shell uname -r)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo check check-unit check-tcg check-asan check-tsan \
-        check-module check-bpf check-tls check-lab kunit check-debug docs bench bench-quick bench-build bench-release bench-capture \
+        check-module check-bpf check-tls check-lab kunit check-debug docs bench bench-quick bench-build bench-release bench-capture fuzz \
         bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
 
 all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
@@ -24,7 +24,7 @@ deps:  ## install what is needed from Debian's packages (scripts/packages.txt)
 # CMakePresets.json says what each preset is; build/bin has the programs of `dev`.
 $(BUILD)/%/build.ninja:
 	@cmake --preset $* >$(BUILD)/$*.configure.log 2>&1 || { cat $(BUILD)/$*.configure.log >&2; exit 1; }
-$(BUILD)/dev/build.ninja $(BUILD)/release/build.ninja $(BUILD)/asan/build.ninja $(BUILD)/tsan/build.ninja: | $(BUILD)/bin
+$(BUILD)/dev/build.ninja $(BUILD)/release/build.ninja $(BUILD)/asan/build.ninja $(BUILD)/tsan/build.ninja $(BUILD)/fuzz/build.ninja: | $(BUILD)/bin
 $(BUILD)/bin:
 	@mkdir -p $(BUILD) && ln -s dev/bin $@
 
@@ -92,6 +92,10 @@ check-tcg: userspace guests  ## run the end-to-end tests that need no lab: secon
 
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/check asan
+
+TIME = 60
+fuzz:  ## fuzz every format that gcctl reads, each for TIME seconds
+	@scripts/fuzz --seconds $(TIME)
 
 check-tsan: guests  ## those of the data plane under ThreadSanitizer
 	@scripts/check tsan

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// libFuzzer: cmake -DGC_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++; gunzip tests/data/streams for a
-// corpus. The first byte selects the kind of the input.
+// QEMU's migration stream and its return path. The first byte selects the kind of the input.
 #include "stream/package.h"
 #include "stream/return_path.h"
 

@@ -28,8 +28,8 @@ constexpr auto load_timeout = 10s;
 constexpr auto exit_timeout = 500ms;
 /// Also how often the guide's memory is measured.
 constexpr auto watch_interval = 50ms;
-/// The first of the guide's descriptors: the stream that it loads, then the memory nodes, then those
-/// of its command line.
+/// The first of the guide's descriptors: the stream that it loads, then the memory nodes, then
+/// those of its command line.
 constexpr int incoming_number = 10;
 /// The size of the file system for disk overlays: the guide's disks are full after this much.
 constexpr std::uint64_t scratch_bytes = std::uint64_t{1} << 30;

@@ -99,9 +99,13 @@ std::uint32_t* find_constant(const bpf_object* object, std::string_view name) {
     const std::span variables(::btf_var_secinfos(section), ::btf_vlen(section));
     for (const btf_var_secinfo& variable : variables) {
         const btf_type* type = ::btf__type_by_id(types, variable.type);
+        // libbpf before 1.3 does not check the numbers in BTF.
+        if (type == nullptr || variable.size != sizeof(std::uint32_t) ||
+            variable.offset % alignof(std::uint32_t) != 0 ||
+            std::size_t{variable.offset} + variable.size > data.size())
+            continue;
         const char* found = ::btf__name_by_offset(types, type->name_off);
-        if (found != nullptr && name == found && variable.size == sizeof(std::uint32_t) &&
-            variable.offset + variable.size <= data.size())
+        if (found != nullptr && name == found)
             return reinterpret_cast<std::uint32_t*>(&data[variable.offset]);
     }
     return nullptr;

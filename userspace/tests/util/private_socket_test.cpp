@@ -165,7 +165,7 @@ TEST(PrivateDirectory, TellsTwoProcessesOfAUserApart) {
     EXPECT_TRUE(directory.connect("incoming", 1s, false));
 }
 
-/// What the owner put there is not followed when the directory is removed.
+/// A link of the owner is removed with the directory, and not followed.
 TEST(PrivateDirectory, RemovesNoLinksTarget) {
     const Folder folder;
     fs::create_directory(folder / "victim");
