@@ -39,7 +39,7 @@ release: $(BUILD)/release/build.ninja  ## build gcctl as it is installed (preset
 	@ninja -C $(BUILD)/release manual bpf-examples
 
 # kbuild takes seconds to find that nothing is to be done: it is asked only when a source is newer.
-KMOD_SOURCES := $(wildcard kmod/*.[ch] kmod/tests/*.[ch] kmod/Kbuild kmod/Makefile include/uapi/*.h)
+KMOD_SOURCES := $(wildcard kmod/*.[ch] kmod/tests/*.[ch] kmod/check-tracepoint kmod/Kbuild kmod/Makefile include/uapi/*.h)
 $(BUILD)/kmod/%/guidecopy.ko: $(KMOD_SOURCES)
 	@$(MAKE) -C kmod --no-print-directory KVER=$* OUT=$(BUILD)/kmod/$*
 	@touch $@
