@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* fail_nth = "/proc/thread-self/fail-nth";
 constexpr std::size_t pages = 4 * small_ring;
+constexpr int many_failures = 1'000'000;
 
 /// Has the nth allocation, or copy from or to user space, of this thread fail; 0: none.
 void set_nth(int fd, unsigned nth) {
@@ -52,6 +53,8 @@ class Failure : public testing::Test {
         fd_ = UniqueFd(::open(fail_nth, O_RDWR | O_CLOEXEC));
         if (!fd_)
             GTEST_SKIP() << "this kernel has no fault injection";
+        ASSERT_TRUE(slab_.ok() && page_.ok() && copy_quiet_.ok())
+            << "expected CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC, CONFIG_FAULT_INJECTION_USERCOPY";
         for (std::size_t page = 0; page < pages; ++page)
             memory_.write(page, pattern(page));
     }
@@ -79,6 +82,7 @@ class Failure : public testing::Test {
             failed += done ? 0 : 1;
         }
         EXPECT_GT(failed, 0U) << "no failure was ever seen";
+        EXPECT_LT(slab_failures_left(), many_failures) << "failslab made none of them fail";
         std::ifstream count("/sys/module/guidecopy/refcnt");
         std::string references;
         count >> references;
@@ -106,6 +110,13 @@ class Failure : public testing::Test {
         return taken >= small_ring;
     }
 
+    /// Of the failures that failslab may make.
+    static int slab_failures_left() {
+        int left = 0;
+        std::ifstream("/sys/kernel/debug/failslab/times") >> left;
+        return left;
+    }
+
     gc_session_create session() const {
         auto arg = argument<gc_session_create>();
         arg.ring_entries = small_ring;
@@ -116,6 +127,7 @@ class Failure : public testing::Test {
     UniqueFd fd_;
     Pages memory_{-1, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS};
     Setting slab_{"/sys/kernel/debug/failslab/ignore-gfp-wait", "N"};
+    Setting slab_times_{"/sys/kernel/debug/failslab/times", std::to_string(many_failures)};
     Setting slab_quiet_{"/sys/kernel/debug/failslab/verbose", "0"};
     Setting page_{"/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N"};
     Setting page_quiet_{"/sys/kernel/debug/fail_page_alloc/verbose", "0"};
