@@ -4,6 +4,8 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
 #include <linux/shmem_fs.h>
@@ -63,6 +65,41 @@ static int gc_backing_init_file(struct gc_backing *backing, int fd, u64 offset, 
 	return 0;
 }
 
+/*
+ * The operations of files of copies: those of shmem, but for fallocate(), which MADV_REMOVE calls
+ * for shared mappings. It would punch a hole that later reads as zeros, as the page counts as
+ * copied.
+ */
+static const struct file_operations *gc_copies_fops(const struct file_operations *shmem)
+{
+	static struct file_operations fops;
+	static DEFINE_MUTEX(lock);
+
+	mutex_lock(&lock);
+	if (!fops.owner) {
+		fops = *shmem;
+		fops.fallocate = NULL;
+		fops.owner = THIS_MODULE;
+	}
+	mutex_unlock(&lock);
+	return &fops;
+}
+
+static struct file *gc_copies_create(u64 length)
+{
+	/* NORESERVE: do not account for pages that may never be copied. */
+	struct file *file = shmem_file_setup("guidecopy", length, VM_NORESERVE);
+
+	if (IS_ERR(file))
+		return file;
+	/* The last fput() drops this reference: a VMA may hold the file longer than the node. */
+	__module_get(THIS_MODULE);
+	file->f_op = gc_copies_fops(file->f_op);
+	/* For an open through /proc/PID/map_files. */
+	file_inode(file)->i_fop = file->f_op;
+	return file;
+}
+
 static int gc_backing_init_process(struct gc_backing *backing, pid_t pid, u64 address, u64 length)
 {
 	int err;
@@ -73,8 +110,7 @@ static int gc_backing_init_process(struct gc_backing *backing, pid_t pid, u64 ad
 	err = gc_pageset_init(&backing->copied, length >> PAGE_SHIFT);
 	if (err)
 		goto destroy_process;
-	/* NORESERVE: do not account for pages that may never be copied. */
-	backing->file = shmem_file_setup("guidecopy", length, VM_NORESERVE);
+	backing->file = gc_copies_create(length);
 	err = PTR_ERR_OR_ZERO(backing->file);
 	if (err)
 		goto destroy_copied;
@@ -112,7 +148,7 @@ int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma)
 
 	vma->vm_pgoff += backing->first;
 	vma_set_file(vma, backing->file);
-	err = backing->file->f_op->mmap(backing->file, vma);
+	err = gc_call_mmap(backing->file, vma);
 	if (err)
 		return err;
 	/* The node replaces open and close, so the file must not rely on its own. */

@@ -4,6 +4,7 @@
 #define GC_COMPAT_H
 
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/version.h>
@@ -58,6 +59,30 @@ static inline void gc_notifier_range_init(struct mmu_notifier_range *range, stru
 				end);
 #endif
 }
+
+/*
+ * 6.16 lets a file have mmap_prepare() instead of mmap(), which call_mmap() takes into account.
+ * 6.17 renamed it. The module has not been built for either.
+ */
+static inline int gc_call_mmap(struct file *file, struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+	return call_mmap(file, vma);
+#else
+	return vfs_mmap(file, vma);
+#endif
+}
+
+/* 6.13 added hrtimer_setup(), 6.15 dropped hrtimer_init(). Not built for 6.13 and later. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *timer),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+}
+#endif
 
 /* What inode operations get to map the ids of a mount. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)

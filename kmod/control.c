@@ -40,7 +40,7 @@ struct gc_call {
 struct gc_control {
 	struct mutex create_lock; /* serialises creation */
 	struct gc_capture *capture; /* set once, with release; read with acquire, without a lock */
-	struct gc_account account; /* of a track; a session's node has its own, as it lives longer */
+	struct gc_account account; /* of a track; a session's is its node's, which lives longer */
 };
 
 static struct gc_capture *gc_control_capture(struct gc_control *control)

@@ -84,6 +84,26 @@ static struct file *gc_node_unlock(struct vm_fault *vmf)
 	return file;
 }
 
+/*
+ * Handles a full ring in a worker of a workqueue, which all users of the queue share: it must not
+ * wait for the consumer. Such a worker faults in memory of another process for KVM's asynchronous
+ * page faults (async_pf_execute(), virt/kvm/async_pf.c). That ignores the error, and KVM repeats
+ * the fault in the vCPU's thread, which waits there (kvm_arch_async_page_ready(),
+ * arch/x86/kvm/mmu/mmu.c). Letting the fault proceed instead would let the guide run ahead of the
+ * consumer without bound. A worker that has taken the process's memory for its own
+ * (kthread_use_mm()) has nobody to repeat the access.
+ */
+static vm_fault_t gc_node_fault_full_worker(struct vm_fault *vmf, struct gc_session *session,
+					    const struct gc_access *access)
+{
+	int err;
+
+	if (vmf->flags & FAULT_FLAG_REMOTE)
+		return VM_FAULT_SIGBUS;
+	err = gc_session_spill(session, access);
+	return err ? gc_fault_error(err) : 0;
+}
+
 /* Handles a full ring. Returns 0 if the fault can proceed, else the fault handler's result. */
 static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *session,
 				     const struct gc_access *access)
@@ -99,6 +119,8 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
 	/* The caller must not sleep and keeps the lock. */
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
+	if (current->flags & PF_WQ_WORKER)
+		return gc_node_fault_full_worker(vmf, session, access);
 	file = gc_node_unlock(vmf);
 	gc_session_wait(session, access->page, state);
 	fput(file);
@@ -107,7 +129,8 @@ static vm_fault_t gc_node_fault_full(struct vm_fault *vmf, struct gc_session *se
 
 /*
  * Copies the page. The first attempt drops the fault's lock, because reading the process takes that
- * process's mmap lock. A second attempt, if needed, runs under the lock and returns the error.
+ * process's mmap lock. A second attempt, if needed, runs under the lock and returns the error. A
+ * worker of a workqueue may wait for that lock, too, but nobody holds it until a consumer acts.
  */
 static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node, u64 page)
 {
@@ -123,8 +146,11 @@ static vm_fault_t gc_node_fault_copy(struct vm_fault *vmf, struct gc_node *node,
 		return VM_FAULT_RETRY;
 	if (!may_unlock || (vmf->flags & FAULT_FLAG_TRIED))
 		err = gc_backing_copy(backing, page, true);
-	if (err != -EAGAIN || !may_unlock)
+	if (err != -EAGAIN)
 		return err ? gc_fault_error(err) : 0;
+	/* The caller keeps its lock and repeats the fault, unless killed (__get_user_pages()). */
+	if (!may_unlock)
+		return VM_FAULT_NOPAGE;
 	file = gc_node_unlock(vmf);
 	(void)gc_backing_copy(backing, page, false);
 	fput(file);

@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 
+#include "compat.h"
 #include "session.h"
 #include "trace.h"
 
@@ -62,8 +63,7 @@ struct gc_session *gc_session_alloc(u32 id, u64 pages, u32 entries)
 	session->id = id;
 	init_waitqueue_head(&session->producers);
 	init_waitqueue_head(&session->consumers);
-	hrtimer_init(&session->notify, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-	session->notify.function = gc_session_notify_timer;
+	hrtimer_setup(&session->notify, gc_session_notify_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	spin_lock_init(&session->lock);
 	INIT_LIST_HEAD(&session->spill);
 

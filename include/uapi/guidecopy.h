@@ -148,6 +148,11 @@
  * aside, counts it in gc_stats.spilled, and moves it into the ring, in order, at the next KICK,
  * poll(2) or access.
  *
+ * A worker of a kernel workqueue never sleeps for room. KVM lets one take the page of a vCPU's
+ * fault (asynchronous page faults, with the interrupt controllers in the kernel). If the ring is
+ * full, the worker gets nothing, and KVM repeats the fault in the vCPU's thread, which sleeps. If
+ * there is room, the record is the worker's: gc_record.tid is its thread id.
+ *
  * If the ring of a track is full, the record is dropped and counted in gc_stats.dropped, and
  * GC_IOC_SCAN ends early.
  *
@@ -288,7 +293,9 @@ struct gc_record {
  *                  multiple of 4 KiB
  * @length: of the range, in bytes; a multiple of 4 KiB, not 0
  * @pid: with GC_SESSION_PROCESS the process, in the caller's PID namespace; else 0. A pid may have
- *       been reused: hold a pidfd and check afterwards that the process is still the one meant
+ *       been reused: hold a pidfd and check afterwards that the process is still the one meant.
+ *       Nothing is read of the process before an access to the node. (Kernels up to 6.12 export no
+ *       function to modules that looks up a pidfd.)
  * @node_fd: out: a descriptor of the memory node, open for reading and writing, with O_CLOEXEC set
  *
  * Errors:
@@ -303,8 +310,8 @@ struct gc_record {
  * * EINVAL: backing_offset or length is not aligned, length is 0, ring_entries is not a power of
  *   two or less than GC_RING_MIN_ENTRIES, or backing_fd or pid does not match flags
  * * ENOBUFS: ring_entries exceeds the module parameter max_ring_entries
- * * ENOMEM: out of memory; or the memory of the ring and of the set of pages would exceed the user's
- *   RLIMIT_MEMLOCK, see below
+ * * ENOMEM: out of memory; or the memory of the ring and of the set of pages would exceed the
+ *   user's RLIMIT_MEMLOCK, see above
  * * ENOSPC: the user has as many sessions and tracks as the module parameter max_captures_per_user
  *   allows, and the caller lacks CAP_SYS_RESOURCE
  * * ERANGE: the range extends beyond the end of the file, or is not entirely readable memory of the

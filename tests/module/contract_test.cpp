@@ -403,7 +403,8 @@ TEST_F(Contract, NodeIsOnlyForThoseWhoHaveItsDescriptor) {
     });
     EXPECT_EQ(neighbour.wait(), 0);
     // Root may trace it.
-    const UniqueFd by_root(::open(fmt::format("/proc/{}/fd/{}", guide.pid(), node).c_str(), O_RDWR));
+    const UniqueFd by_root(
+        ::open(fmt::format("/proc/{}/fd/{}", guide.pid(), node).c_str(), O_RDWR));
     EXPECT_TRUE(by_root);
     EXPECT_EQ(guide.wait(0ms), -1);
 }
@@ -490,7 +491,8 @@ TEST_F(Contract, MemoryIsChargedToTheUser) {
     EXPECT_EQ(again.wait(), 0);
     Child root([&] {
         const rlimit none{0, 0};
-        return ::setrlimit(RLIMIT_MEMLOCK, &none) == 0 ? create_errno(valid_create(file_.get())) : 100;
+        return ::setrlimit(RLIMIT_MEMLOCK, &none) == 0 ? create_errno(valid_create(file_.get()))
+                                                       : 100;
     });
     EXPECT_EQ(root.wait(), 0);
 }
@@ -559,7 +561,8 @@ TEST_F(Contract, ManySessions) {
     int error = 0;
     while (error == 0 && controls.size() < 2000) {
         controls.push_back(open_control());
-        error = controls.back() ? create_session(controls.back(), valid_create(file_.get())) : errno;
+        error =
+            controls.back() ? create_session(controls.back(), valid_create(file_.get())) : errno;
     }
     // Root is limited by its descriptors only.
     EXPECT_TRUE(error == 0 || error == EMFILE) << std::strerror(error);

@@ -164,7 +164,8 @@ class Abuser {
             return;
         if (command == GC_IOC_SESSION_CREATE) {
             ++successes_.sessions;
-            ::close(static_cast<int>(words[offsetof(gc_session_create, node_fd) / sizeof(words[0])]));
+            ::close(
+                static_cast<int>(words[offsetof(gc_session_create, node_fd) / sizeof(words[0])]));
         }
         successes_.tracks += command == GC_IOC_TRACK_CREATE ? 1 : 0;
         successes_.rearms += command == GC_IOC_REARM ? 1 : 0;

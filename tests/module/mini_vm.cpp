@@ -64,10 +64,11 @@ void change_sregs(int vcpu, const std::function<void(kvm_sregs&)>& change) {
 
 }  // namespace
 
-MiniVm::MiniVm(unsigned vcpus, Paging paging)
+MiniVm::MiniVm(unsigned vcpus, Paging paging, Irqchip irqchip)
     : kvm_(must(::open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm")),
       vm_(must(::ioctl(kvm_.get(), KVM_CREATE_VM, 0), "KVM_CREATE_VM")),
-      program_(-1, program_pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS) {
+      program_(-1, program_pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS),
+      irqchip_(irqchip) {
     std::memcpy(program_.data(), snippets.data(), sizeof(snippets));
     auto* directory = reinterpret_cast<std::uint32_t*>(program_.data() + directory_gpa);
     for (std::uint32_t entry = 0; entry < page_size / sizeof(*directory); ++entry)
@@ -75,6 +76,8 @@ MiniVm::MiniVm(unsigned vcpus, Paging paging)
     // Intel: where no slot will be.
     must(::ioctl(fd(), KVM_SET_TSS_ADDR, 0xfffbd000), "KVM_SET_TSS_ADDR");
     set_slot(0, program_gpa, program_.data(), program_.size());
+    if (irqchip == Irqchip::in_kernel)
+        must(::ioctl(fd(), KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
     const int run_size =
         must(::ioctl(kvm_.get(), KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
     for (unsigned number = 0; number < vcpus; ++number) {
@@ -86,8 +89,18 @@ MiniVm::MiniVm(unsigned vcpus, Paging paging)
         vcpus_.push_back(Vcpu{std::move(vcpu), std::move(*run)});
         enter_protected_mode(vcpus_.back());
     }
+    if (irqchip == Irqchip::in_kernel)
+        make_runnable();
     if (paging == Paging::on)
         turn_on_paging();
+}
+
+/// All but the first vCPU wait to be started by another one.
+void MiniVm::make_runnable() const {
+    for (const Vcpu& vcpu : vcpus_) {
+        kvm_mp_state state{.mp_state = KVM_MP_STATE_RUNNABLE};
+        must(::ioctl(vcpu.fd.get(), KVM_SET_MP_STATE, &state), "KVM_SET_MP_STATE");
+    }
 }
 
 void MiniVm::enter_protected_mode(const Vcpu& vcpu) {
@@ -134,7 +147,9 @@ bool MiniVm::run(std::uint64_t program, std::uint64_t gpa, std::size_t pages, un
     regs.rip = program_gpa + program * snippet_size;
     regs.rbx = gpa;
     regs.rcx = pages;
-    regs.rflags = 2;
+    // A vCPU that accepts no interrupt faults synchronously.
+    constexpr std::uint64_t interrupts = 1U << 9;
+    regs.rflags = irqchip_ == Irqchip::in_kernel ? 2 | interrupts : 2;
     if (::ioctl(cpu.fd.get(), KVM_SET_REGS, &regs) != 0)
         return false;
     while (::ioctl(cpu.fd.get(), KVM_RUN, 0) != 0)

@@ -12,8 +12,12 @@ class MiniVm {
   public:
     enum class Access { read, write, execute };
     enum class Paging { off, on };  // the guest's own; on maps each address to itself
+    /// With its interrupt controllers in the kernel a vCPU uses asynchronous page faults. Its HLT
+    /// stays in the kernel, so access() and sweep() do not return.
+    enum class Irqchip { none, in_kernel };
 
-    explicit MiniVm(unsigned vcpus = 1, Paging paging = Paging::off);
+    explicit MiniVm(unsigned vcpus = 1, Paging paging = Paging::off,
+                    Irqchip irqchip = Irqchip::none);
 
     [[nodiscard]] int fd() const { return vm_.get(); }
 
@@ -44,10 +48,12 @@ class MiniVm {
     [[nodiscard]] bool run(std::uint64_t program, std::uint64_t gpa, std::size_t pages,
                            unsigned vcpu) const;
     static void enter_protected_mode(const Vcpu& vcpu);
+    void make_runnable() const;
 
     UniqueFd kvm_;
     UniqueFd vm_;
     Pages program_;
+    Irqchip irqchip_;
     std::vector<Vcpu> vcpus_;
 };
 

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <fstream>
 #include <functional>
+#include <sched.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <thread>
 #include <unistd.h>
@@ -303,6 +305,83 @@ TEST_F(Process, KernelsOwnAccessesCopyToo) {
     EXPECT_EQ(value, pattern(5));
     EXPECT_EQ(read_of(::getpid(), guide, 6), pattern(6));
     EXPECT_THAT(pages_of(capture_.take()), ElementsAre(4, 5, 6));
+}
+
+/// Punching a hole would leave zeros where the session believes that it has a copy.
+TEST_F(Process, CopiesCannotBeRemoved) {
+    ASSERT_EQ(capture_.create(session_over(::getpid(), memory_)), 0);
+    const Pages guide = map(capture_, pages, MAP_SHARED);
+    EXPECT_EQ(guide.read(3), pattern(3));
+    EXPECT_NE(::madvise(guide.word(3), page_size, MADV_REMOVE), 0);
+    EXPECT_EQ(errno, EOPNOTSUPP);
+    EXPECT_EQ(guide.read(3), pattern(3));
+    // As root may, past the mapping.
+    const auto start = reinterpret_cast<std::uintptr_t>(guide.data());
+    const UniqueFd copies(
+        ::open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + guide.size()).c_str(),
+               O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(copies);
+    EXPECT_NE(::fallocate(copies.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page_size),
+              0);
+    // What only unmaps is no loss.
+    guide.write(4, 44);
+    ASSERT_EQ(::madvise(guide.data(), guide.size(), MADV_DONTNEED), 0);
+    EXPECT_EQ(guide.read(3), pattern(3));
+    EXPECT_EQ(guide.read(4), 44U);
+}
+
+void schedule(int policy, int priority) {
+    const sched_param param{.sched_priority = priority};
+    if (::sched_setscheduler(0, policy, &param) != 0)
+        throw std::runtime_error("sched_setscheduler");
+}
+
+/// An access that can neither wait for the process's mmap lock nor drop its own: it is repeated
+/// rather than failed.
+TEST_F(Process, BusyMemoryMapOfTheProcessIsNoBusError) {
+    constexpr std::size_t many = 8192;
+    const Pages big = anonymous(many);
+    fill(big);
+    const Pages stop(-1, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+    // On one CPU, a thread that others leave next to no time to is preempted with the lock held.
+    Child source([&] {
+        cpu_set_t first;
+        CPU_ZERO(&first);
+        CPU_SET(0, &first);
+        if (::sched_setaffinity(0, sizeof(first), &first) != 0)
+            return 1;
+        std::vector<std::jthread> spinners;
+        for (int i = 0; i < 2; ++i)
+            spinners.emplace_back([&] {
+                while (stop.read(0) == 0) {
+                }
+            });
+        schedule(SCHED_IDLE, 0);
+        for (int prot = PROT_READ; stop.read(0) == 0; prot ^= PROT_WRITE)
+            ::mprotect(big.data(), big.size(), prot);
+        spinners.clear();
+        ::pause();
+        return 0;
+    });
+    ASSERT_EQ(capture_.create(session_over(source.pid(), big)), 0);
+    std::this_thread::sleep_for(500ms);
+    Child reader([&] {
+        const Pages guide = map(capture_, many);
+        const UniqueFd mem(::open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
+        schedule(SCHED_FIFO, 1);
+        for (std::size_t page = 0; page < 8; ++page) {
+            std::uint64_t value = 0;
+            const auto at = reinterpret_cast<off_t>(guide.word(page));
+            if (::pread(mem.get(), &value, 8, at) != 8 || value != pattern(page))
+                return static_cast<int>(page) + 1;
+        }
+        return 0;
+    });
+    // Its accesses wait as long as they must.
+    const int early = reader.wait(3s);
+    EXPECT_TRUE(early == 0 || early == -1) << early;
+    stop.write(0, 1);
+    EXPECT_EQ(reader.wait(), 0);
 }
 
 TEST_F(Process, ThreadsRacingForAPageMakeOneCopy) {

@@ -9,7 +9,7 @@ from .environment import BIN, BUILD, CMAKE_TREE, PYTHON, SCRIPTS, kernels, modul
 
 RESULTS = BUILD / "check"
 # Of module_test: those with VMs, for which the lab has fewer CPUs.
-MODULE_VMS = ("Track", "ShadowPaging", "Fuzz", "VmStress")
+MODULE_VMS = ("AsyncPageFault", "Track", "ShadowPaging", "Fuzz", "VmStress")
 # Of module_test: those that inject failures, for which only the debug kernel is configured.
 MODULE_DEBUG = ("Failure",)
 
