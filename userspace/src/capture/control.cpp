@@ -43,9 +43,8 @@ Result<UniqueFd> open_control() {
 std::string no_memory(std::uint64_t entries, std::uint64_t pages) {
     rlimit limit{};
     ::getrlimit(RLIMIT_MEMLOCK, &limit);
-    const std::string allowed = limit.rlim_cur == RLIM_INFINITY
-                                    ? "unlimited"
-                                    : fmt::format("{} KiB", limit.rlim_cur >> 10);
+    const std::string allowed =
+        limit.rlim_cur == RLIM_INFINITY ? "unlimited" : fmt::format("{} KiB", limit.rlim_cur >> 10);
     return fmt::format(
         "no memory, or more of it than RLIMIT_MEMLOCK allows: it takes about {} KiB for {} records "
         "and {} pages, the limit is {}; raise it (ulimit -l, or LimitMEMLOCK= of the unit) or run "
