@@ -64,7 +64,8 @@ def test_files(package: Path) -> None:
     files = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     source = f"usr/src/guidecopy-{VERSION}/"
     assert all(name.startswith((source, "usr/share/doc/guidecopy-dkms/")) for name in files), files
-    assert {f"{source}include/uapi/guidecopy.h", f"{source}kmod/Kbuild", f"{source}kmod/main.c"} <= files
+    assert {f"{source}include/uapi/guidecopy.h", f"{source}kmod/Kbuild", f"{source}kmod/main.c",
+            f"{source}kmod/check-tracepoint"} <= files
     configuration = (package / source / "dkms.conf").read_text()
     assert 'AUTOINSTALL="yes"' in configuration
     assert f'PACKAGE_VERSION="{VERSION}"' in configuration
