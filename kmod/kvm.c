@@ -232,7 +232,7 @@ static unsigned int gc_kvm_host_order(struct gc_vm *vm, u64 address)
 	 * The lock keeps the page tables that map a VMA, and only those: munmap(2) frees others
 	 * with the lock held for reading, once their VMAs are detached.
 	 */
-	mmap_assert_locked(mm);
+	lockdep_assert_held(&mm->mmap_lock);
 	vma = find_vma(mm, address);
 	if (!vma || vma->vm_start > address)
 		return 0;
