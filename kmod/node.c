@@ -416,9 +416,9 @@ static struct file *gc_node_open_first(struct gc_node *node)
 	struct inode *inode = alloc_anon_inode(gc_node_mount->mnt_sb);
 	struct file *file;
 
-	if (!inode) {
+	if (IS_ERR(inode)) {
 		gc_node_free(node);
-		return ERR_PTR(-ENOMEM);
+		return ERR_CAST(inode);
 	}
 	/*
 	 * As for a memfd, whoever can reach a file of the node through /proc/PID/fd may open it:
