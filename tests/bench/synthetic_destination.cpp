@@ -163,8 +163,7 @@ Result<void> SyntheticDestination::wait_for(const std::atomic<bool>& what, std::
 }
 
 template <typename Take>
-Result<void> SyntheticDestination::read_channel(peer::Connection& channel, bool framed,
-                                                Take take) {
+Result<void> SyntheticDestination::read_channel(peer::Connection& channel, bool framed, Take take) {
     std::vector<std::byte> buffer(chunk_size);
     std::size_t in_frame = framed ? 0 : SIZE_MAX;
     for (;;) {

@@ -40,7 +40,8 @@ options::Group migration_options(Options& options, Texts& texts) {
     options::Group group("Migration");
     group.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
                         "QMP unix socket of the source QEMU")(
-        "to", po::value(&texts.to)->required()->value_name("HOST:PORT|ssh://[USER@]HOST[:PORT]/QMP"),
+        "to",
+        po::value(&texts.to)->required()->value_name("HOST:PORT|ssh://[USER@]HOST[:PORT]/QMP"),
         "where 'gcctl receive' listens at the destination; with ssh, it is started there for the "
         "destination QEMU's QMP socket, with a one-time key: nothing else has to be set up")(
         "ssh", po::value(&texts.ssh)->default_value("ssh")->value_name("COMMAND"),
@@ -58,9 +59,9 @@ options::Group migration_options(Options& options, Texts& texts) {
             ->value_name("TIME"),
         "roll back if the VM stands still for longer, besides --guide-wait, before it is handed "
         "over")("kill-source", po::bool_switch(&options.kill_source),
-                    "end the source QEMU (SIGKILL) once all of the VM is at the destination; "
-                    "default: read the rest of its memory, so that its migration completes, and "
-                    "leave it in postmigrate");
+                "end the source QEMU (SIGKILL) once all of the VM is at the destination; "
+                "default: read the rest of its memory, so that its migration completes, and "
+                "leave it in postmigrate");
     return group;
 }
 
@@ -138,9 +139,10 @@ options::Manual manual_of(Options& options, Texts& texts) {
                 "running at the source. From then on it never runs there again.",
             .operand = {},
             .groups = {migration_options(options, texts), guide_options(options, texts),
-                       order_options(options, texts), peer::security_group(options.security, tls::Role::client),
-                       network_options(options, texts),
-                       output_options(options, texts), options::general_options()},
+                       order_options(options, texts),
+                       peer::security_group(options.security, tls::Role::client),
+                       network_options(options, texts), output_options(options, texts),
+                       options::general_options()},
             .subcommands = {}};
 }
 

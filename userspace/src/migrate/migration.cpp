@@ -94,8 +94,8 @@ Result<void> Migration::prepare() {
     GC_CHECK(greet());
 
     GC_TRY(Guardian guardian, Guardian::start([this] {
-        return resume_for_killed_gcctl(options_.qmp, source_->was_running());
-    }));
+               return resume_for_killed_gcctl(options_.qmp, source_->was_running());
+           }));
     guardian_.emplace(std::move(guardian));
     guardian_->arm();
     GC_CHECK(prepare_policy());
@@ -118,8 +118,8 @@ Result<peer::Security> Migration::find_destination() {
 Result<void> Migration::greet() {
     GC_TRY(peer::Security security, find_destination());
     protection_ = security.protection;
-    GC_TRY(dialer_, peer::Dialer::create(to_, std::move(security.credentials),
-                                         options_.connect_timeout));
+    GC_TRY(dialer_,
+           peer::Dialer::create(to_, std::move(security.credentials), options_.connect_timeout));
     GC_TRY(peer::Connection connection, dialer_->connect(peer::Channel::control));
     report_.security = {protection_, "", ""};
     if (protection_ == peer::Protection::insecure)
@@ -130,8 +130,8 @@ Result<void> Migration::greet() {
     const auto answer = control_->receive(ready_timeout);
     if (!answer || !*answer)
         return fail(ErrorKind::unsupported,
-                    "expected a 'gcctl receive' that is waiting for a VM at {}: {}",
-                    to_.str(), answer ? "it did not answer" : answer.error().message);
+                    "expected a 'gcctl receive' that is waiting for a VM at {}: {}", to_.str(),
+                    answer ? "it did not answer" : answer.error().message);
     return on_destination_message(**answer);
 }
 
@@ -298,11 +298,12 @@ Result<void> Migration::loop() {
         return (destination_completed_ || control_lost_) && (converged_ || shut_);
     };
     while (!finished()) {
-        std::array<pollfd, 5> waits{{{signals_->fd(), POLLIN, 0},
-                                     {source_->qmp().fd(), POLLIN, 0},
-                                     {destination_completed_ || control_lost_ ? -1 : control_->fd(), POLLIN, 0},
-                                     {data_->notices().fd(), POLLIN, 0},
-                                     {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
+        std::array<pollfd, 5> waits{
+            {{signals_->fd(), POLLIN, 0},
+             {source_->qmp().fd(), POLLIN, 0},
+             {destination_completed_ || control_lost_ ? -1 : control_->fd(), POLLIN, 0},
+             {data_->notices().fd(), POLLIN, 0},
+             {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
         if (!source_->qmp().has_event())
             (void)poll_until(waits, tick_interval);
         // Notices first: the VM is waiting for the pong.
@@ -452,10 +453,10 @@ Result<void> Migration::on_message(const peer::Completed& completed) {
 
 Result<void> Migration::on_message(const peer::Refused& refused) {
     if (phase_ >= Phase::committed && !peer::opens(seal_, refused.proof))
-        return on_control_error({ErrorKind::protocol,
-                                 fmt::format("the other gcctl says after the commit, without "
-                                             "proof, that it refused the VM ({})",
-                                             refused.reason)});
+        return on_control_error(
+            {ErrorKind::protocol, fmt::format("the other gcctl says after the commit, without "
+                                              "proof, that it refused the VM ({})",
+                                              refused.reason)});
     never_ran_ = true;
     return fail(ErrorKind::unsupported, "the destination refused the VM: {}", refused.reason);
 }
@@ -633,8 +634,8 @@ Error Migration::roll_back(Error error) {
     }
     source_->restore_settings();
     if (phase_ >= Phase::switched_over)
-        (void)source_->qmp().execute(
-            "announce-self", {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+        (void)source_->qmp().execute("announce-self",
+                                     {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
     await_refused();
     if (error.kind != ErrorKind::cancelled)
         error.kind = ErrorKind::io;

@@ -21,8 +21,8 @@ enum class Output {
 };
 
 struct Options {
-    std::string qmp;  ///< the source QEMU's QMP unix socket
-    Endpoint to;      ///< where `gcctl receive` listens
+    std::string qmp;                ///< the source QEMU's QMP unix socket
+    Endpoint to;                    ///< where `gcctl receive` listens
     std::optional<SshOptions> ssh;  ///< if it is started through ssh; `to` is empty then
     peer::SecurityOptions security;
     unsigned precopy_rounds = 0;

@@ -126,10 +126,9 @@ Result<void> SourceQemu::check_memory() {
 }
 
 std::uint64_t SourceQemu::memory_bytes() const {
-    return std::accumulate(guest_ram_.begin(), guest_ram_.end(), std::uint64_t{0},
-                           [](std::uint64_t sum, const qmp::RamBlock& block) {
-                               return sum + block.length;
-                           });
+    return std::accumulate(
+        guest_ram_.begin(), guest_ram_.end(), std::uint64_t{0},
+        [](std::uint64_t sum, const qmp::RamBlock& block) { return sum + block.length; });
 }
 
 Result<std::vector<image::ImageBlock>> SourceQemu::open_image() const {

@@ -126,13 +126,11 @@ Result<SshTarget> SshTarget::parse(std::string_view text) {
     rest = rest.substr(0, slash);
     const std::size_t colon = rest.rfind(':');
     const std::size_t bracket = rest.rfind(']');  // of an IPv6 address
-    if (colon != std::string_view::npos &&
-        (bracket == std::string_view::npos || colon > bracket)) {
+    if (colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket)) {
         target.port = rest.substr(colon + 1);
         rest = rest.substr(0, colon);
-        if (target.port.empty() ||
-            target.port.find_first_not_of("0123456789") != std::string::npos)
-            return invalid("the port is no number");
+        if (target.port.empty() || target.port.find_first_not_of("0123456789") != std::string::npos)
+            return invalid("the port must be a number");
     }
     target.login = rest;
     std::erase_if(target.login, [](char c) { return c == '[' || c == ']'; });
@@ -140,7 +138,8 @@ Result<SshTarget> SshTarget::parse(std::string_view text) {
     if (target.login.empty() || at + 1 == target.login.size())
         return invalid("the host is missing");
     // ssh(1) would take it for an option.
-    if (target.login.front() == '-' || target.login.find_first_of(" \t\n'\"\\`$") != std::string::npos)
+    if (target.login.front() == '-' ||
+        target.login.find_first_of(" \t\n'\"\\`$") != std::string::npos)
         return invalid("the host is no name or address");
     return target;
 }

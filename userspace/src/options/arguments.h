@@ -14,11 +14,11 @@ namespace gc::options {
 /// Exit statuses of gcctl; docs/operations/troubleshooting.md says what to do after each.
 enum ExitStatus : int {
     exit_done = 0,
-    exit_failed = 1,        ///< it failed; the VM runs where it ran before
-    exit_usage = 2,         ///< the command line is wrong
-    exit_refused = 3,       ///< a check failed before anything was touched
+    exit_failed = 1,          ///< it failed; the VM runs where it ran before
+    exit_usage = 2,           ///< the command line is wrong
+    exit_refused = 3,         ///< a check failed before anything was touched
     exit_needs_operator = 4,  ///< the VM may be stopped: the message says what to do
-    exit_cancelled = 130,   ///< the user interrupted it; the VM runs where it ran before
+    exit_cancelled = 130,     ///< the user interrupted it; the VM runs where it ran before
 };
 
 /// Parses a command's options. Handles --help (prints it and returns nullopt).

@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which message may be sent and received when: one table for each end of the control channel.
+// Which message may be sent and received when: one table for each end of the control channel. As
+// seen by the source (the destination's table mirrors it, except where marked):
 //
-// source        sent        received                  destination   sent        received
-// ------        ----        --------                  -----------   ----        --------
-// greeted                   ready     -> prepared     greeted       ready                -> prepared
-//                           refused   -> refused                    refused              -> refused
-// prepared      abandon               -> abandoned    prepared                  abandon  -> abandoned
-//                           refused   -> refused                    refused              -> refused
-//               (channels opened)     -> streaming                  (channels opened)    -> streaming
-// streaming     commit                -> committed    streaming                 commit   -> committed
-//               abandon               -> abandoned                              abandon  -> abandoned
-//                           refused   -> refused                    refused              -> refused
-// committed                 resumed   -> resumed      committed     resumed              -> resumed
-//                           refused   -> refused                    failed               -> failed
-//                           failed    -> failed
-// resumed                   completed -> completed    resumed       completed            -> completed
-//                           failed    -> failed                     failed               -> failed
-// completed                 touched   -> completed    completed     touched              -> completed
-//                           measured  -> measured                   measured             -> measured
-// abandoned                 refused   -> refused      abandoned     refused              -> refused
+//     greeted     receives ready      -> prepared
+//     prepared    opens all channels  -> streaming
+//     streaming   sends commit        -> committed
+//     committed   receives resumed    -> resumed
+//     resumed     receives completed  -> completed
+//     completed   receives touched    -> completed
+//     completed   receives measured   -> measured
+//
+//     prepared, streaming                        sends abandon      -> abandoned
+//     greeted, prepared, streaming, abandoned    receives refused   -> refused
+//     committed                                  receives refused   -> refused     source only
+//     committed, resumed                         receives failed    -> failed
 //
 // A `refused` that arrives in state committed crossed the commit. It counts only with a proof
 // (peer/refusal.h), which is for the source to check.

@@ -131,7 +131,8 @@ Result<Message> read_message(const Json& object, std::size_t index) {
         using Read = Result<Message> (*)(const Json&, std::string_view);
         constexpr std::array<Read, message_types> readers{read_alternative<i>...};
         return readers[index](object, names[index]);
-    }(std::make_index_sequence<message_types>{});
+    }
+    (std::make_index_sequence<message_types>{});
 }
 
 }  // namespace
@@ -163,8 +164,8 @@ std::vector<Touched> split(const measure::Touched& pages) {
     std::vector<Touched> messages;
     for (std::size_t at = 0; at < pages.runs.size(); at += runs_per_message) {
         const auto from = pages.runs.begin() + static_cast<std::ptrdiff_t>(at);
-        const auto count = static_cast<std::ptrdiff_t>(
-            std::min(runs_per_message, pages.runs.size() - at));
+        const auto count =
+            static_cast<std::ptrdiff_t>(std::min(runs_per_message, pages.runs.size() - at));
         messages.push_back({{pages.block, pages.asked, {from, from + count}}});
     }
     return messages;

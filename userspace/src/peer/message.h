@@ -75,8 +75,8 @@ struct Abandon {
     std::string reason;
 };
 
-using Message = std::variant<Ready, Resumed, Completed, Refused, Failed, Touched, Measured, Commit,
-                             Abandon>;
+using Message =
+    std::variant<Ready, Resumed, Completed, Refused, Failed, Touched, Measured, Commit, Abandon>;
 
 /// The alternatives of Message, in its order.
 enum class MessageType : std::uint8_t {

@@ -24,8 +24,7 @@ class QemuProcess {
     [[nodiscard]] Result<bool> kill(std::chrono::milliseconds timeout) const;
 
   private:
-    explicit QemuProcess(UniqueFd pidfd)
-        : pidfd_(std::move(pidfd)), fd_number_(pidfd_.get()) {}
+    explicit QemuProcess(UniqueFd pidfd) : pidfd_(std::move(pidfd)), fd_number_(pidfd_.get()) {}
 
     UniqueFd pidfd_;
     int fd_number_;

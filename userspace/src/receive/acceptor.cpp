@@ -70,8 +70,9 @@ Result<void> Acceptor::accept() {
     Greeting& greeting = greetings_.emplace_back();
     greeting.watched = std::move(watched);
     greeting.from = std::move(accepted.from);
-    greeting.thread = std::thread(
-        [this, &greeting, fd = std::move(accepted.fd)]() mutable { greet(greeting, std::move(fd)); });
+    greeting.thread = std::thread([this, &greeting, fd = std::move(accepted.fd)]() mutable {
+        greet(greeting, std::move(fd));
+    });
     return {};
 }
 

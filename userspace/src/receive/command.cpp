@@ -48,7 +48,8 @@ options::Manual manual_of(Options& options, Texts& texts) {
                 "-incoming defer. It stays paused until the VM is handed over; if the migration "
                 "fails before that, it is ended.",
             .operand = {},
-            .groups = {incoming, peer::security_group(options.security, tls::Role::server), output, options::general_options()},
+            .groups = {incoming, peer::security_group(options.security, tls::Role::server), output,
+                       options::general_options()},
             .subcommands = {}};
 }
 
@@ -78,7 +79,8 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     if (texts.listen.empty() && options.psk_stdin) {
         GC_TRY(options.listen, ssh_address());
     } else if (texts.listen.empty()) {
-        return fail(ErrorKind::usage, "--listen is missing (expected e.g. --listen 192.0.2.2:4444)");
+        return fail(ErrorKind::usage,
+                    "--listen is missing (expected e.g. --listen 192.0.2.2:4444)");
     } else {
         GC_TRY(options.listen, Endpoint::parse(texts.listen));
     }

@@ -30,9 +30,7 @@ constexpr auto tick = 250ms;
 constexpr auto shut_timeout = 5s;
 constexpr std::size_t file_header_bytes = 8;
 
-template <typename... Ts> struct Overloaded : Ts... {
-    using Ts::operator()...;
-};
+template <typename... Ts> struct Overloaded : Ts... { using Ts::operator()...; };
 
 /// A key of 64 hexadecimal digits, as the first line of standard input.
 Result<tls::Key> key_from_stdin() {
@@ -84,12 +82,11 @@ Result<void> Receiver::run(const Options& options) {
 Result<void> Receiver::listen() {
     GC_TRY(UniqueFd listener, tcp_listen(options_.listen));
     GC_TRY(const std::uint16_t port, local_port(listener.get()));
-    GC_TRY(acceptor_, Acceptor::start(
-                          std::move(listener),
-                          [this](UniqueFd fd, Deadline deadline) {
-                              return secure(std::move(fd), deadline);
-                          },
-                          greet_timeout));
+    GC_TRY(acceptor_,
+           Acceptor::start(
+               std::move(listener),
+               [this](UniqueFd fd, Deadline deadline) { return secure(std::move(fd), deadline); },
+               greet_timeout));
     say("listening",
         fmt::format("waiting for a VM on {}",
                     Endpoint{options_.listen.host, std::to_string(port)}.str()),
@@ -248,9 +245,8 @@ Result<void> Receiver::on_stream_began() {
     began_ = true;
     if (destination_.has_preempt()) {
         GC_TRY(qemu_urgent_, destination_.connect());
-        to_qemu_urgent_ =
-            std::make_unique<ByteRelay>(urgent_, qemu_urgent_,
-                                        [this](auto bytes) { meter_.saw_urgent(bytes); });
+        to_qemu_urgent_ = std::make_unique<ByteRelay>(
+            urgent_, qemu_urgent_, [this](auto bytes) { meter_.saw_urgent(bytes); });
     }
     destination_.connected();
     from_qemu_ = std::make_unique<ByteRelay>(qemu_main_, main_,
@@ -279,14 +275,14 @@ Result<void> Receiver::loop() {
 
 Result<void> Receiver::on_notices() {
     while (const auto notice = notices_.take())
-        GC_CHECK(std::visit(
-            Overloaded{[this](const StreamBegan&) { return on_stream_began(); },
-                       [this](const StreamBroke& broke) -> Result<void> {
-                           // QEMU has seen the end of its stream and will say what it makes of it.
-                           stream_error_ = broke.error.message;
-                           return {};
-                       }},
-            *notice));
+        GC_CHECK(std::visit(Overloaded{[this](const StreamBegan&) { return on_stream_began(); },
+                                       [this](const StreamBroke& broke) -> Result<void> {
+                                           // QEMU has seen the end of its stream and will say what
+                                           // it makes of it.
+                                           stream_error_ = broke.error.message;
+                                           return {};
+                                       }},
+                            *notice));
     return {};
 }
 
@@ -411,7 +407,8 @@ Result<void> Receiver::report_measured() {
         fmt::format("measured for {:.1f} s: {} pages touched, {} of them requested",
                     time.count() / 1000, set.touched(), set.asked()),
         {{"touched", set.touched()}, {"asked", set.asked()}});
-    return control_->send(peer::Measured{.time_ms = time.count(), .unresolved = unresolved, .problem = ""});
+    return control_->send(
+        peer::Measured{.time_ms = time.count(), .unresolved = unresolved, .problem = ""});
 }
 
 void Receiver::report_resumed(std::string_view text) {

@@ -88,8 +88,8 @@ std::string summary(const Report& report) {
     if (!policy.device.empty())
         text += policy_line(policy);
     if (security.protection == Protection::tls)
-        text += fmt::format("  secured by {}; the destination is {}\n", security.cipher,
-                            security.peer);
+        text +=
+            fmt::format("  secured by {}; the destination is {}\n", security.cipher, security.peer);
     if (security.protection == Protection::insecure)
         text += "  NOT SECURED: everything was sent in clear (--insecure)\n";
     return measured ? text + measured_line(*measured) : text;

@@ -15,7 +15,9 @@ Result<void> PageServer::run(const std::atomic<ledger::Ledger*>& ledger) {
     stream::ReturnPathReader reader;
     ReadBuffer buffer;
     for (;;) {
-        GC_TRY(const std::size_t got, buffer.fill_with([this](auto room) { return sender_.main().read_some(room); }, max_read));
+        GC_TRY(const std::size_t got,
+               buffer.fill_with([this](auto room) { return sender_.main().read_some(room); },
+                                max_read));
         if (got == 0)
             return fail(ErrorKind::io, "the destination closed the main channel");
         std::span<const std::byte> input = buffer.bytes();

@@ -13,11 +13,11 @@ inline namespace util {
 
 /// The kind of a failure. gcctl derives its exit status from it.
 enum class ErrorKind {
-    usage,         ///< invalid input from the user: command line, configuration file
-    unsupported,   ///< the environment lacks something required, or uses something not supported
-    protocol,      ///< a peer or a file violates its protocol or format
-    io,            ///< a system call failed, a connection was lost, a wait timed out
-    cancelled,     ///< the user cancelled the operation
+    usage,           ///< invalid input from the user: command line, configuration file
+    unsupported,     ///< the environment lacks something required, or uses something not supported
+    protocol,        ///< a peer or a file violates its protocol or format
+    io,              ///< a system call failed, a connection was lost, a wait timed out
+    cancelled,       ///< the user cancelled the operation
     needs_operator,  ///< the VM may be stopped: the message says what to do
 };
 

@@ -16,7 +16,8 @@ inline namespace util {
 class Guardian {
   public:
     /// Forks an unarmed one. Call it before any thread exists: the child runs `act`.
-    /// @param act returns the child's exit status. Of descriptors it has 0, 1, 2 and those of `keep`
+    /// @param act returns the child's exit status. Of descriptors it has 0, 1, 2 and those of
+    /// `keep`
     static Result<Guardian> start(const std::function<int()>& act, std::span<const int> keep = {});
 
     Guardian(Guardian&& other) noexcept;

@@ -139,7 +139,8 @@ Result<UniqueFd> tcp_listen(const Endpoint& at) {
         UniqueFd fd(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
         if (fd) {
             set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-            if (::bind(fd.get(), a->ai_addr, a->ai_addrlen) == 0 && ::listen(fd.get(), SOMAXCONN) == 0)
+            if (::bind(fd.get(), a->ai_addr, a->ai_addrlen) == 0 &&
+                ::listen(fd.get(), SOMAXCONN) == 0)
                 return fd;
         }
         error = errno;

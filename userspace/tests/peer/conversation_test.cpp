@@ -85,8 +85,8 @@ TEST(Conversation, TheEndsFitTogether) {
 }
 
 TEST(Conversation, TheVmNeverRunsBeforeTheCommit) {
-    for (const State state : {State::greeted, State::prepared, State::streaming, State::abandoned,
-                              State::refused}) {
+    for (const State state :
+         {State::greeted, State::prepared, State::streaming, State::abandoned, State::refused}) {
         EXPECT_FALSE(in(End::destination, state)->sent(MessageType::resumed)) << name(state);
         EXPECT_FALSE(in(End::source, state)->received(MessageType::resumed)) << name(state);
     }

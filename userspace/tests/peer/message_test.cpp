@@ -92,10 +92,16 @@ TEST(Message, AMessageOfALaterVersionIsSkipped) {
 
 TEST(Message, WhatIsNoMessageIsAnError) {
     for (const std::string& line :
-         {std::string(), std::string("hello"), std::string("7"), std::string("[]"),
-          std::string("{}"), std::string(R"({"type":5})"), std::string(R"({"type":"commit"})"),
+         {std::string(),
+          std::string("hello"),
+          std::string("7"),
+          std::string("[]"),
+          std::string("{}"),
+          std::string(R"({"type":5})"),
+          std::string(R"({"type":"commit"})"),
           std::string(R"({"type":"commit","run":"yes"})"),
-          std::string(R"({"type":"resumed","reason":5)"), std::string("\xff\xfe"),
+          std::string(R"({"type":"resumed","reason":5)"),
+          std::string("\xff\xfe"),
           std::string("{\"type\":\"failed\",\"reason\":\"\xff\"}"),
           std::string(R"({"type":"refused","reason":5})"),
           std::string(R"({"type":"refused","reason":"x","proof":"00"})"),
@@ -111,7 +117,8 @@ TEST(Message, WhatIsNoMessageIsAnError) {
           std::string(R"({"type":"touched","block":"m","asked":false,"runs":[1]})"),
           std::string(R"({"type":"touched","block":"m","asked":false,"runs":[-1,1]})"),
           std::string(R"({"type":"touched","block":"m","asked":false,"runs":["0","1"]})"),
-          std::string(60'000, '['), "{\"a\":" + std::string(30'000, '[')}) {
+          std::string(60'000, '['),
+          "{\"a\":" + std::string(30'000, '[')}) {
         const auto message = decode(line);
         ASSERT_FALSE(message) << line;
         EXPECT_EQ(message.error().kind, ErrorKind::protocol);
