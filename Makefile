@@ -90,6 +90,16 @@ check-unit: userspace  ## run the unit tests
 check-tcg: userspace guests  ## run the end-to-end tests that need no lab: seconds
 	@scripts/check tcg
 
+.PHONY: check-faults soak-faults
+# Not part of check: what becomes of the VM is printed, and not yet compared with what should.
+check-faults: userspace guests  ## break 100 small migrations in as many ways, and print what became of the VMs (root)
+	@$(MAKE) -C tests/faults --no-print-directory
+	@tests/faults/sweep 100
+
+soak-faults: userspace guests  ## the same with N migrations
+	@$(MAKE) -C tests/faults --no-print-directory
+	@tests/faults/sweep $(or $(N),1000)
+
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/check asan
 
