@@ -7,10 +7,12 @@
 #include "synthetic_destination.h"
 
 #include "qmp/migration.h"
+#include "util/hex.h"
 
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -49,11 +51,15 @@ struct Mode {
     const char* name;
     Sender sender;
     const char* option = nullptr;  ///< an additional option of gcctl
+    bool tls = false;              ///< TLS 1.3 with a pre-shared key
+    const char* reference = "qemu-postcopy-preempt";
 };
-/// The first is the reference.
-constexpr std::array<Mode, 3> modes{{{"qemu-postcopy-preempt", Sender::qemu},
-                                     {"gcctl", Sender::gcctl},
-                                     {"gcctl --kill-source", Sender::gcctl, "--kill-source"}}};
+constexpr std::array<Mode, 5> modes{
+    {{"qemu-postcopy-preempt", Sender::qemu},
+     {"gcctl", Sender::gcctl},
+     {"gcctl --kill-source", Sender::gcctl, "--kill-source"},
+     {"qemu-postcopy-preempt TLS", Sender::qemu, nullptr, true},
+     {"gcctl TLS", Sender::gcctl, nullptr, true, "qemu-postcopy-preempt TLS"}}};
 
 /// (workload, mode, metric) -> unit and one value for each run.
 struct Series {
@@ -95,6 +101,17 @@ std::string last_words(const std::filesystem::path& log) {
     return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
+/// Writes a key as psktool(1) does, and loads it as a server.
+Result<tls::Credentials> make_key(const std::filesystem::path& path) {
+    GC_TRY(const tls::Key key, tls::random_key());
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    const std::string line = "qemu:" + hex(key) + "\n";
+    GC_CHECK(write_all(file.get(), std::as_bytes(std::span(line))));
+    tls::Options options;
+    options.psk_file = path;
+    return tls::Credentials::load(options, tls::Role::server);
+}
+
 /// Starts the migration at the source QEMU or with gcctl.
 Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm& vm,
                                    std::uint16_t port, const std::filesystem::path& directory) {
@@ -109,6 +126,8 @@ Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm
             argv.insert(argv.end(), {"--hold-background", "60min", "--next-pages", "0"});
         if (mode.option != nullptr)
             argv.emplace_back(mode.option);
+        if (mode.tls)
+            argv.insert(argv.end(), {"--tls-psk", directory / "keys.psk"});
         GC_TRY(Child child, Child::spawn(std::move(argv), directory / "gcctl.log"));
         return child;
     }
@@ -119,6 +138,14 @@ Result<std::optional<Child>> begin(const Mode& mode, Workload workload, SourceVm
         vm.qmp(), {{"max-bandwidth", std::int64_t{1} << 40},
                    {"max-postcopy-bandwidth", workload == Workload::idle ? qemu_idle_rate : 0},
                    {"downtime-limit", 1}}));
+    if (mode.tls) {
+        GC_CHECK(vm.qmp().execute("object-add", {{"qom-type", "tls-creds-psk"},
+                                                 {"id", "tls"},
+                                                 {"dir", directory.string()},
+                                                 {"endpoint", "client"},
+                                                 {"username", "qemu"}}));
+        GC_CHECK(vm.qmp().execute("migrate-set-parameters", {{"tls-creds", "tls"}}));
+    }
     GC_CHECK(vm.qmp().execute("migrate", {{"uri", "tcp:" + to}}));
     if (!precopy)
         GC_CHECK(qmp::migrate_start_postcopy(vm.qmp()));
@@ -152,7 +179,12 @@ Result<void> one_run(const Mode& mode, Workload workload, const char* name, std:
     GC_TRY(const ScratchDirectory scratch, ScratchDirectory::make());
     GC_TRY(SourceVm vm, SourceVm::start(scratch.path(), mib));
     const std::uint64_t pages = (std::uint64_t{mib} << 20) / page_size;
-    GC_TRY(const auto destination, SyntheticDestination::listen(mode.sender, ram_block, pages));
+    std::optional<tls::Credentials> credentials;
+    if (mode.tls) {
+        GC_TRY(credentials, make_key(scratch.path() / "keys.psk"));
+    }
+    GC_TRY(const auto destination,
+           SyntheticDestination::listen(mode.sender, ram_block, pages, std::move(credentials)));
     const double cpu_before = vm.process().cpu_seconds();
     const auto begun = Clock::now();
     GC_TRY(auto gcctl, begin(mode, workload, vm, destination->port(), scratch.path()));
@@ -193,7 +225,8 @@ json rows(const Figures& figures) {
     json all = json::array();
     for (const auto& [key, series] : figures) {
         const auto& [workload, mode, metric] = key;
-        const auto reference = figures.find({workload, modes[0].name, metric});
+        const auto* of = std::ranges::find(modes, mode, &Mode::name);
+        const auto reference = figures.find({workload, of->reference, metric});
         all.push_back(row(workload, mode, metric.c_str(), series.unit, series.values,
                           reference == figures.end() ? 0 : median(reference->second.values)));
     }

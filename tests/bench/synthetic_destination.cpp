@@ -53,9 +53,10 @@ class Parser {
 }  // namespace
 
 Result<std::unique_ptr<SyntheticDestination>>
-SyntheticDestination::listen(Sender sender, std::string block, std::uint64_t pages) {
+SyntheticDestination::listen(Sender sender, std::string block, std::uint64_t pages,
+                             std::optional<tls::Credentials> credentials) {
     std::unique_ptr<SyntheticDestination> made(
-        new SyntheticDestination(sender, std::move(block), pages));
+        new SyntheticDestination(sender, std::move(block), pages, std::move(credentials)));
     GC_TRY(made->listener_, tcp_listen({"127.0.0.1", "0"}));
     GC_TRY(made->port_, local_port(made->listener_.get()));
     return made;
@@ -109,22 +110,37 @@ Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point 
         return greet_gcctl(deadline);
     // Both connect at the same time. Only the main channel starts with the stream's header.
     for (int i = 0; i < (urgent ? 2 : 1); ++i) {
-        GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
-        GC_TRY(const bool talks, wait_readable(fd.get(), 200ms));
-        (talks && !main_ ? main_ : urgent_) = peer::Connection(std::move(fd));
+        GC_TRY(peer::Connection connection, accept_connection(deadline));
+        GC_TRY(const bool talks,
+               connection.pending() ? true : wait_readable(connection.fd(), 200ms));
+        (talks && !main_ ? main_ : urgent_) = std::move(connection);
     }
     if (!main_)
         return fail(ErrorKind::protocol, "none of the source's channels begins a stream");
     return {};
 }
 
+Result<peer::Connection> SyntheticDestination::accept_connection(Clock::time_point deadline) {
+    GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
+    if (!credentials_)
+        return peer::Connection(std::move(fd));
+    GC_TRY(tls::Session session,
+           tls::Session::server(fd.get(), *credentials_,
+                                [this](std::string_view identity) { return keys_.find(identity); },
+                                Deadline(deadline), {.foreign_peer = sender_ == Sender::qemu}));
+    return peer::Connection(std::move(fd), std::move(session));
+}
+
 Result<void> SyntheticDestination::greet_gcctl(Clock::time_point deadline) {
     while (!control_ || !main_ || !bulk_ || !urgent_) {
-        GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
-        peer::Connection connection(std::move(fd));
+        GC_TRY(peer::Connection connection, accept_connection(deadline));
         GC_TRY(const peer::Hello hello, peer::receive_hello(connection, left(deadline)));
         switch (hello.channel) {
         case peer::Channel::control:
+            if (const tls::Session* session = connection.session()) {
+                GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
+                keys_.offer(hello.token, keys);
+            }
             control_.emplace(std::move(connection), peer::End::destination);
             GC_CHECK(control_->send(peer::Ready{.version = peer::newest_version,
                                                 .qemu = "synthetic",

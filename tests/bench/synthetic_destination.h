@@ -4,6 +4,7 @@
 #pragma once
 
 #include "peer/control.h"
+#include "receive/offered_keys.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 #include "util/error.h"
@@ -34,8 +35,10 @@ class SyntheticDestination {
 
     /// Listens on a free port of the loopback.
     /// @param pages number of pages of the RAM block from which pages are requested
-    static Result<std::unique_ptr<SyntheticDestination>> listen(Sender sender, std::string block,
-                                                                std::uint64_t pages);
+    /// @param credentials for connections with TLS
+    static Result<std::unique_ptr<SyntheticDestination>>
+    listen(Sender sender, std::string block, std::uint64_t pages,
+           std::optional<tls::Credentials> credentials = std::nullopt);
     ~SyntheticDestination();
     SyntheticDestination(const SyntheticDestination&) = delete;
     SyntheticDestination& operator=(const SyntheticDestination&) = delete;
@@ -64,8 +67,12 @@ class SyntheticDestination {
     [[nodiscard]] std::uint64_t pages() const { return received_; }
 
   private:
-    SyntheticDestination(Sender sender, std::string block, std::uint64_t pages)
-        : sender_(sender), block_(std::move(block)), have_(pages) {}
+    SyntheticDestination(Sender sender, std::string block, std::uint64_t pages,
+                         std::optional<tls::Credentials> credentials)
+        : sender_(sender), block_(std::move(block)), credentials_(std::move(credentials)),
+          have_(pages) {}
+    /// Accepts a connection, with TLS if there are credentials.
+    Result<peer::Connection> accept_connection(Clock::time_point deadline);
 
     /// @param urgent whether the source opens a channel for urgent pages
     Result<void> start(bool urgent, Clock::time_point deadline);
@@ -87,6 +94,8 @@ class SyntheticDestination {
 
     Sender sender_;
     std::string block_;
+    std::optional<tls::Credentials> credentials_;
+    receive::OfferedKeys keys_;  ///< of the channels after control
     std::vector<std::atomic<bool>> have_;
     std::uint16_t port_ = 0;
     UniqueFd listener_;

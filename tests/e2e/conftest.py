@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """End-to-end tests of gcctl with real QEMUs and self-checking guests.
 
-In the lab (scripts/lab) they use KVM and guidecopy.ko. Elsewhere they use QEMU's TCG without guides, and those marked
-`lab` are left out.
+In the lab (scripts/lab) they use KVM and guidecopy.ko, and those marked `native` are left out. Elsewhere they use QEMU's
+TCG without guides, and those marked `lab` are left out.
 """
 
 import subprocess
@@ -20,9 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if IN_LAB:
-        return
-    left_out = [item for item in items if item.get_closest_marker("lab")]
+    elsewhere = "native" if IN_LAB else "lab"
+    left_out = [item for item in items if item.get_closest_marker(elsewhere)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -12,6 +12,7 @@ from gclab.sshd import Sshd
 from gclab.testbed import Testbed
 from gclab.vm import Spec
 
+pytestmark = pytest.mark.native
 SMALL = Spec()
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from .far_host import Far
 from .gcctl import EXIT_DONE, Gcctl, Report, page_classes, read_report
 from .proxy import Proxy
+from .environment import SLOW
 from .vm import MIB, PAGE_SIZE, Spec, Vm
+from .wait import wait_for
 
 
 def in_clear(address: str) -> tuple[str, ...]:
@@ -161,6 +163,6 @@ class Testbed:
             proxy.cut()
         for process in reversed(self.running):
             process.end()
-        left = self.processes()
+        # A killed gcctl's guardian ends a moment later.
+        wait_for("all processes of the test have ended", lambda: not self.processes(), 10 * SLOW)
         shutil.rmtree(self.directory, ignore_errors=True)
-        assert not left, f"still running after the test: {left}"

@@ -8,6 +8,7 @@
 #include "util/hex.h"
 #include "util/poll.h"
 #include "util/print.h"
+#include "util/text.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -171,7 +172,7 @@ Result<void> Receiver::open_session(Arrival arrival) {
         return Unexpected(version.error());
     }
     if (const tls::Session* session = control_->connection().session()) {
-        source_ = fmt::format("{} ({})", source_, session->peer());
+        source_ = fmt::format("{} ({})", source_, printable(session->peer()));
         GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
         keys_.offer(token_, keys);
     }
@@ -430,6 +431,8 @@ Error Receiver::lost(Error error) {
         return wrap(ended.error(), error.message).value();
     (void)control_->send(peer::Refused{.reason = error.message, .proof = refusal_->proof()});
     error.message += "; the VM did not run here, and the destination QEMU was ended";
+    if (error.kind != ErrorKind::cancelled)
+        error.kind = ErrorKind::io;  // others mean that nothing was touched
     return error;
 }
 

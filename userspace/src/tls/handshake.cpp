@@ -259,8 +259,10 @@ int set_up(SessionState& state) {
     code = set_credentials(state);
     if (code >= 0)
         code = gnutls_priority_set_direct(session, priorities(state).c_str(), nullptr);
+    if (code < 0 || state.options.foreign_peer)
+        return code;
     const gnutls_datum_t name = datum_of(protocol_name);
-    return code < 0 ? code : gnutls_alpn_set_protocols(session, &name, 1, GNUTLS_ALPN_MANDATORY);
+    return gnutls_alpn_set_protocols(session, &name, 1, GNUTLS_ALPN_MANDATORY);
 }
 
 // The handshake.
@@ -404,8 +406,9 @@ Result<void> check_agreement(SessionState& state) {
     if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3)
         return fail(ErrorKind::protocol, "TLS: the peer does not support TLS 1.3");
     gnutls_datum_t name{};
-    if (gnutls_alpn_get_selected_protocol(session, &name) < 0 ||
-        std::string_view(reinterpret_cast<char*>(name.data), name.size) != protocol_name)
+    if (!state.options.foreign_peer &&
+        (gnutls_alpn_get_selected_protocol(session, &name) < 0 ||
+         std::string_view(reinterpret_cast<char*>(name.data), name.size) != protocol_name))
         return fail(ErrorKind::protocol,
                     "TLS: the peer does not speak the protocol '{}' within TLS", protocol_name);
     const gnutls_kx_algorithm_t exchange = gnutls_kx_get(session);
@@ -474,7 +477,8 @@ Result<void> shake_hands(SessionState& state, Deadline deadline) {
         return handshake_failed(state, static_cast<int>(*code));
     }
     GC_CHECK(check_agreement(state));
-    GC_CHECK(confirm(state, deadline));
+    if (!state.options.foreign_peer)
+        GC_CHECK(confirm(state, deadline));
     state.lookup = nullptr;
     if (state.options.use_kernel && kernel_has_tls())
         state.kernel_sends = let_kernel_send(state.fd, state.handle.get());

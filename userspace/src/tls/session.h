@@ -37,6 +37,9 @@ struct SessionOptions {
     std::uint64_t expected_bytes = 0;
     /// False encrypts in user space even where the kernel could.
     bool use_kernel = true;
+    /// The peer is no gcctl but, in a benchmark, a QEMU: it names no protocol (ALPN), and the
+    /// server does not say that it accepts it.
+    bool foreign_peer = false;
     /// Records per key, at most; lowered by tests.
     std::uint64_t max_records = max_records_aes_gcm;
 };
