@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -187,17 +188,22 @@ Result<void> one_run(const Mode& mode, Workload workload, const char* name, std:
            SyntheticDestination::listen(mode.sender, ram_block, pages, std::move(credentials)));
     const double cpu_before = vm.process().cpu_seconds();
     const auto begun = Clock::now();
+    // QEMU's main loop waits for its channels' handshakes while it begins.
+    auto accepting = std::async(std::launch::async, [&] {
+        return workload == Workload::precopy ? destination->accept_precopy(phase_timeout)
+                                             : destination->accept(phase_timeout);
+    });
     GC_TRY(auto gcctl, begin(mode, workload, vm, destination->port(), scratch.path()));
     const auto cpu = [&] {
         return vm.process().cpu_seconds() - cpu_before + (gcctl ? gcctl->cpu_seconds() : 0);
     };
     if (workload == Workload::precopy) {
-        GC_CHECK(destination->accept_precopy(phase_timeout));
+        GC_CHECK(accepting.get());
         note("throughput", "MiB/s", static_cast<double>(mib) / seconds(Clock::now() - begun));
         note("cpu", "s/GiB", cpu() / static_cast<double>(mib) * 1024);
         return {};
     }
-    if (auto accepted = destination->accept(phase_timeout); !accepted)
+    if (auto accepted = accepting.get(); !accepted)
         return wrap(accepted.error(), last_words(scratch.path() / "gcctl.log"));
     const auto ready = Clock::now();
     if (workload == Workload::push) {
