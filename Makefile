@@ -169,7 +169,7 @@ bench-build:  ## the developer's loop, from a clean clone of HEAD: 15 minutes
 
 bench-path:  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
-	@$(BUILD)/release/bin/path_bench --mib 1024 --repeats 5 --out $(BUILD)/bench/path.json
+	@$(BUILD)/release/bin/path_bench --mib 1536 --repeats 5 --out $(BUILD)/bench/path.json
 
 bench-scale:  ## simulated: links, memories and numbers of VMs that are not here, of the trace of bench-simulate: a minute
 	@tests/bench/scale.py --out $(BUILD)/bench/scale.json
