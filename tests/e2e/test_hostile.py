@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Peers that are hostile, broken or strangers: one VM runs afterwards, never two, and each end says what happened."""
+"""Peers that are hostile, broken or unknown: exactly one VM runs afterwards, and each end says what happened."""
 
 import json
 import socket

@@ -243,13 +243,13 @@ class Channel {
     std::uint64_t acknowledged_ = 0;
     bool ending_ = false;          ///< end_writing() was called
     bool peer_stopped_ = false;    ///< reads no more
-    std::vector<std::byte> room_;  ///< of who has sending_: for parts of files
+    std::vector<std::byte> room_;  ///< belongs to the holder of sending_: for parts of files
     std::thread sender_;           ///< sends again after attach()
 
     // Reading.
     bool receiving_ = false;
-    ReadBuffer input_;               ///< of who has receiving_
-    std::uint64_t input_epoch_ = 0;  ///< of who has receiving_
+    ReadBuffer input_;               ///< belongs to the holder of receiving_
+    std::uint64_t input_epoch_ = 0;  ///< belongs to the holder of receiving_
     ReadBuffer inbox_;               ///< checked data that was not taken
     std::uint64_t received_ = 0;
     std::uint64_t taken_ = 0;

@@ -3,6 +3,7 @@
 #include "peer/channel.h"
 
 #include "util/poll.h"
+#include "util/read_whole.h"
 
 #include <algorithm>
 #include <array>
@@ -21,16 +22,7 @@ Result<std::optional<std::size_t>> Channel::read_available(std::span<std::byte> 
 }
 
 Result<bool> Channel::read_whole(std::span<std::byte> into) {
-    for (std::size_t have = 0; have < into.size();) {
-        GC_TRY(const std::size_t got, read_some(into.subspan(have)));
-        if (got == 0 && have == 0)
-            return false;
-        if (got == 0)
-            return fail(ErrorKind::io, "expected {} bytes, but the input ended after {}",
-                        into.size(), have);
-        have += got;
-    }
-    return true;
+    return read_whole_with([this](auto room) { return read_some(room); }, into);
 }
 
 Result<std::optional<std::size_t>> Channel::read(std::span<std::byte> into, Wait wait) {

@@ -2,6 +2,7 @@
 #include "peer/connection.h"
 
 #include "util/poll.h"
+#include "util/read_whole.h"
 #include "util/socket.h"
 
 #include <sys/socket.h>
@@ -13,16 +14,7 @@ Result<std::size_t> Connection::read_some(std::span<std::byte> into) {
 }
 
 Result<bool> Connection::read_whole(std::span<std::byte> into) {
-    for (std::size_t done = 0; done < into.size();) {
-        GC_TRY(const std::size_t got, read_some(into.subspan(done)));
-        if (got == 0 && done > 0)
-            return fail(ErrorKind::io, "the connection ended after {} of {} bytes", done,
-                        into.size());
-        if (got == 0)
-            return false;
-        done += got;
-    }
-    return true;
+    return read_whole_with([this](auto room) { return read_some(room); }, into);
 }
 
 Result<std::optional<std::size_t>> Connection::read_available(std::span<std::byte> into) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/fd.h"
 
+#include "util/read_whole.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -72,16 +74,7 @@ Result<std::size_t> read_some(int fd, std::span<std::byte> into) {
 }
 
 Result<bool> read_whole(int fd, std::span<std::byte> into) {
-    for (std::size_t have = 0; have < into.size();) {
-        GC_TRY(const std::size_t got, read_some(fd, into.subspan(have)));
-        if (got == 0 && have == 0)
-            return false;
-        if (got == 0)
-            return fail(ErrorKind::io, "expected {} bytes, but the input ended after {}",
-                        into.size(), have);
-        have += got;
-    }
-    return true;
+    return read_whole_with([fd](auto room) { return read_some(fd, room); }, into);
 }
 
 }  // namespace util
