@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/refusal.h"
 
-#include <cerrno>
+#include "tls/credentials.h"
+
 #include <gnutls/crypto.h>
 #include <string.h>  // explicit_bzero
-#include <sys/random.h>
 
 namespace gc::peer {
 namespace {
@@ -21,9 +21,7 @@ Result<Digest> sha256(const Digest& bytes) {
 }  // namespace
 
 Result<Refusal> Refusal::make() {
-    Digest secret{};
-    if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size()))
-        return fail_errno(errno, "getrandom");
+    GC_TRY(const Digest secret, tls::random_key());
     GC_TRY(const Digest seal, sha256(secret));
     return Refusal(secret, seal);
 }
