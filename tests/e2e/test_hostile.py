@@ -40,10 +40,7 @@ class Party:
         self.receive = testbed.receive(self.destination.gcctl_qmp(), "127.0.0.1")
         self.impostor = Impostor(self.receive.wait_event("listening")["port"], edit)  # type: ignore[arg-type]
         impostors.append(self.impostor)
-        directory = testbed.new_directory("migration")
-        self.migrate = testbed.gcctl("migrate", "--qmp", self.source.gcctl_qmp(), "--to",
-                                     f"127.0.0.1:{self.impostor.port}", "--policy", "none", "--guide", "off",
-                                     "--report", str(directory / "report.json"), directory=directory)
+        self.migrate, _ = testbed.migrate_to(self.source, self.impostor.port)
 
     def running(self) -> list[str]:
         return [name for name, vm in (("source", self.source), ("destination", self.destination))
@@ -99,10 +96,7 @@ def test_a_malformed_source_costs_nothing(testbed: Testbed, text: bytes) -> None
 
 
 def migrate_to(testbed: Testbed, source: Vm, destination: Vm, receive: Gcctl, port: int) -> None:
-    directory = testbed.new_directory("migration")
-    report = directory / "report.json"
-    migrate = testbed.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"127.0.0.1:{port}", "--policy", "none",
-                            "--guide", "off", "--report", str(report), directory=directory)
+    migrate, report = testbed.migrate_to(source, port)
     Migration(source, destination, receive, migrate, report).wait_completed(SMALL)
     destination.wait_running()
     source.check()

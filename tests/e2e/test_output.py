@@ -14,10 +14,7 @@ def test_reader_is_gone(testbed: Testbed) -> None:
     destination = testbed.start(spec, "destination", incoming=True)
     receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
     port = receive.wait_event("listening")["port"]
-    directory = testbed.new_directory("migration")
-    report = directory / "report.json"
-    migrate = testbed.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"127.0.0.1:{port}", "--policy", "none",
-                            "--guide", "off", "--report", str(report), directory=directory, launcher=UNREAD)
+    migrate, report = testbed.migrate_to(source, port, launcher=UNREAD)
     Migration(source, destination, receive, migrate, report).wait_completed(spec)
     destination.wait_running()
     source.check()

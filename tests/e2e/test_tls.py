@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gclab.certificates import Authority
 from gclab.environment import SLOW
-from gclab.gcctl import EXIT_REFUSED, EXIT_USAGE, Gcctl, run
+from gclab.gcctl import EXIT_REFUSED, EXIT_USAGE, run
 from gclab.rogue import Impostor
 from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec, Vm
@@ -44,16 +44,8 @@ class Destination:
         assert self.vm.status() == "inmigrate"
 
 
-def start(testbed: Testbed, source: Vm, port: int, *options: str, host: str = "127.0.0.1") -> tuple[Gcctl, Path]:
-    directory = testbed.new_directory("migration")
-    report = directory / "report.json"
-    gcctl = testbed.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"{host}:{port}", "--policy", "none", "--guide", "off",
-                          "--report", str(report), *options, directory=directory)
-    return gcctl, report
-
-
 def check_moves(testbed: Testbed, source: Vm, destination: Destination, *options: str, port: int | None = None) -> Migration:
-    gcctl, report = start(testbed, source, port or destination.port, *options)
+    gcctl, report = testbed.migrate_to(source, port or destination.port, *options)
     migration = Migration(source, destination.vm, destination.receive, gcctl, report)
     migration.wait_completed(SMALL)
     destination.vm.wait_running()
@@ -113,7 +105,7 @@ def test_pre_shared_keys(testbed: Testbed) -> None:
 
 
 def check_refused(testbed: Testbed, source: Vm, destination: Destination, *options: str, says: str) -> None:
-    gcctl, _ = start(testbed, source, destination.port, *options)
+    gcctl, _ = testbed.migrate_to(source, destination.port, *options)
     assert gcctl.wait() == EXIT_REFUSED, gcctl.errors()
     assert says in gcctl.errors()
     assert source.status() == "running"

@@ -98,6 +98,14 @@ class Testbed:
     def receive(self, qmp: str, address: str, *options: str, launcher: tuple[str, ...] = ()) -> Gcctl:
         return self.gcctl("receive", "--qmp", qmp, "--listen", f"{address}:0", *in_clear(address), *options, launcher=launcher)
 
+    def migrate_to(self, source: Vm, port: int, *options: str, launcher: tuple[str, ...] = ()) -> tuple[Gcctl, Path]:
+        """Starts `gcctl migrate` over the loopback, without a guide or a policy. Returns its report's path, too."""
+        directory = self.new_directory("migration")
+        report = directory / "report.json"
+        gcctl = self.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"127.0.0.1:{port}", "--policy", "none",
+                           "--guide", "off", "--report", str(report), *options, directory=directory, launcher=launcher)
+        return gcctl, report
+
     def migrate(self, source: Vm, spec: Spec, *options: str, guide: str = "off", receive_options: tuple[str, ...] = (),
                 proxy: dict[str, Any] | None = None, far: Far | None = None, switch_over_limit: float = 60,
                 launcher: tuple[str, ...] = ()) -> Migration:
