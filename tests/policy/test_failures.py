@@ -2,6 +2,7 @@
 """When a policy cannot be attached, the error says why and what to do, and nothing is left on the NIC."""
 
 import json
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ SEC("@SECTION@") int mine(struct __sk_buff *skb) { @BODY@ return TC_ACT_UNSPEC; 
 VERSION = "const volatile __u32 gc_policy_version = GC_POLICY_VERSION;"
 CONFIG = "ARRAY(gc_config, BPF_MAP_TYPE_ARRAY, 1, struct gc_policy_config);"
 STATS = "ARRAY(gc_stats, BPF_MAP_TYPE_PERCPU_ARRAY, GC_COUNTERS, struct gc_class_stats);"
+BTF_KIND_VAR = 14
 LOOP = "volatile char *p = (void *)(long)skb->mark; return *p;"
 
 
@@ -80,6 +82,21 @@ def test_garbage_is_not_an_object(ns: PolicyNamespace, tmp_path: Path) -> None:
         assert "is not a BPF object" in refused(ns, "--object", str(garbage))
     missing = ns.policy("attach", "--dev", "nic", "--object", str(tmp_path / "nosuch.o"), check=False)
     assert missing.returncode == 2 and "nosuch.o: No such file" in missing.stderr
+
+
+def test_an_object_that_crashes_libbpf(ns: PolicyNamespace, compiled: Callable[..., Path]) -> None:
+    """libbpf before 1.3 follows a map's type, whatever its number; a newer one calls it no BPF object."""
+    path = compiled()
+    content = bytearray(path.read_bytes())
+    btf = content.index(struct.pack("<HBBI", 0xeb9f, 1, 0, 24))
+    type_offset, _, string_offset = struct.unpack_from("<III", content, btf + 8)
+    strings = btf + 24 + string_offset
+    name = content.index(b"\0gc_config\0", strings) + 1 - strings
+    variable = content.index(struct.pack("<II", name, BTF_KIND_VAR << 24), btf + 24 + type_offset)
+    struct.pack_into("<I", content, variable + 8, 0x7fffffff)
+    path.write_bytes(content)
+    said = refused(ns, "--object", str(path))
+    assert "libbpf crashed on it (Segmentation fault); the file is damaged" in said or "is not a BPF object" in said, said
 
 
 @pytest.mark.parametrize("capability", ["bpf", "net_admin"])

@@ -2,13 +2,17 @@
 #include "policy/object.h"
 
 #include "gc_policy.h"
+#include "policy/trial.h"
 #include "shape.skel.h"
+#include "util/whole_file.h"
 
+#include <algorithm>
 #include <array>
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <linux/bpf.h>
 #include <span>
 #include <vector>
@@ -17,6 +21,9 @@ namespace gc::policy {
 namespace {
 
 constexpr const char* contract = "gc_policy.h describes what a policy's object must contain";
+
+/// gcctl's own has 30 KiB.
+constexpr std::size_t max_object_bytes = std::size_t{16} << 20;
 
 /// The last message of libbpf, which explains what its error number does not.
 thread_local std::string last_message;
@@ -147,24 +154,38 @@ std::string tail_of(const std::vector<char>& log) {
 }  // namespace
 
 Result<Object> Object::open(const std::string& path) {
-    ::libbpf_set_print(listen);
-    last_message.clear();
-    bpf_object* opened = nullptr;
     if (path.empty()) {
         std::size_t size = 0;
         const void* own = ::shape::elf_bytes(&size);
-        LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "shape");
-        opened = ::bpf_object__open_mem(own, size, &options);
-    } else {
-        opened = ::bpf_object__open_file(path.c_str(), nullptr);
+        return parse({static_cast<const char*>(own), size}, "shape", "gcctl's own program");
     }
+    auto bytes = read_whole_file(path, max_object_bytes);
+    if (!bytes && (bytes.error().error_number == ENOENT || bytes.error().error_number == EACCES))
+        return fail(ErrorKind::usage, "{}: {}", path, std::strerror(bytes.error().error_number));
+    if (!bytes)
+        return fail(ErrorKind::unsupported, "{}", bytes.error().message);
+    return open_bytes(*bytes, path);
+}
+
+Result<Object> Object::open_bytes(std::string_view bytes, const std::string& path) {
+    // As libbpf names what it opens by a path: bpftool shows it with the maps of constants.
+    std::string stem = std::filesystem::path(path).filename().string();
+    stem.resize(std::min(stem.find('.'), stem.size()));
+    GC_CHECK(try_in_child(path, [&] { (void)parse(bytes, stem, path); }));
+    return parse(bytes, stem, path);
+}
+
+Result<Object> Object::parse(std::string_view bytes, const std::string& stem,
+                             const std::string& name) {
+    ::libbpf_set_print(listen);
+    last_message.clear();
+    LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = stem.c_str());
+    bpf_object* opened = ::bpf_object__open_mem(bytes.data(), bytes.size(), &options);
     const int saved = errno;
-    Object object(opened, path.empty() ? "gcctl's own program" : path);
-    if (opened == nullptr && (saved == ENOENT || saved == EACCES))
-        return fail(ErrorKind::usage, "{}: {}", path, std::strerror(saved));
+    Object object(opened, name);
     if (opened == nullptr)
         return fail(ErrorKind::unsupported,
-                    "{} is not a BPF object (clang -O2 -g --target=bpf): {}", object.name_,
+                    "{} is not a BPF object (clang -O2 -g --target=bpf): {}", name,
                     last_message.empty() ? std::strerror(saved) : last_message);
     GC_CHECK(object.check());
     return object;

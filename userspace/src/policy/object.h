@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace gc::policy {
 
@@ -18,6 +19,10 @@ class Object {
     /// @param path a file, or empty for gcctl's own program
     /// Errors: unsupported, if it is not a BPF object or breaks the contract.
     static Result<Object> open(const std::string& path);
+    /// The same for the bytes of a file. They are tried in a child process first, because libbpf
+    /// crashes on some malformed objects: that is an error `unsupported`, too.
+    /// @param path where they come from, for names and messages
+    static Result<Object> open_bytes(std::string_view bytes, const std::string& path);
 
     /// Loads the object into the kernel. Errors: unsupported, if not permitted, or if the verifier
     /// rejects it; the message has the end of its log.
@@ -32,6 +37,8 @@ class Object {
         void operator()(bpf_object* object) const { ::bpf_object__close(object); }
     };
     Object(bpf_object* object, std::string name) : object_(object), name_(std::move(name)) {}
+    static Result<Object> parse(std::string_view bytes, const std::string& stem,
+                                const std::string& name);
     Result<void> check();
 
     std::unique_ptr<bpf_object, Close> object_;
