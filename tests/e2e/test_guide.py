@@ -3,7 +3,9 @@
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,40 @@ def test_guide_has_no_more_rights_than_its_source(testbed: Testbed) -> None:
     assert guide["no_new_privs"] == "1"
     assert guide["seccomp"] == "2", "QEMU's own filter"
 
+
+# Allows all that a QEMU does here: it is the label that counts.
+PROFILE = """
+profile guidecopy-test flags=(attach_disconnected, mediate_deleted) {
+  capability, network, file, unix, ptrace, signal, mount,
+}
+"""
+
+
+@pytest.fixture
+def apparmor_profile() -> Iterator[str]:
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    if not enabled.exists() or enabled.read_text().strip() != "Y":
+        pytest.skip("this kernel runs without AppArmor")
+    if not Path("/sys/kernel/security/apparmor").exists():
+        subprocess.run(["mount", "-t", "securityfs", "securityfs", "/sys/kernel/security"], check=True, timeout=10)
+
+    def parser(action: str) -> None:
+        subprocess.run(["apparmor_parser", "--skip-cache", action], input=PROFILE, text=True, check=True, timeout=60)
+
+    parser("--replace")
+    yield "guidecopy-test"
+    parser("--remove")
+
+
+def test_guide_has_its_sources_apparmor_label(testbed: Testbed, apparmor_profile: str) -> None:
+    spec = Spec()
+    source = testbed.start_source(spec.but(launcher=("aa-exec", "--profile", apparmor_profile, "--")))
+    migration = testbed.migrate(source, spec, *HOLD, guide="on")
+    guide = migration.migrate.wait_event("guide-started")["pid"]
+    labels = [Path(f"/proc/{pid}/attr/apparmor/current").read_text().strip() for pid in (source.process.pid, guide)]
+    assert labels == [f"{apparmor_profile} (enforce)"] * 2
+    migration.migrate.wait_event("guide-runs")
+    assert finish(migration, spec)["guide"]["ended"] == "complete"
 
 
 def test_guide_that_does_not_start_says_why(testbed: Testbed) -> None:
