@@ -6,7 +6,7 @@ two hosts the second one is the destination; with one host, both ends share its 
 Each workload is migrated over the same slow link in the modes of interest for it, or with --all in every mode, in
 rotating order. A migration that does not complete, or whose guest finds an error in its memory, fails the run. A mode
 that the installed QEMU lacks is named and left out. Writes --out and, with the same name, the tables (.md) after each
-migration; `gcctl report` makes charts of it. docs/benchmarks.md defines the metrics.
+migration; `gcctl report` makes charts of it. docs/internals/benchmarks.md defines the metrics.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 """How do migrations behave on links and with VMs that are not available here? Simulated from one trace, without the lab.
 
 Varies one parameter at a time: the link, the memory, the load, the number of VMs that migrate at once, the round trip,
-the tenants' rate. Each with post-copy and with a guide. Writes --out and, with the same name, the table (.md) of
-docs/scaling.md.
+the tenants' rate. Each with post-copy and with a guide. Writes --out and, with the same name, the table (.md).
+The dated results are below docs/results.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from figures import Row, Values, machine, rows  # noqa: E402
 from gclab.gcctl import run_ok  # noqa: E402
 
 TRACE = Path("build/bench/simulate/redis.trace")
-# How many times faster hardware is than the lab's emulated CPU (docs/scaling.md).
+# How many times faster hardware is than the lab's emulated CPU (an assumption, see docs/results/2026-11-25-scale.md).
 SPEED = 40
 BASE = {"--link": "25gbit", "--rtt": "50us", "--memory": "64G", "--load": "16", "--vms": "1", "--policy": "silent",
         "--speed": str(SPEED)}
