@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "guide/rights.h"
 
+#include "util/cgroup.h"
 #include "util/pidfd.h"
+#include "util/text.h"
 #include "util/whole_file.h"
 
 #include <algorithm>
@@ -23,14 +25,6 @@ Unexpected refuse_right(std::string_view right, std::string_view why) {
     return fail(ErrorKind::unsupported,
                 "the guide cannot be given the source QEMU's {}: {}; migrate with --guide off",
                 right, why);
-}
-
-std::vector<std::string> lines_of(std::string_view text) {
-    std::vector<std::string> lines;
-    std::istringstream in{std::string(text)};
-    for (std::string line; std::getline(in, line);)
-        lines.push_back(line);
-    return lines;
 }
 
 /// /proc/PID/status by key.
@@ -193,16 +187,18 @@ Result<void> find_cgroups(Rights& rights, const std::string& process) {
     const auto theirs = read_whole_file(process + "/cgroup");
     if (!own || !theirs)
         return {};  // the kernel has no cgroups
-    const std::vector<CgroupPlace> places = cgroups_to_join(*own, *theirs);
+    const std::vector<CgroupPlace> places = cgroups_besides(*own, *theirs);
     if (places.empty())
         return {};
     GC_TRY(const std::string mounts, read_whole_file("/proc/self/mountinfo"));
     for (const CgroupPlace& place : places) {
-        GC_TRY(const std::string directory, cgroup_directory(mounts, place));
-        UniqueFd procs(::open((directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+        const Result<std::string> directory = cgroup_directory(mounts, place);
+        if (!directory)
+            return refuse_right("cgroup", directory.error().message);
+        UniqueFd procs(::open((*directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
         if (!procs)
             return refuse_right(
-                "cgroup", fmt::format("open {}/cgroup.procs: {}", directory, std::strerror(errno)));
+                "cgroup", fmt::format("open {}/cgroup.procs: {}", *directory, std::strerror(errno)));
         rights.cgroups.push_back(std::move(procs));
     }
     return {};
@@ -263,48 +259,6 @@ Result<unsigned> inside_user_namespace(std::string_view map, unsigned outside) {
     }
     return refuse_right("user namespace",
                         fmt::format("user or group {} has no name in it", outside));
-}
-
-std::vector<CgroupPlace> cgroups_to_join(std::string_view own, std::string_view wanted) {
-    const std::vector<std::string> own_lines = lines_of(own);
-    std::vector<CgroupPlace> places;
-    for (const std::string& line : lines_of(wanted)) {
-        // "5:cpu,cpuacct:/path", of v2 "0::/path"
-        const auto first = line.find(':');
-        const auto second = first == std::string::npos ? first : line.find(':', first + 1);
-        if (second == std::string::npos ||
-            std::find(own_lines.begin(), own_lines.end(), line) != own_lines.end())
-            continue;
-        places.push_back({line.substr(first + 1, second - first - 1), line.substr(second + 1)});
-    }
-    return places;
-}
-
-Result<std::string> cgroup_directory(std::string_view mountinfo, const CgroupPlace& place) {
-    for (const std::string& line : lines_of(mountinfo)) {
-        // "ID PARENT MAJOR:MINOR ROOT DIRECTORY OPTIONS [OPTIONAL...] - TYPE SOURCE SUPER_OPTIONS"
-        std::istringstream words(line);
-        std::string skipped, root, directory, type, options;
-        words >> skipped >> skipped >> skipped >> root >> directory;
-        while (words >> skipped && skipped != "-") {
-        }
-        words >> type >> skipped >> options;
-        const bool fits =
-            place.controllers.empty()
-                ? type == "cgroup2"
-                : type == "cgroup" && ("," + options + ",").find("," + place.controllers + ",") !=
-                                          std::string::npos;
-        if (!fits)
-            continue;
-        // A mount may show only a part of the hierarchy, as in a container.
-        const std::string base = root == "/" ? "" : root;
-        if ((place.path + "/").starts_with(base + "/") &&
-            (place.path + "/").find("/../") == std::string::npos)
-            return directory + place.path.substr(base.size());
-    }
-    return refuse_right("cgroup",
-                        fmt::format("gcctl sees no cgroup {} '{}'", place.path,
-                                    place.controllers.empty() ? "of v2" : place.controllers));
 }
 
 Result<Rights> Rights::of(pid_t source) {

@@ -54,15 +54,4 @@ std::string label_request(std::string_view own, std::string_view wanted, bool ap
 /// Errors: unsupported, if it has no name there
 Result<unsigned> inside_user_namespace(std::string_view map, unsigned outside);
 
-/// A cgroup that a process must join: one line of its /proc/PID/cgroup.
-struct CgroupPlace {
-    std::string controllers;  ///< of cgroup v1, as in the line; empty for v2
-    std::string path;
-};
-/// The lines of `wanted` that are not in `own`. Both are /proc/PID/cgroup.
-std::vector<CgroupPlace> cgroups_to_join(std::string_view own, std::string_view wanted);
-/// The directory of a cgroup. @param mountinfo /proc/self/mountinfo
-/// Errors: unsupported, if its hierarchy is not mounted, or the cgroup is not below the mount
-Result<std::string> cgroup_directory(std::string_view mountinfo, const CgroupPlace& place);
-
 }  // namespace gc::guide

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "qmp/monitor_text.h"
 
+#include "util/text.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -9,19 +11,6 @@
 namespace gc::qmp {
 
 namespace {
-
-std::vector<std::string> lines_of(std::string_view text) {
-    std::vector<std::string> lines;
-    while (!text.empty()) {
-        const std::size_t end = std::min(text.find('\n'), text.size());
-        std::string_view line = text.substr(0, end);
-        if (line.ends_with('\r'))
-            line.remove_suffix(1);
-        lines.emplace_back(line);
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return lines;
-}
 
 /// @param digits at most 16 hexadecimal digits without 0x; the regular expressions ensure this
 std::uint64_t hex(std::string_view digits) {

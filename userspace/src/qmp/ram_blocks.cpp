@@ -122,6 +122,11 @@ Result<void> find_backing(RamBlock& block, pid_t pid, std::span<const MapsLine> 
 
 }  // namespace
 
+Result<std::vector<RamBlockLine>> ram_block_lines(Client& client) {
+    GC_TRY(const std::string text, ram_block_text(client));
+    return parse_ram_blocks(text);
+}
+
 std::string_view to_string(Backing backing) {
     switch (backing) {
     case Backing::shmem:
@@ -174,8 +179,7 @@ Result<Span> locate(std::span<const MapsLine> maps, std::uint64_t hva, std::uint
 }
 
 Result<std::vector<RamBlock>> ram_blocks(Client& client, pid_t pid) {
-    GC_TRY(const std::string block_text, ram_block_text(client));
-    GC_TRY(auto lines, parse_ram_blocks(block_text));
+    GC_TRY(auto lines, ram_block_lines(client));
     GC_TRY(const auto ids, backend_ids(client));
     GC_TRY(const std::string tree, client.hmp("info mtree -f"));
     GC_TRY(const auto ranges, parse_flat_view(tree));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "qmp/client.h"
+#include "qmp/monitor_text.h"
 #include "util/process_maps.h"
 
 #include <optional>
@@ -49,6 +50,9 @@ struct RamBlock {
     /// not.
     [[nodiscard]] bool is_guest_ram() const { return !backend.empty(); }
 };
+
+/// QEMU's own table of them. Errors: those of Client.
+Result<std::vector<RamBlockLine>> ram_block_lines(Client& client);
 
 /// All RAM blocks, in QEMU's order. Opening their files needs ptrace permission on the process.
 /// Works with QEMU 7.2 and later, and does not affect the guest.

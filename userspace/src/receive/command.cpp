@@ -32,6 +32,8 @@ options::Manual manual_of(Options& options, Texts& texts) {
         "is then by default a free port at the address that ssh came to")(
         "wait", po::value(&texts.wait)->value_name("TIME"),
         "give up if no source has connected by then (default: wait forever)")(
+        "allow-overcommit", po::bool_switch(&options.allow_overcommit),
+        "take the VM even if this host, or the QEMU's cgroup, seems to have too little memory")(
         "measure", po::value(&texts.measure)->implicit_value("0")->value_name("TIME"),
         "track, with guidecopy.ko, which pages the VM touches here until all of it has arrived, "
         "for at least TIME; the report of gcctl migrate then says how good its guide was");

@@ -19,6 +19,7 @@ struct Options {
     std::chrono::milliseconds wait{0};  ///< for a source to connect; 0 means forever
     /// Track the VM until all of it has arrived, and for at least this long from its start.
     std::optional<std::chrono::milliseconds> measure;
+    bool allow_overcommit = false;  ///< take a VM for which there seems to be no memory
     bool json = false;
     bool quiet = false;
 };

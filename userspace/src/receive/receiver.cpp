@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/receiver.h"
-#include "qmp/event.h"
 
+#include "qmp/event.h"
 #include "qmp/migration.h"
+#include "receive/memory_check.h"
 #include "report/report.h"
 #include "util/guarded.h"
 #include "util/hex.h"
@@ -67,6 +68,8 @@ Result<peer::Security> security_of(const Options& options) {
 Result<void> Receiver::run(const Options& options) {
     GC_TRY(peer::Security security, security_of(options));
     GC_TRY(DestinationQemu destination, DestinationQemu::prepare(options.qmp));
+    if (!options.allow_overcommit)
+        GC_CHECK(check_memory(destination.qmp()));
     std::optional<TouchMeter> touches;
     if (options.measure) {
         GC_TRY(touches, TouchMeter::start(destination.qmp()));
@@ -170,6 +173,11 @@ Result<void> Receiver::open_session(Arrival arrival) {
     if (!version) {
         (void)control_->send(peer::Refused{.reason = version.error().message, .proof = {}});
         return Unexpected(version.error());
+    }
+    // Once more: it may have waited for days.
+    if (const auto fits = check_memory(destination_.qmp()); !fits && !options_.allow_overcommit) {
+        (void)control_->send(peer::Refused{.reason = fits.error().message, .proof = {}});
+        return fits;
     }
     if (const tls::Session* session = control_->connection().session()) {
         source_ = fmt::format("{} ({})", source_, printable(session->peer()));

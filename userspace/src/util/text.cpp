@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/text.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <iterator>
 
@@ -19,6 +20,19 @@ std::string printable(std::string_view text, std::size_t max_size) {
     if (text.size() > max_size)
         out += "...";
     return out;
+}
+
+std::vector<std::string> lines_of(std::string_view text) {
+    std::vector<std::string> lines;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        std::string_view line = text.substr(0, end);
+        if (line.ends_with('\r'))
+            line.remove_suffix(1);
+        lines.emplace_back(line);
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return lines;
 }
 
 }  // namespace util

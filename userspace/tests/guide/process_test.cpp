@@ -456,24 +456,5 @@ TEST(Rights, IdsInUserNamespaces) {
     EXPECT_FALSE(inside_user_namespace(map, 165'536));
 }
 
-TEST(Rights, Cgroups) {
-    const auto places =
-        cgroups_to_join("1:cpu,cpuacct:/a\n0::/a\n", "1:cpu,cpuacct:/a\n0::/vm:1\n");
-    ASSERT_EQ(places.size(), 1U);
-    EXPECT_EQ(places[0].controllers, "");
-    EXPECT_EQ(places[0].path, "/vm:1");
-    constexpr std::string_view mounts =
-        "24 1 0:21 / /proc rw - proc proc rw\n"
-        "25 1 0:22 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
-        "26 1 0:23 / /sys/fs/cgroup rw,nosuid shared:4 master:2 - cgroup2 cgroup2 rw,nsdelegate\n";
-    EXPECT_EQ(cgroup_directory(mounts, places[0]).value(), "/sys/fs/cgroup/vm:1");
-    EXPECT_EQ(cgroup_directory(mounts, {"cpu,cpuacct", "/x"}).value(), "/sys/fs/cgroup/cpu/x");
-    EXPECT_FALSE(cgroup_directory(mounts, {"memory", "/x"}));
-    EXPECT_FALSE(cgroup_directory(mounts, {"", "/../x"})) << "outside the cgroup namespace";
-    EXPECT_EQ(cgroup_directory("1 1 0:2 /pod /cg rw - cgroup2 c rw\n", {"", "/pod/vm"}).value(),
-              "/cg/vm");
-    EXPECT_FALSE(cgroup_directory("1 1 0:2 /pod /cg rw - cgroup2 c rw\n", {"", "/podium"}));
-}
-
 }  // namespace
 }  // namespace gc::guide
