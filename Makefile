@@ -87,7 +87,7 @@ check: $(if $(T),,prepare)  ## run all tests; with T=NAME, those of any kind wit
 check-unit: userspace  ## run the unit tests
 	@scripts/check unit
 
-check-tcg: userspace guests  ## run the end-to-end tests that need no lab: seconds
+check-tcg: userspace guests  ## run the end-to-end tests that need no lab: minutes
 	@scripts/check tcg
 
 .PHONY: check-faults soak-faults

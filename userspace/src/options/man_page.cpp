@@ -18,8 +18,9 @@ constexpr ExitRow exit_rows[] = {
     {1, "It failed; the VM runs where it ran before."},
     {2, "The command line is wrong."},
     {3, "A check refused it before anything was touched."},
-    {4, "It failed after the VM was handed over: the VM stays stopped at the source and needs its "
-        "operator. See the troubleshooting chapter of the documentation."},
+    {4, "It failed after the VM was handed over, or the VM could not be resumed at the source: it "
+        "may be stopped and needs its operator. See the troubleshooting chapter of the "
+        "documentation."},
     {130, "Interrupted; the VM runs where it ran before."},
 };
 

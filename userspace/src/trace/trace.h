@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// An access trace: the pages of a VM that were touched, epoch by epoch. docs/trace-format.md
-// describes the file format.
+// An access trace: the pages of a VM that were touched, epoch by epoch.
+// docs/reference/trace-format.md describes the file format.
 #pragma once
 
 #include <array>
