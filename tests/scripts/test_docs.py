@@ -169,3 +169,41 @@ def test_gcctl_commands(path: Path) -> None:
         used = {found for word in words[1:] for found in OPTION.findall(word.split("=")[0])}
         wrong += [f"gcctl {' '.join(name)} {option}" for option in sorted(used - known)]
     assert not wrong, f"gcctl knows nothing of: {wrong}"
+
+
+SOURCES = subprocess.run(["git", "ls-files", "--", "*.c", "*.h", "*.cpp", "*.py", "Makefile", "CMakeLists.txt", "scripts"], cwd=TREE,
+                         capture_output=True, text=True, check=True, timeout=60).stdout.split()
+
+
+def test_sources_name_documents_that_exist() -> None:
+    wrong = [f"{name}: {path}" for name in SOURCES
+             for path in re.findall(r"\bdocs/[\w./-]*\.md\b", (TREE / name).read_text(errors="replace")) if not (TREE / path).exists()]
+    assert not wrong, wrong
+
+
+@functools.cache
+def messages() -> str:
+    """All strings of gcctl; a newline stands for each value in them."""
+    text = "".join((TREE / name).read_text() for name in SOURCES if name.startswith("userspace/src/"))
+    joined = re.sub(r'"\s*\n\s*"', "", text)
+    return re.sub(r"\{[^{}\"]*\}", "\n", joined)
+
+
+def quoted_messages() -> Iterator[str]:
+    """The first cell of each row of a table of messages, unless another program's name follows."""
+    table = ""
+    for _, line, _ in lines(TREE / "docs/operations/troubleshooting.md"):
+        table = line if not table else table if line.startswith("|") else ""
+        if line.startswith("| `") and table.startswith("| message") and (cell := re.match(r"\| `([^`]+)` \|", line)):
+            yield cell[1]
+
+
+def test_quoted_messages_are_those_of_gcctl() -> None:
+    errors = {os.strerror(number) for number in range(1, 134)}
+    quoted = list(quoted_messages())
+    assert len(quoted) > 30
+    for message in quoted:
+        # Capitals, and words in parentheses, stand for values.
+        parts = re.split(r"\.\.\.|\b(?:HOST:PORT|HOST|PATH|X)\b|\([\w-]+\)|: ", message)
+        for part in (part.strip(" ;") for part in parts):
+            assert part in messages() or part in errors, f"no message of gcctl has '{part}', which '{message}' quotes"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A traffic policy in the user's and in the kernel's form. docs/reference/policy-file.md explains the values.
+// A traffic policy in the user's and in the kernel's form. docs/reference/policy-file.md explains
+// the values.
 #pragma once
 
 #include "gc_policy.h"

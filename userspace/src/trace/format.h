@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Definitions shared by the trace's writer and reader. docs/reference/trace-format.md describes the format.
+// Definitions shared by the trace's writer and reader. docs/reference/trace-format.md describes the
+// format.
 #pragma once
 
 #include "trace/trace.h"
