@@ -9,13 +9,13 @@ from metered import Metered
 from gclab import demo_guest
 from gclab.environment import SLOW
 from gclab.far_host import Far
-from gclab.network import ip
 from gclab.qemu import tap
 from gclab.redis import RedisClient
 from gclab.sampler import Samples
 from gclab.second_host import There
 from gclab.testbed import Testbed
 from gclab.vm import Vm
+from gclab.vm_network import VmNetwork
 from gclab.wait import wait_for
 
 BOOT_TIMEOUT = 40 * SLOW
@@ -43,35 +43,6 @@ class Build(Metered):
         for vm in self.vms:
             assert "ERR" not in vm.serial(), vm.serial()[-2000:]
             vm.check()
-
-
-class VmNetwork:
-    """The VM's network: a bridge on each host, joined by a cable that no migration uses, and a tap for each QEMU.
-
-    If the far host is a namespace, the destination's QEMU may be in either namespace, and both have its tap.
-    """
-
-    client_address, vm_address, far_client_address = "10.0.0.1", "10.0.0.2", "10.0.0.3"
-    source_tap, destination_tap, bridge = "tap-src", "tap-dst", "br-vm"
-
-    def __init__(self, far: Far) -> None:
-        self.ends = [(ip, self.client_address, (self.source_tap, self.destination_tap)),
-                     (far.ip, self.far_client_address, (self.destination_tap,))]
-        self.cable = far.cable()
-        for there, address, taps in self.ends:
-            there("link", "add", self.bridge, "type", "bridge")
-            for name in taps:
-                there("tuntap", "add", name, "mode", "tap", "vnet_hdr")
-            for port in (*taps, self.cable):
-                there("link", "set", port, "master", self.bridge, "up")
-            there("link", "set", self.bridge, "up")
-            there("address", "add", f"{address}/24", "dev", self.bridge)
-
-    def close(self) -> None:
-        for there, _, taps in self.ends:
-            there("link", "set", self.cable, "nomaster")
-            for link in (*taps, self.bridge):
-                there("link", "del", link)
 
 
 class Redis:

@@ -18,13 +18,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from figures import Values, machine, rows, table  # noqa: E402
-from movers import Mover, gcctl, qemu_postcopy, qemu_precopy  # noqa: E402
 from trial import run  # noqa: E402
 from workloads import WORKLOADS, Workload  # noqa: E402
 
 from gclab import qemu  # noqa: E402
 from gclab.environment import TWO_HOSTS  # noqa: E402
+from gclab.figures import Values, machine, rows, table  # noqa: E402
+from gclab.movers import Mover, gcctl, qemu_postcopy, qemu_precopy  # noqa: E402
 
 LINK_MBIT = 10
 REFERENCE = "qemu-postcopy-preempt"

@@ -25,9 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import figures  # noqa: E402
-
-from gclab import demo_guest  # noqa: E402
+from gclab import demo_guest, figures  # noqa: E402
 from gclab.gcctl import EXIT_DONE  # noqa: E402
 from gclab.network import HERE  # noqa: E402
 from gclab.qemu import tap  # noqa: E402

@@ -16,8 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from figures import Row, Values, machine, rows  # noqa: E402
-
+from gclab.figures import Row, Values, machine, rows  # noqa: E402
 from gclab.gcctl import run_ok  # noqa: E402
 
 TRACE = Path("build/bench/simulate/redis.trace")

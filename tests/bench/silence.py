@@ -27,13 +27,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import figures  # noqa: E402
-import movers  # noqa: E402
-from movers import Mover, Moving, qemu_postcopy  # noqa: E402
 from silence_timeline import draw  # noqa: E402
 
+from gclab import figures, movers  # noqa: E402
 from gclab.environment import SLOW  # noqa: E402
 from gclab.far_host import FarHost  # noqa: E402
+from gclab.movers import Mover, Moving, qemu_postcopy  # noqa: E402
 from gclab.sampler import Samples  # noqa: E402
 from gclab.tenants import PolicyClasses, Requests, Stream, transmitted_sampler  # noqa: E402
 from gclab.testbed import Testbed  # noqa: E402

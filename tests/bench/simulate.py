@@ -21,13 +21,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from figures import Values, machine, rows, table  # noqa: E402
-from movers import Mover, gcctl  # noqa: E402
 from trial import run  # noqa: E402
 from workloads import WORKLOADS, Workload  # noqa: E402
 
 from gclab.far_host import FarHost, Switch  # noqa: E402
+from gclab.figures import Values, machine, rows, table  # noqa: E402
 from gclab.gcctl import EXIT_DONE, run_ok  # noqa: E402
+from gclab.movers import Mover, gcctl  # noqa: E402
 from gclab.testbed import Testbed  # noqa: E402
 
 LINK_MBIT = 10

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from figures import quantile_us
-from movers import Mover
 from workloads import Workload
 
 from gclab.environment import SLOW
+from gclab.figures import quantile_us
 from gclab.gcctl import NOT_CLASSES
+from gclab.movers import Mover
 from gclab.sampler import Sampler, Samples
 from gclab.second_host import far_host
 from gclab.tenants import transmitted_sampler

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""tests/bench/figures.py: quantiles of histograms."""
+"""tools/gclab/figures.py: quantiles of histograms."""
 
 import pytest
-from figures import quantile_us
+from gclab.figures import quantile_us
 
 
 @pytest.mark.parametrize(("counts", "q", "expected"), [

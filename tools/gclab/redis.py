@@ -50,7 +50,7 @@ class RedisClient(threading.Thread):
         weights = [1 / (rank + 1) ** self.SKEW for rank in range(self.KEYS)]
         self._keys = random.Random(seed).choices(range(self.KEYS), weights, k=50_000)
         self._redis = Redis(address)
-        self._answered = 0
+        self._answers: list[tuple[float, float]] = []
         self._error = ""
         self._stopping = False
         self._sampler = Sampler(self.answered)
@@ -59,7 +59,11 @@ class RedisClient(threading.Thread):
 
     def answered(self) -> int:
         """Requests so far."""
-        return self._answered
+        return len(self._answers)
+
+    def answers(self) -> list[tuple[float, float]]:
+        """When each answer came (time.time()), and how many seconds it took."""
+        return self._answers
 
     def error(self) -> str:
         """Why it stopped by itself; empty if it did not."""
@@ -89,11 +93,13 @@ class RedisClient(threading.Thread):
             for number, key in enumerate(self._keys * 1000):
                 if self._stopping:
                     return
+                begin = time.time()
                 self._request(number, key)
-                self._answered += 1
+                end = time.time()
+                self._answers.append((end, end - begin))
                 time.sleep(self.THINK_TIME)
         except (OSError, AssertionError, ValueError) as error:
-            self._error = f"{type(error).__name__} after {self._answered} requests: {error}"
+            self._error = f"{type(error).__name__} after {len(self._answers)} requests: {error}"
 
     def _request(self, number: int, key: int) -> None:
         if number % 10 == 9:

@@ -3,17 +3,19 @@
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .environment import ACCEL, GUEST, SLOW
+from .environment import ACCEL, GUEST, IN_LAB, SLOW
 from .qemu import Command, Qemu
 from .sampler import Sampler, Samples
 from .wait import wait_for
 
 MIB = 1 << 20
 PAGE_SIZE = 4096
+KVM_PROBE = 5  # seconds
 
 # Memory back ends: the type of -object, and its properties after id and size. None: plain -m.
 MEMORY: dict[str, tuple[str, str] | None] = {
@@ -179,3 +181,21 @@ class Vm(Qemu):
         if self._sampler:
             self._sampler.stop()
         super().end()
+
+
+def best_accelerator() -> str:
+    """KVM if it can run a guest for a moment, else TCG: /dev/kvm may be there and run none."""
+    if IN_LAB:
+        return ACCEL
+    with tempfile.TemporaryDirectory(prefix="gc-kvm-", dir="/tmp") as directory:
+        try:
+            vm = Vm(Path(directory), "probe", Spec(accel="kvm", ram_mib=64))
+        except AssertionError:
+            return "tcg"
+        try:
+            wait_for("the guest begins", lambda: "START" in vm.serial() or vm.ended(), KVM_PROBE)
+            return "tcg" if vm.ended() else "kvm"
+        except AssertionError:
+            return "tcg"
+        finally:
+            vm.end()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gclab.far_host import Far
-from gclab.testbed import Testbed
-from gclab.vm import Spec, Vm
-from gclab.wait import Deadline
+from .far_host import Far
+from .testbed import Testbed
+from .vm import Spec, Vm
+from .wait import Deadline
 
 PORT = 4444
 # After that many seconds without convergence, pre-copy may stop the VM for as long as it takes, as an operator would
