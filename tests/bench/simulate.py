@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from trial import run  # noqa: E402
-from workloads import WORKLOADS, Workload  # noqa: E402
+from workloads import Workload, workloads  # noqa: E402
 
 from gclab.far_host import FarHost, Switch  # noqa: E402
 from gclab.figures import Values, machine, rows, table  # noqa: E402
@@ -44,7 +44,7 @@ Json = dict[str, Any]
 
 
 def workload_named(name: str) -> Workload:
-    return next(workload for workload in WORKLOADS if workload.name == name)
+    return next(workload for workload in workloads(LINK_MBIT) if workload.name == name)
 
 
 def record(workload: Workload, trace: Path) -> None:

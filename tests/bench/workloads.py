@@ -9,13 +9,13 @@ from typing import Protocol
 from linux_workloads import Build, Redis
 from metered import Metered
 
-from gclab.environment import SLOW
+from gclab.environment import IN_LAB, SLOW
 from gclab.far_host import Far
 from gclab.sampler import Samples
 from gclab.second_host import There
 from gclab.tenants import Stream
 from gclab.testbed import Testbed
-from gclab.vm import Spec, Vm
+from gclab.vm import PAGE_SIZE, Spec, Vm
 from gclab.wait import wait_for
 
 
@@ -115,23 +115,34 @@ class Tenant(Memory):
             self.stream.stop()
 
 
-def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
-    spec = Spec(ram_mib=64, cpus=cpus, append=append)
-    return Workload(name if cpus == 1 else f"{name}, {cpus} vCPUs", lambda: Memory(spec, passes))
+# The benchmark's link. Natively a page fault costs tens of microseconds, in the lab milliseconds.
+LINK_MBIT = 10 if IN_LAB else 200
+# Natively a VM has more memory, so that a migration takes about a second.
+MEMORY = 1 if IN_LAB else 4
 
 
-# With a rest of 16 ms a guest uses pages at a fifth of the rate at which the benchmark's link can bring them, the
-# write-heavy ones at four fifths. At higher rates an emulated CPU, above all one that plays both hosts, has no time left,
-# and the VM waits for the CPU instead of pages.
-WORKLOADS = [
-    memory("pointer chase", "mode=chase size=8M rest=16000"),
-    memory("sequential", "mode=seq size=8M rest=16000"),
-    memory("write-heavy", "mode=check size=8M rest=4000"),
-    memory("fresh allocation", "mode=fresh size=30M cold=8M rest=16000", passes=0),
-    memory("idle", "mode=check size=8M rest=100000", passes=0),
-    memory("pointer chase", "mode=chase size=8M rest=64000", cpus=4),
-    memory("write-heavy", "mode=check size=8M rest=16000", cpus=4),
-    Workload("redis", Redis),
-    Workload("build", Build),
-    Workload("a tenant's stream", lambda: Tenant(Spec(ram_mib=64, append="mode=check size=8M rest=4000"))),
-]
+def workloads(link_mbit: int = LINK_MBIT) -> list[Workload]:
+    """The guests rest after each page, so that they use pages at a fifth of the rate at which the link can bring them,
+    the write-heavy ones at four fifths. At higher rates an emulated CPU, above all one that plays both hosts, has no
+    time left, and the VM waits for the CPU instead of pages."""
+    page_us = 8 * PAGE_SIZE / link_mbit  # on the link
+    fifth, four_fifths = round(5 * page_us), round(1.25 * page_us)
+
+    def memory(name: str, append: str, cpus: int = 1, passes: int = 1) -> Workload:
+        spec = Spec(ram_mib=64 * MEMORY, cpus=cpus, append=append)
+        return Workload(name if cpus == 1 else f"{name}, {cpus} vCPUs", lambda: Memory(spec, passes))
+
+    size = f"size={8 * MEMORY}M"
+    tenant = Spec(ram_mib=64 * MEMORY, append=f"mode=check {size} rest={four_fifths}")
+    return [
+        memory("pointer chase", f"mode=chase {size} rest={fifth}"),
+        memory("sequential", f"mode=seq {size} rest={fifth}"),
+        memory("write-heavy", f"mode=check {size} rest={four_fifths}"),
+        memory("fresh allocation", f"mode=fresh size={30 * MEMORY}M cold={8 * MEMORY}M rest={fifth}", passes=0),
+        memory("idle", f"mode=check {size} rest={30 * round(page_us)}", passes=0),
+        memory("pointer chase", f"mode=chase {size} rest={4 * fifth}", cpus=4),
+        memory("write-heavy", f"mode=check {size} rest={4 * four_fifths}", cpus=4),
+        Workload("redis", Redis),
+        Workload("build", Build),
+        Workload("a tenant's stream", lambda: Tenant(tenant)),
+    ]

@@ -44,8 +44,8 @@ def gcctl(*options: str, guide: str = "on", receive_options: tuple[str, ...] = (
 def start_qemu(testbed: Testbed, far: Far, source: Vm, spec: Spec, *capabilities: str, **parameters: int) -> Any:
     """Makes the source's QEMU migrate to a new one, which it returns. The parameters are the source's."""
     destination = far.testbed(testbed).start(spec.but(launcher=far.launcher), "destination", incoming=True)
-    for vm in (source, destination):
-        vm.set_capabilities(capabilities)
+    source.set_capabilities(capabilities)
+    destination.set_capabilities([*capabilities, "postcopy-blocktime"])
     if parameters:
         source.command("migrate-set-parameters", **parameters)
     destination.command("migrate-incoming", uri=f"tcp:{far.address}:{PORT}")

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU: its command lines, its processes, and what the installed one can do. Nothing else in the project starts one."""
+"""QEMU: its command lines, its processes, and what the installed one can do. Nothing else in the project starts one.
+
+The environment variable QEMU names another program than the installed one.
+"""
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Collection, Sequence
@@ -10,7 +14,7 @@ from typing import Any
 
 from .qmp import Qmp
 
-QEMU = "qemu-system-x86_64"
+QEMU = os.environ.get("QEMU", "qemu-system-x86_64")
 QUERY_TIMEOUT = 60  # seconds
 
 
