@@ -10,8 +10,7 @@ from typing import Any
 from workloads import Workload
 
 from gclab.environment import SLOW
-from gclab.figures import quantile_us
-from gclab.gcctl import NOT_CLASSES
+from gclab.figures import quantile_us, transfer_series
 from gclab.movers import Mover
 from gclab.sampler import Sampler, Samples
 from gclab.second_host import far_host
@@ -114,21 +113,7 @@ class Trial:
         first, steps = -BEFORE, round((self.end - self.stop + BEFORE) / STEP) - 1
         per_s = [round(self.meter.rate(self.stop + first + i * STEP, self.stop + first + (i + 1) * STEP), 1) for i in range(steps)]
         return {"throughput": {"step_ms": round(1000 * STEP), "from_ms": round(1000 * first), "per_s": per_s, "unit": self.unit},
-                "faults": self._fault_series(),
-                "stall_us": self.report["demand"]["histogram_us"] if self.report else None,
-                "bytes": {name: count for name, count in self.report["bytes"].items() if name not in NOT_CLASSES}
-                if self.report else None}
-
-    def _fault_series(self) -> dict[str, Any] | None:
-        if self.report:
-            timeline: dict[str, Any] = self.report["demand"]["timeline"]
-            return timeline
-        if not self.demand:
-            return None
-        counts = [0] * (max(0, int((self.demand[-1][0] - self.stop) / STEP)) + 1)
-        for (_, was), (when, now) in zip(self.demand, self.demand[1:], strict=False):
-            counts[max(0, int((when - self.stop) / STEP))] += now - was
-        return {"step_ms": round(1000 * STEP), "counts": counts}
+                **transfer_series(self.report, self.demand, self.stop)}
 
 
 def run(workload: Workload, mover: Mover, link_mbit: int) -> Trial:

@@ -9,6 +9,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from .gcctl import NOT_CLASSES
+
 # By workload, mode and metric: the unit, and the value of each run.
 Values = dict[tuple[str, str, str], tuple[str, list[float]]]
 Row = dict[str, Any]
@@ -59,3 +61,21 @@ def machine() -> dict[str, Any]:
     vendor = Path("/sys/class/dmi/id/sys_vendor")
     return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
             "virtual": "QEMU" in model or (vendor.exists() and vendor.read_text().startswith("QEMU"))}
+
+
+FAULT_STEP = 0.1  # seconds
+
+
+def transfer_series(report: dict[str, Any], demand: list[tuple[float, int]], stop: float) -> dict[str, Any]:
+    """For charts, the part of an element of `runs` that tells of pages. `report` is gcctl's, empty for QEMU's own
+    migration; `demand` is when how many pages had been requested in one of QEMU's, which stopped the VM at `stop`."""
+    if report:
+        return {"faults": report["demand"]["timeline"], "stall_us": report["demand"]["histogram_us"],
+                "bytes": {name: count for name, count in report["bytes"].items() if name not in NOT_CLASSES}}
+    nothing = {"faults": None, "stall_us": None, "bytes": None}
+    if not demand:
+        return nothing
+    counts = [0] * (max(0, int((demand[-1][0] - stop) / FAULT_STEP)) + 1)
+    for (_, was), (when, now) in zip(demand, demand[1:], strict=False):
+        counts[max(0, int((when - stop) / FAULT_STEP))] += now - was
+    return nothing | {"faults": {"step_ms": round(1000 * FAULT_STEP), "counts": counts}}
