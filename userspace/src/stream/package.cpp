@@ -77,4 +77,50 @@ Buffer guide_stream(std::span<const std::byte> preamble, std::span<const std::by
     return out;
 }
 
+namespace {
+
+/// The section that announces the RAM blocks: without page sizes, as all have the usual one.
+void append_block_list(Buffer& out, const GuideState& state) {
+    out.push_back(static_cast<std::byte>(Tag::section_start));
+    append_be32(out, state.ram_section);
+    append_short_string(out, ram_section_name);
+    append_be32(out, 0);  // instance
+    append_be32(out, ram_version);
+    std::uint64_t total = 0;
+    for (const GuideState::Block& block : state.blocks)
+        total += block.length;
+    append_be64(out, total | ram_mem_size);
+    for (const GuideState::Block& block : state.blocks) {
+        append_short_string(out, block.name);
+        append_be64(out, block.length);
+    }
+    append_end_of_ram(out);
+    append_section_footer(out, state.ram_section);
+}
+
+}  // namespace
+
+Buffer postcopy_guide_stream(const GuideState& state) {
+    Buffer out = state.preamble;
+    append_command(out, CommandCode::open_return_path, {});
+    Buffer sizes;
+    append_be64(sizes, target_page);  // the page sizes of all blocks, or-ed
+    append_be64(sizes, target_page);
+    append_command(out, CommandCode::postcopy_advise, sizes);
+    append_block_list(out, state);
+    // ADVISE discards everything, but RUN is refused without a discard: see
+    // StreamRelay::ensure_discard().
+    const PageRange first{0, 1};
+    append_discard(out, state.blocks.front().name, std::span(&first, 1));
+    Buffer body;
+    append_command(body, CommandCode::postcopy_listen, {});
+    append(body, state.devices);
+    append_command(body, CommandCode::postcopy_run, {});
+    Buffer length;
+    append_be32(length, static_cast<std::uint32_t>(body.size()));
+    append_command(out, CommandCode::packaged, length);
+    append(out, body);
+    return out;
+}
+
 }  // namespace gc::stream

@@ -7,6 +7,8 @@
 #include "stream/writer.h"
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace gc::stream {
 
@@ -24,6 +26,22 @@ Result<PackageParts> split_package(std::span<const std::byte> body);
 /// the guide already has it. So are pings: QEMU 10.2 fails on a ping without a return path.
 /// @param preamble file header and portable configuration
 Buffer guide_stream(std::span<const std::byte> preamble, std::span<const std::byte> devices);
+
+/// What a guide gets of the source's stream, to load it in either of two ways.
+struct GuideState {
+    Buffer preamble;  ///< file header and portable configuration
+    Buffer devices;
+    struct Block {
+        std::string name;
+        std::uint64_t length;  ///< bytes
+    };
+    std::vector<Block> blocks;  ///< all RAM blocks, in the source's order
+    std::uint32_t ram_section = 0;
+};
+
+/// A stream that makes a QEMU with postcopy-ram load device state, run, and request every page that
+/// it touches. All of its RAM must be in pages of 4 KiB. Its END never comes: the guide is killed.
+Buffer postcopy_guide_stream(const GuideState& state);
 
 /// The configuration without the source's capabilities, for a peer that need not have the same
 /// ones. QEMU compares them only if the subsection is present (configuration_validate_capabilities

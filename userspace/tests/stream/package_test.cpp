@@ -99,6 +99,40 @@ TEST(GuideStream, HasDevicesAndNoPing) {
         concat({samples::preamble(), devices, samples::bytes({0, 0x06, 0, 0, 0, 2, '{', '}'})}));
 }
 
+TEST(PostcopyGuideStream, IsWhatADestinationLoads) {
+    const Buffer body = samples::package({3, 0x42});
+    const auto parts = split_package(body);
+    ASSERT_TRUE(parts);
+    const GuideState state{.preamble = samples::preamble(),
+                           .devices = {parts->devices.begin(), parts->devices.end()},
+                           .blocks = {{"pc.ram", 16 * target_page}, {"rom", 2 * target_page}},
+                           .ram_section = samples::ram_id};
+    const Buffer stream = postcopy_guide_stream(state);
+    Reader reader;
+    const auto items = samples::read_all<Item>(reader, stream);
+    ASSERT_TRUE(items) << items.error().message;
+    std::vector<CommandCode> commands;
+    for (const Item& item : *items) {
+        if (const auto* command = std::get_if<Command>(&item))
+            commands.push_back(command->code);
+        if (const auto* list = std::get_if<RamBlockList>(&item)) {
+            ASSERT_EQ(list->blocks.size(), 2U);
+            EXPECT_EQ(list->total, 18 * target_page);
+            EXPECT_FALSE(list->blocks[0].page_size);
+        }
+        if (const auto* package = std::get_if<Package>(&item)) {
+            Buffer without_pings = samples::command(CommandCode::postcopy_listen);
+            append(without_pings, state.devices);
+            append(without_pings, samples::command(CommandCode::postcopy_run));
+            EXPECT_EQ(Buffer(package->body.begin(), package->body.end()), without_pings);
+        }
+    }
+    EXPECT_EQ(commands, (std::vector{CommandCode::open_return_path, CommandCode::postcopy_advise,
+                                     CommandCode::postcopy_ram_discard}))
+        << "a destination refuses RUN without a discard";
+    EXPECT_TRUE(std::holds_alternative<Package>(items->back()));
+}
+
 TEST(PortableConfiguration, LosesTheCapabilitiesOnly) {
     const Buffer uuid = samples::subsection(uuid_subsection, 1, Buffer(16));
     const Buffer stream = concat({samples::preamble(), samples::capabilities({"x-ignore-shared"}),
