@@ -12,6 +12,7 @@ std::vector<Check> run_checks(const Host& host, const Options& options) {
     if (options.role != Role::destination) {
         checks.push_back(check_privileges(host));
         checks.push_back(check_module(host));
+        checks.push_back(check_capture(host));
         checks.push_back(check_network_namespaces(host));
         checks.push_back(check_tun(host));
         checks.push_back(check_huge_pages(host));

@@ -42,6 +42,8 @@ Check check_processor(const Host& host);
 Check check_kernel(const Host& host);
 Check check_kvm(const Host& host);
 Check check_module(const Host& host);
+/// Whether a guide can be captured, and by what.
+Check check_capture(const Host& host);
 Check check_userfaultfd(const Host& host);
 Check check_privileges(const Host& host);
 Check check_network_namespaces(const Host& host);

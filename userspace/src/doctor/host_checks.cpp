@@ -81,14 +81,31 @@ Check check_module(const Host& host) {
     if (device)
         return good(name, "guidecopy is loaded");
     if (host.exists("/dev/guidecopy"))
-        return lacking(name, device.error().message, "adduser $USER guidecopy, or use sudo");
+        return doubtful(name, device.error().message, "adduser $USER guidecopy, or use sudo");
     const std::string release = host.kernel_release();
     if (module_installed(host, release))
-        return lacking(name, "guidecopy is installed but not loaded", "modprobe guidecopy");
-    return lacking(name, fmt::format("guidecopy is not installed for Linux {}", release),
-                   fmt::format("apt install linux-headers-{} && make && sudo make install && "
-                               "sudo modprobe guidecopy",
-                               release));
+        return doubtful(name, "guidecopy is installed but not loaded", "modprobe guidecopy");
+    return doubtful(name, fmt::format("guidecopy is not installed for Linux {}", release),
+                    fmt::format("apt install linux-headers-{} && make && sudo make install && "
+                                "sudo modprobe guidecopy",
+                                release));
+}
+
+Check check_capture(const Host& host) {
+    constexpr const char* name = "capture";
+    if (host.open("/dev/guidecopy", O_RDWR))
+        return good(name, "guides are captured by guidecopy");
+    const auto unprivileged = host.text("/proc/sys/vm/unprivileged_userfaultfd");
+    if (!unprivileged)
+        return lacking(name, "guidecopy is not usable, and the kernel has no userfaultfd",
+                       "load the module, or use a kernel with CONFIG_USERFAULTFD");
+    if (*unprivileged == "1")
+        return good(name, "guides are captured by userfaultfd, which all users may use");
+    // A guide has no capabilities: it is given a descriptor of the device (guide/userfault.h).
+    if (const auto device = host.open("/dev/userfaultfd", O_RDWR); !device)
+        return lacking(name, "guidecopy is not usable, and neither is " + device.error().message,
+                       "run gcctl with sudo, or sysctl -w vm.unprivileged_userfaultfd=1");
+    return good(name, "guides are captured by userfaultfd, by /dev/userfaultfd");
 }
 
 Check check_userfaultfd(const Host& host) {

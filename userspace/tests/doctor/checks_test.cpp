@@ -59,7 +59,7 @@ TEST_F(DoctorTest, KvmIsNotThereOrIsSomethingElse) {
 
 TEST_F(DoctorTest, ModuleStates) {
     auto check = check_module(host());
-    EXPECT_EQ(check.verdict, Verdict::lacking);
+    EXPECT_EQ(check.verdict, Verdict::warning) << "there is userfaultfd";
     EXPECT_THAT(check.remedy, HasSubstr("apt install linux-headers-6.1.0-56-amd64"));
     put("/lib/modules/6.1.0-56-amd64/modules.dep",
         "kernel/a.ko:\nupdates/guidecopy.ko: kernel/a.ko\n");
@@ -67,6 +67,20 @@ TEST_F(DoctorTest, ModuleStates) {
     EXPECT_EQ(check.remedy, "modprobe guidecopy");
     put("/dev/guidecopy", "");
     EXPECT_EQ(check_module(host()).verdict, Verdict::ok);
+}
+
+TEST_F(DoctorTest, CaptureByTheModuleOrByUserfaultfd) {
+    EXPECT_EQ(check_capture(host()).verdict, Verdict::lacking);
+    put("/proc/sys/vm/unprivileged_userfaultfd", "0\n");
+    EXPECT_EQ(check_capture(host()).verdict, Verdict::lacking);
+    EXPECT_THAT(check_capture(host()).remedy, HasSubstr("vm.unprivileged_userfaultfd=1"));
+    put("/dev/userfaultfd", "");
+    EXPECT_EQ(check_capture(host()).verdict, Verdict::ok);
+    EXPECT_THAT(check_capture(host()).found, HasSubstr("by /dev/userfaultfd"));
+    put("/proc/sys/vm/unprivileged_userfaultfd", "1\n");
+    EXPECT_THAT(check_capture(host()).found, HasSubstr("all users"));
+    put("/dev/guidecopy", "");
+    EXPECT_THAT(check_capture(host()).found, HasSubstr("by guidecopy"));
 }
 
 TEST_F(DoctorTest, Userfaultfd) {
@@ -175,7 +189,7 @@ TEST_F(DoctorTest, RolesChooseTheChecks) {
     };
     using ::testing::Contains;
     using ::testing::Not;
-    EXPECT_THAT(names(Role::source), Contains("module"));
+    EXPECT_THAT(names(Role::source), ::testing::IsSupersetOf({"module", "capture"}));
     EXPECT_THAT(names(Role::source), Not(Contains("userfaultfd")));
     EXPECT_THAT(names(Role::destination), Contains("userfaultfd"));
     EXPECT_THAT(names(Role::destination), Not(Contains("module")));
