@@ -2,7 +2,7 @@
 """End-to-end tests of gcctl with real QEMUs and self-checking guests.
 
 In the lab (scripts/lab) they use KVM and guidecopy.ko, and those marked `native` are left out. Elsewhere they use QEMU's
-TCG without guides, and those marked `lab` are left out.
+TCG, with guides captured by userfaultfd, and those marked `lab` are left out.
 """
 
 import subprocess

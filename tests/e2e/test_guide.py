@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 from gclab.testbed import Migration, Testbed
-from gclab.environment import SLOW
+from gclab.environment import CAPTURE, IN_LAB, SLOW
 from gclab.gcctl import page_classes
 from gclab.vm import Spec
 from gclab.wait import wait_for
-
-pytestmark = pytest.mark.lab
 
 # Longer than any test; SIGUSR1 ends it.
 HOLD = ("--hold-background", "900s")
@@ -30,22 +28,29 @@ def migrate_chase(testbed: Testbed, guide: str) -> dict[str, Any]:
     # On a host of its own the destination would not take CPU time from the guide. Here they may share one CPU
     # (scripts/lab --help says when), and a task that wakes up for a page runs first.
     migration = testbed.migrate(testbed.start_source(spec), spec.but(nice=5), *HOLD, "--next-pages", "0", guide=guide,
-                              receive_options=("--measure",))
+                              receive_options=("--measure",) if IN_LAB else ())
+    if not IN_LAB:
+        migration.destination.make_vcpus_nice()  # besides, other work of the host takes time from the guide
     migration.migrate.wait_event("resumed")
     # The current lap, and then a full one.
     migration.destination.wait_running(passes=2, timeout=60)
     migration.migrate.signal(signal.SIGUSR1)
     report = migration.wait_completed(spec)
     migration.destination.check()
+    if IN_LAB:  # only VMs of KVM can be tracked
+        check_measured(report)
+    return report
+
+
+def check_measured(report: dict[str, Any]) -> None:
     measured = report["measured"]
-    assert measured is not None, migration.migrate.errors()
+    assert measured is not None
     touched = measured["touched"]
     assert sum(touched[name] for name in page_classes(report)) == touched["total"]
     # Each page of the chase, and a few of the guest's program and stacks.
     assert CHASE_PAGES <= touched["total"] <= CHASE_PAGES + 1024, measured
     assert touched["urgent"] <= measured["asked"] <= report["demand"]["faults"]
     assert measured["unresolved"] == 0
-    return report
 
 
 def test_guide_saves_nine_of_ten_demand_faults(testbed: Testbed) -> None:
@@ -54,7 +59,11 @@ def test_guide_saves_nine_of_ten_demand_faults(testbed: Testbed) -> None:
     faults = without["demand"]["faults"], guided["demand"]["faults"]
     print(f"demand faults: {faults[0]} without a guide, {faults[1]} with one; measured: {without['measured']}, {guided['measured']}")
     assert faults[0] >= CHASE_PAGES, "each page is requested"
-    assert faults[1] <= 0.1 * faults[0]
+    # Natively the guide shares its CPUs with whatever else the host does. Once it is behind the VM, it catches up slowly.
+    assert faults[1] <= (0.1 if IN_LAB else 0.5) * faults[0]
+    assert guided["capture"] == CAPTURE and guided["guide"]["records"] >= (0.9 if IN_LAB else 0.5) * CHASE_PAGES
+    if not IN_LAB:
+        return
     # The measurement tells the two apart.
     assert without["measured"]["coverage"] <= 0.1 and without["measured"]["accuracy"] is None
     assert guided["measured"]["coverage"] >= 0.9 and guided["measured"]["accuracy"] >= 0.9
@@ -144,15 +153,73 @@ def test_guide_that_takes_too_much_memory(testbed: Testbed) -> None:
     assert "--guide-memory" in report["guide"]["reason"]
 
 
+@pytest.mark.lab
 @pytest.mark.usefixtures("without_module")
 def test_module_absent(testbed: Testbed) -> None:
+    check_module_absent(testbed)
+
+
+@pytest.mark.native
+def test_no_module_here(testbed: Testbed) -> None:
+    check_module_absent(testbed)
+
+
+def check_module_absent(testbed: Testbed) -> None:
     spec = Spec()
-    report = testbed.migrate_completely(testbed.start_source(spec), spec, guide="on")
+    migration = testbed.migrate(testbed.start_source(spec), spec, guide="on")
+    report = migration.wait_completed(spec)
+    assert report["mode"] == "guide" and report["guide"]["ended"] == "complete", report["guide"]
+    assert report["capture"] == "userfault"
+    assert "/dev/guidecopy" in report["capture_reason"]
+    started = migration.migrate.wait_event("guide-started")
+    assert (started["capture"], started["why"]) == ("userfault", report["capture_reason"])
+
+    report = testbed.migrate_completely(testbed.start_source(spec), spec, "--capture", "kmod", guide="on")
     assert report["mode"] == "postcopy"
-    assert report["capture"] == "none"
+    assert report["capture"] == "none" and report["capture_reason"] == ""
     assert not report["guide"]["started"]
     assert report["guide"]["ended"] == "refused"
     assert "guidecopy" in report["guide"]["reason"]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("instead", ["socket", "null"])
+def test_neither_module_nor_userfaultfd(testbed: Testbed, instead: str) -> None:
+    """gcctl cannot open the device, or the guide cannot use it."""
+    if Path("/proc/sys/vm/unprivileged_userfaultfd").read_text() == "1\n":
+        pytest.skip("vm.unprivileged_userfaultfd is 1, so nobody needs the device")
+    spec = Spec()
+    source = testbed.start_source(spec)
+    file = source.gcctl_qmp() if instead == "socket" else "/dev/null"
+    hidden = ("unshare", "--mount", "sh", "-c", f'mount --bind {file} /dev/userfaultfd && exec "$@"', "sh")
+    report = testbed.migrate(source, spec, guide="on", launcher=hidden).wait_completed(spec)
+    assert report["mode"] == "postcopy" and report["capture"] == "none"
+    assert report["guide"]["ended"] == "refused"
+    words = ("/dev/guidecopy", "/dev/userfaultfd") if instead == "socket" else ("the guide QEMU cannot migrate", "postcopy")
+    for word in words:
+        assert word in report["guide"]["reason"].lower() or word in report["guide"]["reason"], report["guide"]
+
+
+def test_userfaultfd_is_chosen(testbed: Testbed) -> None:
+    """Whether the module is there or not. Each page that the guest writes is missing once."""
+    spec = Spec(cpus=2, backends=2, append="mode=check size=16M spread=1")
+    report = testbed.migrate_completely(testbed.start_source(spec), spec, "--capture", "userfault", guide="on")
+    assert report["capture"] == "userfault" and report["capture_reason"] == "--capture userfault"
+    assert report["guide"]["ended"] == "complete", report["guide"]
+    assert report["pages"]["guide"] == report["guide"]["pushed"] <= report["guide"]["records"]
+
+
+def test_lead_is_kept(testbed: Testbed) -> None:
+    """A guide whose pages cannot be sent waits for them."""
+    spec = Spec(ram_mib=192, append="mode=chase size=64M")
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--lead", "256", "--bandwidth", "1M", guide="on")
+    migration.migrate.wait_event("guide-runs")
+    migration.migrate.wait_event("resumed")
+    time.sleep(2)
+    report = finish(migration, spec)
+    guide = report["guide"]
+    assert guide["blocked_ms"] > 500, guide
+    assert guide["records"] <= guide["pushed"] + 256 + report["pages"]["urgent"], guide
 
 
 def rights(pid: int) -> dict[str, Any]:

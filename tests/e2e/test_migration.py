@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gclab.testbed import Testbed
-from gclab.environment import GUIDE_MODES
+from gclab.environment import CAPTURE, GUIDE_MODES
 from gclab.gcctl import page_classes
 from gclab.vm import MEMORY, Spec
 
@@ -103,7 +103,7 @@ def test_memory_as_it_was_started(testbed: Testbed, memory_type: str) -> None:
 
 def check_mode(report: dict[str, Any], guide: str) -> None:
     assert report["mode"] == ("guide" if guide == "on" else "postcopy"), report["guide"]
-    assert report["capture"] == ("kmod" if guide == "on" else "none")
+    assert report["capture"] == (CAPTURE if guide == "on" else "none")
     assert report["guide"]["started"] == (guide == "on")
     assert report["guide"]["ended"] == ("complete" if guide == "on" else "off"), report["guide"]
     assert report["pages"]["guide"] == report["guide"]["pushed"]

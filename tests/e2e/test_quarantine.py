@@ -94,6 +94,21 @@ def wait_heartbeat(vm: Vm, beats: int) -> None:
     wait_for(f"{vm.name} writes to its disk", lambda: count() >= wanted, 30 * SLOW, 0.2)
 
 
+def test_guide_announces_itself_to_nobody(testbed: Testbed) -> None:
+    """QEMU sends frames with the VM's address when it has loaded a state, the guide's too."""
+    source_spec, spec = (Spec(args=tap(f"gc{end}{testbed.directory.name[-4:]}")) for end in ("s", "d"))
+    migration = testbed.migrate(testbed.start_source(source_spec), spec, "--hold-background", "900s", guide="on")
+    guide = migration.migrate.wait_event("guide-started")["pid"]
+    links = [link for link in links_of(guide) if link["ifname"] != "lo"]
+    assert len(links) == 1 and "master" not in links[0], links
+    migration.migrate.wait_event("guide-runs")
+    migration.destination.wait_running()
+    migration.migrate.signal(signal.SIGUSR1)
+    sent = migration.wait_completed(spec)["guide"]["sent"]
+    assert sent["packets"] > 0 and sent["bytes"] > 0, sent
+    assert sent["dropped_by"] in ("ebpf", "namespace"), sent
+
+
 @pytest.mark.lab
 def test_guide_is_harmless(testbed: Testbed) -> None:
     assert ACCEL == "kvm"

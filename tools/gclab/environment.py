@@ -25,7 +25,8 @@ PYTHON = "/usr/bin/python3"
 IN_LAB = os.environ.get("GC_LAB") == "1"
 TWO_HOSTS = os.environ.get("GC_LAB_HOSTS") == "2"  # the lab has another VM, which runs gclab.agent
 ACCEL = "kvm" if IN_LAB else "tcg"
-GUIDE_MODES = ["on", "off"] if IN_LAB else ["off"]
+GUIDE_MODES = ["on", "off"]
+CAPTURE = "kmod" if IN_LAB else "userfault"  # what --capture auto chooses where the tests run
 
 GCCTL = Path(os.environ.get("GCCTL", BIN / "gcctl"))
 GUEST = Path(os.environ.get("GC_GUEST", BUILD / "guests" / "memory"))

@@ -14,12 +14,13 @@
 
 namespace gc::guide {
 
-/// A file that the guide maps as its memory. It must be one on which
+/// The guide's memory: a file that it maps, or memory of its own. A file must be one on which
 /// fallocate(FALLOC_FL_PUNCH_HOLE) fails, as on the module's memory node: the guide keeps its
 /// balloon device, whose discards would otherwise reach the source's memory
 /// (ram_block_discard_range, 7.2).
 struct MemoryNode {
-    std::string path;  ///< as the guide opens it: "/proc/self/fd/N" of an inherited descriptor
+    /// As the guide opens it: "/proc/self/fd/N" of an inherited descriptor. Empty: no file.
+    std::string path;
     std::uint64_t size = 0;  ///< bytes
     bool share = false;      ///< map it shared: nobody else sees the guide's writes; else privately
 };

@@ -5,6 +5,7 @@
 #include "guide/images.h"
 #include "guide/program.h"
 #include "qmp/migration.h"
+#include "qmp/ram_blocks.h"
 #include "util/poll.h"
 #include "util/private_socket.h"
 #include "util/process_maps.h"
@@ -48,12 +49,29 @@ Result<capture::Session> session_over(const image::ImageBlock& block, std::uint3
 
 }  // namespace
 
+Result<ChosenCapture> choose_capture(CaptureWish wish) {
+    if (wish == CaptureWish::userfault)
+        return ChosenCapture{report::Capture::userfault, "--capture userfault"};
+    const auto module = capture::Session::probe();
+    if (module)
+        return ChosenCapture{report::Capture::kmod,
+                             wish == CaptureWish::kmod ? "--capture kmod" : "the module is loaded"};
+    if (wish == CaptureWish::kmod)
+        return Unexpected(module.error());
+    if (const auto userfault = Userfault::open(); !userfault)
+        return fail(ErrorKind::unsupported, "{}; and without the module: {}",
+                    module.error().message, userfault.error().message);
+    return ChosenCapture{report::Capture::userfault, module.error().message};
+}
+
 Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
-                                              const std::vector<image::ImageBlock>& memory,
-                                              GuideLimits limits) {
+                                              std::vector<image::ImageBlock> memory,
+                                              GuideLimits limits, const ChosenCapture& capture) {
     GC_TRY(Waker news, Waker::create());
     std::unique_ptr<Guide> guide(new Guide(std::move(news), limits));
-    GC_CHECK(guide->capture_memory(memory));
+    const bool userfault = capture.how == report::Capture::userfault;
+    GC_CHECK(userfault ? guide->capture_by_userfault(std::move(memory))
+                       : guide->capture_by_module(memory));
     GC_CHECK(guide->start_process(source_qmp, source));
     return guide;
 }
@@ -62,23 +80,32 @@ Guide::~Guide() {
     stop();
 }
 
-Result<void> Guide::capture_memory(const std::vector<image::ImageBlock>& memory) {
+std::uint32_t Guide::entries_of_each(std::size_t blocks) const {
     const auto share =
-        std::max<std::uint32_t>(1, limits_.lead / static_cast<std::uint32_t>(memory.size()));
-    const std::uint32_t entries =
-        std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
+        std::max<std::uint32_t>(1, limits_.lead / static_cast<std::uint32_t>(blocks));
+    return std::max<std::uint32_t>(std::bit_ceil(share), GC_RING_MIN_ENTRIES);
+}
+
+Result<void> Guide::capture_by_module(const std::vector<image::ImageBlock>& memory) {
     for (const image::ImageBlock& block : memory) {
-        GC_TRY(capture::Session session, session_over(block, entries));
+        GC_TRY(capture::Session session, session_over(block, entries_of_each(memory.size())));
         captured_.push_back({block.name, block.backend, block.length, block.memory.has_value(),
                              std::move(session)});
     }
     return {};
 }
 
-Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
-    guide::GuideSubstitutes substitutes;
-    guide::SpawnOptions options;
-    substitutes.first_fd = incoming_number + 1;
+Result<void> Guide::capture_by_userfault(std::vector<image::ImageBlock> memory) {
+    GC_TRY(userfault_, Userfault::open());
+    for (const image::ImageBlock& block : memory)
+        own_memory_[block.backend] = block.length;
+    const std::uint32_t entries = entries_of_each(memory.size());
+    GC_TRY(image::SourceImage image, image::SourceImage::open(std::move(memory)));
+    GC_TRY(server_, capture::FaultServer::create(std::move(image), entries));
+    return {};
+}
+
+void Guide::name_memory(GuideSubstitutes& substitutes, SpawnOptions& options) const {
     for (const Captured& captured : captured_) {
         const int number = substitutes.first_fd++;
         // QEMU opens its memory by path.
@@ -86,6 +113,17 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
                                                 captured.length, captured.copied};
         options.inherited.push_back({captured.session.node(), number});
     }
+    for (const auto& [backend, length] : own_memory_)
+        substitutes.memory[backend] = {"", length, false};
+    if (userfault_)
+        userfault_->give(options);
+}
+
+Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
+    guide::GuideSubstitutes substitutes;
+    guide::SpawnOptions options;
+    substitutes.first_fd = incoming_number + 1;
+    name_memory(substitutes, options);
     GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
     GC_TRY(const Program program, Program::of(source));
     if (program.path.find("qemu", program.path.rfind('/')) == std::string::npos)
@@ -118,16 +156,41 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     incoming_ = std::move(incoming.ours);
     monitor.theirs.reset();
 
-    auto qmp = qmp::Client::from_fd(std::move(monitor.ours), start_timeout, "the guide's monitor");
+    GC_TRY(qmp_, meet(std::move(monitor.ours)));
+    if (server_)
+        find_memory();
+    // Now, while nobody is waiting for it.
+    return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
+}
+
+/// Without the addresses the guide's pages are sent to its QEMU, which is only slower.
+void Guide::find_memory() {
+    const auto blocks = qmp::ram_blocks(*qmp_, process_.pid());
+    if (!blocks)
+        return;
+    capture::GuidePlace place{process_.pid(), process_.pidfd(), {}};
+    for (const capture::BlockRecords& feed : server_->feeds()) {
+        const auto found = std::ranges::find(*blocks, feed.block, &qmp::RamBlock::name);
+        place.addresses.push_back(found == blocks->end() ? 0 : found->hva);
+    }
+    place_ = std::move(place);
+}
+
+Result<qmp::Client> Guide::meet(UniqueFd monitor) {
+    auto qmp = qmp::Client::from_fd(std::move(monitor), start_timeout, "the guide's monitor");
     if (!qmp) {
         (void)wait_readable(process_.pidfd(), exit_timeout);
         return fail(ErrorKind::unsupported, "the guide QEMU did not start: {}",
                     with_last_words(qmp.error().message));
     }
-    qmp_.emplace(std::move(*qmp));
-    GC_CHECK(qmp::set_capabilities(*qmp_, {{"events", true}}));
-    // Now, while nobody is waiting for it.
-    return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
+    // QEMU checks here whether it can use userfaultfd (migrate_caps_check, migration/migration.c,
+    // 7.2), and says on its standard error why it cannot.
+    if (const auto set =
+            qmp::set_capabilities(*qmp, {{"events", true}, {"postcopy-ram", server_ != nullptr}});
+        !set)
+        return fail(ErrorKind::unsupported, "the guide QEMU cannot migrate: {}",
+                    with_last_words(set.error().message));
+    return qmp;
 }
 
 std::string Guide::with_last_words(const std::string& reason) {
@@ -141,17 +204,20 @@ std::vector<capture::BlockRecords> Guide::feeds() {
     std::vector<capture::BlockRecords> feeds;
     for (Captured& captured : captured_)
         feeds.push_back({captured.block, &captured.session});
+    if (server_)
+        feeds = server_->feeds();
     return feeds;
 }
 
-void Guide::load(std::vector<std::byte> stream) {
-    worker_ = std::thread([this, stream = std::move(stream)] { work(stream); });
+void Guide::load(stream::GuideState state, capture::PageOrigin& origin) {
+    worker_ =
+        std::thread([this, state = std::move(state), &origin]() mutable { work(state, origin); });
 }
 
-void Guide::work(std::span<const std::byte> stream) {
+void Guide::work(stream::GuideState& state, capture::PageOrigin& origin) {
     const auto begun = std::chrono::steady_clock::now();
     std::optional<GuideEnd> end;
-    if (auto running = load_and_run(stream); !running) {
+    if (auto running = load_and_run(state, origin); !running) {
         end = GuideEnd{report::GuideEnd::died, running.error().message};
     } else {
         {
@@ -177,10 +243,19 @@ Result<void> Guide::forget_copies() {
     return {};
 }
 
-Result<void> Guide::load_and_run(std::span<const std::byte> stream) {
+Result<void> Guide::load_and_run(stream::GuideState& state, capture::PageOrigin& origin) {
+    if (server_) {
+        server_->start(std::move(incoming_), std::move(state), origin, news_, std::move(place_));
+        return await_running();
+    }
     GC_CHECK(forget_copies());
-    GC_CHECK(write_all(incoming_.get(), stream));
+    GC_CHECK(write_all(incoming_.get(), stream::guide_stream(state.preamble, state.devices)));
     ::shutdown(incoming_.get(), SHUT_WR);
+    GC_CHECK(await_running());
+    return {};
+}
+
+Result<void> Guide::await_running() {
     const Deadline deadline(load_timeout);
     // No query-migrate: QEMU would answer it instead of loading.
     for (std::string status; status != "completed";) {
@@ -215,6 +290,9 @@ GuideEnd Guide::watch() {
             return {report::GuideEnd::memory_limit,
                     fmt::format("it took {} MiB of memory; --guide-memory allows {} MiB",
                                 memory >> 20, limits_.memory >> 20)};
+        if (server_)
+            if (const auto error = server_->error())
+                return {report::GuideEnd::died, error->message};
         const auto event = qmp_->next_event(watch_interval);
         if (!event)
             return {report::GuideEnd::died, event.error().message};
@@ -253,10 +331,12 @@ GuideTotals Guide::stop() {
     (void)process_.kill();
     if (worker_.joinable())
         worker_.join();
+    if (server_)
+        server_->stop();
     totals.memory = max_memory_;
     totals.sent = quarantine_->sent_by_guide().value_or(guide::Sent{});
-    for (Captured& captured : captured_) {
-        if (const auto stats = captured.session.stats()) {
+    for (const capture::BlockRecords& feed : feeds()) {
+        if (const auto stats = feed.source->stats()) {
             totals.records += stats->records;
             totals.dropped += stats->dropped;
             totals.blocked += std::chrono::nanoseconds(stats->blocked_ns);

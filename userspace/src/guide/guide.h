@@ -3,10 +3,12 @@
 // pages the VM will touch.
 #pragma once
 
+#include "capture/fault_server.h"
 #include "capture/record_source.h"
 #include "capture/session.h"
 #include "guide/process.h"
 #include "guide/quarantine.h"
+#include "guide/userfault.h"
 #include "image/source_image.h"
 #include "qmp/client.h"
 #include "report/report.h"
@@ -14,6 +16,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,6 +31,17 @@ struct GuideLimits {
     std::uint32_t lead;        ///< max. pages touched and not yet sent, over all RAM blocks
     std::uint64_t memory = 0;  ///< max. bytes that it takes; 0 means no limit
 };
+
+/// What the user wants to capture the guide's first touches.
+enum class CaptureWish : std::uint8_t { automatic, kmod, userfault };
+
+/// What does it, and why that: where it was not the user's choice, why not the module.
+struct ChosenCapture {
+    report::Capture how = report::Capture::none;
+    std::string reason;
+};
+/// Errors: unsupported, if the module is wanted and cannot be used, or neither can.
+Result<ChosenCapture> choose_capture(CaptureWish wish);
 
 /// Why a guide ended by itself.
 struct GuideEnd {
@@ -49,10 +63,11 @@ class Guide {
     /// Starts a guide of the source QEMU's VM and waits until it is ready to load. Does not touch
     /// the VM.
     /// @param memory the VM's RAM, by RAM block
-    /// Errors: unsupported (a device that cannot be made harmless, the module is missing), io.
+    /// Errors: unsupported (a device that cannot be made harmless, the module is missing, the guide
+    /// may not use userfaultfd), io.
     static Result<std::unique_ptr<Guide>> prepare(qmp::Client& source_qmp, pid_t source,
-                                                  const std::vector<image::ImageBlock>& memory,
-                                                  GuideLimits limits);
+                                                  std::vector<image::ImageBlock> memory,
+                                                  GuideLimits limits, const ChosenCapture& capture);
     ~Guide();
     Guide(const Guide&) = delete;
     Guide& operator=(const Guide&) = delete;
@@ -65,7 +80,10 @@ class Guide {
     [[nodiscard]] std::vector<capture::BlockRecords> feeds();
 
     /// Loads the device state and runs the guide, in a thread of its own. Does not wait.
-    void load(std::vector<std::byte> stream);
+    /// @param origin with userfault, used until stop()
+    void load(stream::GuideState state, capture::PageOrigin& origin);
+    /// With userfault, what answers its page requests; else null.
+    [[nodiscard]] const capture::FaultServer* server() const { return server_.get(); }
 
     /// Readable when check() or take_loaded() may have news.
     [[nodiscard]] int fd() const { return news_.fd(); }
@@ -80,10 +98,18 @@ class Guide {
   private:
     Guide(Waker news, GuideLimits limits) : limits_(limits), news_(std::move(news)) {}
 
-    Result<void> capture_memory(const std::vector<image::ImageBlock>& memory);
+    Result<void> capture_by_module(const std::vector<image::ImageBlock>& memory);
+    Result<void> capture_by_userfault(std::vector<image::ImageBlock> memory);
+    /// The most records of each of that many blocks that may be unread.
+    [[nodiscard]] std::uint32_t entries_of_each(std::size_t blocks) const;
+    /// The guide's memory, as its command line names it.
+    void name_memory(GuideSubstitutes& substitutes, SpawnOptions& options) const;
+    Result<qmp::Client> meet(UniqueFd monitor);
+    void find_memory();
     Result<void> start_process(qmp::Client& source_qmp, pid_t source);
-    void work(std::span<const std::byte> stream);
-    Result<void> load_and_run(std::span<const std::byte> stream);
+    void work(stream::GuideState& state, capture::PageOrigin& origin);
+    Result<void> load_and_run(stream::GuideState& state, capture::PageOrigin& origin);
+    Result<void> await_running();
     Result<void> forget_copies();
     GuideEnd watch();
     /// How the process ended, or else the reason; with what it wrote to its standard error.
@@ -98,7 +124,11 @@ class Guide {
         capture::Session session;
     };
     GuideLimits limits_;
-    std::vector<Captured> captured_;
+    std::vector<Captured> captured_;                   ///< with the module
+    std::unique_ptr<capture::FaultServer> server_;     ///< with userfault
+    std::map<std::string, std::uint64_t> own_memory_;  ///< likewise: size of each memory backend
+    std::optional<Userfault> userfault_;
+    std::optional<capture::GuidePlace> place_;
     Waker news_;
     std::optional<guide::Quarantine> quarantine_;
     guide::Process process_;

@@ -93,9 +93,11 @@ constexpr std::array<std::string_view, 4> memory_objects = {
 
 OptionList node_backend(const MemoryNode& node, const std::string& id, const std::string& size) {
     OptionList backend;
-    backend.set("qom-type", "memory-backend-file");
+    backend.set("qom-type", node.path.empty() ? "memory-backend-ram" : "memory-backend-file");
     backend.set("id", id);
     backend.set("size", size);
+    if (node.path.empty())
+        return backend;
     backend.set("mem-path", node.path);
     backend.set("share", node.share ? "on" : "off");
     return backend;

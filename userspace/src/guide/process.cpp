@@ -289,6 +289,8 @@ Result<void> number_descriptors(ChildPlan& plan, const SpawnOptions& options, in
     if (options.scratch >= 0)
         plan.descriptors.push_back({options.scratch, ++last});
     plan.environment = make_environment(options.scratch >= 0 ? last : -1);
+    plan.environment.insert(plan.environment.end(), options.environment.begin(),
+                            options.environment.end());
     plan.status_number = last + 1;
     plan.program_number = last + 2;
     plan.staged.resize(plan.descriptors.size());

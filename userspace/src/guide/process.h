@@ -25,10 +25,11 @@ struct SpawnOptions {
     /// no_new_privs. Whoever controls the source must gain nothing by the guide.
     pid_t source = -1;
     std::vector<std::string> argv;
-    std::vector<InheritedFd> inherited;  ///< kept by the caller too
-    int network_namespace = -1;          ///< -1: that of gcctl
-    int scratch = -1;                    ///< directory for temporary files; -1: the system's
-    int nice = 0;                        ///< added to that of gcctl
+    std::vector<InheritedFd> inherited;    ///< kept by the caller too
+    int network_namespace = -1;            ///< -1: that of gcctl
+    std::vector<std::string> environment;  ///< NAME=VALUE, besides the few that every guide gets
+    int scratch = -1;                      ///< directory for temporary files; -1: the system's
+    int nice = 0;                          ///< added to that of gcctl
 };
 
 /// How a process ended.

@@ -24,6 +24,7 @@ struct Texts {
     std::string remote_gcctl;
     std::string precopy_time;
     std::string guide;
+    std::string capture;
     std::string guide_memory;
     std::string bandwidth;
     std::string policy_device;
@@ -69,6 +70,10 @@ options::Group guide_options(Options& options, Texts& texts) {
     options::Group group("Guide");
     group.add_options()("guide", po::value(&texts.guide)->default_value("on")->value_name("on|off"),
                         "run a guide at the source; off: plain post-copy")(
+        "capture",
+        po::value(&texts.capture)->default_value("auto")->value_name("auto|kmod|userfault"),
+        "how to find the pages that the guide touches: by guidecopy.ko, which costs it least, or "
+        "by userfaultfd, which needs no module; auto: by the module where it is loaded")(
         "lead", po::value(&options.lead)->default_value(options.lead)->value_name("PAGES"),
         "how far the guide may run ahead: pages that it touched and that are not sent yet")(
         "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
@@ -186,6 +191,12 @@ Result<void> convert(const Texts& texts, Options& options) {
     if (texts.guide != "on" && texts.guide != "off")
         return fail(ErrorKind::usage, "invalid --guide '{}' (expected on or off)", texts.guide);
     options.guide = texts.guide == "on";
+    if (texts.capture != "auto" && texts.capture != "kmod" && texts.capture != "userfault")
+        return fail(ErrorKind::usage, "invalid --capture '{}' (expected auto, kmod or userfault)",
+                    texts.capture);
+    options.capture = texts.capture == "auto"   ? guide::CaptureWish::automatic
+                      : texts.capture == "kmod" ? guide::CaptureWish::kmod
+                                                : guide::CaptureWish::userfault;
     if (options.lead == 0)
         return fail(ErrorKind::usage, "invalid --lead 0 (expected at least 1 page)");
     if (!texts.report.empty())

@@ -194,15 +194,22 @@ Result<void> Migration::prepare_hot() {
     return {};
 }
 
+Result<std::unique_ptr<guide::Guide>> Migration::start_guide() {
+    GC_TRY(guide::ChosenCapture chosen, guide::choose_capture(options_.capture));
+    GC_TRY(std::vector<image::ImageBlock> memory, source_->open_image());
+    GC_TRY(auto guide,
+           guide::Guide::prepare(source_->qmp(), source_->pid(), std::move(memory),
+                                 {.lead = options_.lead, .memory = options_.guide_memory}, chosen));
+    report_.capture = chosen.how;
+    report_.capture_reason = std::move(chosen.reason);
+    return guide;
+}
+
 void Migration::prepare_guide() {
     // A paused VM touches nothing, so its guide would not either.
     if (!options_.guide || !source_->was_running())
         return;
-    auto image = source_->open_image();
-    auto guide =
-        image ? guide::Guide::prepare(source_->qmp(), source_->pid(), *image,
-                                      {.lead = options_.lead, .memory = options_.guide_memory})
-              : Unexpected(image.error());
+    auto guide = start_guide();
     if (!guide) {
         report_.guide.ended = report::GuideEnd::refused;
         report_.guide.reason = guide.error().message;
@@ -212,9 +219,12 @@ void Migration::prepare_guide() {
         return;
     }
     guide_ = std::move(*guide);
-    report_.capture = report::Capture::kmod;
-    progress_.detail("guide-started", {{"pid", guide_->pid()}},
-                     fmt::format("the guide is process {}", guide_->pid()));
+    progress_.detail("guide-started",
+                     {{"pid", guide_->pid()},
+                      {"capture", name(report_.capture)},
+                      {"why", report_.capture_reason}},
+                     fmt::format("the guide is process {}, captured by {} ({})", guide_->pid(),
+                                 name(report_.capture), report_.capture_reason));
     if (!guide_->without_sink().empty())
         progress_.warning(fmt::format("the guide's packets are dropped by its network namespace "
                                       "only, and not counted by protocol: {}",
@@ -251,7 +261,8 @@ Result<void> Migration::start() {
                        .next_pages = options_.next_pages,
                        .hold_background = options_.hold_background,
                        .keep_deliveries = measure_.has_value(),
-                       .marks = policy_ ? policy_->marks() : transfer::Marks{}},
+                       .marks = policy_ ? policy_->marks() : transfer::Marks{},
+                       .guide_requests = guide_ && guide_->server() != nullptr},
                       guide_ ? guide_->feeds() : std::vector<capture::BlockRecords>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
@@ -347,8 +358,10 @@ Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
     phase_ = Phase::switched_over;
     awaited_pong_ = notice.last_ping;
     progress_.milestone("switch-over", "switch-over: the VM is stopped, its state is being sent");
-    if (guide_)
-        guide_->load(std::move(notice.guide_stream));
+    if (guide_) {
+        data_->guide_origin().serve(guide_->server());
+        guide_->load(std::move(notice.guide), data_->guide_origin());
+    }
     return {};
 }
 
@@ -523,6 +536,8 @@ void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
         data_->release_state();
     }
     const guide::GuideTotals totals = guide_->stop();
+    if (data_)
+        data_->guide_origin().serve(nullptr);
     report_.guide.ended = end;
     report_.guide.reason = reason;
     report_.guide.records = totals.records;

@@ -43,6 +43,7 @@ class Migration {
     Result<void> prepare_policy();
     Result<void> prepare_hot();
     void prepare_guide();
+    Result<std::unique_ptr<guide::Guide>> start_guide();
     Result<void> open_channels();
     Result<void> start();
     Result<void> loop();

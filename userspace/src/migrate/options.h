@@ -2,6 +2,7 @@
 // The options of `gcctl migrate`.
 #pragma once
 
+#include "guide/guide.h"
 #include "migrate/ssh.h"
 #include "peer/security.h"
 #include "util/socket.h"
@@ -28,6 +29,7 @@ struct Options {
     unsigned precopy_rounds = 0;
     std::chrono::milliseconds precopy_time{0};  ///< 0 means no time limit
     bool guide = true;
+    guide::CaptureWish capture = guide::CaptureWish::automatic;
     std::uint32_t lead = 4096;       ///< max. pages touched by the guide and not yet sent
     std::uint64_t guide_memory = 0;  ///< max. bytes that the guide takes; 0 means no limit
     std::chrono::milliseconds guide_wait{50};  ///< how long the device state waits for the guide

@@ -24,7 +24,7 @@ template <> struct Names<Mode> {
     static constexpr std::array<std::string_view, 2> list{"guide", "postcopy"};
 };
 template <> struct Names<Capture> {
-    static constexpr std::array<std::string_view, 2> list{"kmod", "none"};
+    static constexpr std::array<std::string_view, 3> list{"kmod", "userfault", "none"};
 };
 template <> struct Names<GuideEnd> {
     static constexpr std::array<std::string_view, 6> list{"complete",     "diverged", "died",
@@ -175,6 +175,9 @@ template <typename Field> void describe(Report*, Field&& field) {
     field("error", &T::error, "why it did not complete; else empty");
     field("mode", &T::mode, "\"guide\" if a guide ran");
     field("capture", &T::capture, "what captured the guide's first touches");
+    field("capture_reason", &T::capture_reason,
+          "why that: with --capture auto, why not by the module; empty without a guide",
+          Presence::later);
     field("downtime_ms", &T::downtime_ms,
           "from the STOP event at the source to the news of RESUME at the destination");
     field("total_ms", &T::total_ms, "from the migrate command to the destination's \"completed\"");

@@ -304,6 +304,10 @@ std::string_view name(GuideEnd end) {
     return Names<GuideEnd>::list[static_cast<std::size_t>(end)];
 }
 
+std::string_view name(Capture capture) {
+    return Names<Capture>::list[static_cast<std::size_t>(capture)];
+}
+
 Json to_json(const Report& report) {
     return encode(report);
 }

@@ -20,7 +20,7 @@ namespace gc::report {
 
 enum class Outcome : std::uint8_t { completed, failed, cancelled };
 enum class Mode : std::uint8_t { guide, postcopy };
-enum class Capture : std::uint8_t { kmod, none };
+enum class Capture : std::uint8_t { kmod, userfault, none };
 enum class GuideEnd : std::uint8_t { complete, diverged, died, memory_limit, refused, off };
 enum class DroppedBy : std::uint8_t { ebpf, netns, none };
 
@@ -146,6 +146,7 @@ struct Report {
     std::string error;
     Mode mode = Mode::postcopy;
     Capture capture = Capture::none;
+    std::string capture_reason;
     double downtime_ms = 0;
     double total_ms = 0;
     ledger::ClassCounts pages;
@@ -165,6 +166,7 @@ struct Report {
 /// The names that JSON and text have for them.
 [[nodiscard]] std::string_view name(Outcome outcome);
 [[nodiscard]] std::string_view name(GuideEnd end);
+[[nodiscard]] std::string_view name(Capture capture);
 
 [[nodiscard]] nlohmann::ordered_json to_json(const Report& report);
 [[nodiscard]] nlohmann::ordered_json to_json(const DemandReport& demand);

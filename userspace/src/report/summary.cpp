@@ -55,8 +55,9 @@ std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t 
 }  // namespace
 
 std::string summary(const Report& report) {
-    const auto& [schema, result, error, mode, capture, downtime_ms, total_ms, pages, bytes, demand,
-                 guide, next, hot, policy, security, measured, simulated, qemu, kernel] = report;
+    const auto& [schema, result, error, mode, capture, capture_reason, downtime_ms, total_ms, pages,
+                 bytes, demand, guide, next, hot, policy, security, measured, simulated, qemu,
+                 kernel] = report;
     std::string text = fmt::format(
         "{}{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n", simulated ? "simulated " : "",
         mode == Mode::guide ? "guide-copy" : "post-copy", name(result), total_ms, downtime_ms);
@@ -79,11 +80,12 @@ std::string summary(const Report& report) {
     text += fmt::format("  guide: {}{}{}", name(guide.ended), guide.reason.empty() ? "" : ", ",
                         guide.reason);
     if (guide.started)
-        text += fmt::format("; loaded in {:.1f} ms, for which the VM waited {:.1f} ms, {} first "
-                            "touches, {} pages pushed, {} lost, "
-                            "{} MiB of memory, {} packets into its quarantine",
-                            guide.load_ms, guide.waited_ms, guide.records, guide.pushed,
-                            guide.dropped, guide.memory_bytes >> 20, guide.sent.packets);
+        text +=
+            fmt::format("; loaded in {:.1f} ms, for which the VM waited {:.1f} ms, {} first "
+                        "touches captured by {}, {} pages pushed, {} lost, "
+                        "{} MiB of memory, {} packets into its quarantine",
+                        guide.load_ms, guide.waited_ms, guide.records, name(capture), guide.pushed,
+                        guide.dropped, guide.memory_bytes >> 20, guide.sent.packets);
     text += '\n';
     if (!policy.device.empty())
         text += policy_line(policy);

@@ -25,9 +25,9 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
       wake_guide_(std::move(wakers[2])), wake_bulk_(std::move(wakers[3])),
       source_(std::move(sockets.source)),
       sender_(std::move(sockets.channels), options.marks, options.bandwidth, wake_bulk_),
-      asked_(wake_relay_), next_(options.next_pages, wake_bulk_),
+      asked_(wake_relay_), origin_(source_, wake_relay_), next_(options.next_pages, wake_bulk_),
       relay_(
-          source_, sender_, image_, asked_, notices_,
+          source_, sender_, image_, asked_, origin_, notices_,
           [this] {
               wake_guide_.signal();
               wake_bulk_.signal();
@@ -39,7 +39,10 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
       guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
       bulk_(
           sender_, image_, guide_, next_, options.hold_background, [this] { relay_.fetch_rest(); },
-          wake_bulk_) {}
+          wake_bulk_) {
+    if (options.guide_requests)
+        origin_.keep_pages();
+}
 
 void DataPlane::start() {
     start_thread([this] { return relay_.run(); });

@@ -33,6 +33,7 @@ struct DataPlaneOptions {
     std::chrono::milliseconds hold_background{0};  ///< from the time the VM runs
     bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
     Marks marks{};                                 ///< of a traffic policy
+    bool guide_requests = false;                   ///< the guide requests its pages of gcctl
 };
 
 class DataPlane {
@@ -68,6 +69,8 @@ class DataPlane {
         return source_.unread() + relay_.pending() + sender_.in_flight();
     }
 
+    /// After SwitchedOver: where a guide that requests its pages gets them.
+    [[nodiscard]] GuideOrigin& guide_origin() { return origin_; }
     /// The guide's feeds are no longer used when this returns.
     void drop_guide() { guide_.drop_guide(); }
     /// See StreamRelay.
@@ -103,6 +106,7 @@ class DataPlane {
     SourceSocket source_;
     PageSender sender_;
     AskedPages asked_;
+    GuideOrigin origin_;
     NextPages next_;
     std::unique_ptr<ledger::Ledger> ledger_storage_;
     std::atomic<ledger::Ledger*> ledger_ = nullptr;  ///< set once, by the relay thread

@@ -2,6 +2,7 @@
 // Messages of the data plane's threads to the control loop.
 #pragma once
 
+#include "stream/package.h"
 #include "util/mailbox.h"
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace gc::transfer {
 /// The source is stopped and the package is about to be sent: the destination will load its device
 /// state and may then request pages.
 struct SwitchedOver {
-    std::vector<std::byte> guide_stream;  ///< what a guide loads, see stream::guide_stream()
-    std::uint32_t last_ping;              ///< its pong means that the device state was accepted
+    stream::GuideState guide;  ///< what a guide loads
+    std::uint32_t last_ping;   ///< its pong means that the device state was accepted
 };
 
 /// Pre-copy converged: the source QEMU ran out of dirty pages, and its whole stream was relayed.

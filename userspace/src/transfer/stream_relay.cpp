@@ -28,12 +28,12 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 }
 
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
-                         AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over,
-                         const Waker& wake, OnBlocks on_blocks,
+                         AskedPages& asked, GuideOrigin& origin, Notices& notices,
+                         OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
                          std::chrono::milliseconds guide_wait)
-    : source_(source), sender_(sender), image_(image), asked_(asked), notices_(notices),
-      on_switch_over_(std::move(on_switch_over)), wake_(wake), on_blocks_(std::move(on_blocks)),
-      guide_wait_(guide_wait) {}
+    : source_(source), sender_(sender), image_(image), asked_(asked), origin_(origin),
+      notices_(notices), on_switch_over_(std::move(on_switch_over)), wake_(wake),
+      on_blocks_(std::move(on_blocks)), guide_wait_(guide_wait) {}
 
 Result<void> StreamRelay::run() {
     while (mode_ != Mode::done && !stopping_) {
@@ -129,6 +129,7 @@ Result<void> StreamRelay::relay_item(const stream::Item& item, std::span<const s
         }
     } else if (const auto* list = std::get_if<stream::RamBlockList>(&item)) {
         GC_TRY(ledger_, on_blocks_(*list, ram_section_));
+        origin_.begin(*ledger_);
     } else if (const auto* page = std::get_if<stream::RamPage>(&item)) {
         return precopy_pages({page->block, page->index, page->offset, 1, false}, raw);
     } else if (const auto* zero = std::get_if<stream::RamZero>(&item)) {
@@ -146,7 +147,18 @@ Result<void> StreamRelay::precopy_pages(const stream::RamRun& run, std::span<con
     if (run.zero)
         precopy_zeros_ += run.pages;
     pending_.refer(raw);
+    keep(run, raw);
     return ledger_->deliver_precopy(run.index, run.offset / page_size, run.pages);
+}
+
+void StreamRelay::keep(const stream::RamRun& run, std::span<const std::byte> raw) {
+    if (!origin_.keeps() || sender_.has_image(run.index))
+        return;
+    // Every record ends with its page. Only the first of a run may name the block.
+    const std::size_t record = run.zero ? 0 : sizeof(std::uint64_t) + page_size;
+    for (std::uint64_t i = run.pages; i-- > 0; raw = raw.first(raw.size() - record))
+        origin_.keep({run.index, run.offset / page_size + i},
+                     run.zero ? image::PageContent() : image::PageContent(raw.last(page_size)));
 }
 
 Result<void> StreamRelay::relay_command(const stream::Command& command,
@@ -164,8 +176,10 @@ Result<void> StreamRelay::relay_command(const stream::Command& command,
                         "the source QEMU discards pages of RAM block '{}', which it did not "
                         "announce",
                         discard.block);
-        for (const stream::PageRange& range : discard.ranges)
+        for (const stream::PageRange& range : discard.ranges) {
             GC_CHECK(ledger_->discard(block, range.first, range.count));
+            origin_.forget(block, range.first, range.count);
+        }
         discarded_ = true;
     }
     pending_.refer(raw);
@@ -201,7 +215,7 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     pending_.refer(raw.first(raw.size() - last.size()));
     // Posted before the package is sent: the control loop must know which pong to wait for before
     // it can arrive.
-    notices_.post(SwitchedOver{stream::guide_stream(preamble_, parts.devices), parts.last_ping});
+    notices_.post(SwitchedOver{guide_state(parts.devices), parts.last_ping});
     GC_CHECK(sender_.begin_switch_over(pending_));
     pending_.clear();
     await_guide();
@@ -213,6 +227,16 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     mode_ = uncovered_blocks_done() ? Mode::done : Mode::picking;
     on_switch_over_();
     return {};
+}
+
+stream::GuideState StreamRelay::guide_state(std::span<const std::byte> devices) const {
+    stream::GuideState state{.preamble = preamble_,
+                             .devices = {devices.begin(), devices.end()},
+                             .blocks = {},
+                             .ram_section = ram_section_};
+    for (const ledger::Ledger::Block& block : ledger_->blocks())
+        state.blocks.push_back({block.name, block.pages * page_size});
+    return state;
 }
 
 void StreamRelay::await_guide() {
@@ -227,7 +251,7 @@ void StreamRelay::await_guide() {
 // ---- after switch-over
 
 bool StreamRelay::reads_on() const {
-    return mode_ != Mode::picking || requested_ || asked_.any();
+    return mode_ != Mode::picking || requested_ || asked_.any() || origin_.wants();
 }
 
 Result<void> StreamRelay::request_uncovered_blocks() {
@@ -267,6 +291,8 @@ Result<void> StreamRelay::pick(std::size_t block, std::uint64_t offset,
     if (sender_.has_image(block))
         return {};
     const PageRef page{block, offset / page_size};
+    if (origin_.keeps())
+        origin_.keep(page, content);
     const bool asked = asked_.take(page);
     GC_CHECK(sender_.forward(page, content, asked, asked_.any()));
     if (uncovered_blocks_done())

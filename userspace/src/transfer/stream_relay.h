@@ -6,8 +6,10 @@
 #include "ledger/ledger.h"
 #include "stream/reader.h"
 #include "transfer/gather.h"
+#include "transfer/guide_origin.h"
 #include "transfer/notice.h"
 #include "transfer/page_sender.h"
+#include "transfer/source_socket.h"
 #include "util/read_buffer.h"
 
 #include <atomic>
@@ -19,23 +21,6 @@
 #include <vector>
 
 namespace gc::transfer {
-
-/// The migration socket of the source QEMU. Several threads write to it.
-class SourceSocket {
-  public:
-    explicit SourceSocket(UniqueFd fd) : fd_(std::move(fd)) {}
-
-    [[nodiscard]] int fd() const { return fd_.get(); }
-    Result<void> write(std::span<const std::byte> bytes);
-    /// Bytes that the source has written and the relay has not read.
-    [[nodiscard]] std::uint64_t unread() const;
-    /// Only when no thread uses it any more.
-    void close() { fd_.reset(); }
-
-  private:
-    UniqueFd fd_;
-    std::mutex mutex_;
-};
 
 /// Requested pages of blocks that the image does not cover. Thread-safe.
 class AskedPages {
@@ -75,8 +60,9 @@ class StreamRelay {
     /// @param wake wakes the thread; signalled by `asked` and this object
     /// @param guide_wait how long the device state waits for release_state(), at most
     StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
-                AskedPages& asked, Notices& notices, OnSwitchOver on_switch_over, const Waker& wake,
-                OnBlocks on_blocks, std::chrono::milliseconds guide_wait);
+                AskedPages& asked, GuideOrigin& origin, Notices& notices,
+                OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
+                std::chrono::milliseconds guide_wait);
 
     /// The thread's body: returns when nothing more is needed from the source, when stop() was
     /// called, or with an error.
@@ -131,6 +117,9 @@ class StreamRelay {
     Result<void> relay_command(const stream::Command& command, std::span<const std::byte> raw);
     Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
     Result<void> ensure_discard();
+    [[nodiscard]] stream::GuideState guide_state(std::span<const std::byte> devices) const;
+    /// Keeps the pages of a run for the guide, if they are not in the image.
+    void keep(const stream::RamRun& run, std::span<const std::byte> raw);
     void await_guide();
     /// @param block its index in the ledger, which lists the blocks in the stream's order
     Result<void> pick(std::size_t block, std::uint64_t offset, PageSender::Content content);
@@ -146,6 +135,7 @@ class StreamRelay {
     PageSender& sender_;
     const image::SourceImage& image_;
     AskedPages& asked_;
+    GuideOrigin& origin_;
     Notices& notices_;
     OnSwitchOver on_switch_over_;
     const Waker& wake_;

@@ -304,6 +304,24 @@ TEST(CommandLine, MemPathIsReplacedByTheNode) {
         "-m 1G\n-overcommit cpu-pm=on\n" + default_memory + own_options(10));
 }
 
+TEST(CommandLine, MemoryWithoutAFileIsTheGuidesOwn) {
+    GuideSubstitutes substitutes;
+    substitutes.memory["huge"] = {"", 1u << 30, false};
+    expect_derived(
+        "-object memory-backend-memfd,id=huge,size=1G,share=on,hugetlb=on\n"
+        "-machine q35,memory-backend=huge",
+        "-object memory-backend-ram,id=huge,size=1G\n-machine q35,memory-backend=huge\n" +
+            own_options(10),
+        substitutes);
+    substitutes.memory.clear();
+    substitutes.memory["pc.ram"] = {"", 1u << 30, false};
+    expect_derived("-m 1G",
+                   "-m 1G\n-object memory-backend-ram,id=pc.ram,size=1073741824,"
+                   "x-use-canonical-path-for-ramblock-id=off\n-machine memory-backend=pc.ram\n" +
+                       own_options(10),
+                   substitutes);
+}
+
 TEST(CommandLine, MemoryWithoutANodeIsAnError) {
     auto guide = derive_guide_command_line(
         arguments("-object memory-backend-ram,id=r9,size=1G\n-machine q35,memory-backend=r9"),

@@ -58,7 +58,8 @@ class OneRelay : public testing::Test {
     explicit OneRelay(std::chrono::milliseconds guide_wait = 0ms)
         : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full),
           relay(
-              source, sender, image, asked, notices, [this] { switched_over.signal(); }, wake,
+              source, sender, image, asked, origin, notices, [this] { switched_over.signal(); },
+              wake,
               [this](const auto& blocks, std::uint32_t section) {
                   return on_blocks(blocks, section);
               },
@@ -81,6 +82,7 @@ class OneRelay : public testing::Test {
     image::SourceImage image = image::SourceImage::open({}).value();
     Waker wake = Waker::create().value();
     AskedPages asked{wake};
+    GuideOrigin origin{source, wake};
     Notices notices{Waker::create().value()};
     std::optional<ledger::Ledger> ledger;
     Waker switched_over = Waker::create().value();
@@ -204,6 +206,47 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     until([&] { return ledger->full(); });
     relaying.join();
     EXPECT_TRUE(ended) << ended.error().message;
+    sender.shut_down();
+    reading.join();
+}
+
+TEST_F(OneRelay, KeepsForTheGuideWhatTheImageDoesNotHave) {
+    constexpr std::size_t rom = 1;
+    std::thread reading([&] { read_frames(main.get()); });
+    origin.keep_pages();
+    std::thread relaying([&] { (void)relay.run(); });
+    const stream::PageRange second{1, 1};
+    Buffer before = samples::concat({samples::until_ram(), samples::ram_rests(),
+                                     part({samples::page("rom", 0, 5), samples::page("", 1, 6)}),
+                                     part({samples::zero("pc.ram", 3), samples::zero("", 4)})});
+    stream::append_discard(before, "rom", std::span(&second, 1));
+    stream::append_package(before, samples::package({3}));
+    EXPECT_TRUE(write_all(qemu.get(), before));
+    EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
+
+    using Found = capture::PageOrigin::Found;
+    Buffer page(page_size);
+    EXPECT_EQ(origin.find(rom, 0, page).value(), Found::data);
+    EXPECT_EQ(page.back(), std::byte{5});
+    EXPECT_EQ(origin.find(0, 4, page).value(), Found::zero);
+    EXPECT_TRUE(origin.delivered(rom, 0));
+    EXPECT_FALSE(origin.delivered(rom, 1));
+    EXPECT_EQ(origin.find(rom, 1, page).value(), Found::later) << "it was discarded";
+    EXPECT_EQ(origin.find(rom, 1, page).value(), Found::later);
+    Buffer request;
+    stream::append_page_request(request, "rom", page_size, page_size);
+    Buffer requested(request.size());
+    EXPECT_TRUE(read_whole(qemu.get(), requested).value());
+    EXPECT_EQ(requested, request) << "it is requested once";
+    EXPECT_FALSE(wait_readable(qemu.get(), 20ms).value());
+    EXPECT_TRUE(write_all(qemu.get(), part({samples::page("rom", 1, 7)})));
+    for (int i = 0; i < 1000 && !ledger->has(rom, 1); ++i)
+        std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(origin.find(rom, 1, page).value(), Found::data);
+    EXPECT_EQ(page.back(), std::byte{7});
+    EXPECT_FALSE(origin.wants());
+    relay.stop();
+    relaying.join();
     sender.shut_down();
     reading.join();
 }

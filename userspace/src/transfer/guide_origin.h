@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a guide that requests its pages needs of the data plane.
+#pragma once
+
+#include "capture/fault_server.h"
+#include "ledger/ledger.h"
+#include "transfer/page_ref.h"
+#include "transfer/source_socket.h"
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+namespace gc::transfer {
+
+/// Knows what the destination has, and keeps the pages that came in the source's stream: those of
+/// ROMs and video memory, which the image does not have. Thread-safe.
+class GuideOrigin final : public capture::PageOrigin {
+  public:
+    /// @param wake_relay wakes the thread that reads the source's stream
+    GuideOrigin(SourceSocket& source, const Waker& wake_relay)
+        : source_(source), wake_relay_(wake_relay) {}
+
+    /// Call it before pages are kept, if the guide requests its pages.
+    void keep_pages() { keeps_ = true; }
+    [[nodiscard]] bool keeps() const { return keeps_; }
+    /// @param server woken when a page is kept that it looked for; null from the guide's end on
+    void serve(const capture::FaultServer* server);
+
+    // For the relay's thread.
+    /// Before the first page.
+    void begin(const ledger::Ledger& ledger) { ledger_ = &ledger; }
+    void keep(PageRef page, const image::PageContent& content);
+    void forget(std::size_t block, std::uint64_t first, std::uint64_t count);
+    /// Whether the guide waits for a page of the source's stream.
+    [[nodiscard]] bool wants() const;
+
+    // For the guide's server.
+    [[nodiscard]] bool delivered(std::size_t block, std::uint64_t page) const override {
+        return ledger_->has(block, page);
+    }
+    Result<Found> find(std::size_t block, std::uint64_t page, std::span<std::byte> into) override;
+
+  private:
+    using Key = std::pair<std::size_t, std::uint64_t>;
+
+    SourceSocket& source_;
+    const Waker& wake_relay_;
+    const ledger::Ledger* ledger_ = nullptr;
+    bool keeps_ = false;
+    mutable std::mutex mutex_;
+    std::map<Key, std::vector<std::byte>> pages_;  ///< empty: zeros
+    std::set<Key> wanted_;
+    const capture::FaultServer* server_ = nullptr;
+};
+
+}  // namespace gc::transfer

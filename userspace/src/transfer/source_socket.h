@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include "util/fd.h"
+
+#include <cstdint>
+#include <mutex>
+
+namespace gc::transfer {
+
+/// The migration socket of the source QEMU. Several threads write to it.
+class SourceSocket {
+  public:
+    explicit SourceSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    Result<void> write(std::span<const std::byte> bytes);
+    /// Bytes that the source has written and the relay has not read.
+    [[nodiscard]] std::uint64_t unread() const;
+    /// Only when no thread uses it any more.
+    void close() { fd_.reset(); }
+
+  private:
+    UniqueFd fd_;
+    std::mutex mutex_;
+};
+
+}  // namespace gc::transfer
