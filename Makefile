@@ -11,7 +11,7 @@ KVER   ?= $(shell uname -r)
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo demo-kmod check check-unit check-tcg check-asan check-tsan \
         check-module check-bpf check-tls check-lab kunit check-debug docs bench bench-quick bench-lab bench-build bench-release bench-capture fuzz \
-        bench-track bench-redis bench-silence bench-simulate bench-scale bench-path style format clean
+        bench-track bench-redis bench-silence bench-simulate bench-scale bench-path bench-guide style format clean
 
 all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
 
@@ -183,6 +183,10 @@ bench-build:  ## the developer's loop, from a clean clone of HEAD: 15 minutes
 bench-path:  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/release/bin/path_bench --mib 1536 --repeats 5 --out $(BUILD)/bench/path.json
+
+bench-guide: guests  ## what a first touch costs a guide, by the module where it is loaded and by userfaultfd: seconds (root)
+	@mkdir -p $(BUILD)/bench
+	@$(BUILD)/release/bin/guide_bench --mib 64 --repeats 5 --out $(BUILD)/bench/guide.json
 
 bench-scale:  ## simulated: links, memories and numbers of VMs that are not here, of the trace of bench-simulate: a minute
 	@tests/bench/scale.py --out $(BUILD)/bench/scale.json
