@@ -88,14 +88,30 @@ std::string Version::text() const {
     return package.empty() ? number : fmt::format("{} ({})", number, package);
 }
 
-Result<Client> Client::connect(const std::string& unix_path, milliseconds timeout) {
+namespace {
+
+Result<UniqueFd> connect_to(const std::string& unix_path) {
     // Do not wait for room in the backlog: it is full because the monitor serves another client.
     auto fd = unix_connect(unix_path, milliseconds(0));
     if (!fd && fd.error().error_number == EAGAIN)
         return fail(ErrorKind::io, "QMP socket {}: its backlog is full; {}", unix_path, one_client);
     if (!fd)
         return wrap(std::move(fd).error(), "QMP socket");
-    return from_fd(std::move(*fd), timeout, "QMP socket " + unix_path);
+    return fd;
+}
+
+}  // namespace
+
+Result<Client> Client::connect(const std::string& unix_path, milliseconds timeout) {
+    GC_TRY(UniqueFd fd, connect_to(unix_path));
+    return from_fd(std::move(fd), timeout, "QMP socket " + unix_path);
+}
+
+Result<Client> Client::connect_out_of_band(const std::string& unix_path, milliseconds timeout) {
+    GC_TRY(UniqueFd fd, connect_to(unix_path));
+    Client client(std::move(fd), "QMP socket " + unix_path);
+    GC_CHECK(client.negotiate(timeout, true));
+    return client;
 }
 
 Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string name) {
@@ -104,7 +120,7 @@ Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string na
     return client;
 }
 
-Result<void> Client::negotiate(milliseconds timeout) {
+Result<void> Client::negotiate(milliseconds timeout, bool out_of_band) {
     const Deadline deadline(timeout);
     while (!inbox_->greeting) {
         GC_TRY(const bool progress, pump(deadline));
@@ -113,7 +129,8 @@ Result<void> Client::negotiate(milliseconds timeout) {
                                timeout.count(), one_client));
     }
     GC_CHECK(accept_greeting(*inbox_->greeting));
-    GC_CHECK(execute("qmp_capabilities", nullptr, std::max(deadline.left(), milliseconds(1))));
+    const json wanted = out_of_band ? json{{"enable", {"oob"}}} : json();
+    GC_CHECK(execute("qmp_capabilities", wanted, std::max(deadline.left(), milliseconds(1))));
     return {};
 }
 
@@ -142,11 +159,11 @@ Result<void> Client::pass_fd(std::string_view name, int fd) {
 }
 
 Result<json> Client::execute_with(std::string_view command, json arguments, Deadline deadline,
-                                  int passed_fd) {
+                                  int passed_fd, std::string_view kind) {
     if (broken_)
         return Unexpected(*broken_);
     inbox_->reply.reset();
-    json message{{"execute", command}, {"id", ++last_id_}};
+    json message{{kind, command}, {"id", ++last_id_}};
     if (!arguments.is_null())
         message["arguments"] = std::move(arguments);
     // Replace invalid UTF-8, which file names may contain, with U+FFFD instead of throwing.
@@ -157,6 +174,10 @@ Result<json> Client::execute_with(std::string_view command, json arguments, Dead
 
 Result<json> Client::execute(std::string_view command) {
     return execute(command, nullptr);
+}
+
+Result<json> Client::execute_out_of_band(std::string_view command, json arguments) {
+    return execute_with(command, std::move(arguments), default_timeout, -1, "exec-oob");
 }
 
 Result<json> Client::await_reply(std::string_view command, Deadline deadline) {

@@ -49,6 +49,9 @@ class Client {
     /// it.
     static Result<Client> connect(const std::string& unix_path,
                                   std::chrono::milliseconds timeout = default_timeout);
+    /// The same, so that execute_out_of_band() works.
+    static Result<Client> connect_out_of_band(const std::string& unix_path,
+                                              std::chrono::milliseconds timeout = default_timeout);
 
     /// Does the same over a connected stream socket. @param name names the peer in error messages
     static Result<Client> from_fd(UniqueFd fd, std::chrono::milliseconds timeout = default_timeout,
@@ -63,6 +66,9 @@ class Client {
                                    std::chrono::milliseconds timeout = default_timeout);
     /// A command without arguments.
     Result<nlohmann::json> execute(std::string_view command);
+    /// Does not wait for QEMU's main loop, which may itself wait for a page that is missing. Few
+    /// commands can do that ("allow-oob" in QEMU's schema).
+    Result<nlohmann::json> execute_out_of_band(std::string_view command, nlohmann::json arguments);
 
     /// Gives QEMU a duplicate of a descriptor (`getfd`), which later commands of this connection
     /// call "fd:NAME". A descriptor of that name that QEMU already has is closed.
@@ -88,11 +94,12 @@ class Client {
     struct Inbox;  ///< received and not yet consumed
     Client(UniqueFd fd, std::string name);
 
-    Result<void> negotiate(std::chrono::milliseconds timeout);
+    Result<void> negotiate(std::chrono::milliseconds timeout, bool out_of_band = false);
     Result<void> accept_greeting(const nlohmann::json& message);
     Result<nlohmann::json> await_reply(std::string_view command, Deadline deadline);
     Result<nlohmann::json> execute_with(std::string_view command, nlohmann::json arguments,
-                                        Deadline deadline, int passed_fd);
+                                        Deadline deadline, int passed_fd,
+                                        std::string_view kind = "execute");
     Result<void> send(std::string_view text, Deadline deadline, int passed_fd = -1);
     Result<bool> wait(short events, Deadline deadline);
     Result<bool> pump(Deadline deadline);

@@ -40,7 +40,9 @@ Result<std::optional<ReturnMessage>> ReturnPathReader::next(std::span<const std:
         Cursor body(in.bytes(length));
         if (in.short_of_data())
             return std::nullopt;
-        message = parse(static_cast<ReturnType>(type), body);
+        message = parse(static_cast<ReturnType>(type), body, in);
+        if (in.short_of_data())
+            return std::nullopt;
         if (message && (body.short_of_data() || !body.rest().empty()))
             message = fail(ErrorKind::protocol, "invalid length of {1} bytes for message type {0}",
                            type, length);
@@ -56,7 +58,8 @@ Result<std::optional<ReturnMessage>> ReturnPathReader::next(std::span<const std:
     return std::optional<ReturnMessage>(std::move(*message));
 }
 
-Result<ReturnMessage> ReturnPathReader::parse(ReturnType type, Cursor& body) {
+/// @param after what follows the message, of which a bitmap takes a part
+Result<ReturnMessage> ReturnPathReader::parse(ReturnType type, Cursor& body, Cursor& after) {
     switch (type) {
     case ReturnType::shut:
         return ReturnMessage(ShutMessage{body.be<std::uint32_t>()});
@@ -75,9 +78,28 @@ Result<ReturnMessage> ReturnPathReader::parse(ReturnType type, Cursor& body) {
     case ReturnType::recv_bitmap:
         break;
     }
-    return fail(ErrorKind::unsupported,
-                "the destination sent a bitmap, which belongs to the recovery of a broken "
-                "post-copy; guidecopy does not support that yet");
+    return parse_bitmap(body, after);
+}
+
+Result<ReturnMessage> ReturnPathReader::parse_bitmap(Cursor& body, Cursor& after) const {
+    if (bitmaps_ == Bitmaps::refused)
+        return fail(ErrorKind::unsupported,
+                    "the destination sent a bitmap, which belongs to the recovery of a broken "
+                    "post-copy");
+    ReceivedBitmap received{std::string(body.short_string()), {}};
+    const auto size = after.be<std::uint64_t>();
+    if (!after.short_of_data() && (size % 8 != 0 || size > max_ram / target_page / 8))
+        return fail(ErrorKind::protocol, "invalid bitmap of {} bytes of RAM block '{}'", size,
+                    received.block);
+    const auto bits = after.bytes(size);
+    const auto end = after.be<std::uint64_t>();
+    if (after.short_of_data())
+        return ReturnMessage(std::move(received));  // incomplete: the caller sees that
+    if (end != bitmap_end)
+        return fail(ErrorKind::protocol, "expected the end of the bitmap of RAM block '{}'",
+                    received.block);
+    received.bits.assign(bits.begin(), bits.end());
+    return ReturnMessage(std::move(received));
 }
 
 Result<ReturnMessage> ReturnPathReader::parse_request(Cursor& body, bool names_block) {
@@ -114,13 +136,18 @@ void append_page_request(Buffer& out, std::string_view block, std::uint64_t star
 }
 
 void append_all_received(Buffer& out, std::string_view block, std::uint64_t pages) {
+    // One bit per page, in whole 64-bit words.
+    const Buffer bits((pages + 63) / 64 * 8, std::byte{0xff});
+    append_received(out, block, bits);
+}
+
+void append_received(Buffer& out, std::string_view block, std::span<const std::byte> bits) {
     Buffer payload;
     append_short_string(payload, block);
     append_message(out, ReturnType::recv_bitmap, payload);
-    // The bitmap follows the message: one bit per page, in whole 64-bit words.
-    const std::uint64_t size = (pages + 63) / 64 * 8;
-    append_be64(out, size);
-    out.insert(out.end(), size, std::byte{0xff});
+    // The bitmap follows the message.
+    append_be64(out, bits.size());
+    append(out, bits);
     append_be64(out, bitmap_end);
 }
 

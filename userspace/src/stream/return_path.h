@@ -38,19 +38,30 @@ struct PageRequest {
 };
 struct ResumeAck {};
 struct SwitchoverAck {};
+/// Which pages of a block the destination has, at the time of its answer.
+struct ReceivedBitmap {
+    std::string block;
+    std::vector<std::byte> bits;  ///< one a page, little-endian, in whole 64-bit words
+};
 
-using ReturnMessage = std::variant<ShutMessage, PongMessage, PageRequest, ResumeAck, SwitchoverAck>;
+using ReturnMessage =
+    std::variant<ShutMessage, PongMessage, PageRequest, ResumeAck, SwitchoverAck, ReceivedBitmap>;
 
 class ReturnPathReader {
   public:
-    /// Like Reader::next(). Errors: protocol; unsupported for RECV_BITMAP, which only a recovery
-    /// sends.
+    enum class Bitmaps : bool { refused, accepted };
+    /// @param bitmaps whether this is a recovery
+    explicit ReturnPathReader(Bitmaps bitmaps = Bitmaps::refused) : bitmaps_(bitmaps) {}
+
+    /// Like Reader::next(). Errors: protocol; unsupported for RECV_BITMAP outside a recovery.
     Result<std::optional<ReturnMessage>> next(std::span<const std::byte>& input);
 
   private:
-    Result<ReturnMessage> parse(ReturnType type, Cursor& body);
+    Result<ReturnMessage> parse(ReturnType type, Cursor& body, Cursor& after);
+    Result<ReturnMessage> parse_bitmap(Cursor& body, Cursor& after) const;
     Result<ReturnMessage> parse_request(Cursor& body, bool names_block);
 
+    Bitmaps bitmaps_;
     std::string last_block_;
     std::uint64_t position_ = 0;
     std::optional<Error> broken_;
@@ -64,6 +75,8 @@ void append_page_request(Buffer& out, std::string_view block, std::uint64_t star
                          std::uint32_t length);
 /// Reports that all pages of the block have arrived (ramblock_recv_bitmap_send in migration/ram.c).
 void append_all_received(Buffer& out, std::string_view block, std::uint64_t pages);
+/// Reports which pages have arrived. @param bits as ReceivedBitmap::bits
+void append_received(Buffer& out, std::string_view block, std::span<const std::byte> bits);
 void append_resume_ack(Buffer& out);
 
 }  // namespace gc::stream

@@ -47,6 +47,20 @@ TEST(QmpClient, SendsCapabilitiesFirst) {
     EXPECT_FALSE(first.contains("arguments"));
 }
 
+TEST(QmpClient, RunsCommandsOutOfBand) {
+    json seen;
+    FakeMonitor monitor([&](FakeMonitor& m) {
+        m.greet();
+        seen = m.receive();
+        m.reply(seen, json::object());
+    });
+    auto client = connect_to(monitor);
+    ASSERT_TRUE(client);
+    ASSERT_TRUE(client->execute_out_of_band("migrate-recover", {{"uri", "unix:x"}}));
+    EXPECT_EQ(seen["exec-oob"], "migrate-recover");
+    EXPECT_FALSE(seen.contains("execute"));
+}
+
 TEST(QmpClient, ReturnsWhatTheCommandReturned) {
     json seen;
     FakeMonitor monitor([&](FakeMonitor& m) {

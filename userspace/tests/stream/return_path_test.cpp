@@ -18,6 +18,11 @@ Result<std::vector<ReturnMessage>> read_all(std::span<const std::byte> input) {
     return samples::read_all<ReturnMessage>(reader, input);
 }
 
+Result<std::vector<ReturnMessage>> read_recovery(std::span<const std::byte> input) {
+    ReturnPathReader reader(ReturnPathReader::Bitmaps::accepted);
+    return samples::read_all<ReturnMessage>(reader, input);
+}
+
 Buffer message(int type, const Buffer& payload) {
     return concat({bytes({0, type, 0, static_cast<int>(payload.size())}), payload});
 }
@@ -144,6 +149,44 @@ std::vector<Lie> lies() {
 
 INSTANTIATE_TEST_SUITE_P(Lies, MalformedReturn, testing::ValuesIn(lies()),
                          [](const auto& lie) { return lie.param.name; });
+
+TEST(ReturnPath, ReadsBitmapsInARecovery) {
+    Buffer out;
+    append_received(out, "pc.ram", bytes({1, 2, 3, 4, 5, 6, 7, 8}));
+    append_all_received(out, "rom", 65);
+    append_resume_ack(out);
+    const auto messages = read_recovery(out);
+    ASSERT_TRUE(messages) << messages.error().message;
+    ASSERT_EQ(messages->size(), 3U);
+    const auto& first = std::get<ReceivedBitmap>((*messages)[0]);
+    EXPECT_EQ(first.block, "pc.ram");
+    EXPECT_EQ(first.bits, bytes({1, 2, 3, 4, 5, 6, 7, 8}));
+    const auto& second = std::get<ReceivedBitmap>((*messages)[1]);
+    EXPECT_EQ(second.block, "rom");
+    EXPECT_EQ(second.bits, Buffer(16, std::byte{0xff}));
+    // Whatever part has arrived.
+    for (std::size_t size = 1; size < 2 + 2 + 7 + 8 + 8 + 8; ++size) {
+        ReturnPathReader reader(ReturnPathReader::Bitmaps::accepted);
+        std::span<const std::byte> part = std::span(out).first(size);
+        const auto message = reader.next(part);
+        ASSERT_TRUE(message) << size << ": " << message.error().message;
+        EXPECT_FALSE(*message) << size;
+        EXPECT_EQ(part.size(), size);
+    }
+}
+
+TEST(ReturnPath, RejectsLyingBitmaps) {
+    Buffer wrong_end;
+    append_received(wrong_end, "m", bytes({0, 0, 0, 0, 0, 0, 0, 0}));
+    wrong_end.back() = std::byte{0};
+    EXPECT_FALSE(read_recovery(wrong_end));
+    Buffer endless = message(5, bytes({1, 'm'}));
+    append_be64(endless, std::uint64_t{1} << 60);
+    EXPECT_FALSE(read_recovery(endless));
+    Buffer odd = message(5, bytes({1, 'm'}));
+    append_be64(odd, 7);
+    EXPECT_FALSE(read_recovery(odd));
+}
 
 }  // namespace
 }  // namespace gc::stream
