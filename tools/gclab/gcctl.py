@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import]  # it has no types
 from .environment import GCCTL, SLOW
 from .wait import wait_for
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_CANCELLED = 0, 1, 2, 3, 130
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NEEDS_OPERATOR, EXIT_CANCELLED = 0, 1, 2, 3, 4, 130
 
 # The report's `pages` and `bytes` have a count for each class of page, and these.
 NOT_CLASSES = ("total", "zero")
@@ -35,6 +35,11 @@ def run_ok(*arguments: str, timeout: float = 20 * SLOW) -> str:
     return done.stdout
 
 
+def state_env(directory: Path) -> dict[str, str]:
+    """Where the gcctls of a test keep their records: both ends in one place, and nothing in /run."""
+    return {"GUIDECOPY_STATE_DIR": str(directory / "state")}
+
+
 class Gcctl:
     """A gcctl that runs with --json beside the test. `directory` gets its output and its temporary files."""
 
@@ -46,7 +51,8 @@ class Gcctl:
         temp.mkdir(exist_ok=True)
         with self.output_path.open("wb") as output, self.error_path.open("wb") as errors:
             self.process = subprocess.Popen([*launcher, str(GCCTL), command, *arguments, "--json"], stdin=subprocess.DEVNULL,
-                                            stdout=output, stderr=errors, env=os.environ | {"TMPDIR": str(temp)})
+                                            stdout=output, stderr=errors,
+                                            env=os.environ | {"TMPDIR": str(temp)} | state_env(directory.parent))
 
     def events(self) -> list[dict[str, Any]]:
         """All that it has printed so far."""

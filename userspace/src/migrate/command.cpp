@@ -210,16 +210,6 @@ Result<void> convert(const Texts& texts, Options& options) {
     return {};
 }
 
-Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
-    Options options;
-    Texts texts;
-    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
-    if (!values)
-        return std::nullopt;
-    GC_CHECK(convert(texts, options));
-    return options;
-}
-
 /// Finds a wrong path before anything is touched. A disk that is full at the end is a warning.
 Result<void> reserve_report(const std::string& path) {
     const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600));
@@ -230,6 +220,17 @@ Result<void> reserve_report(const std::string& path) {
 }
 
 }  // namespace
+
+Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
+    Options options;
+    Texts texts;
+    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
+    if (!values)
+        return std::nullopt;
+    GC_CHECK(convert(texts, options));
+    options.arguments.assign(arguments.begin(), arguments.end());
+    return options;
+}
 
 options::Manual manual() {
     static Options options;

@@ -5,6 +5,7 @@
 #include "migrate/hot.h"
 #include "migrate/measurement.h"
 #include "migrate/release.h"
+#include "peer/identity.h"
 #include "peer/refusal.h"
 #include "qmp/migration.h"
 #include "util/guarded.h"
@@ -49,8 +50,8 @@ int resume_for_killed_gcctl(const std::string& source_qmp, bool was_running) {
         print_best_effort(
             stderr,
             "gcctl was killed before the VM was handed over, and the VM could not be resumed at "
-            "the source: {}; run 'cont' in the source's QMP monitor\n",
-            done.error().message);
+            "the source: {}; run 'gcctl take-back --qmp {}'\n",
+            done.error().message, source_qmp);
     return done ? 0 : 1;
 }
 
@@ -92,9 +93,13 @@ Result<void> Migration::prepare() {
     report_.qemu.source = source_->version();
 
     GC_CHECK(greet());
+    keep_record();
 
     GC_TRY(Guardian guardian, Guardian::start([this] {
-               return resume_for_killed_gcctl(options_.qmp, source_->was_running());
+               const int status = resume_for_killed_gcctl(options_.qmp, source_->was_running());
+               if (status == 0 && journal_)
+                   journal_->finish();
+               return status;
            }));
     guardian_.emplace(std::move(guardian));
     guardian_->arm();
@@ -102,6 +107,21 @@ Result<void> Migration::prepare() {
     GC_CHECK(prepare_hot());
     prepare_guide();
     return {};
+}
+
+void Migration::keep_record() {
+    const auto journal = [this]() -> Result<state::Journal> {
+        GC_TRY(std::string id, peer::public_id(dialer_->token()));
+        return state::keep(state::Role::source, std::move(id), options_.qmp, source_->pid(),
+                           to_.str(), options_.arguments, source_->was_running());
+    }();
+    if (journal)
+        journal_ = *journal;
+    else
+        progress_.warning(
+            fmt::format("no record of the migration: {}; 'gcctl status' will not show "
+                        "it",
+                        journal.error().message));
 }
 
 Result<peer::Security> Migration::find_destination() {
@@ -356,6 +376,7 @@ Result<void> Migration::on_notices() {
 
 Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
     phase_ = Phase::switched_over;
+    state::set(journal_, state::Phase::switched_over);
     awaited_pong_ = notice.last_ping;
     progress_.milestone("switch-over", "switch-over: the VM is stopped, its state is being sent");
     if (guide_) {
@@ -382,6 +403,7 @@ Result<void> Migration::commit() {
     report_.guide.waited_ms = in_ms(data_->state_waited());
     guardian_->dismiss();
     phase_ = Phase::committed;
+    state::set(journal_, state::Phase::committed);
     GC_CHECK(control_->send(peer::Commit{source_->was_running()}));
     progress_.milestone("commit");
     return {};
@@ -444,6 +466,7 @@ Result<void> Migration::on_destination_message(const peer::Message& message) {
 Result<void> Migration::on_message(const peer::Resumed&) {
     phase_ = Phase::resumed;
     data_->on_resumed();
+    state::set(journal_, state::Phase::running);
     if (source_->was_running())
         report_.downtime_ms = in_ms(Clock::now() - stopped_);
     progress_.event(
@@ -471,6 +494,7 @@ Result<void> Migration::on_message(const peer::Refused& refused) {
                                               "proof, that it refused the VM ({})",
                                               refused.reason)});
     never_ran_ = true;
+    state::set(journal_, state::Phase::switched_over);
     return fail(ErrorKind::unsupported, "the destination refused the VM: {}", refused.reason);
 }
 
@@ -576,6 +600,7 @@ Result<void> Migration::finish() {
             fmt::format("the VM is at the destination, but the source QEMU did not end its "
                         "migration: {}; quit the source QEMU",
                         ended.error().message));
+    state::finish(journal_);
     report_.result = report::Outcome::completed;
     progress_.event("completed", {{"total_ms", report_.total_ms}});
     take_measured();
@@ -632,6 +657,7 @@ Error Migration::roll_back(Error error) {
     if (!touched) {
         if (guardian_)
             guardian_->dismiss();
+        state::finish(journal_);
         if (error.kind != ErrorKind::cancelled && error.kind != ErrorKind::usage)
             error.kind = ErrorKind::unsupported;  // nothing was touched
         return error;
@@ -643,10 +669,11 @@ Error Migration::roll_back(Error error) {
     if (!running) {
         error.kind = ErrorKind::needs_operator;
         error.message += fmt::format("; and the VM could not be resumed at the source: {}; run "
-                                     "'cont' in its QMP monitor",
-                                     running.error().message);
+                                     "'gcctl take-back --qmp {}'",
+                                     running.error().message, options_.qmp);
         return error;
     }
+    state::finish(journal_);
     source_->restore_settings();
     if (phase_ >= Phase::switched_over)
         (void)source_->qmp().execute("announce-self",
@@ -673,7 +700,8 @@ Error Migration::give_up(Error error) {
     error.kind = ErrorKind::needs_operator;
     error.message +=
         "; the VM was handed over and may run at the destination, so it stays stopped here. "
-        "Pages that are missing there exist only in the source QEMU's memory: do not end it";
+        "Pages that are missing there exist only in the source QEMU's memory: do not end it; run "
+        "'gcctl status' at both ends to see what to type";
     return error;
 }
 

@@ -11,6 +11,7 @@
 #include "peer/security.h"
 #include "policy/migration_policy.h"
 #include "report/report.h"
+#include "state/store.h"
 #include "transfer/data_plane.h"
 #include "util/guardian.h"
 #include "util/signals.h"
@@ -40,6 +41,8 @@ class Migration {
     Result<void> prepare();
     Result<void> greet();
     Result<peer::Security> find_destination();
+    /// Keeps a record on disk, from which `gcctl recover` and `gcctl take-back` know the migration.
+    void keep_record();
     Result<void> prepare_policy();
     Result<void> prepare_hot();
     void prepare_guide();
@@ -100,6 +103,7 @@ class Migration {
     std::optional<Signals> signals_;
     std::optional<SourceQemu> source_;
     std::optional<Guardian> guardian_;
+    std::optional<state::Journal> journal_;
     std::optional<peer::Control> control_;
     peer::Protection protection_ = peer::Protection::loopback;
     std::optional<RemoteReceive> remote_;  ///< with ssh

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace gc::migrate {
 
@@ -48,6 +49,7 @@ struct Options {
     std::optional<std::string> report;  ///< file
     Output output = Output::automatic;
     bool verbose = false;
+    std::vector<std::string> arguments;  ///< the command line, for the record on disk
 };
 
 }  // namespace gc::migrate

@@ -29,6 +29,7 @@ class Dialer {
     Result<Connection> connect(Channel channel, std::uint64_t expected_bytes = 0);
 
     [[nodiscard]] const Endpoint& to() const { return to_; }
+    [[nodiscard]] const Token& token() const { return token_; }
 
   private:
     Dialer(Endpoint to, std::optional<tls::Credentials> credentials, const Token& token,

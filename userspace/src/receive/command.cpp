@@ -69,6 +69,8 @@ Result<Endpoint> ssh_address() {
     return Endpoint{address, "0"};
 }
 
+}  // namespace
+
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
     Texts texts;
@@ -92,10 +94,9 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     if (!texts.measure.empty()) {
         GC_TRY(options.measure, parse_duration(texts.measure));
     }
+    options.arguments.assign(arguments.begin(), arguments.end());
     return options;
 }
-
-}  // namespace
 
 options::Manual manual() {
     static Options options;

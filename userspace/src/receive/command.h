@@ -2,7 +2,9 @@
 #pragma once
 
 #include "options/manual.h"
+#include "receive/options.h"
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -10,6 +12,9 @@ namespace gc::receive {
 
 /// `gcctl receive ARGS`. @return the exit status
 int command(std::span<const std::string> arguments);
+
+/// Its options; nullopt after --help. Errors: usage.
+Result<std::optional<Options>> parse(std::span<const std::string> arguments);
 
 /// The options, for help, man page and completion.
 options::Manual manual();

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace gc::receive {
 
@@ -22,6 +23,7 @@ struct Options {
     bool allow_overcommit = false;  ///< take a VM for which there seems to be no memory
     bool json = false;
     bool quiet = false;
+    std::vector<std::string> arguments;  ///< the command line, for the record on disk
 };
 
 }  // namespace gc::receive

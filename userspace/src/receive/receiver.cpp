@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/receiver.h"
 
+#include "peer/identity.h"
 #include "qmp/event.h"
 #include "qmp/migration.h"
 #include "receive/memory_check.h"
+#include "receive/one_time_key.h"
 #include "report/report.h"
 #include "util/guarded.h"
-#include "util/hex.h"
 #include "util/poll.h"
 #include "util/print.h"
 #include "util/text.h"
@@ -33,35 +34,6 @@ constexpr auto shut_timeout = 5s;
 constexpr std::size_t file_header_bytes = 8;
 
 template <typename... Ts> struct Overloaded : Ts... { using Ts::operator()...; };
-
-/// A key of 64 hexadecimal digits, as the first line of standard input.
-Result<tls::Key> key_from_stdin() {
-    ReadBuffer buffer;
-    constexpr auto timeout = 30s;
-    for (const Deadline deadline(timeout);;) {
-        if (const auto line = buffer.take_line()) {
-            if (const auto key = from_hex<std::tuple_size_v<tls::Key>>(*line))
-                return *key;
-            break;
-        }
-        GC_TRY(const bool ready, wait_readable(STDIN_FILENO, deadline));
-        GC_TRY(const std::size_t got,
-               ready ? buffer.fill(STDIN_FILENO, 128) : Result<std::size_t>(0));
-        if (got == 0 || buffer.bytes().size() > 128)
-            break;
-    }
-    return fail(ErrorKind::usage, "--psk-stdin: expected a line of 64 hexadecimal digits on "
-                                  "standard input");
-}
-
-Result<peer::Security> security_of(const Options& options) {
-    if (!options.psk_stdin)
-        return peer::secure(options.security, tls::Role::server, options.listen);
-    GC_TRY(const tls::Key key, key_from_stdin());
-    GC_TRY(tls::Credentials credentials,
-           tls::Credentials::one_time(std::string(peer::one_time_identity), key));
-    return peer::Security{peer::Protection::tls, std::move(credentials)};
-}
 
 }  // namespace
 
@@ -234,6 +206,7 @@ void Receiver::take_channel(Arrival arrival) {
 
 Result<void> Receiver::start_stream() {
     acceptor_.reset();
+    keep_record();
     guardian_.arm();
     GC_CHECK(destination_.listen());
     GC_TRY(qemu_main_, destination_.connect());
@@ -246,6 +219,22 @@ Result<void> Receiver::start_stream() {
     stream_began_by_ = Clock::now() + stream_timeout;
     to_qemu_main_->start(file_header_bytes);
     return {};
+}
+
+void Receiver::keep_record() {
+    const auto journal = [this]() -> Result<state::Journal> {
+        GC_TRY(std::string id, peer::public_id(token_));
+        GC_TRY(const pid_t qemu, destination_.qmp().peer_pid());
+        return state::keep(state::Role::destination, std::move(id), options_.qmp, qemu, source_,
+                           options_.arguments, true);
+    }();
+    if (journal)
+        journal_ = *journal;
+    else
+        print_best_effort(stderr,
+                          "gcctl: warning: no record of the migration: {}; 'gcctl status' "
+                          "will not show it\n",
+                          journal.error().message);
 }
 
 /// QEMU recognises its main channel by the stream's header, which must arrive before the other
@@ -318,6 +307,8 @@ Result<void> Receiver::on_control() {
 }
 
 Result<void> Receiver::commit(bool run) {
+    // Before the VM can run: a record in an earlier phase is proof that it did not.
+    state::set(journal_, state::Phase::committed, run);
     committed_ = true;
     guardian_.dismiss();
     // From here on this process cannot say any more that the VM never ran.
@@ -370,6 +361,7 @@ void Receiver::finish() {
     // connection (process_incoming_migration_bh and migration_incoming_state_destroy in
     // migration/migration.c, 7.2).
     (void)from_qemu_->wait_end(shut_timeout);
+    state::finish(journal_);
     say("completed", "completed: the whole VM has arrived");
     if (!source_gone_)
         (void)control_->send(
@@ -423,6 +415,7 @@ Result<void> Receiver::report_measured() {
 void Receiver::report_resumed(std::string_view text) {
     resumed_ = true;
     resumed_at_ = Clock::now();
+    state::set(journal_, state::Phase::running);
     say("resumed", text);
     if (!control_->send(peer::Resumed{}))
         source_gone_ = true;
@@ -432,13 +425,23 @@ Error Receiver::lost(Error error) {
     if (committed_) {
         (void)control_->send(peer::Failed{error.message});
         return {ErrorKind::needs_operator,
-                fmt::format("after the VM was taken over: {}", error.message)};
+                fmt::format("after the VM was taken over: {}; do not end the destination QEMU, and "
+                            "run 'gcctl status' at both ends to see what to type",
+                            error.message)};
     }
     // A refusal lets the source continue, so first make sure that this copy never runs.
     if (auto ended = destination_.end(); !ended)
         return wrap(ended.error(), error.message).value();
     (void)control_->send(peer::Refused{.reason = error.message, .proof = refusal_->proof()});
     error.message += "; the VM did not run here, and the destination QEMU was ended";
+    if (error.kind == ErrorKind::cancelled) {
+        state::finish(journal_);  // the source has said that it keeps the VM
+    } else if (journal_) {
+        state::set(journal_, state::Phase::never_ran);
+        error.message += fmt::format("; if the VM stands still at the source, type there: gcctl "
+                                     "take-back --qmp SOCKET --verdict {}",
+                                     state::never_ran(journal_->record().id));
+    }
     if (error.kind != ErrorKind::cancelled)
         error.kind = ErrorKind::io;  // others mean that nothing was touched
     return error;

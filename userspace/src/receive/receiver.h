@@ -12,6 +12,7 @@
 #include "receive/options.h"
 #include "receive/stream_merger.h"
 #include "receive/touch_meter.h"
+#include "state/store.h"
 #include "util/guardian.h"
 
 #include <memory>
@@ -55,6 +56,8 @@ class Receiver {
     void take_channel(Arrival arrival);
 
     Result<void> start_stream();
+    /// Keeps a record on disk, from which `gcctl recover` and `gcctl status` know the migration.
+    void keep_record();
     Result<void> loop();
     Result<void> on_notices();
     Result<void> on_stream_began();
@@ -89,6 +92,7 @@ class Receiver {
     peer::Connection main_, bulk_, urgent_;
     peer::Connection qemu_main_, qemu_urgent_;
     DemandMeter meter_;
+    std::optional<state::Journal> journal_;
     std::optional<TouchMeter> touches_;
     std::chrono::steady_clock::time_point stream_began_by_;  ///< else the source hangs
     std::chrono::steady_clock::time_point resumed_at_;

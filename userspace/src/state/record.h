@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a host remembers of a migration while its gcctl lives, and afterwards if something is left
+// to do. It holds no secret.
+#pragma once
+
+#include "state/process.h"
+#include "util/error.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gc::state {
+
+enum class Role : std::uint8_t { source, destination };
+[[nodiscard]] std::string_view name(Role role);
+
+/// How far a migration has come, in order. A later phase is written before the step that it stands
+/// for is taken: a record in an earlier phase proves that the step was not taken.
+enum class Phase : std::uint8_t {
+    begun,
+    switched_over,  ///< source only: the VM is stopped there
+    committed,      ///< the VM may run at the destination
+    running,        ///< it runs there, or is there paused as it was
+    never_ran,      ///< destination only: its QEMU has ended and the VM has not run here
+    taking_back,    ///< source only: the operator has decided that the VM runs there
+};
+[[nodiscard]] std::string_view name(Phase phase);
+
+struct Record {
+    std::string id;  ///< peer::public_id() of the migration's token
+    Role role = Role::source;
+    Phase phase = Phase::begun;
+    Process gcctl;
+    std::string qmp;  ///< an absolute path
+    Process qemu;
+    std::string peer;                    ///< the other gcctl's address
+    std::vector<std::string> arguments;  ///< of `gcctl migrate` or `gcctl receive`
+    bool runs = true;                    ///< the VM ran at the source, it was not paused
+    std::int64_t begun = 0;              ///< seconds since the epoch
+    std::int64_t changed = 0;            ///< the same, of the last phase
+
+    /// Whether the VM may have run at the destination.
+    [[nodiscard]] bool may_have_run() const {
+        return phase == Phase::committed || phase == Phase::running;
+    }
+};
+
+/// One object of JSON.
+[[nodiscard]] std::string encode(const Record& record);
+/// Never throws. Errors: protocol.
+[[nodiscard]] Result<Record> decode(std::string_view text);
+
+/// The identifier in a verdict or from a user: 16 lower-case hexadecimal digits.
+[[nodiscard]] bool is_id(std::string_view text);
+
+/// What the destination's operator is told, and the source's operator types.
+[[nodiscard]] std::string never_ran(const std::string& id);
+/// "never-ran" or "never-ran:ID". @return the id, or an empty string. Errors: usage.
+[[nodiscard]] Result<std::string> parse_verdict(std::string_view text);
+
+}  // namespace gc::state
