@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`gcctl migrate --to ssh://...`: one command, no certificates, through a real sshd on another host."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gclab.environment import GCCTL
+from gclab.environment import GCCTL, SLOW
 from gclab.far_host import FarHost
 from gclab.gcctl import EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, Gcctl, read_report, run
 from gclab.sshd import Sshd
 from gclab.testbed import Testbed
 from gclab.vm import Spec
+from gclab.wait import wait_for
 
 pytestmark = pytest.mark.native
 SMALL = Spec()
@@ -46,6 +48,26 @@ def test_one_command_moves_a_vm(testbed: Testbed, sshd: Sshd) -> None:
     destination.wait_running()
     source.check()
     assert not any("insecure" in event for event in gcctl.events())
+
+
+def test_one_command_finishes_a_migration(testbed: Testbed, sshd: Sshd) -> None:
+    """Both gcctls died after the commit."""
+    spec = Spec(ram_mib=96, append="mode=check size=40M")
+    source = testbed.start_source(spec)
+    source.make_vcpus_nice()
+    destination = testbed.start(spec, "destination", incoming=True)
+    directory = testbed.new_directory("migration")
+    options = ("--qmp", source.gcctl_qmp(), "--to", sshd.url(destination.gcctl_qmp()), "--ssh", sshd.command,
+               "--remote-gcctl", str(GCCTL))
+    gcctl = testbed.gcctl("migrate", *options, "--policy", "none", "--guide", "off", "--bandwidth", "3M", directory=directory)
+    gcctl.wait_event("resumed")
+    gcctl.signal(signal.SIGKILL)
+    gcctl.wait()
+    wait_for("the destination has noticed", lambda: destination.migration_status() == "postcopy-paused", 20 * SLOW)
+    recover = testbed.gcctl("recover", "migrate", *options)
+    assert recover.wait() == EXIT_DONE, recover.errors()
+    assert destination.migration_status() == source.migration_status() == "completed"
+    destination.wait_running()
 
 
 def test_the_path_is_data_for_the_remote_shell(testbed: Testbed, sshd: Sshd) -> None:

@@ -158,9 +158,9 @@ def test_gcctl_commands(path: Path) -> None:
         pytest.skip(f"no {GCCTL}: make userspace")
     wrong = []
     for words in commands(path):
-        if Path(words[0]).name != "gcctl" or len(words) < 2 or not re.fullmatch(r"[a-z]+", words[1]):
+        if Path(words[0]).name != "gcctl" or len(words) < 2 or not re.fullmatch(r"[a-z][a-z-]*", words[1]):
             continue
-        name = words[1:3] if words[1] == "policy" and len(words) > 2 and words[2].isalpha() else words[1:2]
+        name = words[1:3] if words[1] in ("policy", "recover") and len(words) > 2 and words[2].isalpha() else words[1:2]
         text = usage() if name == ["help"] else usage(*name)
         if text is None:
             wrong.append(" ".join(words[: 1 + len(name)]))

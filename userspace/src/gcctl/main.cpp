@@ -11,6 +11,9 @@
 #include "policy/command.h"
 #include "receive/command.h"
 #include "record/command.h"
+#include "recover/command.h"
+#include "recover/status.h"
+#include "recover/take_back.h"
 #include "simulate/command.h"
 #include "trace/command.h"
 #include "util/print.h"
@@ -32,9 +35,12 @@ struct Command {
     bool outlives_reader = false;
 };
 
-constexpr std::array<Command, 8> commands{{
+constexpr std::array<Command, 11> commands{{
     {migrate::manual, migrate::command, true},
     {receive::manual, receive::command, true},
+    {recover::status_manual, recover::status_command},
+    {recover::manual, recover::command, true},
+    {recover::take_back_manual, recover::take_back_command, true},
     {policy::manual, policy::command},
     {record::manual, record::command, true},
     {trace::manual, trace::command},

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/source_qemu.h"
 
+#include "migrate/guest_memory.h"
 #include "util/page.h"
 
 #include <array>
-#include <cerrno>
-#include <fcntl.h>
 #include <numeric>
 
 namespace gc::migrate {
@@ -112,16 +111,7 @@ Result<void> SourceQemu::check_capabilities() {
 }
 
 Result<void> SourceQemu::check_memory() {
-    GC_TRY(std::vector<qmp::RamBlock> blocks, qmp::ram_blocks(qmp_, pid_));
-    for (qmp::RamBlock& block : blocks) {
-        if (!block.is_guest_ram())
-            continue;
-        if (const auto obstacle = block.obstacle())
-            return fail(ErrorKind::unsupported, "{}: {}", obstacle->what, obstacle->remedy);
-        guest_ram_.push_back(std::move(block));
-    }
-    if (guest_ram_.empty())
-        return fail(ErrorKind::protocol, "the source QEMU lists no RAM block with guest RAM");
+    GC_TRY(guest_ram_, migrate::guest_ram(qmp_, pid_));
     return {};
 }
 
@@ -132,39 +122,7 @@ std::uint64_t SourceQemu::memory_bytes() const {
 }
 
 Result<std::vector<image::ImageBlock>> SourceQemu::open_image() const {
-    std::vector<image::ImageBlock> image;
-    for (const qmp::RamBlock& block : guest_ram_) {
-        // Opened again, not dup'ed: each reader needs its own file position for SEEK_DATA.
-        UniqueFd file;
-        if (block.file) {
-            file.reset(::open(fmt::format("/proc/self/fd/{}", block.file.get()).c_str(),
-                              O_RDONLY | O_CLOEXEC));
-            if (!file)
-                return fail_errno(errno,
-                                  fmt::format("open the memory of RAM block {}", block.name));
-        }
-        if (!block.in_file()) {
-            std::optional<Underlay> underlay;
-            if (file || block.backing == qmp::Backing::anonymous)
-                underlay = Underlay{std::move(file), block.file_offset};
-            GC_TRY(ProcessMemory memory,
-                   ProcessMemory::open(pid_, block.hva, block.length, std::move(underlay)));
-            image.push_back({.name = block.name,
-                             .backend = block.backend,
-                             .length = block.length,
-                             .file = {},
-                             .offset = 0,
-                             .memory = std::move(memory)});
-            continue;
-        }
-        image.push_back({.name = block.name,
-                         .backend = block.backend,
-                         .length = block.length,
-                         .file = std::move(file),
-                         .offset = block.file_offset,
-                         .memory = {}});
-    }
-    return image;
+    return migrate::open_image(guest_ram_, pid_);
 }
 
 Result<UniqueFd> SourceQemu::start(Pace pace) {

@@ -145,8 +145,8 @@ Result<SshTarget> SshTarget::parse(std::string_view text) {
 }
 
 std::string remote_command(const SshOptions& options) {
-    return fmt::format("exec {} receive --psk-stdin --json --qmp {}", shell_quoted(options.gcctl),
-                       shell_quoted(options.target.qmp));
+    return fmt::format("exec {} {} --psk-stdin --json --qmp {}", shell_quoted(options.gcctl),
+                       options.command, shell_quoted(options.target.qmp));
 }
 
 Result<RemoteReceive> RemoteReceive::start(const SshOptions& options, Deadline deadline) {

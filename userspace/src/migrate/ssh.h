@@ -26,8 +26,9 @@ struct SshTarget {
 
 struct SshOptions {
     SshTarget target;
-    std::string ssh = "ssh";      ///< with arguments of its own, separated by spaces
-    std::string gcctl = "gcctl";  ///< the program on the destination host
+    std::string ssh = "ssh";          ///< with arguments of its own, separated by spaces
+    std::string gcctl = "gcctl";      ///< the program on the destination host
+    std::string command = "receive";  ///< of that gcctl
 };
 
 /// The command that ssh has to run, for the shell of the destination host.

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "recover/advice.h"
+
+#include <algorithm>
+#include <array>
+#include <fmt/core.h>
+
+namespace gc::recover {
+namespace {
+
+using state::Phase;
+using state::Record;
+using state::Role;
+
+std::string take_back_line(const Record& record, const std::string& verdict) {
+    std::vector<std::string> words{"gcctl", "take-back", "--qmp", record.qmp};
+    if (!verdict.empty())
+        words.insert(words.end(), {"--verdict", verdict});
+    return shell_line(words);
+}
+
+std::vector<std::string> quit_lines(const Record& record, const Seen& seen) {
+    if (!seen.is_qemu)
+        return {};
+    return {fmt::format("kill {}", record.qemu.pid)};
+}
+
+Advice silent(const Record& record, const Seen& seen) {
+    return {Standing::stranded,
+            fmt::format("QEMU (process {}) does not answer on {}: {}", record.qemu.pid, record.qmp,
+                        seen.problem),
+            {},
+            ""};
+}
+
+Advice source_advice(const Record& record, const Seen& seen) {
+    if (!seen.qemu_alive && record.may_have_run())
+        return {Standing::over,
+                "the source QEMU has ended; the VM is whole at the destination only if 'gcctl "
+                "receive' completed there",
+                {},
+                ""};
+    if (!seen.qemu_alive)
+        return {Standing::over, "the source QEMU has ended before the VM was handed over", {}, ""};
+    if (!seen.run_state)
+        return silent(record, seen);
+    if (*seen.run_state == "running" || *seen.run_state == "paused")
+        return {Standing::over, fmt::format("the VM is here, {}", *seen.run_state), {}, ""};
+    if (record.phase == Phase::taking_back)
+        return {Standing::stranded,
+                "gcctl take-back was begun and did not end",
+                {take_back_line(record, state::never_ran(record.id))},
+                ""};
+    if (*seen.run_state == "postmigrate" && record.may_have_run())
+        return {Standing::over, "the VM has moved: end this QEMU", quit_lines(record, seen), ""};
+    if (!record.may_have_run())
+        return {Standing::stranded,
+                "the VM stands still here and was not handed over: it did not run at the "
+                "destination",
+                {take_back_line(record, "")},
+                ""};
+    return {Standing::stranded,
+            "the VM was handed over, and its missing pages are only here: do not end this QEMU",
+            {recover_line(record)},
+            fmt::format("there, at {}: 'gcctl status' says what to type; only if it says that the "
+                        "VM never ran, type here: {}",
+                        record.peer, take_back_line(record, state::never_ran(record.id)))};
+}
+
+Advice never_ran_advice(const Record& record) {
+    return {Standing::stranded,
+            "the VM never ran here, and its destination QEMU has ended",
+            {},
+            fmt::format("at the source, if its VM stands still: gcctl take-back --qmp SOCKET "
+                        "--verdict {}",
+                        state::never_ran(record.id))};
+}
+
+Advice destination_advice(const Record& record, const Seen& seen) {
+    if (record.phase == Phase::never_ran || (!record.may_have_run() && !seen.qemu_alive))
+        return never_ran_advice(record);
+    if (!record.may_have_run())
+        return {Standing::stranded,
+                "the VM was not handed over and has not run here, but this QEMU holds its state: "
+                "end it",
+                quit_lines(record, seen),
+                "then look again: 'gcctl status' says what to type at the source"};
+    if (!seen.qemu_alive)
+        return {Standing::stranded,
+                "the destination QEMU has ended after the VM was handed over: what the VM did "
+                "since is lost; the source QEMU has its memory as of the switch-over",
+                {},
+                ""};
+    if (!seen.run_state)
+        return silent(record, seen);
+    if (record.phase == Phase::committed && record.runs && *seen.run_state == "paused")
+        return {Standing::stranded,
+                "the VM was handed over and not yet started: do not end this QEMU",
+                {recover_line(record)},
+                ""};
+    if (seen.migration == "completed")
+        return {Standing::over, fmt::format("the whole VM is here, {}", *seen.run_state), {}, ""};
+    // gcctl migrate had started it through ssh.
+    if (std::ranges::find(record.arguments, std::string("--psk-stdin")) != record.arguments.end())
+        return {Standing::stranded,
+                fmt::format("the VM is here ({}), but pages are missing: do not end this QEMU",
+                            *seen.run_state),
+                {},
+                "at the source: 'gcctl recover migrate' starts gcctl here, too; 'gcctl status' "
+                "says what to type"};
+    return {Standing::stranded,
+            fmt::format("the VM is here ({}), but pages are missing: do not end this QEMU",
+                        *seen.run_state),
+            {recover_line(record)},
+            "at the source: 'gcctl status' says what to type"};
+}
+
+}  // namespace
+
+std::string_view name(Standing standing) {
+    constexpr std::array<std::string_view, 3> names{"live", "stranded", "over"};
+    return names[static_cast<std::size_t>(standing)];
+}
+
+Advice advise(const Record& record, const Seen& seen) {
+    if (seen.gcctl_alive)
+        return {
+            Standing::live, fmt::format("gcctl (process {}) is at work", record.gcctl.pid), {}, ""};
+    return record.role == Role::source ? source_advice(record, seen)
+                                       : destination_advice(record, seen);
+}
+
+std::string shell_line(const std::vector<std::string>& words) {
+    constexpr std::string_view plain = "-_./:,=@+%";
+    std::string line;
+    for (const std::string& word : words) {
+        const bool is_plain = !word.empty() && std::ranges::all_of(word, [plain](char c) {
+            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                   plain.find(c) != std::string_view::npos;
+        });
+        std::string quoted = "'";
+        for (const char c : word)
+            quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+        line += (line.empty() ? "" : " ") + (is_plain ? word : quoted + "'");
+    }
+    return line;
+}
+
+std::string recover_line(const Record& record) {
+    std::vector<std::string> words{"gcctl", "recover",
+                                   record.role == Role::source ? "migrate" : "receive"};
+    words.insert(words.end(), record.arguments.begin(), record.arguments.end());
+    return shell_line(words);
+}
+
+}  // namespace gc::recover

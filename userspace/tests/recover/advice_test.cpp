@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "recover/advice.h"
+
+#include <gmock/gmock.h>
+
+namespace gc::recover {
+namespace {
+
+using state::Phase;
+using state::Record;
+using state::Role;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+Record record(Role role, Phase phase) {
+    return {.id = "0123456789abcdef",
+            .role = role,
+            .phase = phase,
+            .gcctl = {10, 1},
+            .qmp = "/run/vm.qmp",
+            .qemu = {20, 1},
+            .peer = "192.0.2.2:4444",
+            .arguments = {"--qmp", "/run/vm.qmp"}};
+}
+
+Seen asked(std::string run_state, std::string migration) {
+    return {.gcctl_alive = false,
+            .qemu_alive = true,
+            .is_qemu = true,
+            .run_state = std::move(run_state),
+            .migration = std::move(migration),
+            .problem = {}};
+}
+
+const Seen gone{};
+
+TEST(Advice, LeavesALivingGcctlAlone) {
+    Seen seen = asked("finish-migrate", "postcopy-active");
+    seen.gcctl_alive = true;
+    const Advice advice = advise(record(Role::source, Phase::running), seen);
+    EXPECT_EQ(advice.standing, Standing::live);
+    EXPECT_THAT(advice.type, IsEmpty());
+}
+
+TEST(Advice, SourceBeforeTheCommitIsTakenBack) {
+    for (const Phase phase : {Phase::begun, Phase::switched_over})
+        EXPECT_THAT(
+            advise(record(Role::source, phase), asked("finish-migrate", "postcopy-paused")).type,
+            ElementsAre("gcctl take-back --qmp /run/vm.qmp"));
+}
+
+TEST(Advice, SourceAfterTheCommitIsRecovered) {
+    for (const Phase phase : {Phase::committed, Phase::running}) {
+        const Advice advice =
+            advise(record(Role::source, phase), asked("finish-migrate", "postcopy-paused"));
+        EXPECT_EQ(advice.standing, Standing::stranded);
+        EXPECT_THAT(advice.type, ElementsAre("gcctl recover migrate --qmp /run/vm.qmp"));
+    }
+}
+
+TEST(Advice, SourceThatRunsOrHasMovedIsOver) {
+    EXPECT_EQ(advise(record(Role::source, Phase::begun), asked("running", "none")).standing,
+              Standing::over);
+    const Advice moved =
+        advise(record(Role::source, Phase::running), asked("postmigrate", "completed"));
+    EXPECT_EQ(moved.standing, Standing::over);
+    EXPECT_THAT(moved.type, ElementsAre("kill 20"));
+}
+
+TEST(Advice, AManagerIsNotKilled) {
+    Seen seen = asked("postmigrate", "completed");
+    seen.is_qemu = false;
+    EXPECT_THAT(advise(record(Role::source, Phase::running), seen).type, IsEmpty());
+}
+
+TEST(Advice, DestinationThatEndedBeforeTheCommitNeverRan) {
+    for (const Phase phase : {Phase::begun, Phase::never_ran}) {
+        const Advice advice = advise(record(Role::destination, phase), gone);
+        EXPECT_EQ(advice.standing, Standing::stranded);
+        EXPECT_THAT(advice.there, HasSubstr("--verdict never-ran:0123456789abcdef"));
+    }
+}
+
+TEST(Advice, DestinationThatStillHoldsTheStateIsEndedFirst) {
+    const Advice advice =
+        advise(record(Role::destination, Phase::begun), asked("paused", "completed"));
+    EXPECT_THAT(advice.type, ElementsAre("kill 20"));
+    EXPECT_THAT(advice.there, testing::Not(HasSubstr("never-ran")));
+}
+
+TEST(Advice, DestinationAfterTheCommitIsRecovered) {
+    const Advice advice =
+        advise(record(Role::destination, Phase::committed), asked("running", "postcopy-paused"));
+    EXPECT_THAT(advice.type, ElementsAre("gcctl recover receive --qmp /run/vm.qmp"));
+    EXPECT_EQ(
+        advise(record(Role::destination, Phase::running), asked("running", "completed")).standing,
+        Standing::over);
+    EXPECT_THAT(advise(record(Role::destination, Phase::running), gone).what, HasSubstr("is lost"));
+}
+
+/// gcctl receive died between its decision and the start.
+TEST(Advice, DestinationThatWasNotStartedIsRecovered) {
+    for (const std::string migration : {"completed", "postcopy-paused"}) {
+        const Advice advice =
+            advise(record(Role::destination, Phase::committed), asked("paused", migration));
+        EXPECT_EQ(advice.standing, Standing::stranded);
+        EXPECT_THAT(advice.type, ElementsAre("gcctl recover receive --qmp /run/vm.qmp"));
+    }
+}
+
+TEST(Advice, SourceThatConvergedBeforeTheCommitIsTakenBack) {
+    EXPECT_THAT(advise(record(Role::source, Phase::begun), asked("postmigrate", "completed")).type,
+                ElementsAre("gcctl take-back --qmp /run/vm.qmp"));
+}
+
+TEST(Advice, SaysWhyQmpIsSilent) {
+    Seen seen;
+    seen.qemu_alive = true;
+    seen.problem = "no QMP greeting";
+    EXPECT_THAT(advise(record(Role::source, Phase::committed), seen).what,
+                HasSubstr("no QMP greeting"));
+}
+
+TEST(ShellLine, QuotesWhatAShellWouldSplit) {
+    EXPECT_EQ(shell_line({"a", "b c", "it's", "", "/x=1"}), R"(a 'b c' 'it'\''s' '' /x=1)");
+}
+
+}  // namespace
+}  // namespace gc::recover
