@@ -74,6 +74,17 @@ def with_guardian(name: str) -> Callable[[Scene], None]:
     return inject
 
 
+def kill_both(scene: Scene) -> None:
+    """In any order, and perhaps a moment apart."""
+    names = ["migrate", "receive"]
+    scene.random.shuffle(names)
+    for name in names:
+        if scene.processes()[name].poll() is None or name == names[0]:  # the second may end by the first one's death
+            with_guardian(name)(scene)
+        if scene.random.random() < 0.5:
+            time.sleep(scene.random.uniform(0, 0.3))
+
+
 def stopped(name: str) -> Callable[[Scene], None]:
     def inject(scene: Scene) -> None:
         signalled(name, signal.SIGSTOP)(scene)
@@ -127,6 +138,7 @@ def _faults() -> Iterator[Fault]:
     for name in ("migrate", "receive"):
         yield Fault(f"terminate-{name}", signalled(name, signal.SIGTERM))
         yield Fault(f"kill-{name}-and-guardian", with_guardian(name))
+    yield Fault("kill-both-and-guardians", kill_both)
     yield Fault("cut-0.5s", cut(0.5))
     yield Fault("cut-5s", cut(5))
     yield Fault("cut-1s-three-times", cut(1, times=3))

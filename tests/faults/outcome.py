@@ -22,7 +22,8 @@ class Outcome(Enum):
     COMPLETED_WRONG_STATUS = "completed, wrong status"
     ROLLED_BACK = "rolled back"
     SOURCE_RUNS_DESTINATION_LEFT = "destination left"  # a QEMU there that nobody ends
-    STRANDED = "stranded"  # the VM runs nowhere, all of it exists
+    STRANDED = "stranded"  # the VM runs nowhere, all of it exists, and no command finishes it
+    RECOVERED = "recovered"  # stranded, and then finished by what `gcctl status` says
     HUNG = "gcctl hung"  # and the VM runs nowhere
     LOST = "lost"
     TWO_RUNNING = "two running"
