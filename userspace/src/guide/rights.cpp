@@ -197,8 +197,8 @@ Result<void> find_cgroups(Rights& rights, const std::string& process) {
             return refuse_right("cgroup", directory.error().message);
         UniqueFd procs(::open((*directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
         if (!procs)
-            return refuse_right(
-                "cgroup", fmt::format("open {}/cgroup.procs: {}", *directory, std::strerror(errno)));
+            return refuse_right("cgroup", fmt::format("open {}/cgroup.procs: {}", *directory,
+                                                      std::strerror(errno)));
         rights.cgroups.push_back(std::move(procs));
     }
     return {};
