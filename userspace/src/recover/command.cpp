@@ -36,9 +36,8 @@ options::Manual migrate_manual() {
         "recover migrate", "--qmp SOCKET --to HOST:PORT [options of gcctl migrate]",
         "send the pages that are missing (run at the source)",
         "Connects to 'gcctl recover receive', again and again until it answers, and sends the "
-        "pages "
-        "that the destination QEMU lacks, first those that the VM waits for. Then it ends the "
-        "source QEMU's migration. It takes all options of gcctl migrate. --qmp, --to, the TLS "
+        "pages that the destination QEMU lacks, first those that the VM waits for. Then it ends "
+        "the source QEMU's migration. It takes all options of gcctl migrate. --qmp, --to, the TLS "
         "options, --insecure, --bandwidth, --kill-source, --json and --quiet have their meaning; "
         "the others are ignored.",
         migrate::manual().groups);
