@@ -53,6 +53,7 @@ def check_measured(report: dict[str, Any]) -> None:
     assert measured["unresolved"] == 0
 
 
+@pytest.mark.long
 def test_guide_saves_nine_of_ten_demand_faults(testbed: Testbed) -> None:
     without = migrate_chase(testbed, "off")
     guided = migrate_chase(testbed, "on")
@@ -117,6 +118,7 @@ def start_frozen(testbed: Testbed, spec: Spec, *options: str) -> tuple[Migration
     return migration, pid
 
 
+@pytest.mark.long
 def test_vm_waits_for_its_guide(testbed: Testbed) -> None:
     spec = Spec()
     # gcctl gives up a guide that takes longer than 10 s to load.
@@ -130,6 +132,7 @@ def test_vm_waits_for_its_guide(testbed: Testbed) -> None:
     assert report["guide"]["waited_ms"] > 0
 
 
+@pytest.mark.long
 def test_vm_does_not_wait_long_for_its_guide(testbed: Testbed) -> None:
     spec = Spec()
     migration, pid = start_frozen(testbed, spec, "--guide-wait", "200ms")
@@ -182,8 +185,9 @@ def check_module_absent(testbed: Testbed) -> None:
     assert "guidecopy" in report["guide"]["reason"]
 
 
+# With "null" the guide's process enters a mount namespace, which the kernel refuses to ThreadSanitizer's second thread.
 @pytest.mark.native
-@pytest.mark.parametrize("instead", ["socket", "null"])
+@pytest.mark.parametrize("instead", ["socket", pytest.param("null", marks=pytest.mark.long)])
 def test_neither_module_nor_userfaultfd(testbed: Testbed, instead: str) -> None:
     """gcctl cannot open the device, or the guide cannot use it."""
     if Path("/proc/sys/vm/unprivileged_userfaultfd").read_text() == "1\n":
@@ -209,6 +213,7 @@ def test_userfaultfd_is_chosen(testbed: Testbed) -> None:
     assert report["pages"]["guide"] == report["guide"]["pushed"] <= report["guide"]["records"]
 
 
+@pytest.mark.long
 def test_lead_is_kept(testbed: Testbed) -> None:
     """A guide whose pages cannot be sent waits for them."""
     spec = Spec(ram_mib=192, append="mode=chase size=64M")

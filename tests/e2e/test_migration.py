@@ -44,6 +44,7 @@ def test_two_ram_backends(testbed: Testbed, guide: str) -> None:
     check_mode(report, guide)
 
 
+@pytest.mark.long
 def test_5_gib_sparse_guest(testbed: Testbed) -> None:
     guide = GUIDE_MODES[0]  # one mode only: it takes minutes on an emulated CPU
     # Anonymous memory at the destination, where a zero page takes no memory.

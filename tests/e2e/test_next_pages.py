@@ -4,6 +4,7 @@
 import signal
 from typing import Any
 
+import pytest
 from gclab.testbed import Testbed
 from gclab.vm import MIB, Spec
 
@@ -28,6 +29,7 @@ def migrate_held(testbed: Testbed, spec: Spec, pages: int) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.long
 def test_a_walk_has_fewer_demand_faults(testbed: Testbed) -> None:
     spec = Spec(append=f"mode=seq size={WALK_MIB}M")
     without, ahead = migrate_held(testbed, spec, 0), migrate_held(testbed, spec, 16)
@@ -38,6 +40,7 @@ def test_a_walk_has_fewer_demand_faults(testbed: Testbed) -> None:
     assert ahead["next"]["sent"] > 0.5 * WALK_PAGES
 
 
+@pytest.mark.long
 def test_walks_of_several_vcpus(testbed: Testbed) -> None:
     spec = Spec(cpus=4, append=f"mode=seq size={WALK_MIB}M")
     report = migrate_held(testbed, spec, 16)

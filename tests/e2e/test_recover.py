@@ -113,6 +113,7 @@ def test_gcctls_killed(testbed: Testbed, killed: tuple[str, ...]) -> None:
     recovery.check_completed(*recovery.both())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("memory", ["memfd", "plain"])
 def test_recovery_killed_and_repeated(testbed: Testbed, memory: str) -> None:
     """Both gcctls of the recovery are killed on their way, together and one by one."""
@@ -146,6 +147,7 @@ def test_source_of_a_recovery_replaced(testbed: Testbed) -> None:
     recovery.check_completed(recovery.migrate(port), receive)
 
 
+@pytest.mark.long
 def test_destination_of_a_recovery_replaced(testbed: Testbed) -> None:
     """The source's gcctl stays, and connects to the destination's next one."""
     migration = start_paused(testbed)
@@ -206,6 +208,7 @@ def test_paused_vm_stays_paused(testbed: Testbed) -> None:
     migration.destination.wait_running(passes=2)
 
 
+@pytest.mark.long
 def test_source_qemu_dies_in_a_recovery(testbed: Testbed) -> None:
     """Its memory is a file, which the recovery has open."""
     migration = start_paused(testbed)

@@ -102,6 +102,7 @@ def test_interrupted_in_precopy_then_migrated_after_all(testbed: Testbed, before
     testbed.migrate_completely(source, spec, guide=guide)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hung", ["nobody", "destination", "receive"])
 def test_switch_over_limit(testbed: Testbed, before: Before, guide: str, hung: str) -> None:
     """No answer of the destination, whoever hangs: the VM runs on at the source by itself, and its halt is bounded."""

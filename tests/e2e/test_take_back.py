@@ -102,6 +102,7 @@ def test_commit_lost(testbed: Testbed) -> None:
     check_runs_on(testbed, migration, "--verdict", verdict)
 
 
+@pytest.mark.long
 def test_destination_on_this_host(testbed: Testbed) -> None:
     """Its record has the verdict."""
     migration = strand(testbed)
@@ -109,6 +110,7 @@ def test_destination_on_this_host(testbed: Testbed) -> None:
     check_runs_on(testbed, migration)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role,phase", [("source", "running"), ("destination", "committed"), ("destination", "running")])
 def test_ran_at_the_destination(testbed: Testbed, role: str, phase: str) -> None:
     """No verdict that is typed prevails against a record."""
@@ -147,6 +149,7 @@ def test_records_of_a_completed_migration(testbed: Testbed) -> None:
     assert list((testbed.directory / "state").iterdir()) == []
 
 
+@pytest.mark.long
 def test_record_and_spare_are_private(testbed: Testbed) -> None:
     strand(testbed)
     directory = testbed.directory / "state"

@@ -85,7 +85,7 @@ def stages() -> list[Stage]:
         sanitized("tsan", "unit and end-to-end tests of the data plane under ThreadSanitizer"),
         Stage("fuzz", "the formats that gcctl reads, each fuzzed for a few seconds",
               [str(SCRIPTS / "fuzz"), f"--junit={_results('fuzz')}"], 1800),
-        pytest("tcg", "end to end with QEMU's TCG, without the lab", 600, "tests/e2e"),
+        pytest("tcg", "end to end with QEMU's TCG, without the lab", 1500, "tests/e2e"),
         pytest("scripts", "the tests' own tools, and the documents", 180, "tests/scripts"),
         pytest("html_report", "the HTML of gcctl report, in a browser", 480, "tests/html_report"),
         kunit(),
