@@ -71,4 +71,32 @@ int complain(std::string_view command, const Error& error) {
     return exit_failed;
 }
 
+Manual with(Manual manual, std::vector<Subcommand> subcommands) {
+    for (Subcommand& each : subcommands)
+        manual.subcommands.push_back(std::move(each.manual));
+    return manual;
+}
+
+int run(const Manual& manual, const std::vector<Subcommand>& subcommands,
+        std::span<const std::string> arguments) {
+    if (arguments.empty()) {
+        fmt::print(stderr, "{}", manual.help());
+        return exit_usage;
+    }
+    if (arguments[0] == "--help" || arguments[0] == "-h") {
+        fmt::print("{}", manual.help());
+        return exit_done;
+    }
+    std::vector<std::string> names;
+    for (const Subcommand& each : subcommands) {
+        names.push_back(each.manual.name.substr(each.manual.name.find(' ') + 1));
+        if (arguments[0] == names.back())
+            return each.run(arguments.subspan(1));
+    }
+    return complain(
+        manual.name,
+        {ErrorKind::usage, fmt::format("unknown command '{}'{} (see gcctl {} --help)", arguments[0],
+                                       suggestion(arguments[0], names), manual.name)});
+}
+
 }  // namespace gc::options

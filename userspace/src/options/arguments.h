@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace gc::options {
 
@@ -43,5 +44,32 @@ int run(std::string_view command, std::span<const std::string> arguments,
         return complain(command, done.error());
     return exit_done;
 }
+
+/// The same for a command whose options need no conversion.
+template <typename Options>
+int run(std::string_view command, std::span<const std::string> arguments,
+        Manual (*manual_of)(Options&), Result<void> (*work)(const Options&)) {
+    Options options;
+    const auto values = parse(manual_of(options), arguments);
+    if (!values)
+        return complain(command, values.error());
+    if (!*values)
+        return exit_done;
+    if (const auto done = work(options); !done)
+        return complain(command, done.error());
+    return exit_done;
+}
+
+/// A command of a command, such as "policy attach".
+struct Subcommand {
+    Manual manual;
+    int (*run)(std::span<const std::string> arguments);
+};
+/// The manual of a command, with those of its subcommands.
+[[nodiscard]] Manual with(Manual manual, std::vector<Subcommand> subcommands);
+/// Runs the subcommand that the first argument names; without one, or with --help, prints the help.
+/// @param manual of the command. @return the exit status
+int run(const Manual& manual, const std::vector<Subcommand>& subcommands,
+        std::span<const std::string> arguments);
 
 }  // namespace gc::options

@@ -3,7 +3,6 @@
 
 #include "migrate/command.h"
 #include "options/arguments.h"
-#include "options/nearest.h"
 #include "receive/command.h"
 #include "receive/one_time_key.h"
 #include "recover/destination.h"
@@ -153,12 +152,7 @@ int record_command(Arguments arguments) {
                                                : receive_command(record->arguments);
 }
 
-struct Command {
-    options::Manual manual;
-    int (*run)(Arguments);
-};
-
-std::vector<Command> commands() {
+std::vector<options::Subcommand> commands() {
     static RecordOptions options;
     return {{migrate_manual(), migrate_command},
             {receive_manual(), receive_command},
@@ -168,44 +162,25 @@ std::vector<Command> commands() {
 }  // namespace
 
 options::Manual manual() {
-    options::Manual all{
-        .name = "recover",
-        .synopsis = "migrate|receive|record [options]",
-        .summary = "finish a migration whose gcctl has died",
-        .description =
-            "After the VM was handed over, its missing pages are in the source QEMU's frozen "
-            "memory, and the VM waits at the destination. When gcctl migrate or gcctl receive has "
-            "ended without finishing, run gcctl recover at both ends, in any order, with the "
-            "options of the command that ended. gcctl status shows these command lines.\n\n"
-            "Nothing that happens to the network or to gcctl recover is of consequence to the VM: "
-            "run it again.",
-        .operand = {},
-        .groups = {},
-        .subcommands = {}};
-    for (Command& each : commands())
-        all.subcommands.push_back(std::move(each.manual));
-    return all;
+    return options::with(
+        {.name = "recover",
+         .synopsis = "migrate|receive|record [options]",
+         .summary = "finish a migration whose gcctl has died",
+         .description =
+             "After the VM was handed over, its missing pages are in the source QEMU's frozen "
+             "memory, and the VM waits at the destination. When gcctl migrate or gcctl receive has "
+             "ended without finishing, run gcctl recover at both ends, in any order, with the "
+             "options of the command that ended. gcctl status shows these command lines.\n\n"
+             "Nothing that happens to the network or to gcctl recover is of consequence to the VM: "
+             "run it again.",
+         .operand = {},
+         .groups = {},
+         .subcommands = {}},
+        commands());
 }
 
 int command(std::span<const std::string> arguments) {
-    if (arguments.empty()) {
-        fmt::print(stderr, "{}", manual().help());
-        return options::exit_usage;
-    }
-    if (arguments[0] == "--help" || arguments[0] == "-h") {
-        fmt::print("{}", manual().help());
-        return options::exit_done;
-    }
-    std::vector<std::string> names;
-    for (const Command& each : commands()) {
-        names.push_back(each.manual.name.substr(each.manual.name.find(' ') + 1));
-        if (arguments[0] == names.back())
-            return each.run(arguments.subspan(1));
-    }
-    return options::complain(
-        "recover",
-        {ErrorKind::usage, fmt::format("unknown command '{}'{} (see gcctl recover --help)",
-                                       arguments[0], options::suggestion(arguments[0], names))});
+    return options::run(manual(), commands(), arguments);
 }
 
 }  // namespace gc::recover

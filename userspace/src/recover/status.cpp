@@ -126,14 +126,6 @@ Result<void> show(const StatusOptions& options) {
     return {};
 }
 
-Result<std::optional<StatusOptions>> parse(std::span<const std::string> arguments) {
-    StatusOptions options;
-    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
-    if (!values)
-        return std::nullopt;
-    return options;
-}
-
 }  // namespace
 
 options::Manual status_manual() {
@@ -142,7 +134,7 @@ options::Manual status_manual() {
 }
 
 int status_command(std::span<const std::string> arguments) {
-    return options::run("status", arguments, parse, show);
+    return options::run("status", arguments, manual_of, show);
 }
 
 }  // namespace gc::recover

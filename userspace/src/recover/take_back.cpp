@@ -150,14 +150,6 @@ Result<void> take_back(const TakeBackOptions& options) {
     return {};
 }
 
-Result<std::optional<TakeBackOptions>> parse(std::span<const std::string> arguments) {
-    TakeBackOptions options;
-    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
-    if (!values)
-        return std::nullopt;
-    return options;
-}
-
 }  // namespace
 
 options::Manual take_back_manual() {
@@ -166,7 +158,7 @@ options::Manual take_back_manual() {
 }
 
 int take_back_command(std::span<const std::string> arguments) {
-    return options::run("take-back", arguments, parse, take_back);
+    return options::run("take-back", arguments, manual_of, take_back);
 }
 
 }  // namespace gc::recover

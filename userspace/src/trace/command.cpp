@@ -33,14 +33,6 @@ options::Manual manual_of(Options& options) {
             .subcommands = {}};
 }
 
-Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
-    Options options;
-    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
-    if (!values)
-        return std::nullopt;
-    return options;
-}
-
 Result<void> show(const Options& options) {
     GC_TRY(const Trace trace, read_trace(options.file));
     Show out(trace.header, options.json);
@@ -62,7 +54,7 @@ options::Manual manual() {
 }
 
 int command(std::span<const std::string> arguments) {
-    return options::run("trace", arguments, parse, show);
+    return options::run("trace", arguments, manual_of, show);
 }
 
 }  // namespace gc::trace
