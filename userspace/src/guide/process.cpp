@@ -4,6 +4,7 @@
 #include "guide/program.h"
 #include "guide/rights.h"
 #include "util/argv.h"
+#include "util/capabilities.h"
 #include "util/poll.h"
 
 #include <algorithm>
@@ -14,7 +15,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -161,14 +161,6 @@ bool empty_bounding_set() {
             // Only an unprivileged gcctl may not. Then no_new_privs keeps the guide from more.
             return errno == EPERM && ::geteuid() != 0;
     return true;
-}
-
-bool drop_capabilities() {
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    std::array<__user_cap_data_struct, 2> none{};
-    return ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
-           ::syscall(SYS_capset, &header, none.data()) == 0 &&
-           ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
 void reset_signals() {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "policy/trial.h"
 
+#include "util/capabilities.h"
+
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
-#include <linux/capability.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,10 +17,7 @@ namespace {
 constexpr rlim_t max_cpu_seconds = 5;
 
 void give_up_rights() {
-    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct none[2]{};
-    ::syscall(SYS_capset, &header, none);
+    (void)drop_capabilities();
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
     const rlimit cpu{max_cpu_seconds, max_cpu_seconds};
