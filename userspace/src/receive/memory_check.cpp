@@ -3,11 +3,9 @@
 
 #include "qmp/qemu_process.h"
 #include "qmp/ram_blocks.h"
-#include "util/text.h"
-#include "util/whole_file.h"
+#include "util/process_memory.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <unistd.h>
 
 namespace gc::receive {
@@ -17,21 +15,6 @@ constexpr const char* override_it = "or give --allow-overcommit";
 
 std::uint64_t mib(std::uint64_t bytes) {
     return bytes >> 20;
-}
-
-/// The sum of such lines as "RssAnon:   123 kB". Errors: io, protocol, if there is none.
-Result<std::uint64_t> kib_in(const std::string& path,
-                             std::initializer_list<std::string_view> keys) {
-    GC_TRY(const std::string text, read_whole_file(path));
-    std::optional<std::uint64_t> bytes;
-    for (const std::string& line : lines_of(text))
-        for (const std::string_view key : keys)
-            if (line.starts_with(key))
-                bytes = bytes.value_or(0) + 1024 * std::strtoull(&line[key.size()], nullptr, 10);
-    if (!bytes)
-        return fail(ErrorKind::protocol, "{}: expected a line '{}', found none", path,
-                    *keys.begin());
-    return *bytes;
 }
 
 Result<std::uint64_t> ram_of(qmp::Client& qmp) {
@@ -68,8 +51,11 @@ Result<void> check_memory(qmp::Client& qmp) {
     GC_TRY(const pid_t pid, qmp.peer_pid());
     MemoryNeed need;
     GC_TRY(need.ram, ram_of(qmp));
-    GC_TRY(need.resident, kib_in(fmt::format("/proc/{}/status", pid), {"RssAnon:", "RssShmem:"}));
-    GC_TRY(need.available, kib_in("/proc/meminfo", {"MemAvailable:"}));
+    GC_TRY(const std::uint64_t resident, resident_private(pid));
+    GC_TRY(const std::uint64_t shared,
+           proc_bytes(fmt::format("/proc/{}/status", pid), "RssShmem:"));
+    need.resident = resident + shared;
+    GC_TRY(need.available, proc_bytes("/proc/meminfo", "MemAvailable:"));
     GC_TRY(need.cgroup, memory_room(pid));
     return check_memory(need);
 }

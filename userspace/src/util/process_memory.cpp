@@ -30,14 +30,16 @@ bool is_present(std::uint64_t entry) {
 
 }  // namespace
 
-Result<std::uint64_t> resident_private(pid_t pid) {
-    constexpr std::string_view key = "RssAnon:";
-    const std::string path = fmt::format("/proc/{}/status", pid);
+Result<std::uint64_t> proc_bytes(const std::string& path, std::string_view key) {
     GC_TRY(const std::string text, read_whole_file(path));
     const std::size_t at = text.find(key);
     if (at == std::string::npos)
         return fail(ErrorKind::protocol, "{}: expected a line '{}', found none", path, key);
     return std::strtoull(text.c_str() + at + key.size(), nullptr, 10) * 1024;
+}
+
+Result<std::uint64_t> resident_private(pid_t pid) {
+    return proc_bytes(fmt::format("/proc/{}/status", pid), "RssAnon:");
 }
 
 Result<ProcessMemory> ProcessMemory::open(pid_t pid, std::uint64_t address, std::uint64_t length,

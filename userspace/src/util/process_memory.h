@@ -6,10 +6,16 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <sys/types.h>
 
 namespace gc {
 inline namespace util {
+
+/// The number in a line such as "RssAnon:   123 kB" of a file in /proc, in bytes.
+/// Errors: io; protocol, if there is no such line.
+Result<std::uint64_t> proc_bytes(const std::string& path, std::string_view key);
 
 /// Resident private memory of a process in bytes: neither file-backed nor shared (RssAnon in
 /// /proc/PID/status). Errors: io.
