@@ -676,8 +676,7 @@ Error Migration::roll_back(Error error) {
     state::finish(journal_);
     source_->restore_settings();
     if (phase_ >= Phase::switched_over)
-        (void)source_->qmp().execute("announce-self",
-                                     {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+        qmp::announce(source_->qmp());
     await_refused();
     if (error.kind != ErrorKind::cancelled)
         error.kind = ErrorKind::io;

@@ -91,6 +91,19 @@ Result<RunState> query_status(Client& client) {
     return RunState{reply["status"].get<std::string>(), reply["running"].get<bool>()};
 }
 
+Result<std::string> query_uuid(Client& client) {
+    constexpr std::string_view command = "query-uuid";
+    GC_TRY(const json reply, client.execute(command));
+    if (!reply.is_object() || !reply.contains("UUID") || !reply["UUID"].is_string())
+        return malformed(client, command, reply);
+    return reply["UUID"].get<std::string>();
+}
+
+void announce(Client& client) {
+    (void)client.execute("announce-self",
+                         {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+}
+
 Result<UniqueFd> migrate_to_socket(Client& client, bool resume) {
     constexpr std::string_view name = "gcctl-migration";
     GC_TRY(SocketPair pair, SocketPair::make());

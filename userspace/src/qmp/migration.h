@@ -45,6 +45,10 @@ struct RunState {
     bool running = false;
 };
 Result<RunState> query_status(Client& client);
+/// The VM's, as text. Errors: those of Client; protocol.
+Result<std::string> query_uuid(Client& client);
+/// Tells the network where the VM is, a few times. Best effort.
+void announce(Client& client);
 
 /// Makes QEMU migrate to a connected socket: the peer of the returned one.
 /// @param resume continue a migration that is postcopy-paused

@@ -9,13 +9,17 @@
 
 namespace gc::qmp {
 
+bool is_qemu(pid_t pid) {
+    std::error_code error;
+    const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error);
+    return !error && program.filename().string().starts_with("qemu");
+}
+
 Result<std::optional<QemuProcess>> QemuProcess::open(const Client& qmp) {
     GC_TRY(const pid_t pid, qmp.peer_pid());
     // Open the pidfd first: the PID may be reused later, but the pidfd stays valid.
     UniqueFd pidfd(::pidfd_open(pid, 0));
-    std::error_code error;
-    const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error);
-    if (!pidfd || error || !program.filename().string().starts_with("qemu"))
+    if (!pidfd || !is_qemu(pid))
         return std::nullopt;
     return QemuProcess(std::move(pidfd));
 }

@@ -10,6 +10,9 @@
 
 namespace gc::qmp {
 
+/// Whether a process runs a program of QEMU's, by its name.
+[[nodiscard]] bool is_qemu(pid_t pid);
+
 class QemuProcess {
   public:
     /// Returns nullopt if QMP's peer is not a QEMU: a manager such as libvirt may have created the

@@ -4,7 +4,7 @@
 #include "migrate/guest_memory.h"
 #include "migrate/release.h"
 #include "qmp/migration.h"
-#include "qmp/monitor_text.h"
+#include "qmp/ram_blocks.h"
 #include "stream/reader.h"
 #include "stream/return_path.h"
 #include "util/page.h"
@@ -12,14 +12,12 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 namespace gc::recover {
 namespace {
 
 using namespace std::chrono_literals;
-using nlohmann::json;
 
 constexpr auto qmp_timeout = 5s;
 constexpr auto pause_timeout = 5s;
@@ -65,11 +63,9 @@ Result<FrozenSource> FrozenSource::open(const std::string& qmp_path) {
 }
 
 Result<void> FrozenSource::look() {
-    GC_TRY(const json uuid, qmp_.execute("query-uuid"));
-    uuid_ = uuid.value("UUID", "");
+    GC_TRY(uuid_, qmp::query_uuid(qmp_));
     GC_CHECK(await_paused());
-    GC_TRY(const json reply, qmp_.execute("x-query-ramblock"));
-    GC_TRY(const auto lines, qmp::parse_ram_blocks(reply.value("human-readable-text", "")));
+    GC_TRY(const auto lines, qmp::ram_block_lines(qmp_));
     for (const qmp::RamBlockLine& line : lines)
         if (!line.name.empty())  // it is no part of the migration
             blocks_.push_back({line.name, line.used_length / page_size, 1});

@@ -2,7 +2,7 @@
 #include "recover/incoming_qemu.h"
 
 #include "qmp/migration.h"
-#include "qmp/monitor_text.h"
+#include "qmp/ram_blocks.h"
 #include "util/page.h"
 #include "util/poll.h"
 
@@ -13,7 +13,6 @@ namespace gc::recover {
 namespace {
 
 using namespace std::chrono_literals;
-using nlohmann::json;
 
 constexpr auto qmp_timeout = 5s;
 /// QEMU sees its closed connection at once.
@@ -34,13 +33,11 @@ Result<IncomingQemu> IncomingQemu::open(const std::string& qmp_path) {
 }
 
 Result<void> IncomingQemu::look() {
-    GC_TRY(const json uuid, qmp_.execute("query-uuid"));
-    uuid_ = uuid.value("UUID", "");
+    GC_TRY(uuid_, qmp::query_uuid(qmp_));
     GC_TRY(const qmp::Capabilities capabilities, qmp::query_capabilities(qmp_));
     const auto preempt = capabilities.find("postcopy-preempt");
     preempt_ = preempt != capabilities.end() && preempt->second;
-    GC_TRY(const json reply, qmp_.execute("x-query-ramblock"));
-    GC_TRY(const auto lines, qmp::parse_ram_blocks(reply.value("human-readable-text", "")));
+    GC_TRY(const auto lines, qmp::ram_block_lines(qmp_));
     for (const qmp::RamBlockLine& line : lines)
         if (!line.name.empty())  // it is no part of the migration
             blocks_.push_back({line.name, line.used_length / page_size,

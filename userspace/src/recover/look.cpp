@@ -2,8 +2,7 @@
 #include "recover/look.h"
 
 #include "qmp/migration.h"
-
-#include <filesystem>
+#include "qmp/qemu_process.h"
 
 namespace gc::recover {
 namespace {
@@ -30,14 +29,10 @@ Result<void> ask(const state::Record& record, Seen& seen) {
 Seen look_at(const state::Record& record) {
     Seen seen{.gcctl_alive = record.gcctl.alive(),
               .qemu_alive = record.qemu.alive(),
-              .is_qemu = true,
+              .is_qemu = qmp::is_qemu(record.qemu.pid),
               .run_state = {},
               .migration = {},
               .problem = {}};
-    std::error_code error;
-    const auto program =
-        std::filesystem::read_symlink(fmt::format("/proc/{}/exe", record.qemu.pid), error);
-    seen.is_qemu = !error && program.filename().string().starts_with("qemu");
     if (seen.gcctl_alive || !seen.qemu_alive)
         return seen;
     if (const auto asked = ask(record, seen); !asked)

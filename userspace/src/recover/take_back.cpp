@@ -142,8 +142,7 @@ Result<void> take_back(const TakeBackOptions& options) {
     if (runs && !now.running)
         return fail(ErrorKind::needs_operator,
                     "the VM is '{}' instead of running; run the same command again", now.status);
-    (void)qmp.execute("announce-self",
-                      {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}});
+    qmp::announce(qmp);
     if (journal)
         journal->finish();
     say(options, runs ? "the VM runs here again" : "the VM is here again, paused as it was");
