@@ -77,7 +77,7 @@ Advice never_ran_advice(const Record& record) {
 }
 
 Advice destination_advice(const Record& record, const Seen& seen) {
-    if (record.phase == Phase::never_ran || (!record.may_have_run() && !seen.qemu_alive))
+    if (never_ran(record, seen))
         return never_ran_advice(record);
     if (!record.may_have_run())
         return {Standing::stranded,
@@ -100,19 +100,18 @@ Advice destination_advice(const Record& record, const Seen& seen) {
                 ""};
     if (seen.migration == "completed")
         return {Standing::over, fmt::format("the whole VM is here, {}", *seen.run_state), {}, ""};
+    Advice advice{Standing::stranded,
+                  fmt::format("the VM is here ({}), but pages are missing: do not end this QEMU",
+                              *seen.run_state),
+                  {recover_line(record)},
+                  "at the source: 'gcctl status' says what to type"};
     // gcctl migrate had started it through ssh.
-    if (std::ranges::find(record.arguments, std::string("--psk-stdin")) != record.arguments.end())
-        return {Standing::stranded,
-                fmt::format("the VM is here ({}), but pages are missing: do not end this QEMU",
-                            *seen.run_state),
-                {},
-                "at the source: 'gcctl recover migrate' starts gcctl here, too; 'gcctl status' "
-                "says what to type"};
-    return {Standing::stranded,
-            fmt::format("the VM is here ({}), but pages are missing: do not end this QEMU",
-                        *seen.run_state),
-            {recover_line(record)},
-            "at the source: 'gcctl status' says what to type"};
+    if (std::ranges::find(record.arguments, std::string("--psk-stdin")) != record.arguments.end()) {
+        advice.type.clear();
+        advice.there = "at the source: 'gcctl recover migrate' starts gcctl here, too; 'gcctl "
+                       "status' says what to type";
+    }
+    return advice;
 }
 
 }  // namespace
@@ -120,6 +119,11 @@ Advice destination_advice(const Record& record, const Seen& seen) {
 std::string_view name(Standing standing) {
     constexpr std::array<std::string_view, 3> names{"live", "stranded", "over"};
     return names[static_cast<std::size_t>(standing)];
+}
+
+bool never_ran(const Record& record, const Seen& seen) {
+    return record.role == Role::destination &&
+           (record.phase == Phase::never_ran || (!record.may_have_run() && !seen.qemu_alive));
 }
 
 Advice advise(const Record& record, const Seen& seen) {

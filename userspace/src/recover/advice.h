@@ -34,6 +34,8 @@ struct Advice {
     std::vector<std::string> type;  ///< commands for this host
     std::string there;              ///< what to do at the other host; may be empty
 };
+/// Whether this host is the destination, and the VM has not run here and never will.
+[[nodiscard]] bool never_ran(const state::Record& record, const Seen& seen);
 [[nodiscard]] Advice advise(const state::Record& record, const Seen& seen);
 
 /// The words as a POSIX shell reads them.

@@ -126,7 +126,7 @@ int receive_command(Arguments arguments) {
 Result<state::Record> record_named(const std::string& wanted) {
     std::vector<state::Record> found;
     for (state::Record& record : state::list().records)
-        if (record.id == wanted || fmt::format("{}.{}", record.id, name(record.role)) == wanted)
+        if (is_named(record, wanted))
             found.push_back(std::move(record));
     if (found.empty())
         return fail(ErrorKind::usage, "no migration '{}' (see gcctl status)", wanted);

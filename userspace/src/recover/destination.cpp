@@ -3,7 +3,7 @@
 
 #include "peer/message.h"
 #include "recover/incoming_qemu.h"
-#include "state/store.h"
+#include "recover/take_over.h"
 #include "util/guarded.h"
 #include "util/poll.h"
 #include "util/signals.h"
@@ -40,7 +40,10 @@ class DestinationRecovery {
     DestinationRecovery& operator=(const DestinationRecovery&) = delete;
 
     Result<void> run() {
-        GC_CHECK(take_record());
+        GC_TRY(taken_,
+               take_over(state::Role::destination, incoming_.process(), options_,
+                         "the VM was not handed over and has not run here: end the destination "
+                         "QEMU; 'gcctl status' then says what to type at the source"));
         GC_TRY(listener_, tcp_listen(options_.address));
         GC_TRY(const std::uint16_t port, local_port(listener_.get()));
         if (!incoming_.completed())
@@ -54,38 +57,15 @@ class DestinationRecovery {
             {{"address", options_.address.host},
              {"port", port},
              {"missing", incoming_.missing()},
-             {"id", id_}});
+             {"id", taken_.id()}});
         return again(serve());
     }
 
   private:
-    /// This process takes the place of the gcctl that died.
-    Result<void> take_record() {
-        record_ = state::find(state::Role::destination, incoming_.process(), options_.qmp);
-        if (!record_) {
-            options_.voice.warn("this host has no record of the migration, so that only RAM blocks "
-                                "and UUIDs show whether the source's VM is the same");
-            return {};
-        }
-        if (record_->gcctl != state::Process::self() && record_->gcctl.alive())
-            return fail(ErrorKind::unsupported,
-                        "gcctl (process {}) is at work on this migration; end it first",
-                        record_->gcctl.pid);
-        if (!record_->may_have_run())
-            return fail(ErrorKind::unsupported,
-                        "the VM was not handed over and has not run here: end the destination "
-                        "QEMU; 'gcctl status' then says what to type at the source");
-        id_ = record_->id;
-        state::Record taken = *record_;
-        taken.arguments = options_.arguments;
-        if (auto journal = state::Journal::begin(taken))
-            journal_.emplace(std::move(*journal));
-        return {};
-    }
-
     /// The decision that the VM runs here was taken and written down, but not carried out.
     Result<void> start_vm() {
-        if (!record_ || record_->phase != state::Phase::committed || !record_->runs)
+        const auto& record = taken_.record;
+        if (!record || record->phase != state::Phase::committed || !record->runs)
             return {};
         GC_TRY(const std::string state, incoming_.run_state());
         if (state == "paused")
@@ -177,7 +157,8 @@ class DestinationRecovery {
         if (!frame || frame->kind != FrameKind::description)
             return fail(ErrorKind::protocol, "expected a description");
         GC_CHECK(decode_description(frame->body));
-        const Description here{id_, incoming_.uuid(), incoming_.completed(), incoming_.blocks()};
+        const Description here{taken_.id(), incoming_.uuid(), incoming_.completed(),
+                               incoming_.blocks()};
         GC_CHECK(link.send(FrameKind::description, encode(here)));
         if (incoming_.completed())
             return {};
@@ -243,9 +224,7 @@ class DestinationRecovery {
             all_sent_ = true;
             return {};
         case FrameKind::refused:
-            refused_ =
-                std::string(reinterpret_cast<const char*>(frame.body.data()), frame.body.size());
-            return fail(ErrorKind::unsupported, "it refused: {}", refused_);
+            return fail(ErrorKind::unsupported, "it refused: {}", frame.text());
         case FrameKind::alive:
             return {};
         default:
@@ -304,8 +283,7 @@ class DestinationRecovery {
     Result<void> tell_completed() {
         if (completed_since_ == Clock::time_point{}) {
             completed_since_ = Clock::now();
-            if (journal_)
-                journal_->finish();
+            state::finish(taken_.journal);
             options_.voice.say("completed", "completed: the whole VM has arrived");
         }
         if (link_) {
@@ -337,16 +315,13 @@ class DestinationRecovery {
     const Options& options_;
     Signals signals_;
     IncomingQemu incoming_;
-    std::optional<state::Record> record_;
-    std::optional<state::Journal> journal_;
-    std::string id_;
+    TakenOver taken_;
     UniqueFd listener_;
     std::thread starter_;  ///< of the VM, with the QMP connection until it is joined
     std::unique_ptr<Link> link_;
     Clock::time_point heard_{};
     Clock::time_point said_{};
     std::vector<Request> outstanding_;  ///< not yet answered, for the next connection
-    std::string refused_;
     bool all_sent_ = false;
     bool broken_ = false;
     unsigned handshakes_ = 0;

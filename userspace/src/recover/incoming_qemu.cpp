@@ -62,10 +62,7 @@ Result<void> IncomingQemu::await_paused() {
 }
 
 std::uint64_t IncomingQemu::missing() const {
-    std::uint64_t missing = 0;
-    for (const PageSet& set : received_)
-        missing += set.missing();
-    return missing;
+    return recover::missing(received_);
 }
 
 Result<std::string> IncomingQemu::run_state() {

@@ -62,6 +62,11 @@ enum class FrameKind : std::uint8_t {
 struct Frame {
     FrameKind kind = FrameKind::alive;
     std::vector<std::byte> body;
+
+    /// The body of a frame for people.
+    [[nodiscard]] std::string text() const {
+        return {reinterpret_cast<const char*>(body.data()), body.size()};
+    }
 };
 
 /// A bitmap of a block of 8 TiB.

@@ -60,4 +60,12 @@ class PageSet {
     std::vector<std::uint64_t> words_;
 };
 
+/// Of all blocks together.
+[[nodiscard]] inline std::uint64_t missing(std::span<const PageSet> sets) {
+    std::uint64_t missing = 0;
+    for (const PageSet& set : sets)
+        missing += set.missing();
+    return missing;
+}
+
 }  // namespace gc::recover

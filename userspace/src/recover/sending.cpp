@@ -19,10 +19,6 @@ constexpr std::uint64_t batch_pages = 32;
 constexpr std::uint64_t frame_pages = 256;
 constexpr std::size_t max_requests = std::size_t{1} << 20;
 
-std::string text_of(const Frame& frame) {
-    return {reinterpret_cast<const char*>(frame.body.data()), frame.body.size()};
-}
-
 }  // namespace
 
 Sending::~Sending() {
@@ -59,7 +55,7 @@ Result<Frame> Sending::expect(FrameKind kind, Deadline deadline) {
         if (!frame)
             return fail(ErrorKind::io, "the destination did not answer in time");
         if (frame->kind == FrameKind::refused)
-            return fail(ErrorKind::unsupported, "the destination refused: {}", text_of(*frame));
+            return fail(ErrorKind::unsupported, "the destination refused: {}", frame->text());
         if (frame->kind == kind)
             return std::move(*frame);
         if (frame->kind != FrameKind::alive)
@@ -187,7 +183,7 @@ Result<void> Sending::take(const Frame& frame) {
         return {};
     }
     case FrameKind::refused:
-        return fail(ErrorKind::unsupported, "the destination refused: {}", text_of(frame));
+        return fail(ErrorKind::unsupported, "the destination refused: {}", frame.text());
     case FrameKind::alive:
         return {};
     default:
@@ -199,10 +195,7 @@ Result<void> Sending::take(const Frame& frame) {
 // ---- sending
 
 std::uint64_t Sending::missing() const {
-    std::uint64_t missing = 0;
-    for (const PageSet& set : there_)
-        missing += set.missing();
-    return missing;
+    return recover::missing(there_);
 }
 
 Result<void> Sending::send_all() {

@@ -2,7 +2,7 @@
 #include "recover/source.h"
 
 #include "recover/sending.h"
-#include "state/store.h"
+#include "recover/take_over.h"
 #include "util/guarded.h"
 #include "util/poll.h"
 #include "util/signals.h"
@@ -31,10 +31,13 @@ class SourceRecovery {
           address_(options.address) {}
 
     Result<void> run() {
-        GC_CHECK(take_record());
+        GC_TRY(taken_, take_over(state::Role::source, source_.process(), options_,
+                                 fmt::format("the VM was not handed over: 'gcctl take-back --qmp "
+                                             "{}' lets it run here",
+                                             options_.qmp)));
         options_.voice.say(
             "recovering", fmt::format("the VM is frozen here; sending what it lacks to {}", there_),
-            {{"id", id_}});
+            {{"id", taken_.id()}});
         for (;;) {
             auto done = attempt();
             if (done)
@@ -48,29 +51,6 @@ class SourceRecovery {
     }
 
   private:
-    /// This process takes the place of the gcctl that died.
-    Result<void> take_record() {
-        auto record = state::find(state::Role::source, source_.process(), options_.qmp);
-        if (!record) {
-            options_.voice.warn("this host has no record of the migration, so that only RAM blocks "
-                                "and UUIDs show whether the destination's VM is the same");
-            return {};
-        }
-        if (record->gcctl != state::Process::self() && record->gcctl.alive())
-            return fail(ErrorKind::unsupported,
-                        "gcctl (process {}) is at work on this migration; end it first",
-                        record->gcctl.pid);
-        if (!record->may_have_run())
-            return fail(ErrorKind::unsupported,
-                        "the VM was not handed over: 'gcctl take-back --qmp {}' lets it run here",
-                        options_.qmp);
-        id_ = record->id;
-        record->arguments = options_.arguments;
-        if (auto journal = state::Journal::begin(*record))
-            journal_.emplace(std::move(*journal));
-        return {};
-    }
-
     Result<peer::Security> find_destination(std::optional<migrate::RemoteReceive>& remote) {
         if (!options_.ssh)
             return peer::secure(options_.security, tls::Role::client, options_.address);
@@ -103,8 +83,8 @@ class SourceRecovery {
         }
         Link link(std::move(connection));
         Sending sending(source_, link, options_);
-        auto running = std::async(std::launch::async,
-                                  [&] { return guarded([&] { return sending.run(id_); }); });
+        auto running = std::async(
+            std::launch::async, [&] { return guarded([&] { return sending.run(taken_.id()); }); });
         while (running.wait_for(0s) != std::future_status::ready) {
             std::array<pollfd, 1> waits{{{signals_.fd(), POLLIN, 0}}};
             (void)poll_until(waits, 20ms);
@@ -150,8 +130,7 @@ class SourceRecovery {
                 fmt::format("the VM is at the destination, but the source QEMU did not end its "
                             "migration: {}; quit the source QEMU",
                             ended.error().message));
-        if (journal_)
-            journal_->finish();
+        state::finish(taken_.journal);
         options_.voice.say("completed",
                            fmt::format("completed: the whole VM is at the destination; {} pages "
                                        "were sent",
@@ -166,8 +145,7 @@ class SourceRecovery {
     std::string there_;       ///< the destination's host, for people
     Endpoint address_;        ///< where its gcctl listens
     bool was_there_ = false;  ///< with ssh: it could be started
-    std::string id_;
-    std::optional<state::Journal> journal_;
+    TakenOver taken_;
     std::uint64_t sent_ = 0;
     Deadline::Clock::time_point quiet_until_{};
 };

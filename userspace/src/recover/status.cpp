@@ -49,7 +49,7 @@ std::string time_text(std::int64_t seconds) {
 }
 
 void print_text(const Record& record, const Seen& seen, const Advice& advice) {
-    fmt::print("{}.{}  {}  since {}\n", record.id, name(record.role), name(advice.standing),
+    fmt::print("{}  {}  since {}\n", full_name(record), name(advice.standing),
                time_text(record.begun));
     fmt::print("  phase:  {} (since {})\n", name(record.phase), time_text(record.changed));
     fmt::print("  QEMU:   process {}, {}{}\n", record.qemu.pid, record.qmp,
@@ -83,8 +83,7 @@ json to_json(const Record& record, const Seen& seen, const Advice& advice) {
         object["qemu"]["migration"] = *seen.migration;
     if (!advice.there.empty())
         object["there"] = advice.there;
-    if (record.role == state::Role::destination &&
-        (record.phase == state::Phase::never_ran || (!record.may_have_run() && !seen.qemu_alive)))
+    if (never_ran(record, seen))
         object["verdict"] = state::never_ran(record.id);
     return object;
 }
@@ -92,7 +91,7 @@ json to_json(const Record& record, const Seen& seen, const Advice& advice) {
 Result<void> forget(const std::string& id) {
     bool found = false;
     for (const Record& record : state::list().records) {
-        if (record.id != id && fmt::format("{}.{}", record.id, name(record.role)) != id)
+        if (!is_named(record, id))
             continue;
         if (record.gcctl.alive())
             return fail(ErrorKind::unsupported, "gcctl (process {}) is at work on it",

@@ -43,6 +43,14 @@ std::string_view name(Phase phase) {
     return phase_names[static_cast<std::size_t>(phase)];
 }
 
+std::string full_name(const Record& record) {
+    return fmt::format("{}.{}", record.id, name(record.role));
+}
+
+bool is_named(const Record& record, std::string_view word) {
+    return word == record.id || word == full_name(record);
+}
+
 std::string encode(const Record& record) {
     const json object{{"version", version},
                       {"id", record.id},

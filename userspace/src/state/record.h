@@ -48,6 +48,11 @@ struct Record {
     }
 };
 
+/// "ID.ROLE", which is one record of a host; both ends of a migration may be on one.
+[[nodiscard]] std::string full_name(const Record& record);
+/// Whether a user's word, the id or the full name, means the record.
+[[nodiscard]] bool is_named(const Record& record, std::string_view word);
+
 /// One object of JSON.
 [[nodiscard]] std::string encode(const Record& record);
 /// Never throws. Errors: protocol.

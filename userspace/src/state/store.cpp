@@ -26,11 +26,11 @@ constexpr std::string_view suffix = ".json";
 constexpr std::size_t max_record = std::size_t{1} << 20;
 
 std::string path_of(const std::string& in, const Record& record) {
-    return fmt::format("{}/{}.{}{}", in, record.id, name(record.role), suffix);
+    return fmt::format("{}/{}{}", in, full_name(record), suffix);
 }
 
 std::string spare_of(const std::string& in, const Record& record) {
-    return fmt::format("{}/.{}.{}.spare", in, record.id, name(record.role));
+    return fmt::format("{}/.{}.spare", in, full_name(record));
 }
 
 /// Writes over a file's bytes, or makes the file.
