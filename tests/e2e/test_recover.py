@@ -134,14 +134,20 @@ def test_recovery_killed_and_repeated(testbed: Testbed, memory: str) -> None:
     recovery.check_completed(*recovery.both())
 
 
-def test_source_of_a_recovery_replaced(testbed: Testbed) -> None:
-    """The destination's gcctl stays; the source's dies, and another one takes its place."""
+def start_recovery(testbed: Testbed) -> tuple[Recovery, Gcctl, Gcctl, int]:
+    """A recovery on its way: its gcctls at both ends, and the port."""
     migration = start_paused(testbed)
     recovery = Recovery(testbed, migration.source, migration.destination)
     migrate, receive = recovery.both("--bandwidth", "2M")
     port = receive.wait_event("listening")["port"]
     receive.wait_event("connected")
     time.sleep(0.5 * SLOW)
+    return recovery, migrate, receive, port
+
+
+def test_source_of_a_recovery_replaced(testbed: Testbed) -> None:
+    """The destination's gcctl stays; the source's dies, and another one takes its place."""
+    recovery, migrate, receive, port = start_recovery(testbed)
     migrate.signal(signal.SIGKILL)
     migrate.wait()
     recovery.check_completed(recovery.migrate(port), receive)
@@ -150,12 +156,7 @@ def test_source_of_a_recovery_replaced(testbed: Testbed) -> None:
 @pytest.mark.long
 def test_destination_of_a_recovery_replaced(testbed: Testbed) -> None:
     """The source's gcctl stays, and connects to the destination's next one."""
-    migration = start_paused(testbed)
-    recovery = Recovery(testbed, migration.source, migration.destination)
-    migrate, receive = recovery.both("--bandwidth", "2M")
-    port = receive.wait_event("listening")["port"]
-    receive.wait_event("connected")
-    time.sleep(0.5 * SLOW)
+    recovery, migrate, receive, port = start_recovery(testbed)
     receive.signal(signal.SIGKILL)
     receive.wait()
     wait_for("the source has noticed", lambda: migrate.event("warning"), 10 * SLOW)
