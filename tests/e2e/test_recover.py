@@ -242,7 +242,7 @@ def test_other_vm_refused(testbed: Testbed) -> None:
 
 
 def test_not_broken(testbed: Testbed) -> None:
-    """A QEMU of which nothing is to be recovered is not touched."""
+    """A QEMU that has nothing to recover is not touched."""
     source = testbed.start_source(SPEC)
     recovery = Recovery(testbed, source, source)
     for gcctl in (recovery.receive(), recovery.migrate(1)):

@@ -700,7 +700,7 @@ Error Migration::give_up(Error error) {
     error.message +=
         "; the VM was handed over and may run at the destination, so it stays stopped here. "
         "Pages that are missing there exist only in the source QEMU's memory: do not end it; run "
-        "'gcctl status' at both ends to see what to type";
+        "'gcctl status' at both ends to see what to do";
     return error;
 }
 

@@ -426,7 +426,7 @@ Error Receiver::lost(Error error) {
         (void)control_->send(peer::Failed{error.message});
         return {ErrorKind::needs_operator,
                 fmt::format("after the VM was taken over: {}; do not end the destination QEMU, and "
-                            "run 'gcctl status' at both ends to see what to type",
+                            "run 'gcctl status' at both ends to see what to do",
                             error.message)};
     }
     // A refusal lets the source continue, so first make sure that this copy never runs.

@@ -62,7 +62,7 @@ Advice source_advice(const Record& record, const Seen& seen) {
     return {Standing::stranded,
             "the VM was handed over, and its missing pages are only here: do not end this QEMU",
             {recover_line(record)},
-            fmt::format("there, at {}: 'gcctl status' says what to type; only if it says that the "
+            fmt::format("on that host, {}, run 'gcctl status'; only if it says that the "
                         "VM never ran, type here: {}",
                         record.peer, take_back_line(record, state::never_ran(record.id)))};
 }
@@ -84,7 +84,7 @@ Advice destination_advice(const Record& record, const Seen& seen) {
                 "the VM was not handed over and has not run here, but this QEMU holds its state: "
                 "end it",
                 quit_lines(record, seen),
-                "then look again: 'gcctl status' says what to type at the source"};
+                "then run 'gcctl status' at the source: it shows the next command"};
     if (!seen.qemu_alive)
         return {Standing::stranded,
                 "the destination QEMU has ended after the VM was handed over: what the VM did "
@@ -104,12 +104,12 @@ Advice destination_advice(const Record& record, const Seen& seen) {
                   fmt::format("the VM is here ({}), but pages are missing: do not end this QEMU",
                               *seen.run_state),
                   {recover_line(record)},
-                  "at the source: 'gcctl status' says what to type"};
+                  "at the source, run 'gcctl status': it shows the command"};
     // gcctl migrate had started it through ssh.
     if (std::ranges::find(record.arguments, std::string("--psk-stdin")) != record.arguments.end()) {
         advice.type.clear();
-        advice.there = "at the source: 'gcctl recover migrate' starts gcctl here, too; 'gcctl "
-                       "status' says what to type";
+        advice.there = "at the source, run 'gcctl status': it shows the command, which starts "
+                       "gcctl here, too";
     }
     return advice;
 }

@@ -43,7 +43,7 @@ class DestinationRecovery {
         GC_TRY(taken_,
                take_over(state::Role::destination, incoming_.process(), options_,
                          "the VM was not handed over and has not run here: end the destination "
-                         "QEMU; 'gcctl status' then says what to type at the source"));
+                         "QEMU, then run 'gcctl status' at the source"));
         GC_TRY(listener_, tcp_listen(options_.address));
         GC_TRY(const std::uint16_t port, local_port(listener_.get()));
         if (!incoming_.completed())

@@ -32,9 +32,10 @@ options::Manual manual_of(StatusOptions& options) {
             .summary = "show the migrations of this host, live and stranded",
             .description =
                 "Shows each migration that gcctl migrate or gcctl receive works on, and each that "
-                "one of them left unfinished: what is here, what is missing, and what to type.\n\n"
+                "one of them left unfinished: what is here, what is missing, and which command to "
+                "run.\n\n"
                 "The records are in /run/guidecopy, or in $XDG_RUNTIME_DIR/guidecopy for a user "
-                "who is not root. A migration of which nothing is left to do has none.",
+                "who is not root. A migration that needs nothing more has none.",
             .operand = {},
             .groups = {group, options::general_options()},
             .subcommands = {}};
