@@ -64,10 +64,8 @@ SyntheticDestination::listen(Sender sender, std::string block, std::uint64_t pag
 
 SyntheticDestination::~SyntheticDestination() {
     stopping_ = true;
-    for (const peer::Connection* channel : {&main_, &urgent_, &bulk_})
-        channel->shut_down();
-    if (control_)
-        control_->connection().shut_down();
+    if (channels_)
+        channels_->shut_down();
     for (std::thread& thread : threads_)
         thread.join();
 }
@@ -108,14 +106,17 @@ Result<void> SyntheticDestination::start(bool urgent, Clock::time_point deadline
 Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point deadline) {
     if (sender_ == Sender::gcctl)
         return greet_gcctl(deadline);
+    GC_TRY(channels_, peer::Channels::raw());
     // Both connect at the same time. Only the main channel starts with the stream's header.
     for (int i = 0; i < (urgent ? 2 : 1); ++i) {
         GC_TRY(peer::Connection connection, accept_connection(deadline));
         GC_TRY(const bool talks,
                connection.pending() ? true : wait_readable(connection.fd(), 200ms));
-        (talks && !main_ ? main_ : urgent_) = std::move(connection);
+        const bool is_main = talks && !channels_->opened(peer::ChannelId::main);
+        GC_CHECK(channels_->attach(is_main ? peer::ChannelId::main : peer::ChannelId::urgent,
+                                   std::move(connection), left(deadline)));
     }
-    if (!main_)
+    if (!channels_->opened(peer::ChannelId::main))
         return fail(ErrorKind::protocol, "none of the source's channels begins a stream");
     return {};
 }
@@ -132,33 +133,25 @@ Result<peer::Connection> SyntheticDestination::accept_connection(Clock::time_poi
 }
 
 Result<void> SyntheticDestination::greet_gcctl(Clock::time_point deadline) {
-    while (!control_ || !main_ || !bulk_ || !urgent_) {
+    using enum peer::ChannelId;
+    GC_TRY(channels_, peer::Channels::create({.end = peer::End::destination, .dial = {}}));
+    while (!channels_->opened(main) || !channels_->opened(bulk) || !channels_->opened(urgent)) {
         GC_TRY(peer::Connection connection, accept_connection(deadline));
         GC_TRY(const peer::Hello hello, peer::receive_hello(connection, left(deadline)));
-        switch (hello.channel) {
-        case peer::Channel::control:
+        if (hello.channel == control) {
             if (const tls::Session* session = connection.session()) {
                 GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
                 keys_.offer(hello.token, keys);
             }
-            control_.emplace(std::move(connection), peer::End::destination);
-            GC_CHECK(control_->send(peer::Ready{.version = peer::newest_version,
-                                                .qemu = "synthetic",
-                                                .preempt = true,
-                                                .measure = {},
-                                                .seal = {}}));
-            break;
-        case peer::Channel::main:
-            main_ = std::move(connection);
-            break;
-        case peer::Channel::bulk:
-            bulk_ = std::move(connection);
-            break;
-        case peer::Channel::urgent:
-            urgent_ = std::move(connection);
-            break;
+            GC_CHECK(peer::send_answer(connection, peer::Ready{.version = peer::newest_version,
+                                                               .qemu = "synthetic",
+                                                               .preempt = true,
+                                                               .measure = {},
+                                                               .seal = {}}));
         }
+        GC_CHECK(channels_->attach(hello.channel, std::move(connection), left(deadline)));
     }
+    control_.emplace(channel(control), peer::End::destination, peer::State::prepared);
     control_->opened();
     return {};
 }
@@ -179,7 +172,8 @@ Result<void> SyntheticDestination::wait_for(const std::atomic<bool>& what, std::
 }
 
 template <typename Take>
-Result<void> SyntheticDestination::read_channel(peer::Connection& channel, bool framed, Take take) {
+Result<void> SyntheticDestination::read_channel(peer::ChannelId id, bool framed, Take take) {
+    peer::Channel& channel = this->channel(id);
     std::vector<std::byte> buffer(chunk_size);
     std::size_t in_frame = framed ? 0 : SIZE_MAX;
     for (;;) {
@@ -204,7 +198,7 @@ Result<void> SyntheticDestination::read_channel(peer::Connection& channel, bool 
 
 Result<void> SyntheticDestination::read_main() {
     Parser parser(stream::Start::header);
-    return read_channel(main_, sender_ == Sender::gcctl, [&](auto bytes) {
+    return read_channel(peer::ChannelId::main, sender_ == Sender::gcctl, [&](auto bytes) {
         const auto at = Clock::now();
         return parser.feed(bytes, [&](const stream::Item& item) {
             on_page(item, at);
@@ -215,7 +209,7 @@ Result<void> SyntheticDestination::read_main() {
 
 Result<void> SyntheticDestination::read_urgent() {
     Parser parser(stream::Start::records);
-    return read_channel(urgent_, false, [&](auto bytes) {
+    return read_channel(peer::ChannelId::urgent, false, [&](auto bytes) {
         const auto at = Clock::now();
         return parser.feed(bytes, [&](const stream::Item& item) -> Result<void> {
             on_page(item, at);
@@ -226,6 +220,7 @@ Result<void> SyntheticDestination::read_urgent() {
 
 Result<void> SyntheticDestination::read_bulk() {
     Parser parser(stream::Start::header);
+    peer::Channel& bulk = channel(peer::ChannelId::bulk);
     std::vector<std::byte> frame;
     const auto take = [&](std::span<const std::byte> bytes) {
         const auto at = Clock::now();
@@ -236,21 +231,21 @@ Result<void> SyntheticDestination::read_bulk() {
     };
     for (bool opened = false;;) {
         peer::FrameHead head;
-        GC_TRY(const bool more, peer::read_head(bulk_, head));
+        GC_TRY(const bool more, peer::read_head(bulk, head));
         if (!more)
             return {};
         // It carries nothing before switch-over, so opening_ is complete by then.
         if (!std::exchange(opened, true))
             GC_CHECK(take(opening_));
         frame.resize(head.size);
-        GC_TRY(const bool whole, bulk_.read_whole(frame));
+        GC_TRY(const bool whole, bulk.read_whole(frame));
         if (!whole)
             return {};
         bytes_ += frame.size();
         GC_TRY(const auto parts, peer::parts_of(head.kind, frame));
         for (const auto part : parts)
             GC_CHECK(take(part));
-        GC_CHECK(bulk_.write(peer::frame_taken));
+        GC_CHECK(bulk.write(peer::frame_taken));
     }
 }
 
@@ -332,7 +327,7 @@ void SyntheticDestination::on_page(const stream::Item& item, Clock::time_point a
 
 Result<void> SyntheticDestination::say(const stream::Buffer& bytes) {
     const std::lock_guard lock(say_mutex_);
-    return main_.write(bytes);
+    return channel(peer::ChannelId::main).write(bytes);
 }
 
 Result<SyntheticDestination::Clock::duration> SyntheticDestination::fetch(std::uint64_t page) {

@@ -3,6 +3,7 @@
 // that touches them. Its peer is a source QEMU or `gcctl migrate`.
 #pragma once
 
+#include "peer/channels.h"
 #include "peer/control.h"
 #include "receive/offered_keys.h"
 #include "stream/reader.h"
@@ -86,8 +87,8 @@ class SyntheticDestination {
     Result<void> read_bulk();
     Result<void> read_control();
     /// Reads a channel's bytes until its end, without the frames' heads.
-    template <typename Take>
-    Result<void> read_channel(peer::Connection& channel, bool framed, Take take);
+    template <typename Take> Result<void> read_channel(peer::ChannelId id, bool framed, Take take);
+    peer::Channel& channel(peer::ChannelId id) { return (*channels_)[id]; }
     Result<void> on_main_item(const stream::Item& item);
     void on_page(const stream::Item& item, Clock::time_point at);
     Result<void> say(const stream::Buffer& bytes);
@@ -99,7 +100,7 @@ class SyntheticDestination {
     std::vector<std::atomic<bool>> have_;
     std::uint16_t port_ = 0;
     UniqueFd listener_;
-    peer::Connection main_, urgent_, bulk_;
+    std::shared_ptr<peer::Channels> channels_;  ///< raw ones of a QEMU
     std::optional<peer::Control> control_;
     std::mutex say_mutex_;
     stream::Buffer opening_;  ///< the start of section "ram", for the reader of bulk

@@ -39,9 +39,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (!hello || !peer::agree(*hello))
             return 0;
     }
-    peer::Control control(std::move(ours), end);
-    if (end == peer::End::destination)
-        (void)control.send(peer::Ready{});
+    auto state = peer::State::greeted;
+    if (end == peer::End::destination) {
+        (void)peer::send_answer(ours, peer::Ready{});
+        state = peer::State::prepared;
+    }
+    const auto channel = peer::Channel::raw(std::move(ours));
+    if (!channel)
+        return 0;
+    peer::Control control(**channel, end, state);
     if (control.state() == peer::State::prepared)
         control.opened();
     for (;;) {

@@ -32,6 +32,7 @@ struct Texts {
     std::string hold_background;
     std::string guide_wait;
     std::string switch_over_limit;
+    std::string reconnect_limit;
     std::string report;
     bool json = false;
     bool quiet = false;
@@ -59,10 +60,16 @@ options::Group migration_options(Options& options, Texts& texts) {
             ->default_value(fmt::format("{}ms", options.switch_over_limit.count()))
             ->value_name("TIME"),
         "roll back if the VM stands still for longer, besides --guide-wait, before it is handed "
-        "over")("kill-source", po::bool_switch(&options.kill_source),
-                "end the source QEMU (SIGKILL) once all of the VM is at the destination; "
-                "default: read the rest of its memory, so that its migration completes, and "
-                "leave it in postmigrate");
+        "over")("reconnect-limit",
+                po::value(&texts.reconnect_limit)->default_value("30s")->value_name("TIME"),
+                "how long the connection to the destination may be lost, before the VM is handed "
+                "over: then roll back. After that, gcctl tries to connect until it succeeds, or "
+                "until the destination's host has answered for this long that no gcctl listens "
+                "there")(
+        "kill-source", po::bool_switch(&options.kill_source),
+        "end the source QEMU (SIGKILL) once all of the VM is at the destination; "
+        "default: read the rest of its memory, so that its migration completes, and "
+        "leave it in postmigrate");
     return group;
 }
 
@@ -185,6 +192,7 @@ Result<void> convert(const Texts& texts, Options& options) {
         return fail(ErrorKind::usage, "--policy none excludes --policy-dev and --policy-required");
     GC_TRY(options.guide_wait, parse_duration(texts.guide_wait));
     GC_TRY(options.switch_over_limit, parse_duration(texts.switch_over_limit));
+    GC_TRY(options.reconnect_limit, parse_duration(texts.reconnect_limit));
     if (!texts.hold_background.empty()) {
         GC_TRY(options.hold_background, parse_duration(texts.hold_background));
     }

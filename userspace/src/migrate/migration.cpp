@@ -140,19 +140,60 @@ Result<void> Migration::greet() {
     protection_ = security.protection;
     GC_TRY(dialer_,
            peer::Dialer::create(to_, std::move(security.credentials), options_.connect_timeout));
-    GC_TRY(peer::Connection connection, dialer_->connect(peer::Channel::control));
+    GC_TRY(peer::Connection connection, dialer_->connect());
     report_.security = {protection_, "", ""};
     if (protection_ == peer::Protection::insecure)
         progress_.warning("--insecure: whoever is on the network can read and change the VM");
     if (const tls::Session* session = connection.session())
         report_.security = {protection_, session->peer(), session->describe()};
-    control_.emplace(std::move(connection), peer::End::source);
-    const auto answer = control_->receive(ready_timeout);
-    if (!answer || !*answer)
+    const auto answer = peer::receive_answer(connection, ready_timeout);
+    if (!answer)
         return fail(ErrorKind::unsupported,
                     "expected a 'gcctl receive' that is waiting for a VM at {}: {}", to_.str(),
-                    answer ? "it did not answer" : answer.error().message);
-    return on_destination_message(**answer);
+                    answer.error().message);
+    if (const auto* ready = std::get_if<peer::Ready>(&*answer)) {
+        GC_CHECK(on_message(*ready));
+        return create_channels(ready->version, std::move(connection));
+    }
+    if (const auto* refused = std::get_if<peer::Refused>(&*answer))
+        return on_message(*refused);
+    return fail(ErrorKind::protocol,
+                "expected 'ready' or 'refused' from the destination, found '{}'",
+                peer::name(peer::type_of(*answer)));
+}
+
+/// The most that one channel may hold of what the destination has not taken: what fits on the path
+/// in two round trips, since acknowledgements are not sent at once.
+std::size_t max_copied(int socket, std::uint64_t bandwidth) {
+    constexpr std::uint64_t fast = 12'500'000'000;  // bytes per second: no NIC of today is faster
+    constexpr std::uint64_t least = std::uint64_t{8} << 20, most = std::uint64_t{128} << 20;
+    const std::uint64_t rate = bandwidth == 0 ? fast : std::min(bandwidth, fast);
+    return std::clamp<std::uint64_t>(2 * rate * round_trip_us(socket) / 1'000'000, least, most);
+}
+
+Result<void> Migration::create_channels(int version, peer::Connection control) {
+    if (version < peer::records_version) {
+        GC_TRY(channels_, peer::Channels::raw());
+    } else {
+        // The pages of pre-copy may be sent any number of times.
+        const std::uint64_t memory = source_->memory_bytes();
+        const std::uint64_t on_main = wants_precopy() ? UINT64_MAX : memory;
+        const auto dial = [this, memory, on_main](peer::ChannelId id, bool resume,
+                                                  Deadline deadline) {
+            const std::uint64_t expected = id == peer::ChannelId::control ? 0
+                                           : id == peer::ChannelId::main  ? on_main
+                                                                          : memory;
+            return dialer_->join(id, expected, resume, deadline);
+        };
+        GC_TRY(channels_,
+               peer::Channels::create({.end = peer::End::source,
+                                       .max_copied = max_copied(control.fd(), options_.bandwidth),
+                                       .dial = dial}));
+    }
+    GC_CHECK(channels_->attach(peer::ChannelId::control, std::move(control), ready_timeout));
+    control_.emplace((*channels_)[peer::ChannelId::control], peer::End::source,
+                     peer::State::prepared);
+    return {};
 }
 
 Result<void> Migration::on_message(const peer::Ready& ready) {
@@ -171,10 +212,11 @@ Result<void> Migration::on_message(const peer::Ready& ready) {
 Result<void> Migration::prepare_policy() {
     if (options_.policy == "none")
         return {};
-    auto lease = policy::MigrationPolicy::begin({.policy = options_.policy,
-                                                 .device = options_.policy_device,
-                                                 .link_bytes_per_s = options_.policy_link,
-                                                 .peer = control_->fd()});
+    auto lease =
+        policy::MigrationPolicy::begin({.policy = options_.policy,
+                                        .device = options_.policy_device,
+                                        .link_bytes_per_s = options_.policy_link,
+                                        .peer = (*channels_)[peer::ChannelId::control].socket()});
     if (lease) {
         policy_.emplace(std::move(*lease));
         progress_.detail(
@@ -254,14 +296,20 @@ void Migration::prepare_guide() {
 // ---- pre-copy
 
 Result<void> Migration::open_channels() {
-    // The pages of pre-copy may be sent any number of times.
-    const std::uint64_t memory = source_->memory_bytes();
-    GC_TRY(channels_.main,
-           dialer_->connect(peer::Channel::main, wants_precopy() ? UINT64_MAX : memory));
-    if (preempt_) {
-        GC_TRY(channels_.urgent, dialer_->connect(peer::Channel::urgent, memory));
+    std::vector<peer::ChannelId> ids{peer::ChannelId::main, peer::ChannelId::bulk};
+    if (preempt_)
+        ids.insert(ids.begin() + 1, peer::ChannelId::urgent);
+    if (channels_->are_raw()) {
+        for (const peer::ChannelId id : ids) {
+            const bool pages_again = id == peer::ChannelId::main && wants_precopy();
+            GC_TRY(peer::Connection connection,
+                   dialer_->join(id, pages_again ? UINT64_MAX : source_->memory_bytes(), false,
+                                 dialer_->timeout()));
+            GC_CHECK(channels_->attach(id, std::move(connection), dialer_->timeout()));
+        }
+    } else {
+        GC_CHECK(channels_->open(ids, dialer_->timeout()));
     }
-    GC_TRY(channels_.bulk, dialer_->connect(peer::Channel::bulk, memory));
     control_->opened();
     return {};
 }
@@ -274,8 +322,12 @@ Result<void> Migration::start() {
     GC_TRY(image::SourceImage image, image::SourceImage::open(std::move(blocks)));
     GC_TRY(UniqueFd stream,
            source_->start(wants_precopy() ? SourceQemu::Pace::full : SourceQemu::Pace::held));
+    transfer::PageChannels channels{.main = &(*channels_)[peer::ChannelId::main],
+                                    .bulk = &(*channels_)[peer::ChannelId::bulk],
+                                    .urgent = preempt_ ? &(*channels_)[peer::ChannelId::urgent]
+                                                       : nullptr};
     GC_TRY(data_, transfer::DataPlane::create(
-                      {std::move(stream), std::move(channels_)}, std::move(image),
+                      {std::move(stream), channels}, std::move(image),
                       {.bandwidth = options_.bandwidth,
                        .guide_wait = guide_ ? options_.guide_wait : 0ms,
                        .next_pages = options_.next_pages,
@@ -329,8 +381,9 @@ Result<void> Migration::loop() {
         return (destination_completed_ || control_lost_) && (converged_ || shut_);
     };
     while (!finished()) {
-        std::array<pollfd, 5> waits{
+        std::array<pollfd, 6> waits{
             {{signals_->fd(), POLLIN, 0},
+             {channels_->fd(), POLLIN, 0},
              {source_->qmp().fd(), POLLIN, 0},
              {destination_completed_ || control_lost_ ? -1 : control_->fd(), POLLIN, 0},
              {data_->notices().fd(), POLLIN, 0},
@@ -339,6 +392,7 @@ Result<void> Migration::loop() {
             (void)poll_until(waits, tick_interval);
         // Notices first: the VM is waiting for the pong.
         GC_CHECK(on_notices());
+        GC_CHECK(on_connections());
         GC_CHECK(on_destination());
         GC_CHECK(on_source_events());
         GC_CHECK(on_signals());
@@ -366,6 +420,38 @@ Result<void> Migration::check_switch_over() const {
                 "the VM stood still for {} ms and the destination did not confirm its state; see "
                 "--switch-over-limit",
                 limit.count());
+}
+
+Result<void> Migration::on_connections() {
+    using Change = peer::Channels::Change;
+    const Change change = channels_->update();
+    if (change == Change::lost) {
+        const std::string cause = channels_->cause().message;
+        progress_.event("connection-lost", {{"cause", cause}},
+                        fmt::format("connection lost, connecting again: {}", cause));
+    } else if (change == Change::back) {
+        const double seconds = in_ms(channels_->last_outage()) / 1000;
+        progress_.event("connection-back", {{"seconds", seconds}},
+                        fmt::format("connection back after {:.1f} s", seconds));
+    }
+    const auto outage = channels_->outage();
+    if (!outage)
+        return {};
+    if (channels_->unknown_there())
+        return fail(ErrorKind::io, "the destination's gcctl is another one now: {}",
+                    channels_->cause().message);
+    const auto limit = options_.reconnect_limit;
+    if (phase_ < Phase::committed && *outage >= limit)
+        return fail(ErrorKind::io,
+                    "the connection to the destination was lost for {} ms ({}); see "
+                    "--reconnect-limit",
+                    limit.count(), channels_->cause().message);
+    if (phase_ >= Phase::committed && channels_->gone_for() >= limit)
+        return fail(ErrorKind::io,
+                    "the destination's host is there, but its gcctl does not answer any more ({}); "
+                    "see --reconnect-limit",
+                    channels_->cause().message);
+    return {};
 }
 
 Result<void> Migration::on_notices() {
@@ -528,6 +614,9 @@ Result<void> Migration::on_signals() {
             progress_.detail("background-released", {}, "background sending begins");
         } else if (phase_ < Phase::committed) {
             return fail(ErrorKind::cancelled, "interrupted; the VM keeps running at the source");
+        } else if (channels_->outage()) {
+            return fail(ErrorKind::cancelled, "interrupted while the connection was lost ({})",
+                        channels_->cause().message);
         } else {
             progress_.warning(
                 "the VM already runs at the destination and still needs its memory from here: the "
@@ -591,7 +680,7 @@ void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
 
 Result<void> Migration::finish() {
     end_guide(report::GuideEnd::complete, "");
-    progress_.update({"finishing", data_->pages(), data_->bytes().total});
+    progress_.update({"finishing", data_->pages(), data_->bytes().total, std::nullopt});
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
     // Everything has arrived: a source QEMU that cannot end its migration is not a failure.
@@ -653,7 +742,6 @@ Error Migration::roll_back(Error error) {
         (void)control_->send(peer::Abandon{error.message});
     if (data_)
         data_->stop();
-    channels_ = {};
     if (!touched) {
         if (guardian_)
             guardian_->dismiss();
@@ -713,6 +801,11 @@ void Migration::fill_report() {
         report_.guide.pushed = report_.pages.in[ledger::PageClass::guide];
         report_.next.sent = data_->next_sent();
     }
+    if (channels_) {
+        const peer::Losses losses = channels_->losses();
+        report_.connection_losses = losses.count;
+        report_.disconnected_ms = in_ms(losses.time);
+    }
     if (report_.total_ms == 0 && begun_ != Clock::time_point{})
         report_.total_ms = in_ms(Clock::now() - begun_);
 }
@@ -720,8 +813,8 @@ void Migration::fill_report() {
 void Migration::show_progress() {
     constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over",
                                                     "post-copy", "post-copy"};
-    progress_.update(
-        {names[static_cast<std::size_t>(phase_)], data_->pages(), data_->bytes().total});
+    progress_.update({names[static_cast<std::size_t>(phase_)], data_->pages(), data_->bytes().total,
+                      channels_->outage()});
 }
 
 }  // namespace gc::migrate

@@ -6,6 +6,7 @@
 #include "migrate/options.h"
 #include "migrate/progress.h"
 #include "migrate/source_qemu.h"
+#include "peer/channels.h"
 #include "peer/control.h"
 #include "peer/dialer.h"
 #include "peer/security.h"
@@ -47,6 +48,7 @@ class Migration {
     Result<void> prepare_hot();
     void prepare_guide();
     Result<std::unique_ptr<guide::Guide>> start_guide();
+    Result<void> create_channels(int version, peer::Connection control);
     Result<void> open_channels();
     Result<void> start();
     Result<void> loop();
@@ -58,6 +60,8 @@ class Migration {
     Result<void> maybe_start_postcopy();
     /// Errors: io, if the VM stands still for too long.
     Result<void> check_switch_over() const;
+    /// Errors: io, if the destination was not reached for too long.
+    Result<void> on_connections();
     Result<void> on_notices();
     Result<void> on_notice(transfer::SwitchedOver& notice);
     Result<void> on_notice(transfer::Converged& notice);
@@ -104,19 +108,19 @@ class Migration {
     std::optional<SourceQemu> source_;
     std::optional<Guardian> guardian_;
     std::optional<state::Journal> journal_;
+    std::optional<peer::Dialer> dialer_;
+    std::shared_ptr<peer::Channels> channels_;
     std::optional<peer::Control> control_;
     peer::Protection protection_ = peer::Protection::loopback;
     std::optional<RemoteReceive> remote_;  ///< with ssh
     Endpoint to_;                          ///< where the destination's gcctl listens
-    std::optional<peer::Dialer> dialer_;
-    std::optional<peer::Digest> seal_;  ///< of the destination's right to refuse
+    std::optional<peer::Digest> seal_;     ///< of the destination's right to refuse
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
     std::optional<policy::MigrationPolicy> policy_;
     std::unique_ptr<guide::Guide> guide_;
     std::unique_ptr<transfer::DataPlane> data_;
-    transfer::WarmPages warm_;         ///< until the data plane takes it
-    transfer::PageChannels channels_;  ///< until the data plane takes them
+    transfer::WarmPages warm_;  ///< until the data plane takes it
     std::uint32_t awaited_pong_ = 0;
     std::optional<Clock::time_point> held_since_;  ///< see SourceQemu::hold()
     bool postcopy_requested_ = false;

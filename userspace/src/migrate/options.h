@@ -36,6 +36,8 @@ struct Options {
     std::chrono::milliseconds guide_wait{50};  ///< how long the device state waits for the guide
     /// How long the VM may stand still before the commit, besides guide_wait.
     std::chrono::milliseconds switch_over_limit{2000};
+    /// How long the connection may be lost before the commit.
+    std::chrono::milliseconds reconnect_limit{30'000};
     std::uint32_t next_pages = 16;  ///< sent ahead after each demand fault; 0 disables it
     std::string hot;                ///< a trace file, "auto", or empty for no hot set
     std::uint64_t bandwidth = 0;    ///< bytes per second for all but urgent pages; 0 means no limit

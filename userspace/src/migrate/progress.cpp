@@ -20,7 +20,14 @@ std::uint64_t delivered(const ledger::ClassCounts& pages) {
     return std::accumulate(pages.in.begin(), pages.in.end(), std::uint64_t{0});
 }
 
+double in_seconds(std::chrono::steady_clock::duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
 std::string progress_text(const ProgressCounts& counts, double seconds) {
+    if (counts.lost_for)
+        return fmt::format("{:6.1f} s  {:<11} connection lost, retrying for {:.0f} s", seconds,
+                           counts.phase, in_seconds(*counts.lost_for));
     const ledger::ClassCounts& pages = counts.pages;
     const double share = pages.total == 0 ? 0
                                           : 100.0 * static_cast<double>(delivered(pages)) /
@@ -89,11 +96,12 @@ void Progress::update(const ProgressCounts& counts) {
                               {"bytes", counts.bytes}};
         for (const ledger::PageClass page_class : ledger::page_classes)
             fields[std::string(name(page_class))] = counts.pages.in[page_class];
+        if (counts.lost_for)
+            fields["connection_lost_s"] = in_seconds(*counts.lost_for);
         event("progress", fields);
         return;
     }
-    const std::string text =
-        progress_text(counts, std::chrono::duration<double>(now - started_).count());
+    const std::string text = progress_text(counts, in_seconds(now - started_));
     print_best_effort(stdout, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
     line_open_ = terminal_;
     std::fflush(stdout);

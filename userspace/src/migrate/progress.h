@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,8 @@ namespace gc::migrate {
 struct ProgressCounts {
     std::string_view phase;  ///< "pre-copy", "switch-over", "post-copy", "finishing"
     ledger::ClassCounts pages;
-    std::uint64_t bytes = 0;  ///< sent
+    std::uint64_t bytes = 0;                                      ///< sent
+    std::optional<std::chrono::steady_clock::duration> lost_for;  ///< without a connection
 };
 
 /// Writes to standard output; not thread-safe.

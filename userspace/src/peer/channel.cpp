@@ -41,6 +41,12 @@ Result<std::unique_ptr<Channel>> Channel::create(Options options) {
     return channel;
 }
 
+Result<std::unique_ptr<Channel>> Channel::raw(Connection connection) {
+    GC_TRY(auto channel, create({}));
+    channel->raw_.emplace(std::move(connection));
+    return channel;
+}
+
 Result<Channel::QuietPipe> Channel::make_quiet_pipe() {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
@@ -91,13 +97,16 @@ Result<void> Channel::attach(Connection connection, Deadline deadline) {
                     "expected the other gcctl to have {} to {} bytes of the channel, it says {}",
                     acknowledged_, max_sent_, *position);
     ::dup3(fresh->fd(), socket_.get(), O_CLOEXEC);
-    if (options_.on_attached) {
-        lock.unlock();
-        options_.on_attached(socket_.get());
-        lock.lock();
-    }
     // A thread that sends on an older connection comes back at once, and finds this one.
     changed_.wait(lock, [&] { return current_.epoch != epoch || !sending_ || sending_all_; });
+    for (unsigned called = 0; called != on_attached_set_;) {
+        called = on_attached_set_;
+        const auto call = on_attached_;
+        lock.unlock();
+        if (call)
+            call(socket_.get());
+        lock.lock();
+    }
     if (current_.epoch != epoch || closed())
         return Unexpected(attach_error());
     current_.connection = fresh;
@@ -111,6 +120,16 @@ Result<void> Channel::attach(Connection connection, Deadline deadline) {
     changed();
     start_sending(lock);
     return {};
+}
+
+void Channel::on_attached(std::function<void(int socket)> call) {
+    Lock lock(mutex_);
+    ++on_attached_set_;
+    on_attached_ = call;
+    if (!call || (!raw_ && !current_.connection))
+        return;
+    lock.unlock();
+    call(socket());
 }
 
 Result<std::uint64_t> Channel::exchange_positions(Connection& with, std::uint64_t have,
@@ -127,6 +146,8 @@ Result<std::uint64_t> Channel::exchange_positions(Connection& with, std::uint64_
         got += more.value_or(0);
     }
     GC_TRY(const RecordHead head, decode(bytes));
+    if (head.kind == RecordKind::closed)
+        return fail(ErrorKind::unsupported, "the other gcctl does not know this migration");
     if (head.kind != RecordKind::resume)
         return fail(ErrorKind::protocol, "expected a record of kind {} first, found kind {}",
                     static_cast<unsigned>(RecordKind::resume), static_cast<unsigned>(head.kind));
@@ -168,8 +189,9 @@ void Channel::tick(Clock::time_point now) {
     if (silence_ >= dead_after) {
         const std::uint64_t epoch = current_.epoch;
         lock.unlock();
-        lost(epoch, {ErrorKind::io, fmt::format("nothing came from the other gcctl for {} ms",
-                                                dead_after.count())});
+        lost(epoch, {ErrorKind::io,
+                     fmt::format("nothing came from the other gcctl for {} ms", dead_after.count()),
+                     ETIMEDOUT});
         return;
     }
     idle_ = std::exchange(said_before_, said_) != said_ ? Clock::duration{} : idle_ + step;
@@ -185,7 +207,7 @@ void Channel::give_up(Error why) {
 
 bool Channel::connected() const {
     const Lock lock(mutex_);
-    return current_.connection != nullptr;
+    return raw_ || current_.connection != nullptr;
 }
 
 bool Channel::over() const {
@@ -194,6 +216,8 @@ bool Channel::over() const {
 }
 
 bool Channel::is_over() const {
+    if (raw_)
+        return false;
     if (closed())
         return true;
     // `written`: no more is to be sent; `read`: no more is to be received.
@@ -265,17 +289,27 @@ void Channel::end_with(Error why) {
     changed();
 }
 
+int Channel::socket() const {
+    return raw_ ? raw_->fd() : socket_.get();
+}
+
 int Channel::fd() const {
+    if (raw_)
+        return raw_->fd();
     return options_.reads == Reads::thread ? arrived_.fd() : socket_.get();
 }
 
 bool Channel::pending() const {
+    if (raw_)
+        return raw_->pending();
     const Lock lock(mutex_);
     return !inbox_.bytes().empty() || (options_.reads == Reads::caller && current_.connection &&
                                        current_.connection->pending());
 }
 
 void Channel::end_writing() {
+    if (raw_)
+        return raw_->end_writing();
     Lock lock(mutex_);
     if (std::exchange(ending_, true))
         return;
@@ -285,6 +319,8 @@ void Channel::end_writing() {
 }
 
 void Channel::end_reading() {
+    if (raw_)
+        return raw_->end_reading();
     Lock lock(mutex_);
     if (std::exchange(stopped_, true))
         return;
@@ -298,6 +334,8 @@ void Channel::end_reading() {
 }
 
 void Channel::shut_down() {
+    if (raw_)
+        return raw_->shut_down();
     Lock lock(mutex_);
     if (std::exchange(shut_, true))
         return;
@@ -315,10 +353,17 @@ void Channel::shut_down() {
 }
 
 void Channel::close() {
+    if (raw_)
+        return raw_->close();
     shut_down();
+    const std::lock_guard order(attach_mutex_);  // an attach() may still call on_attached_
     for (std::thread* thread : {&reader_, &sender_})
         if (thread->joinable())
             thread->join();
+}
+
+void reject_attach(Connection& connection) {
+    (void)connection.write(encode({.kind = RecordKind::closed}));
 }
 
 }  // namespace gc::peer

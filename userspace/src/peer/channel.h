@@ -6,7 +6,8 @@
 // gets each byte once and in order; neither readers nor writers notice more than a delay.
 // docs/internals/sessions.md has the states and the records.
 //
-// The class has the methods of Connection and can stand in its place.
+// A gcctl of protocol version 4 knows no records: for it, a raw channel is one connection, and ends
+// with it.
 #pragma once
 
 #include "peer/connection.h"
@@ -51,8 +52,6 @@ class Channel {
         /// A connection broke and another one is needed. From any thread, which it must not block;
         /// never from attach(), whose result says the same. May not call the channel.
         std::function<void(const Error& cause)> on_lost;
-        /// Sets the options of a new connection's socket. From attach().
-        std::function<void(int socket)> on_attached;
     };
 
     /// A connection is dead when nothing has come for this long.
@@ -66,6 +65,9 @@ class Channel {
 
     /// A channel without a connection. Errors: io (no descriptors).
     static Result<std::unique_ptr<Channel>> create(Options options);
+    /// A raw channel: its bytes travel without records, and an error of the connection is the
+    /// channel's. Errors: io (no descriptors).
+    static Result<std::unique_ptr<Channel>> raw(Connection connection);
     ~Channel();
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
@@ -76,8 +78,13 @@ class Channel {
     /// have said what they have; so the other gcctl must attach its end, too. From any thread, but
     /// not from on_lost; of several calls at once the last one wins.
     /// Errors: io (the connection broke, the deadline passed, a newer one was attached, the channel
-    /// is over), protocol. The channel has no connection then, and on_lost is not called.
+    /// is over), protocol; unsupported, if the other gcctl does not know the channel, see
+    /// reject_attach(). The channel has no connection then, and on_lost is not called.
     Result<void> attach(Connection connection, Deadline deadline);
+    /// Called by attach() with the socket of the new connection, to set its options, and at once if
+    /// there is one. Empty: nothing. From any thread; after close(), the last one is called no
+    /// more.
+    void on_attached(std::function<void(int socket)> call);
     /// Sends what is due, and notices a connection on which nothing arrives. Never blocks. Call it
     /// each tick_interval, from one thread; see Heartbeat.
     void tick(Clock::time_point now);
@@ -89,12 +96,13 @@ class Channel {
 
     // ---- as Connection
 
+    [[nodiscard]] bool is_raw() const { return raw_.has_value(); }
     /// For poll(2): readable when bytes may have arrived; read_available() says whether there are
     /// any. The same number for all connections.
     [[nodiscard]] int fd() const;
     /// For socket options, sizes of queues, and POLLOUT. The same number for all connections;
     /// without one, it is no socket and neither readable nor writable.
-    [[nodiscard]] int socket() const { return socket_.get(); }
+    [[nodiscard]] int socket() const;
     /// Whether received bytes are held in memory.
     [[nodiscard]] bool pending() const;
 
@@ -128,6 +136,9 @@ class Channel {
 
     /// Bytes written that the other side's reader has not taken. From any thread.
     [[nodiscard]] std::uint64_t unacknowledged() const;
+    /// The part of them that has not reached the other host, as far as its TCP has said. From any
+    /// thread.
+    [[nodiscard]] std::uint64_t in_flight() const;
     /// Bytes of memory that copies of these take. From any thread.
     [[nodiscard]] std::size_t copied() const;
     /// Waits until the other side's reader has taken all that was written, and the end if
@@ -211,6 +222,9 @@ class Channel {
     void read_on();  // not locked: the thread
 
     const Options options_;
+    std::optional<Connection> raw_;
+    std::function<void(int)> on_attached_;
+    unsigned on_attached_set_ = 0;  ///< number of calls of on_attached()
     Waker arrived_;        ///< fd(), if a thread reads: readable while read() need not wait
     Waker ended_reading_;  ///< once, wakes a caller in receive_bytes()
     UniqueFd socket_;
@@ -269,5 +283,9 @@ class Channel {
     Clock::duration silence_{}, idle_{};
     std::optional<Clock::time_point> last_tick_;
 };
+
+/// The answer to a connection that wants to continue a channel which does not exist here: attach()
+/// at the other end fails for good. Best effort.
+void reject_attach(Connection& connection);
 
 }  // namespace gc::peer

@@ -5,13 +5,14 @@
 
 namespace gc::peer {
 
-std::string key_identity(const Token& token, Channel channel) {
+std::string key_identity(const Token& token, ChannelId channel) {
     return fmt::format("{}/{}", hex(token), name(channel));
 }
 
 Result<ChannelKeys> ChannelKeys::of(const tls::Session& control) {
     ChannelKeys keys;
-    for (const Channel channel : {Channel::main, Channel::bulk, Channel::urgent}) {
+    for (const ChannelId channel :
+         {ChannelId::control, ChannelId::main, ChannelId::bulk, ChannelId::urgent}) {
         GC_TRY(keys.keys_[static_cast<std::size_t>(channel)],
                control.exporter("EXPORTER-guidecopy-channel", name(channel)));
     }

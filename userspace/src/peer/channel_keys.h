@@ -11,14 +11,14 @@
 namespace gc::peer {
 
 /// The PSK identity of a channel: "TOKEN/CHANNEL".
-[[nodiscard]] std::string key_identity(const Token& token, Channel channel);
+[[nodiscard]] std::string key_identity(const Token& token, ChannelId channel);
 
-/// One pre-shared key for each channel but control, made of the secrets of the control channel's
+/// One pre-shared key for each channel, made of the secrets of the control channel's
 /// session (RFC 8446, section 7.5): only its two ends know them.
 class ChannelKeys {
   public:
     static Result<ChannelKeys> of(const tls::Session& control);
-    [[nodiscard]] const tls::Key& key(Channel channel) const {
+    [[nodiscard]] const tls::Key& key(ChannelId channel) const {
         return keys_[static_cast<std::size_t>(channel)];
     }
 

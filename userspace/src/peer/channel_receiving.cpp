@@ -13,11 +13,15 @@ namespace gc::peer {
 using namespace std::chrono_literals;
 
 Result<std::size_t> Channel::read_some(std::span<std::byte> into) {
+    if (raw_)
+        return raw_->read_some(into);
     GC_TRY(const auto got, read(into, Wait::yes));
     return got.value_or(0);
 }
 
 Result<std::optional<std::size_t>> Channel::read_available(std::span<std::byte> into) {
+    if (raw_)
+        return raw_->read_available(into);
     return read(into, Wait::no);
 }
 

@@ -3,8 +3,11 @@
 #include "peer/channel.h"
 
 #include "util/poll.h"
+#include "util/socket.h"
 
 #include <algorithm>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>  // TIOCOUTQ, which SIOCOUTQ is
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +30,10 @@ bool ends_early(std::span<const Piece> pieces) {
 }  // namespace
 
 Result<void> Channel::write(std::span<const iovec> parts, More more) {
+    if (raw_) {
+        std::vector<iovec> copies(parts.begin(), parts.end());
+        return raw_->write(copies, more);
+    }
     Lock lock(mutex_);
     for (const iovec& part : parts)
         GC_CHECK(add(lock, {.memory = {static_cast<const std::byte*>(part.iov_base), part.iov_len}},
@@ -35,18 +42,21 @@ Result<void> Channel::write(std::span<const iovec> parts, More more) {
 }
 
 Result<void> Channel::write(std::span<const std::byte> bytes, More more) {
-    Lock lock(mutex_);
-    GC_CHECK(add(lock, {.memory = bytes}, true));
-    return more == More::yes ? Result<void>{} : flush(lock);
+    const iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    return write(std::span(&part, 1), more);
 }
 
 Result<void> Channel::write_frozen(std::span<const std::byte> bytes, More more) {
+    if (raw_)
+        return write(bytes, more);
     Lock lock(mutex_);
     GC_CHECK(add(lock, {.memory = bytes}, false));
     return more == More::yes ? Result<void>{} : flush(lock);
 }
 
 Result<void> Channel::send_file(int file, std::uint64_t offset, std::size_t size, More more) {
+    if (raw_)
+        return raw_->send_file(file, offset, size);
     Lock lock(mutex_);
     GC_CHECK(add(lock, {.memory = {}, .file = file, .offset = offset, .file_size = size}, false));
     return more == More::yes ? Result<void>{} : flush(lock);
@@ -257,7 +267,19 @@ void Channel::release() {
     retained_.drop(std::min(needless, sending_from_.value_or(needless)));
 }
 
+std::uint64_t Channel::in_flight() const {
+    if (raw_)
+        return queued_bytes(raw_->fd(), SIOCOUTQ);
+    const Lock lock(mutex_);
+    if (!current_.connection)
+        return retained_.end() - std::min(acknowledged_, retained_.end());
+    return retained_.end() - std::min(sent_, retained_.end()) +
+           queued_bytes(current_.connection->fd(), SIOCOUTQ);
+}
+
 std::uint64_t Channel::unacknowledged() const {
+    if (raw_)
+        return in_flight();
     const Lock lock(mutex_);
     return retained_.end() - std::min(acknowledged_, retained_.end());
 }
@@ -268,6 +290,8 @@ std::size_t Channel::copied() const {
 }
 
 Result<bool> Channel::wait_taken(Deadline deadline) {
+    if (raw_)
+        return true;
     Lock lock(mutex_);
     while (acknowledged_ < total()) {
         if (dead())

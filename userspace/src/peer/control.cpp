@@ -8,7 +8,7 @@ namespace gc::peer {
 Result<void> Control::send(const Message& message) {
     GC_CHECK(conversation_.sent(type_of(message)));
     const std::string line = encode(message);
-    return connection_.write(std::as_bytes(std::span(line)));
+    return channel_.write(std::as_bytes(std::span(line)));
 }
 
 Result<std::optional<Message>> Control::take_message() {
@@ -33,12 +33,12 @@ Result<std::optional<Message>> Control::receive(Deadline deadline) {
         if (message)
             return message;
         GC_TRY(const bool ready,
-               connection_.pending() ? true : wait_readable(connection_.fd(), deadline));
+               channel_.pending() ? true : wait_readable(channel_.fd(), deadline));
         if (!ready)
             return std::nullopt;
         constexpr std::size_t max_read = 4096;
         GC_TRY(const std::size_t got,
-               buffer_.fill_with([&](auto room) { return connection_.read_some(room); }, max_read));
+               buffer_.fill_with([&](auto room) { return channel_.read_some(room); }, max_read));
         if (got == 0)
             return fail(ErrorKind::io, "the other gcctl closed the control connection");
     }

@@ -2,7 +2,7 @@
 // One end of the control channel.
 #pragma once
 
-#include "peer/connection.h"
+#include "peer/channel.h"
 #include "peer/conversation.h"
 #include "util/deadline.h"
 #include "util/read_buffer.h"
@@ -14,11 +14,12 @@ namespace gc::peer {
 /// Sends and receives messages, each only when the peer protocol allows it. Single-threaded.
 class Control {
   public:
-    Control(Connection connection, End end)
-        : connection_(std::move(connection)), conversation_(end) {}
+    /// @param channel must live longer
+    /// @param state `prepared` if the answer to the hello was `ready`
+    Control(Channel& channel, End end, State state)
+        : channel_(channel), conversation_(end, state) {}
 
-    [[nodiscard]] int fd() const { return connection_.fd(); }
-    [[nodiscard]] const Connection& connection() const { return connection_; }
+    [[nodiscard]] int fd() const { return channel_.fd(); }
     [[nodiscard]] State state() const { return conversation_.state(); }
 
     /// Errors: io; protocol, if the message may not be sent now: then nothing is sent.
@@ -30,12 +31,14 @@ class Control {
     /// All channels are open.
     void opened() { conversation_.opened(); }
 
-    void close() { connection_.close(); }
+    void close() { channel_.close(); }
+    /// See Channel::wait_taken().
+    Result<bool> wait_taken(Deadline deadline) { return channel_.wait_taken(deadline); }
 
   private:
     Result<std::optional<Message>> take_message();
 
-    Connection connection_;
+    Channel& channel_;
     Conversation conversation_;
     ReadBuffer buffer_;
 };

@@ -53,7 +53,7 @@ struct Transition {
 
 class Conversation {
   public:
-    explicit Conversation(End end) : end_(end) {}
+    explicit Conversation(End end, State state = State::greeted) : end_(end), state_(state) {}
 
     [[nodiscard]] State state() const { return state_; }
     [[nodiscard]] bool is(State state) const { return state_ == state; }
@@ -68,7 +68,7 @@ class Conversation {
     Result<void> take(MessageType message, bool sent);
 
     End end_;
-    State state_ = State::greeted;
+    State state_;
 };
 
 }  // namespace gc::peer

@@ -14,8 +14,8 @@
 
 namespace gc::peer {
 
-/// The first channel, control, proves with the user's credentials who both ends are. Each other
-/// channel proves with a key of the control channel's TLS session that it belongs to the same
+/// The first connection, of control, proves with the user's credentials who both ends are. Every
+/// later one proves with a key of that connection's TLS session that it belongs to the same
 /// migration.
 class Dialer {
   public:
@@ -24,9 +24,16 @@ class Dialer {
     static Result<Dialer> create(Endpoint to, std::optional<tls::Credentials> credentials,
                                  std::chrono::milliseconds timeout);
 
+    /// The first connection of control. Errors: io, protocol; unsupported, if an end refuses the
+    /// other.
+    Result<Connection> connect();
+    /// A connection of any channel, after that one. Thread-safe.
     /// @param expected_bytes see tls::SessionOptions
-    /// Errors: io, protocol; unsupported, if an end refuses the other.
-    Result<Connection> connect(Channel channel, std::uint64_t expected_bytes = 0);
+    /// Errors: as connect().
+    [[nodiscard]] Result<Connection> join(ChannelId channel, std::uint64_t expected_bytes,
+                                          bool resume, Deadline deadline) const;
+    /// For the first connection of each channel.
+    [[nodiscard]] std::chrono::milliseconds timeout() const { return timeout_; }
 
     [[nodiscard]] const Endpoint& to() const { return to_; }
     [[nodiscard]] const Token& token() const { return token_; }
@@ -36,14 +43,14 @@ class Dialer {
            std::chrono::milliseconds timeout)
         : to_(std::move(to)), credentials_(std::move(credentials)), token_(token),
           timeout_(timeout) {}
-    Result<Connection> secure(UniqueFd fd, Channel channel, std::uint64_t expected_bytes,
-                              Deadline deadline);
+    Result<Connection> prove_identity(UniqueFd fd, Deadline deadline);
 
     Endpoint to_;
     std::optional<tls::Credentials> credentials_;
     Token token_;
     std::chrono::milliseconds timeout_;
-    std::optional<ChannelKeys> keys_;  ///< of the control channel's session
+    Endpoint found_;                   ///< the address that to_ was resolved to
+    std::optional<ChannelKeys> keys_;  ///< of the first connection's session
 };
 
 }  // namespace gc::peer

@@ -37,7 +37,7 @@ Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes) {
                                                        std::to_integer<std::size_t>(bytes[3])};
 }
 
-Result<bool> read_head(Connection& from, FrameHead& head) {
+Result<bool> read_head(Channel& from, FrameHead& head) {
     std::array<std::byte, frame_head_size> bytes;
     GC_TRY(const bool more, from.read_whole(bytes));
     if (!more)

@@ -14,7 +14,7 @@
 // remaining bytes follow, then the pages.
 #pragma once
 
-#include "peer/connection.h"
+#include "peer/channel.h"
 #include "util/error.h"
 
 #include <array>
@@ -52,7 +52,7 @@ std::array<std::byte, frame_head_size> encode(FrameHead head);
 /// Errors: protocol (unknown kind).
 Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes);
 /// Reads a frame's head. @return false at the end of the channel. Errors: io, protocol.
-Result<bool> read_head(Connection& from, FrameHead& head);
+Result<bool> read_head(Channel& from, FrameHead& head);
 
 /// The start of a split frame. The remaining bytes and the pages follow it.
 /// @param cuts for each page, the number of remaining bytes before it; must fit in 16 bits

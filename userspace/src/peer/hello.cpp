@@ -13,16 +13,18 @@ namespace {
 
 constexpr std::array<std::string_view, channels> channel_names{"control", "main", "bulk", "urgent"};
 constexpr std::size_t max_hello = 256;
+/// As the version 4 sent it, with a long reason perhaps.
+constexpr std::size_t max_answer = 8192;
 
 /// Byte by byte: what follows the line belongs to the channel.
-Result<std::string> read_line(Connection& from, Deadline deadline) {
+Result<std::string> read_line(Connection& from, std::size_t max_size, Deadline deadline) {
     std::string line;
     for (std::byte byte{};;) {
         GC_TRY(const bool ready, from.pending() ? true : wait_readable(from.fd(), deadline));
         if (!ready)
-            return fail(ErrorKind::io, "a peer connected but sent no hello in time");
+            return fail(ErrorKind::io, "the peer did not say hello in time");
         GC_TRY(const std::size_t got, from.read_some(std::span(&byte, 1)));
-        if (got == 0 || line.size() == max_hello)
+        if (got == 0 || line.size() == max_size)
             return fail(ErrorKind::protocol, "expected a hello from gcctl, found '{}'",
                         printable(line, 60));
         if (byte == std::byte{'\n'})
@@ -37,7 +39,7 @@ std::string range(int oldest, int newest) {
 
 }  // namespace
 
-std::string_view name(Channel channel) {
+std::string_view name(ChannelId channel) {
     return channel_names[static_cast<std::size_t>(channel)];
 }
 
@@ -49,16 +51,18 @@ Result<Token> make_token() {
 }
 
 Result<void> send_hello(Connection& to, const Hello& hello) {
-    const Json object{{"guidecopy", hello.oldest},
-                      {"newest", hello.newest},
-                      {"channel", name(hello.channel)},
-                      {"token", hex(hello.token)}};
+    Json object{{"guidecopy", hello.oldest},
+                {"newest", hello.newest},
+                {"channel", name(hello.channel)},
+                {"token", hex(hello.token)}};
+    if (hello.resume)
+        object["resume"] = true;
     const std::string line = object.dump() + '\n';
     return to.write(std::as_bytes(std::span(line)));
 }
 
 Result<Hello> receive_hello(Connection& from, Deadline deadline) {
-    GC_TRY(const std::string line, read_line(from, deadline));
+    GC_TRY(const std::string line, read_line(from, max_hello, deadline));
     GC_TRY(const Json object, parse_object(line));
     Hello hello;
     FieldReader reader(object, "hello");
@@ -68,14 +72,29 @@ Result<Hello> receive_hello(Connection& from, Deadline deadline) {
     std::string channel;
     reader("channel", channel);
     reader("token", hello.token);
+    reader("resume", hello.resume, Need::later);
     GC_CHECK(reader.result);
     const auto found = std::ranges::find(channel_names, channel);
     if (found == channel_names.end())
         return fail(ErrorKind::protocol,
                     "invalid channel '{}' in a hello (expected control, main, bulk or urgent)",
                     channel);
-    hello.channel = static_cast<Channel>(found - channel_names.begin());
+    hello.channel = static_cast<ChannelId>(found - channel_names.begin());
     return hello;
+}
+
+Result<void> send_answer(Connection& to, const Message& answer) {
+    const std::string line = encode(answer);
+    return to.write(std::as_bytes(std::span(line)));
+}
+
+Result<Message> receive_answer(Connection& from, Deadline deadline) {
+    for (;;) {
+        GC_TRY(const std::string line, read_line(from, max_answer, deadline));
+        GC_TRY(auto message, decode(line));
+        if (message)
+            return *std::move(message);
+    }
 }
 
 Result<int> agree(const Hello& hello) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "peer/connection.h"
+#include "peer/message.h"
 #include "util/deadline.h"
 
 #include <array>
@@ -17,20 +18,23 @@
 namespace gc::peer {
 
 inline constexpr int oldest_version = 3;
-inline constexpr int newest_version = 4;
+inline constexpr int newest_version = 5;
+/// From this version on, the channels travel in records (peer/record.h) and can be resumed.
+inline constexpr int records_version = 5;
 
-enum class Channel : std::uint8_t { control, main, bulk, urgent };
+enum class ChannelId : std::uint8_t { control, main, bulk, urgent };
 inline constexpr std::size_t channels = 4;
-[[nodiscard]] std::string_view name(Channel channel);
+[[nodiscard]] std::string_view name(ChannelId channel);
 
 /// Identifies the channels of one migration.
 using Token = std::array<std::byte, 16>;
 
 struct Hello {
-    Channel channel = Channel::control;
+    ChannelId channel = ChannelId::control;
     Token token{};
     int oldest = oldest_version;
     int newest = newest_version;
+    bool resume = false;  ///< of a channel that had a connection before
 };
 
 /// Random. Errors: io.
@@ -39,6 +43,13 @@ Result<Token> make_token();
 Result<void> send_hello(Connection& to, const Hello& hello);
 /// Reads up to the end of the line and no further. Errors: protocol, io (also at the deadline).
 Result<Hello> receive_hello(Connection& from, Deadline deadline);
+
+/// The answer to the hello of control, a line: `ready` or `refused`. Only then is it known whether
+/// records follow.
+Result<void> send_answer(Connection& to, const Message& answer);
+/// Reads up to the end of the line and no further. Skips messages of later versions. Errors:
+/// protocol, io (also at the deadline).
+Result<Message> receive_answer(Connection& from, Deadline deadline);
 
 /// The version that both ends use. Errors: protocol, naming both ranges.
 Result<int> agree(const Hello& hello);

@@ -21,12 +21,12 @@ constexpr std::uint64_t max_named_rejections = 20;
 
 }  // namespace
 
-Result<std::unique_ptr<Acceptor>> Acceptor::start(UniqueFd listener, Secure secure,
+Result<std::unique_ptr<Acceptor>> Acceptor::start(UniqueFd listener, Secure secure, Admit admit,
                                                   std::chrono::milliseconds greet_within) {
     GC_TRY(Waker stop, Waker::create());
     GC_TRY(Waker arrivals, Waker::create());
     std::unique_ptr<Acceptor> acceptor(new Acceptor(std::move(listener), std::move(secure),
-                                                    greet_within, std::move(stop),
+                                                    std::move(admit), greet_within, std::move(stop),
                                                     std::move(arrivals)));
     acceptor->thread_ = std::thread([raw = acceptor.get()] { raw->run(); });
     return acceptor;
@@ -79,8 +79,11 @@ Result<void> Acceptor::accept() {
 void Acceptor::greet(Greeting& greeting, UniqueFd fd) {
     const Result<void> done = guarded([&]() -> Result<void> {
         GC_TRY(Arrival arrival, arrival_of(std::move(fd), greeting.from));
+        auto rest = admit_(std::move(arrival));
+        if (!rest)
+            return {};
         greeting.done = true;  // from here on nobody may shut the socket down
-        arrivals_.post(std::move(arrival));
+        arrivals_.post(*std::move(rest));
         return {};
     });
     if (!done && !stopping_)

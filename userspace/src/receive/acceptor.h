@@ -31,12 +31,16 @@ class Acceptor {
     /// of its own.
     using Secure = std::function<Result<peer::Connection>(UniqueFd fd, Deadline deadline)>;
 
+    /// Takes an arrival at once, for a migration that goes on. Runs in the thread of the greeting.
+    /// @return the arrival, if it is for take()
+    using Admit = std::function<std::optional<Arrival>(Arrival arrival)>;
+
     /// Greetings at the same time. One more ends the oldest: a genuine source takes milliseconds.
     static constexpr std::size_t max_greetings = 64;
 
     /// @param greet_within time for the handshake and the hello of one connection
     /// Errors: io.
-    static Result<std::unique_ptr<Acceptor>> start(UniqueFd listener, Secure secure,
+    static Result<std::unique_ptr<Acceptor>> start(UniqueFd listener, Secure secure, Admit admit,
                                                    std::chrono::milliseconds greet_within);
     /// Ends all greetings.
     ~Acceptor();
@@ -57,10 +61,10 @@ class Acceptor {
         std::thread thread;
     };
 
-    Acceptor(UniqueFd listener, Secure secure, std::chrono::milliseconds greet_within, Waker stop,
-             Waker arrivals)
-        : listener_(std::move(listener)), secure_(std::move(secure)), greet_within_(greet_within),
-          stop_(std::move(stop)), arrivals_(std::move(arrivals)) {}
+    Acceptor(UniqueFd listener, Secure secure, Admit admit, std::chrono::milliseconds greet_within,
+             Waker stop, Waker arrivals)
+        : listener_(std::move(listener)), secure_(std::move(secure)), admit_(std::move(admit)),
+          greet_within_(greet_within), stop_(std::move(stop)), arrivals_(std::move(arrivals)) {}
 
     void run();
     Result<void> accept();
@@ -71,6 +75,7 @@ class Acceptor {
 
     UniqueFd listener_;
     Secure secure_;
+    Admit admit_;
     std::chrono::milliseconds greet_within_;
     Waker stop_;
     Mailbox<Arrival> arrivals_;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t chunk_bytes = std::size_t{256} * 1024;
 
-Result<void> copy(peer::Connection& from, peer::Connection& to, const Tap& tap) {
+template <typename From, typename To> Result<void> copy(From& from, To& to, const Tap& tap) {
     std::vector<std::byte> buffer(chunk_bytes);
     for (;;) {
         GC_TRY(const std::size_t got, from.read_some(buffer));
@@ -25,14 +25,29 @@ Result<void> copy(peer::Connection& from, peer::Connection& to, const Tap& tap) 
 
 }  // namespace
 
-ByteRelay::ByteRelay(peer::Connection& from, peer::Connection& to, Tap tap)
-    : from_(from), to_(to), ended_(ending_.get_future()), thread_([this, tap = std::move(tap)] {
-          (void)guarded([&] { return copy(from_, to_, tap); });
-          to_.end_writing();
-          // Its writer must get an error instead of filling a buffer that nobody reads.
-          from_.end_reading();
-          ending_.set_value();
-      }) {}
+template <typename From, typename To> void ByteRelay::start(From& from, To& to, Tap tap) {
+    stop_ = [&from, &to] {
+        from.end_reading();
+        to.shut_down();
+    };
+    thread_ = std::thread([this, &from, &to, tap = std::move(tap)] {
+        (void)guarded([&] { return copy(from, to, tap); });
+        to.end_writing();
+        // Its writer must get an error instead of filling a buffer that nobody reads.
+        from.end_reading();
+        ending_.set_value();
+    });
+}
+
+ByteRelay::ByteRelay(peer::Channel& from, peer::Connection& to, Tap tap)
+    : ended_(ending_.get_future()) {
+    start(from, to, std::move(tap));
+}
+
+ByteRelay::ByteRelay(peer::Connection& from, peer::Channel& to, Tap tap)
+    : ended_(ending_.get_future()) {
+    start(from, to, std::move(tap));
+}
 
 ByteRelay::~ByteRelay() {
     stop();
@@ -41,11 +56,6 @@ ByteRelay::~ByteRelay() {
 
 bool ByteRelay::wait_end(std::chrono::milliseconds timeout) const {
     return ended_.wait_for(timeout) == std::future_status::ready;
-}
-
-void ByteRelay::stop() const {
-    from_.end_reading();
-    to_.shut_down();
 }
 
 }  // namespace gc::receive

@@ -2,7 +2,7 @@
 // Copies bytes between a channel and QEMU's unix socket, one thread for each direction.
 #pragma once
 
-#include "peer/connection.h"
+#include "peer/channel.h"
 
 #include <chrono>
 #include <functional>
@@ -16,12 +16,12 @@ namespace gc::receive {
 /// that forwards them.
 using Tap = std::function<void(std::span<const std::byte>)>;
 
-/// Copies from one connection to another until the end of the stream or an error. Then it ends the
-/// writing side of `to`, which passes the end of one connection on to the other. It does not own
-/// the connections.
+/// Copies from one side to the other until the end of the stream or an error. Then it ends the
+/// writing side of `to`, which passes the end of one side on to the other. It owns neither.
 class ByteRelay {
   public:
-    ByteRelay(peer::Connection& from, peer::Connection& to, Tap tap);
+    ByteRelay(peer::Channel& from, peer::Connection& to, Tap tap);
+    ByteRelay(peer::Connection& from, peer::Channel& to, Tap tap);
     /// Stops the thread and waits for it.
     ~ByteRelay();
     ByteRelay(const ByteRelay&) = delete;
@@ -29,12 +29,13 @@ class ByteRelay {
 
     /// Waits until `from` has ended by itself and everything was forwarded. @return whether it has
     [[nodiscard]] bool wait_end(std::chrono::milliseconds timeout) const;
-    /// Ends the copying, and both connections. From any thread.
-    void stop() const;
+    /// Ends the copying, and both sides. From any thread.
+    void stop() const { stop_(); }
 
   private:
-    peer::Connection& from_;
-    peer::Connection& to_;
+    template <typename From, typename To> void start(From& from, To& to, Tap tap);
+
+    std::function<void()> stop_;
     std::promise<void> ending_;
     std::future<void> ended_;
     std::thread thread_;

@@ -19,6 +19,7 @@ struct Texts {
     std::string listen;
     std::string wait;
     std::string measure;
+    std::string reconnect_limit = "30s";
 };
 
 options::Manual manual_of(Options& options, Texts& texts) {
@@ -34,6 +35,11 @@ options::Manual manual_of(Options& options, Texts& texts) {
         "give up if no source has connected by then (default: wait forever)")(
         "allow-overcommit", po::bool_switch(&options.allow_overcommit),
         "take the VM even if this host, or the QEMU's cgroup, seems to have too little memory")(
+        "reconnect-limit",
+        po::value(&texts.reconnect_limit)->default_value("30s")->value_name("TIME"),
+        "how long the source may be away, before the VM is handed over: then the destination QEMU "
+        "is ended. After that, how long to wait for a source whose host has ended all connections; "
+        "for a network that is silent, the wait has no limit then")(
         "measure", po::value(&texts.measure)->implicit_value("0")->value_name("TIME"),
         "track, with guidecopy.ko, which pages the VM touches here until all of it has arrived, "
         "for at least TIME; the report of gcctl migrate then says how good its guide was");
@@ -91,6 +97,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     if (!texts.wait.empty()) {
         GC_TRY(options.wait, parse_duration(texts.wait));
     }
+    GC_TRY(options.reconnect_limit, parse_duration(texts.reconnect_limit));
     if (!texts.measure.empty()) {
         GC_TRY(options.measure, parse_duration(texts.measure));
     }

@@ -18,8 +18,8 @@ class OfferedKeys {
     void offer(const peer::Token& token, const peer::ChannelKeys& keys) {
         const std::lock_guard lock(mutex_);
         offered_.clear();
-        for (const peer::Channel channel :
-             {peer::Channel::main, peer::Channel::bulk, peer::Channel::urgent})
+        for (const peer::ChannelId channel : {peer::ChannelId::control, peer::ChannelId::main,
+                                              peer::ChannelId::bulk, peer::ChannelId::urgent})
             offered_.emplace_back(peer::key_identity(token, channel), keys.key(channel));
     }
     /// The channel is open: its key has been used.

@@ -18,6 +18,8 @@ struct Options {
     peer::SecurityOptions security;
     bool psk_stdin = false;  ///< a one-time key comes on standard input, whose end ends the wait
     std::chrono::milliseconds wait{0};  ///< for a source to connect; 0 means forever
+    /// How long the source may be away before the commit.
+    std::chrono::milliseconds reconnect_limit{30'000};
     /// Track the VM until all of it has arrived, and for at least this long from its start.
     std::optional<std::chrono::milliseconds> measure;
     bool allow_overcommit = false;  ///< take a VM for which there seems to be no memory

@@ -12,6 +12,7 @@
 #include "util/print.h"
 #include "util/text.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -62,7 +63,7 @@ Result<void> Receiver::listen() {
            Acceptor::start(
                std::move(listener),
                [this](UniqueFd fd, Deadline deadline) { return secure(std::move(fd), deadline); },
-               greet_timeout));
+               [this](Arrival arrival) { return admit(std::move(arrival)); }, greet_timeout));
     say("listening",
         fmt::format("waiting for a VM on {}",
                     Endpoint{options_.listen.host, std::to_string(port)}.str()),
@@ -83,16 +84,52 @@ Result<peer::Connection> Receiver::secure(UniqueFd fd, Deadline deadline) {
     return peer::Connection(std::move(fd), std::move(session));
 }
 
+std::shared_ptr<peer::Channels> Receiver::channels_of(const peer::Token& token) const {
+    const std::lock_guard lock(session_mutex_);
+    return token == token_ ? channels_ : nullptr;
+}
+
+Result<void> Receiver::check_identity(const Arrival& arrival) const {
+    const tls::Session* session = arrival.connection.session();
+    if (session != nullptr &&
+        session->psk_identity() != peer::key_identity(arrival.hello.token, arrival.hello.channel))
+        return fail(ErrorKind::unsupported,
+                    "it did not prove with the channel's key that it is of this migration");
+    return {};
+}
+
+std::optional<Arrival> Receiver::admit(Arrival arrival) {
+    const auto channels = channels_of(arrival.hello.token);
+    const bool known = channels && !channels->are_raw();
+    if (arrival.hello.resume && !known)
+        peer::reject_attach(arrival.connection);
+    else if (!known || (arrival.hello.channel == peer::ChannelId::control && !arrival.hello.resume))
+        return arrival;
+    const std::string from = arrival.from;
+    Result<void> done = known ? check_identity(arrival)
+                              : fail(ErrorKind::protocol, "its migration is not known here");
+    if (done)
+        done = channels->attach(arrival.hello.channel, std::move(arrival.connection),
+                                peer::Channels::attach_timeout);
+    // An io error is another loss: the source connects again.
+    if (!done && done.error().kind != ErrorKind::io)
+        print_best_effort(stderr, "gcctl: a connection from {} was rejected: {}\n", from,
+                          done.error().message);
+    return std::nullopt;
+}
+
 Result<void> Receiver::receive() {
     GC_CHECK(guarded([this] { return await_source(); }));
-    const Result<void> done = guarded([this]() -> Result<void> {
+    Result<void> done = guarded([this]() -> Result<void> {
         GC_CHECK(start_stream());
         return loop();
     });
-    if (!done)
-        return Unexpected(lost(done.error()));
-    finish();
-    return {};
+    if (done)
+        finish();
+    else
+        done = Unexpected(lost(done.error()));
+    await_told();
+    return done;
 }
 
 // ---- before QEMU is touched
@@ -100,118 +137,154 @@ Result<void> Receiver::receive() {
 Result<void> Receiver::await_source() {
     const Deadline deadline = options_.wait.count() == 0 ? Deadline::never() : options_.wait;
     for (;;) {
-        GC_TRY(Arrival arrival, next_arrival(deadline));
-        if (arrival.hello.channel != peer::Channel::control)
+        auto arrival = std::exchange(next_, std::nullopt);
+        while (!arrival) {
+            GC_TRY(arrival, next_arrival(deadline));
+        }
+        if (arrival->hello.channel != peer::ChannelId::control)
             continue;  // of a migration that has ended: the connection is closed
-        source_ = arrival.from;
-        const Result<void> opened = open_session(std::move(arrival));
+        source_ = arrival->from;
+        const Result<void> opened = open_session(*std::move(arrival));
         if (opened)
             return {};
-        control_.reset();
-        keys_.withdraw_all();
-        for (peer::Connection* channel : {&main_, &bulk_, &urgent_})
-            channel->close();
+        end_session();
         print_best_effort(stderr, "gcctl: the source at {} left: {}; waiting for another one\n",
                           source_, opened.error().message);
     }
 }
 
-/// The next connection. Errors: io, if none comes or QEMU ends
-Result<Arrival> Receiver::next_arrival(Deadline deadline) {
+void Receiver::end_session() {
+    control_.reset();
+    keys_.withdraw_all();
+    const std::lock_guard lock(session_mutex_);
+    channels_.reset();
+    token_ = {};
+}
+
+/// The next connection, or nullopt after news of the channels. Errors: io, if none comes or QEMU
+/// ends.
+Result<std::optional<Arrival>> Receiver::next_arrival(Deadline deadline) {
     for (;;) {
         if (auto arrival = acceptor_->take())
-            return std::move(*arrival);
+            return arrival;
         GC_CHECK(on_qmp());
-        std::array<pollfd, 4> waits{{{acceptor_->fd(), POLLIN, 0},
+        std::array<pollfd, 5> waits{{{acceptor_->fd(), POLLIN, 0},
                                      {destination_.qmp().fd(), POLLIN, 0},
                                      {control_ ? control_->fd() : -1, POLLIN, 0},
-                                     {options_.psk_stdin ? STDIN_FILENO : -1, POLLIN, 0}}};
-        GC_TRY(const bool ready, poll_until(waits, deadline));
+                                     {options_.psk_stdin ? STDIN_FILENO : -1, POLLIN, 0},
+                                     {control_ ? channels_->fd() : -1, POLLIN, 0}}};
+        (void)poll_until(waits, control_
+                                    ? Deadline(std::min<Clock::duration>(deadline.left(), tick))
+                                    : deadline);
         if (waits[3].revents != 0)
             return fail(ErrorKind::io, "standard input ended before a VM arrived");
-        if (!ready && control_)
+        if (deadline.expired() && control_)
             return fail(ErrorKind::io, "it did not open its channels in time");
-        if (!ready)
+        if (deadline.expired())
             return fail(ErrorKind::io, "no source connected within {} ms", options_.wait.count());
         if (waits[2].revents != 0)
             GC_CHECK(on_control());
+        if (control_) {
+            GC_CHECK(on_connections());
+            return std::nullopt;
+        }
     }
 }
 
 Result<void> Receiver::open_session(Arrival arrival) {
-    control_.emplace(std::move(arrival.connection), peer::End::destination);
-    token_ = arrival.hello.token;
+    peer::Connection connection = std::move(arrival.connection);
     const auto version = peer::agree(arrival.hello);
     if (!version) {
-        (void)control_->send(peer::Refused{.reason = version.error().message, .proof = {}});
+        (void)peer::send_answer(connection,
+                                peer::Refused{.reason = version.error().message, .proof = {}});
         return Unexpected(version.error());
     }
     // Once more: it may have waited for days.
     if (const auto fits = check_memory(destination_.qmp()); !fits && !options_.allow_overcommit) {
-        (void)control_->send(peer::Refused{.reason = fits.error().message, .proof = {}});
+        (void)peer::send_answer(connection,
+                                peer::Refused{.reason = fits.error().message, .proof = {}});
         return fits;
     }
-    if (const tls::Session* session = control_->connection().session()) {
+    if (const tls::Session* session = connection.session()) {
         source_ = fmt::format("{} ({})", source_, printable(session->peer()));
         GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
-        keys_.offer(token_, keys);
+        keys_.offer(arrival.hello.token, keys);
     }
     GC_TRY(refusal_, peer::Refusal::make());
-    GC_CHECK(control_->send(peer::Ready{.version = *version,
-                                        .qemu = destination_.version(),
-                                        .preempt = destination_.has_preempt(),
-                                        .measure = options_.measure,
-                                        .seal = refusal_->seal()}));
+    GC_TRY(auto channels, *version >= peer::records_version
+                              ? peer::Channels::create({.end = peer::End::destination, .dial = {}})
+                              : peer::Channels::raw());
+    {
+        const std::lock_guard lock(session_mutex_);
+        channels_ = std::move(channels);
+        token_ = arrival.hello.token;
+    }
+    GC_CHECK(peer::send_answer(connection, peer::Ready{.version = *version,
+                                                       .qemu = destination_.version(),
+                                                       .preempt = destination_.has_preempt(),
+                                                       .measure = options_.measure,
+                                                       .seal = refusal_->seal()}));
+    GC_CHECK(channels_->attach(peer::ChannelId::control, std::move(connection), greet_timeout));
+    control_.emplace(channel(peer::ChannelId::control), peer::End::destination,
+                     peer::State::prepared);
     return await_channels();
+}
+
+bool Receiver::all_open() const {
+    return channels_->opened(peer::ChannelId::main) && channels_->opened(peer::ChannelId::bulk) &&
+           (!destination_.has_preempt() || channels_->opened(peer::ChannelId::urgent));
 }
 
 Result<void> Receiver::await_channels() {
     const Deadline deadline(channels_timeout);
-    while (!main_ || !bulk_ || (destination_.has_preempt() && !urgent_)) {
-        GC_TRY(Arrival arrival, next_arrival(deadline));
-        take_channel(std::move(arrival));
+    while (!all_open()) {
+        GC_TRY(auto arrival, next_arrival(deadline));
+        if (!arrival)
+            continue;
+        if (arrival->hello.channel == peer::ChannelId::control && channels_->outage()) {
+            next_ = std::move(arrival);
+            return fail(ErrorKind::io, "its connection was lost, and another source came");
+        }
+        take_channel(*std::move(arrival));
     }
     control_->opened();
     return {};
 }
 
+/// An arrival that admit() has left: of a raw channel, or to be rejected.
 void Receiver::take_channel(Arrival arrival) {
     const auto reject = [&](std::string_view reason) {
         print_best_effort(stderr, "gcctl: a connection from {} was rejected: {}\n", arrival.from,
                           reason);
     };
-    if (arrival.hello.channel == peer::Channel::control) {
+    if (arrival.hello.channel == peer::ChannelId::control) {
         const std::string reason =
             fmt::format("busy with a migration from {}; wait for its end", source_);
-        peer::Control other(std::move(arrival.connection), peer::End::destination);
-        (void)other.send(peer::Refused{.reason = reason, .proof = {}});
+        (void)peer::send_answer(arrival.connection, peer::Refused{.reason = reason, .proof = {}});
         return reject(reason);
     }
-    const std::string identity = peer::key_identity(token_, arrival.hello.channel);
     if (arrival.hello.token != token_)
         return reject("its token is of another migration");
-    if (const tls::Session* session = arrival.connection.session();
-        session != nullptr && session->psk_identity() != identity)
-        return reject("it did not prove with the channel's key that it is of this migration");
-    peer::Connection& channel = arrival.hello.channel == peer::Channel::main   ? main_
-                                : arrival.hello.channel == peer::Channel::bulk ? bulk_
-                                                                               : urgent_;
-    if (channel)
-        return reject(fmt::format("channel '{}' is already open", name(arrival.hello.channel)));
-    channel = std::move(arrival.connection);
-    keys_.withdraw(identity);
+    if (const auto proven = check_identity(arrival); !proven)
+        return reject(proven.error().message);
+    if (const auto taken =
+            channels_->attach(arrival.hello.channel, std::move(arrival.connection), greet_timeout);
+        !taken)
+        return reject(taken.error().message);
+    keys_.withdraw(peer::key_identity(token_, arrival.hello.channel));
 }
 
 // ---- the stream
 
 Result<void> Receiver::start_stream() {
-    acceptor_.reset();
     keep_record();
+    if (channels_->are_raw())
+        acceptor_.reset();  // no channel can come again
     guardian_.arm();
     GC_CHECK(destination_.listen());
     GC_TRY(qemu_main_, destination_.connect());
     to_qemu_main_ = std::make_unique<StreamMerger>(
-        main_, bulk_, qemu_main_,
+        channel(peer::ChannelId::main), channel(peer::ChannelId::bulk), qemu_main_,
         MergerTaps{.begun = [this] { notices_.post(StreamBegan{}); },
                    .broke = [this](const Error& error) { notices_.post(StreamBroke{error}); },
                    .switched_over = [this] { meter_.saw_switch_over(); },
@@ -243,11 +316,12 @@ Result<void> Receiver::on_stream_began() {
     began_ = true;
     if (destination_.has_preempt()) {
         GC_TRY(qemu_urgent_, destination_.connect());
-        to_qemu_urgent_ = std::make_unique<ByteRelay>(
-            urgent_, qemu_urgent_, [this](auto bytes) { meter_.saw_urgent(bytes); });
+        to_qemu_urgent_ =
+            std::make_unique<ByteRelay>(channel(peer::ChannelId::urgent), qemu_urgent_,
+                                        [this](auto bytes) { meter_.saw_urgent(bytes); });
     }
     destination_.connected();
-    from_qemu_ = std::make_unique<ByteRelay>(qemu_main_, main_,
+    from_qemu_ = std::make_unique<ByteRelay>(qemu_main_, channel(peer::ChannelId::main),
                                              [this](auto bytes) { meter_.saw_requests(bytes); });
     return {};
 }
@@ -255,15 +329,20 @@ Result<void> Receiver::on_stream_began() {
 Result<void> Receiver::loop() {
     while (!(completed_ && resumed_)) {
         if (!destination_.qmp().has_event()) {
-            std::array<pollfd, 3> waits{{{destination_.qmp().fd(), POLLIN, 0},
+            std::array<pollfd, 5> waits{{{destination_.qmp().fd(), POLLIN, 0},
                                          {source_gone_ ? -1 : control_->fd(), POLLIN, 0},
-                                         {notices_.fd(), POLLIN, 0}}};
+                                         {notices_.fd(), POLLIN, 0},
+                                         {channels_->fd(), POLLIN, 0},
+                                         {acceptor_ ? acceptor_->fd() : -1, POLLIN, 0}}};
             (void)poll_until(waits, tick);
         }
         GC_CHECK(on_notices());
         GC_CHECK(on_qmp());
         if (!source_gone_)
             GC_CHECK(on_control());
+        GC_CHECK(on_connections());
+        while (auto arrival = acceptor_ ? acceptor_->take() : std::nullopt)
+            take_channel(*std::move(arrival));
         if (!began_ && Clock::now() >= stream_began_by_)
             return fail(ErrorKind::io, "the source did not begin its stream within {} s",
                         stream_timeout.count());
@@ -304,6 +383,51 @@ Result<void> Receiver::on_control() {
     if (const auto* wanted = std::get_if<peer::Commit>(&**message))
         return commit(wanted->run);
     return {};
+}
+
+Result<void> Receiver::on_connections() {
+    using Change = peer::Channels::Change;
+    const Change change = channels_->update();
+    if (change == Change::lost) {
+        const std::string cause = channels_->cause().message;
+        say("connection-lost",
+            fmt::format("connection lost, waiting for the source to connect again: {}", cause),
+            {{"cause", cause}});
+    } else if (change == Change::back) {
+        const double seconds = std::chrono::duration<double>(channels_->last_outage()).count();
+        say("connection-back", fmt::format("connection back after {:.1f} s", seconds),
+            {{"seconds", seconds}});
+    }
+    if (committed_ && channels_->gone_for() >= options_.reconnect_limit)
+        return fail(ErrorKind::io,
+                    "the source's gcctl has ended ({}); see --reconnect-limit. The VM's missing "
+                    "pages are still at the source: do not end the source QEMU",
+                    channels_->cause().message);
+    if (committed_ || channels_->outage().value_or(0s) < options_.reconnect_limit)
+        return {};
+    return fail(ErrorKind::io,
+                "the source did not connect again within {} ms; see "
+                "--reconnect-limit ({})",
+                options_.reconnect_limit.count(), channels_->cause().message);
+}
+
+void Receiver::await_told() {
+    const auto told = [this](peer::ChannelId id) {
+        for (;;) {
+            const auto taken = channel(id).wait_taken(tick);
+            if (!taken || *taken)
+                return true;  // or the source has ended
+            (void)channels_->update();
+            if (channels_->outage().value_or(0s) >= options_.reconnect_limit)
+                return false;
+        }
+    };
+    // QEMU's last word is on main.
+    if (!told(peer::ChannelId::main) || !told(peer::ChannelId::control))
+        print_best_effort(stderr,
+                          "gcctl: warning: the source was not told how the migration ended: it did "
+                          "not connect again within {} ms ({})\n",
+                          options_.reconnect_limit.count(), channels_->cause().message);
 }
 
 Result<void> Receiver::commit(bool run) {

@@ -2,6 +2,7 @@
 // One incoming migration, from the first connection to QEMU's status "completed".
 #pragma once
 
+#include "peer/channels.h"
 #include "peer/control.h"
 #include "peer/refusal.h"
 #include "receive/acceptor.h"
@@ -16,6 +17,7 @@
 #include "util/guardian.h"
 
 #include <memory>
+#include <mutex>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <variant>
@@ -43,17 +45,27 @@ class Receiver {
           touches_(std::move(touches)) {}
 
     Result<void> listen();
-    /// Turns an accepted socket into a connection. Runs in threads of the acceptor.
+    // These run in threads of the acceptor.
+    /// Turns an accepted socket into a connection.
     Result<peer::Connection> secure(UniqueFd fd, Deadline deadline);
+    /// Connects a channel of the current migration.
+    std::optional<Arrival> admit(Arrival arrival);
+    /// Errors: unsupported, if the connection is not of that channel.
+    [[nodiscard]] Result<void> check_identity(const Arrival& arrival) const;
     Result<void> receive();
 
     // Until all channels of a source are open, QEMU is not told to listen: whatever happens, it can
     // still take another source.
     Result<void> await_source();
-    Result<Arrival> next_arrival(Deadline deadline);
+    Result<std::optional<Arrival>> next_arrival(Deadline deadline);
     Result<void> open_session(Arrival arrival);
     Result<void> await_channels();
     void take_channel(Arrival arrival);
+    void end_session();
+    /// The channels of the migration with this token; null if there is none.
+    [[nodiscard]] std::shared_ptr<peer::Channels> channels_of(const peer::Token& token) const;
+    [[nodiscard]] bool all_open() const;
+    peer::Channel& channel(peer::ChannelId id) { return (*channels_)[id]; }
 
     Result<void> start_stream();
     /// Keeps a record on disk, from which `gcctl recover` and `gcctl status` know the migration.
@@ -65,6 +77,10 @@ class Receiver {
     Result<void> on_qmp();
     Result<void> on_status(const std::string& status);
     Result<void> commit(bool run);
+    /// Errors: io, before the commit, if the source has been away for too long.
+    Result<void> on_connections();
+    /// Waits until the source knows how the migration ended, or is away for too long.
+    void await_told();
     void report_resumed(std::string_view text);
     void finish();
 
@@ -83,13 +99,15 @@ class Receiver {
     DestinationQemu destination_;
     Guardian guardian_;  ///< ends QEMU if this process is killed before the commit
     Mailbox<StreamNotice> notices_;
-    std::unique_ptr<Acceptor> acceptor_;
+    std::optional<Arrival> next_;  ///< a source that came when another one had left
     // One migration, from its control connection on.
+    mutable std::mutex session_mutex_;  ///< of the next two, which only the control loop sets
+    std::shared_ptr<peer::Channels> channels_;
+    peer::Token token_{};
+    std::unique_ptr<Acceptor> acceptor_;  ///< its threads use what is above
     std::optional<peer::Control> control_;
     std::string source_;  ///< its address
-    peer::Token token_{};
     std::optional<peer::Refusal> refusal_;
-    peer::Connection main_, bulk_, urgent_;
     peer::Connection qemu_main_, qemu_urgent_;
     DemandMeter meter_;
     std::optional<state::Journal> journal_;

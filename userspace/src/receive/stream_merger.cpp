@@ -20,6 +20,8 @@ constexpr int postcopy_buffer_bytes = 32 * 1024;
 
 StreamMerger::~StreamMerger() {
     end_all();
+    // A thread may be writing an acknowledgement to it, and there may be no connection.
+    bulk_.shut_down();
     for (std::thread* thread : {&main_thread_, &bulk_thread_})
         if (thread->joinable())
             thread->join();

@@ -28,12 +28,11 @@ struct MergerTaps {
 };
 
 /// Inserts a frame of bulk only where a section may begin, and only while no frame of main is
-/// waiting. At the stream's end, or if either connection breaks, it shuts down the writing side of
-/// `to`. It does not own the connections.
+/// waiting. At the stream's end, or if either channel fails, it shuts down the writing side of
+/// `to`. It does not own the channels or the connection.
 class StreamMerger {
   public:
-    StreamMerger(peer::Connection& main, peer::Connection& bulk, peer::Connection& to,
-                 MergerTaps taps)
+    StreamMerger(peer::Channel& main, peer::Channel& bulk, peer::Connection& to, MergerTaps taps)
         : main_(main), bulk_(bulk), to_(to), taps_(std::move(taps)) {}
     /// Ends its threads.
     ~StreamMerger();
@@ -60,8 +59,8 @@ class StreamMerger {
     void give_turn(bool boundary);
     void end_all();
 
-    peer::Connection& main_;
-    peer::Connection& bulk_;
+    peer::Channel& main_;
+    peer::Channel& bulk_;
     peer::Connection& to_;
     MergerTaps taps_;
     peer::FrameHead first_;          ///< of main; its size is what begin() has left of it

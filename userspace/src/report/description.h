@@ -189,6 +189,10 @@ template <typename Field> void describe(Report*, Field&& field) {
     field("hot", &T::hot, "--hot", Presence::later);
     field("policy", &T::policy, "the traffic policy", Presence::later);
     field("security", &T::security, "what protected the VM on its way", Presence::later);
+    field("connection_losses", &T::connection_losses,
+          "how often a connection between the two gcctls was lost", Presence::later);
+    field("disconnected_ms", &T::disconnected_ms,
+          "how long at least one of their connections was missing", Presence::later);
     field("measured", &T::measured, "`gcctl receive --measure`; null without it", Presence::later);
     field("simulated", &T::simulated,
           "`gcctl simulate` made the report; null: it is of a migration", Presence::later);

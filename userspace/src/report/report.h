@@ -157,6 +157,8 @@ struct Report {
     HotReport hot;
     PolicyReport policy;
     SecurityReport security;
+    std::uint64_t connection_losses = 0;
+    double disconnected_ms = 0;
     std::optional<MeasureReport> measured;
     std::optional<SimulatedReport> simulated;
     QemuVersions qemu;

@@ -56,8 +56,8 @@ std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t 
 
 std::string summary(const Report& report) {
     const auto& [schema, result, error, mode, capture, capture_reason, downtime_ms, total_ms, pages,
-                 bytes, demand, guide, next, hot, policy, security, measured, simulated, qemu,
-                 kernel] = report;
+                 bytes, demand, guide, next, hot, policy, security, connection_losses,
+                 disconnected_ms, measured, simulated, qemu, kernel] = report;
     std::string text = fmt::format(
         "{}{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n", simulated ? "simulated " : "",
         mode == Mode::guide ? "guide-copy" : "post-copy", name(result), total_ms, downtime_ms);
@@ -94,6 +94,9 @@ std::string summary(const Report& report) {
             fmt::format("  secured by {}; the destination is {}\n", security.cipher, security.peer);
     if (security.protection == Protection::insecure)
         text += "  NOT SECURED: everything was sent in clear (--insecure)\n";
+    if (connection_losses > 0)
+        text += fmt::format("  connections were lost {} times, and missing for {:.1f} s\n",
+                            connection_losses, disconnected_ms / 1000);
     return measured ? text + measured_line(*measured) : text;
 }
 

@@ -24,8 +24,8 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
       notices_(std::move(wakers[0])), wake_relay_(std::move(wakers[1])),
       wake_guide_(std::move(wakers[2])), wake_bulk_(std::move(wakers[3])),
       source_(std::move(sockets.source)),
-      sender_(std::move(sockets.channels), options.marks, options.bandwidth, wake_bulk_),
-      asked_(wake_relay_), origin_(source_, wake_relay_), next_(options.next_pages, wake_bulk_),
+      sender_(sockets.channels, options.marks, options.bandwidth, wake_bulk_), asked_(wake_relay_),
+      origin_(source_, wake_relay_), next_(options.next_pages, wake_bulk_),
       relay_(
           source_, sender_, image_, asked_, origin_, notices_,
           [this] {

@@ -91,7 +91,7 @@ void GuidePusher::set_idle() {
 void GuidePusher::wait(std::chrono::steady_clock::duration max_wait, Until until) {
     std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}};
     if (until == Until::writable)
-        waits.push_back({sender_.main().fd(), POLLOUT, 0});
+        waits.push_back({sender_.main_socket(), POLLOUT, 0});
     if (until == Until::touched) {
         const std::lock_guard lock(feeds_mutex_);
         for (const capture::BlockRecords& feed : feeds_)

@@ -23,45 +23,64 @@ std::size_t size_of(std::span<const iovec> parts, std::span<const FileRun> runs)
     return size;
 }
 
+void set_unsent_limit(int socket, std::uint64_t bytes) {
+    const auto limit = static_cast<std::uint32_t>(bytes);
+    ::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
+}
+
+/// Fails only without CAP_NET_ADMIN, and then there is no policy either.
+void set_mark(int socket, std::uint32_t mark) {
+    if (mark != 0)
+        (void)::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+}
+
 }  // namespace
 
+Outlet::Outlet(peer::Channel* channel, const Marks& marks) : channel_(channel), marks_(marks) {
+    if (channel_ != nullptr)
+        channel_->on_attached([this](int socket) { set_up(socket); });
+}
+
+void Outlet::set_up(int socket) {
+    if (const std::uint64_t bytes = unsent_limit_; bytes != 0)
+        set_unsent_limit(socket, bytes);
+    const std::lock_guard lock(mark_mutex_);
+    set_mark(socket, mark_);
+}
+
 void Outlet::limit_unsent(std::uint64_t bytes) {
-    if (bytes == unsent_limit_)
-        return;
-    const auto limit = static_cast<std::uint32_t>(bytes);
-    ::setsockopt(fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
-    unsent_limit_ = bytes;
+    if (unsent_limit_.exchange(bytes) != bytes)
+        set_unsent_limit(socket(), bytes);
 }
 
 std::uint64_t Outlet::delivery_rate() const {
     tcp_info info{};
     socklen_t size = sizeof info;
-    if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+    if (::getsockopt(socket(), IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
         return 0;
     return info.tcpi_delivery_rate;
 }
 
 bool Outlet::writable() const {
-    return wait_for_events(fd(), POLLOUT, std::chrono::milliseconds(0)).value_or(true);
+    return wait_for_events(socket(), POLLOUT, std::chrono::milliseconds(0)).value_or(true);
 }
 
 std::uint64_t Outlet::sent() const {
     const std::uint64_t written = written_;
     // SIOCOUTQNSD exists for TCP only; other sockets have no unsent queue.
-    return written - std::min(written, queued_bytes(fd(), SIOCOUTQNSD));
+    return written - std::min(written, queued_bytes(socket(), SIOCOUTQNSD));
 }
 
-std::uint64_t Outlet::unacknowledged() const {
-    return queued_bytes(fd(), SIOCOUTQ);
+std::uint64_t Outlet::in_flight() const {
+    return channel_->in_flight();
 }
 
 void Outlet::mark(ledger::PageClass as) {
     const std::uint32_t mark = marks_[as];
     if (mark == mark_)
         return;
-    // Fails only without CAP_NET_ADMIN, and then there is no policy either.
-    (void)::setsockopt(fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
     mark_ = mark;
+    set_mark(socket(), mark);
 }
 
 void Outlet::hurry(std::uint64_t position) {
@@ -79,10 +98,11 @@ Result<void> Outlet::write(ledger::PageClass as, std::span<iovec> parts,
         mark(hurry_until_ != 0 ? ledger::PageClass::urgent : as);
         written_ += size_of(parts, runs);
     }
-    using More = peer::Connection::More;
-    GC_CHECK(connection_.write(parts, runs.empty() ? More::no : More::yes));
+    using More = peer::Channel::More;
+    GC_CHECK(channel_->write(parts, runs.empty() ? More::no : More::yes));
     for (const FileRun& run : runs)
-        GC_CHECK(connection_.send_file(run.file, run.offset, run.size));
+        GC_CHECK(channel_->send_file(run.file, run.offset, run.size,
+                                     &run == &runs.back() ? More::no : More::yes));
     return {};
 }
 
@@ -113,6 +133,23 @@ Result<void> Outlet::write_frame(ledger::PageClass as, peer::FrameKind kind, std
     auto head = peer::encode({kind, size_of(parts.subspan(1), runs)});
     parts[0] = {head.data(), head.size()};
     return write(as, parts, runs);
+}
+
+void Outlet::end() {
+    if (channel_ != nullptr)
+        channel_->end_writing();
+}
+
+void Outlet::shut_down() const {
+    if (channel_ != nullptr)
+        channel_->shut_down();
+}
+
+void Outlet::close() {
+    if (channel_ == nullptr)
+        return;
+    channel_->close();
+    channel_->on_attached(nullptr);
 }
 
 }  // namespace gc::transfer

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A connection to the destination that pages are sent on.
+// A channel to the destination that pages are sent on.
 #pragma once
 
 #include "ledger/page_class.h"
-#include "peer/connection.h"
+#include "peer/channel.h"
 #include "peer/frame.h"
 
 #include <atomic>
@@ -27,14 +27,14 @@ struct FileRun {
 /// Not thread-safe, except where noted.
 class Outlet {
   public:
-    /// @param connection may be empty
-    Outlet(peer::Connection connection, const Marks& marks)
-        : connection_(std::move(connection)), marks_(marks) {}
+    /// @param channel may be null; must live longer
+    Outlet(peer::Channel* channel, const Marks& marks);
+    Outlet(const Outlet&) = delete;
+    Outlet& operator=(const Outlet&) = delete;
 
-    [[nodiscard]] int fd() const { return connection_.fd(); }
-    explicit operator bool() const { return static_cast<bool>(connection_); }
+    explicit operator bool() const { return channel_ != nullptr; }
     /// For what the destination sends.
-    [[nodiscard]] peer::Connection& connection() { return connection_; }
+    [[nodiscard]] peer::Channel& channel() { return *channel_; }
 
     /// Limits the bytes queued unsent in the socket, because every later byte waits for them
     /// (TCP_NOTSENT_LOWAT).
@@ -44,13 +44,15 @@ class Outlet {
     /// Bytes per second that the peer's TCP has acknowledged recently (tcpi_delivery_rate, see
     /// net/ipv4/tcp_rate.c, 6.1); 0 if unknown.
     [[nodiscard]] std::uint64_t delivery_rate() const;
-    /// Whether less than that limit is queued. Also true if the connection has ended.
+    /// Whether less than that limit is queued. Also true if the channel has ended; false while it
+    /// has no connection. If not, wait for POLLOUT of the socket.
     [[nodiscard]] bool writable() const;
+    [[nodiscard]] int socket() const { return channel_ == nullptr ? -1 : channel_->socket(); }
 
     /// Writes the bytes as they are and consumes the vector. Everything queued in the socket gets
     /// the mark of this class, too, because the kernel reads the mark when it sends (ip_queue_xmit
     /// in net/ipv4/ip_output.c, 6.1); but bytes that hurry() covers stay urgent.
-    /// @param runs sent after the parts with Connection::send_file()
+    /// @param runs sent after the parts with Channel::send_file()
     /// Errors: io.
     Result<void> write(ledger::PageClass as, std::span<iovec> parts,
                        std::span<const FileRun> runs = {});
@@ -71,19 +73,21 @@ class Outlet {
     [[nodiscard]] std::uint64_t written() const { return written_; }
     /// The part of written() that TCP has sent. From any thread.
     [[nodiscard]] std::uint64_t sent() const;
-    /// The part of written() that the peer's TCP has not acknowledged. From any thread.
-    [[nodiscard]] std::uint64_t unacknowledged() const;
+    /// The part of written() that has not reached the other host. From any thread.
+    [[nodiscard]] std::uint64_t in_flight() const;
 
     /// Ends the stream: no more bytes follow.
-    void end() { connection_.end_writing(); }
+    void end();
     /// Makes every blocked write fail, for good. From any thread.
-    void shut_down() const { connection_.shut_down(); }
-    void close() { connection_.close(); }
+    void shut_down() const;
+    void close();
 
   private:
     void mark(ledger::PageClass as);
+    /// A new connection has none of the socket's options.
+    void set_up(int socket);
 
-    peer::Connection connection_;
+    peer::Channel* channel_;
     Marks marks_;
     std::atomic<std::uint64_t> unsent_limit_ = 0;  ///< of the socket; 0 if none was set
     std::atomic<std::uint64_t> written_ = 0;

@@ -8,10 +8,10 @@
 
 namespace gc::transfer {
 
-PageSender::PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
+PageSender::PageSender(const PageChannels& channels, const Marks& marks, std::uint64_t bandwidth,
                        const Waker& full)
-    : main_(std::move(channels.main), marks), bulk_(std::move(channels.bulk), marks),
-      urgent_(std::move(channels.urgent), marks), full_(full), pacer_(bandwidth) {
+    : main_(channels.main, marks), bulk_(channels.bulk, marks), urgent_(channels.urgent, marks),
+      full_(full), pacer_(bandwidth) {
     main_.limit_unsent(max_unsent);
     bulk_.limit_unsent(max_unsent);
 }
@@ -303,7 +303,7 @@ void PageSender::check_full() const {
 
 Result<std::size_t> PageSender::take_acknowledged() {
     std::array<std::byte, 256> bytes;
-    GC_TRY(const auto got, bulk_.connection().read_available(bytes));
+    GC_TRY(const auto got, bulk_.channel().read_available(bytes));
     if (got == 0U)
         return fail(ErrorKind::io, "the destination closed the bulk channel");
     return got.value_or(0);

@@ -23,10 +23,11 @@
 
 namespace gc::transfer {
 
+/// They must outlive their users.
 struct PageChannels {
-    peer::Connection main;    ///< QEMU's stream; after switch-over, guide pages
-    peer::Connection bulk;    ///< after switch-over, pages that may wait: warm and background
-    peer::Connection urgent;  ///< QEMU's preempt channel; if empty, urgent pages go on main
+    peer::Channel* main = nullptr;  ///< QEMU's stream; after switch-over, guide pages
+    peer::Channel* bulk = nullptr;  ///< after switch-over, pages that may wait: warm and background
+    peer::Channel* urgent = nullptr;  ///< QEMU's preempt channel; if null, urgent pages go on main
 };
 
 /// Thread-safe. A page is claimed in the ledger under the lock of the channel on which it is then
@@ -44,7 +45,7 @@ class PageSender {
 
     using Content = image::PageContent;
 
-    PageSender(PageChannels channels, const Marks& marks, std::uint64_t bandwidth,
+    PageSender(const PageChannels& channels, const Marks& marks, std::uint64_t bandwidth,
                const Waker& full);
 
     /// Call it once, when the source has announced its RAM blocks and before pages are sent.
@@ -59,7 +60,7 @@ class PageSender {
     [[nodiscard]] std::size_t relay_piece() const { return 2 * main_.unsent_limit(); }
 
     /// Bytes on main that have not arrived yet. From any thread.
-    [[nodiscard]] std::uint64_t in_flight() const { return main_.unacknowledged(); }
+    [[nodiscard]] std::uint64_t in_flight() const { return main_.in_flight(); }
 
     /// Writes everything up to the last bytes of the package. Not paced: the VM is stopped.
     Result<void> begin_switch_over(const Gather& bytes);
@@ -115,12 +116,13 @@ class PageSender {
     }
 
     /// Carries the return path from the destination.
-    [[nodiscard]] peer::Connection& main() { return main_.connection(); }
-    /// Whether a guide page sent now would not queue long in the socket. If not, wait for POLLOUT:
-    /// a queued page cannot be sent as urgent if the VM comes to need it.
+    [[nodiscard]] peer::Channel& main() { return main_.channel(); }
+    /// Whether a guide page sent now would not queue long in the socket. If not, wait for POLLOUT
+    /// of main_socket(): a queued page cannot be sent as urgent if the VM comes to need it.
     [[nodiscard]] bool can_send_guide_page() const { return main_.writable(); }
+    [[nodiscard]] int main_socket() const { return main_.socket(); }
     /// Readable when the destination has acknowledged frames of bulk, see take_acknowledged().
-    [[nodiscard]] int bulk_fd() const { return bulk_.fd(); }
+    [[nodiscard]] int bulk_fd() { return bulk_.channel().fd(); }
     /// Frames acknowledged since the last call. Errors: io if the channel has ended.
     [[nodiscard]] Result<std::size_t> take_acknowledged();
 

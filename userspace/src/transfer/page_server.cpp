@@ -48,6 +48,8 @@ Result<bool> PageServer::handle(const stream::ReturnMessage& message, ledger::Le
             stream::append_shut(onward, shut->status);
         (void)source_.write(onward);
         notices_.post(Shut{shut->status});
+        // Nothing follows; from here on the channel itself reads what comes for its writer.
+        sender_.main().end_reading();
         return true;
     }
     // Best effort: the source may have ended its side, and needs only the pongs to its own pings.

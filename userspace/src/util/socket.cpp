@@ -81,6 +81,17 @@ Result<sockaddr_un> unix_address(const std::string& path) {
     return address;
 }
 
+Result<Endpoint> numeric(const sockaddr_storage& address, socklen_t size) {
+    std::array<char, NI_MAXHOST> host{};
+    std::array<char, NI_MAXSERV> port{};
+    if (const int error =
+            ::getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host.data(),
+                          host.size(), port.data(), port.size(), NI_NUMERICHOST | NI_NUMERICSERV);
+        error != 0)
+        return fail(ErrorKind::io, "getnameinfo: {}", ::gai_strerror(error));
+    return Endpoint{host.data(), port.data()};
+}
+
 }  // namespace
 
 Result<Endpoint> Endpoint::parse(std::string_view text) {
@@ -148,6 +159,14 @@ Result<UniqueFd> tcp_listen(const Endpoint& at) {
     return fail_errno(error, fmt::format("listen on {}", at.str()));
 }
 
+Result<Endpoint> peer_endpoint(int fd) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+        return fail_errno(errno, "getpeername");
+    return numeric(address, size);
+}
+
 Result<std::uint16_t> local_port(int fd) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
@@ -183,12 +202,7 @@ Result<AcceptedSocket> accept_peer(int listener) {
     if (!fd)
         return fail_errno(errno, "accept");
     set_up_connection(fd.get());
-    std::array<char, NI_MAXHOST> host{};
-    std::array<char, NI_MAXSERV> port{};
-    Endpoint from{"unknown", "0"};
-    if (::getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host.data(), host.size(),
-                      port.data(), port.size(), NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-        from = {host.data(), port.data()};
+    const Endpoint from = numeric(address, size).value_or(Endpoint{"unknown", "0"});
     return AcceptedSocket{std::move(fd), from.str()};
 }
 
@@ -215,6 +229,12 @@ Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t s
         size -= static_cast<std::size_t>(sent);
     }
     return {};
+}
+
+std::uint64_t round_trip_us(int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ? 0 : info.tcpi_rtt;
 }
 
 std::uint64_t queued_bytes(int fd, unsigned long queue) {

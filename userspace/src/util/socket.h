@@ -33,6 +33,8 @@ Result<bool> is_loopback(const Endpoint& endpoint, bool passive);
 Result<UniqueFd> tcp_connect(const Endpoint& to, Deadline deadline);
 /// Listens on the endpoint (SO_REUSEADDR).
 Result<UniqueFd> tcp_listen(const Endpoint& at);
+/// The address that a socket is connected to, in numbers.
+Result<Endpoint> peer_endpoint(int fd);
 /// The port that a listening socket is bound to; port 0 lets the kernel choose one.
 Result<std::uint16_t> local_port(int fd);
 
@@ -54,6 +56,9 @@ Result<UniqueFd> accept_one(int listener, std::chrono::milliseconds timeout);
 /// the file before the peer has received them changes what it receives. SIGPIPE must be ignored.
 /// Errors: io, also if the file ends early.
 Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t size);
+
+/// The smoothed round-trip time of a TCP connection; 0 if unknown.
+std::uint64_t round_trip_us(int fd);
 
 /// The number of bytes in a queue of a socket, or 0 if the socket has no such queue.
 /// @param queue SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7), unix(7))

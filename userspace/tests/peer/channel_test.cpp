@@ -423,13 +423,12 @@ TEST(Channel, AWriterNeedNotWaitIfItMayLeaveBytesUnsent) {
 
 TEST(Channel, SocketsOptionsAreSetOnEachConnection) {
     std::atomic<int> calls = 0;
-    Channel::Options options;
-    options.on_attached = [&](int socket) {
+    Link link(nullptr);
+    link.near->on_attached([&](int socket) {
         const int size = 1 << 16;
         EXPECT_EQ(::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
         ++calls;
-    };
-    Link link(nullptr, options);
+    });
     for (int i = 1; i <= 3; ++i) {
         ASSERT_TRUE(link.connect());
         EXPECT_EQ(calls, i);

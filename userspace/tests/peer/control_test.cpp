@@ -13,7 +13,11 @@ using testing::HasSubstr;
 
 class ControlTest : public SocketPair {
   protected:
-    Control source() { return {std::move(ours), End::source}; }
+    Control source() {
+        channel = Channel::raw(std::move(ours)).value();
+        return {*channel, End::source, State::greeted};
+    }
+    std::unique_ptr<Channel> channel;
 };
 
 TEST_F(ControlTest, MessagesComeWholeAndInOrder) {
@@ -61,7 +65,7 @@ TEST_F(ControlTest, RefusesALineWithoutEnd) {
     // More than the socket's buffer holds: the peer must not be needed to read on.
     std::thread peer([&] { (void)theirs.write(std::as_bytes(std::span(text))); });
     const auto message = control.receive(5s);
-    control.close();
+    channel->shut_down();
     peer.join();
     ASSERT_FALSE(message);
     EXPECT_THAT(message.error().message, HasSubstr("longer"));

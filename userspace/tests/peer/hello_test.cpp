@@ -15,10 +15,10 @@ class Greeting : public SocketPair {};
 
 TEST_F(Greeting, ArrivesAndLeavesTheChannelsBytesAlone) {
     const Token token = make_token().value();
-    ASSERT_TRUE(send_hello(theirs, {.channel = Channel::urgent, .token = token}));
+    ASSERT_TRUE(send_hello(theirs, {.channel = ChannelId::urgent, .token = token}));
     peer_says("QEVM");
     const Hello hello = receive_hello(ours, 1s).value();
-    EXPECT_EQ(hello.channel, Channel::urgent);
+    EXPECT_EQ(hello.channel, ChannelId::urgent);
     EXPECT_EQ(hello.token, token);
     EXPECT_EQ(agree(hello).value(), newest_version);
     std::array<std::byte, 8> rest{};
@@ -41,8 +41,8 @@ TEST(Versions, OneOlderOrNewerWorks) {
 TEST(Versions, OthersAreRefusedWithBothNamed) {
     const auto newer = agree({.oldest = newest_version + 1, .newest = newest_version + 2});
     ASSERT_FALSE(newer);
-    EXPECT_THAT(newer.error().message, HasSubstr("expected version 3 to 4"));
-    EXPECT_THAT(newer.error().message, HasSubstr("speaks version 5 to 6"));
+    EXPECT_THAT(newer.error().message, HasSubstr("expected version 3 to 5"));
+    EXPECT_THAT(newer.error().message, HasSubstr("speaks version 6 to 7"));
     EXPECT_THAT(agree({.oldest = 2, .newest = 2}).error().message, HasSubstr("speaks version 2;"));
 }
 

@@ -27,7 +27,9 @@ class Merging : public testing::Test {
         main = pair(main_in);
         bulk = pair(bulk_in);
         qemu = pair(out);
-        merger.emplace(main_in, bulk_in, out,
+        main_channel = peer::Channel::raw(std::move(main_in)).value();
+        bulk_channel = peer::Channel::raw(std::move(bulk_in)).value();
+        merger.emplace(*main_channel, *bulk_channel, out,
                        MergerTaps{.begun = [this] { begun = true; },
                                   .broke = [this](const Error& error) { broke.post(error); },
                                   .switched_over = [this] { seen += "<switched over>"; },
@@ -72,6 +74,7 @@ class Merging : public testing::Test {
 
     UniqueFd main, bulk, qemu;  ///< the test's ends
     peer::Connection main_in, bulk_in, out;
+    std::unique_ptr<peer::Channel> main_channel, bulk_channel;
     std::atomic<bool> begun = false;
     Mailbox<Error> broke{Waker::create().value()};
     std::string seen;  ///< what the taps were shown

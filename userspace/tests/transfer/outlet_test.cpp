@@ -42,7 +42,8 @@ class Connected : public testing::Test {
         const std::uint32_t any = 1;
         if (::setsockopt(writer.get(), SOL_SOCKET, SO_MARK, &any, sizeof any) < 0)
             GTEST_SKIP() << "no CAP_NET_ADMIN";
-        outlet.emplace(std::move(writer), marks);
+        channel = peer::Channel::raw(std::move(writer)).value();
+        outlet.emplace(channel.get(), marks);
     }
 
     void write(ledger::PageClass as, std::size_t size) {
@@ -64,10 +65,11 @@ class Connected : public testing::Test {
     [[nodiscard]] std::uint32_t mark() const {
         std::uint32_t mark = 0;
         socklen_t length = sizeof mark;
-        EXPECT_EQ(::getsockopt(outlet->fd(), SOL_SOCKET, SO_MARK, &mark, &length), 0);
+        EXPECT_EQ(::getsockopt(outlet->socket(), SOL_SOCKET, SO_MARK, &mark, &length), 0);
         return mark;
     }
 
+    std::unique_ptr<peer::Channel> channel;
     std::optional<Outlet> outlet;
     UniqueFd reader;
     std::uint64_t read = 0;

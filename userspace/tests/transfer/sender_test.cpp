@@ -142,10 +142,10 @@ class Sender : public testing::Test {
     }
 
     void make_sender(bool with_urgent) {
-        PageChannels channels{.main = pair(main_end), .bulk = pair(bulk_end), .urgent = {}};
+        PageChannels channels{.main = pair(main_end), .bulk = pair(bulk_end)};
         if (with_urgent)
             channels.urgent = pair(urgent_end);
-        sender.emplace(std::move(channels), Marks{}, 0, wake);
+        sender.emplace(channels, Marks{}, 0, wake);
         sender->begin(*ledger, *image, {0}, ram_section);
         // The start of the section on main, as in the source's own stream.
         stream::append_header(opening);
@@ -238,11 +238,12 @@ class Sender : public testing::Test {
         EXPECT_TRUE(on_main.ended);
     }
 
-    static UniqueFd pair(UniqueFd& other) {
+    peer::Channel* pair(UniqueFd& other) {
         std::array<int, 2> ends{};
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
         other.reset(ends[1]);
-        return UniqueFd(ends[0]);
+        channels_.push_back(peer::Channel::raw(UniqueFd(ends[0])).value());
+        return channels_.back().get();
     }
 
     Waker wake = Waker::create().value();
@@ -250,6 +251,7 @@ class Sender : public testing::Test {
     NextPages next{next_pages, wake};
     std::optional<image::SourceImage> image;
     std::optional<ledger::Ledger> ledger;
+    std::vector<std::unique_ptr<peer::Channel>> channels_;
     std::optional<PageSender> sender;
     UniqueFd main_end, bulk_end, urgent_end;
     stream::Buffer opening;
@@ -402,7 +404,7 @@ TEST_F(Sender, WhileAPageOfTheGuideWaitsNothingElseIsSent) {
     make_sender(true);
     // The room is too small for a granule.
     const int small = 1;
-    ::setsockopt(sender->main().fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    ::setsockopt(sender->main_socket(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     push_while_guide_is_busy({40}, [&](BulkPusher& bulk) {
         bulk.on_resumed();
         std::this_thread::sleep_for(20ms);
@@ -427,7 +429,7 @@ TEST_F(Sender, UrgentPagesDoNotWaitForThoseOfTheSourcesStream) {
     read_main = false;
     make_sender(true);
     const int small = 1;
-    ::setsockopt(sender->main().fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    ::setsockopt(sender->main_socket(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     constexpr std::uint64_t relayed = 40;
     std::thread relay([&] {
         std::vector<std::byte> room(page_size);

@@ -56,7 +56,8 @@ class OneRelay : public testing::Test {
   protected:
     /// @param guide_wait as of StreamRelay
     explicit OneRelay(std::chrono::milliseconds guide_wait = 0ms)
-        : source(pair(qemu)), sender({pair(main), {}, {}}, Marks{}, 0, full),
+        : source(pair(qemu)), channel(peer::Channel::raw(pair(main)).value()),
+          sender({.main = channel.get()}, Marks{}, 0, full),
           relay(
               source, sender, image, asked, origin, notices, [this] { switched_over.signal(); },
               wake,
@@ -78,6 +79,7 @@ class OneRelay : public testing::Test {
     UniqueFd qemu, main;
     SourceSocket source;
     Waker full = Waker::create().value();
+    std::unique_ptr<peer::Channel> channel;
     PageSender sender;
     image::SourceImage image = image::SourceImage::open({}).value();
     Waker wake = Waker::create().value();
@@ -332,7 +334,8 @@ TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
 
 TEST(Outlet, FramesPartsOfAnySize) {
     UniqueFd other;
-    Outlet outlet(pair(other), Marks{});
+    const auto channel = peer::Channel::raw(pair(other)).value();
+    Outlet outlet(channel.get(), Marks{});
     Buffer large(2 * peer::max_frame + 10);
     for (std::size_t at = 0; at < large.size(); at += 1000)
         large[at] = static_cast<std::byte>(at / 1000);

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "peer/channels.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+#include <vector>
+
+namespace gc::peer {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Between two attempts to connect: doubles from the first to the second.
+constexpr std::chrono::milliseconds min_pause = 50ms;
+constexpr std::chrono::milliseconds max_pause = 1s;
+/// For an attempt: the handshakes of TCP and TLS, and the hello. It doubles, too. A lost SYN is
+/// sent again after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h, 6.1), so a new attempt comes soon
+/// after the network is back; on a long path a later one has time for all its round trips.
+constexpr std::chrono::milliseconds min_dial_time = 1500ms;
+constexpr std::chrono::milliseconds max_dial_time = 6s;
+
+constexpr std::array ids{ChannelId::control, ChannelId::main, ChannelId::urgent, ChannelId::bulk};
+
+/// Whether the other host answered, and said no.
+bool is_refusal(const Error& error) {
+    return error.error_number == ECONNREFUSED || error.kind == ErrorKind::unsupported;
+}
+
+/// Whether the other host ended a connection, rather than the network or this gcctl.
+bool is_end(const Error& error) {
+    constexpr std::array of_the_network{ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENETDOWN};
+    return error.kind == ErrorKind::io &&
+           std::ranges::find(of_the_network, error.error_number) == of_the_network.end();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Channels>> Channels::create(Options options) {
+    GC_TRY(Waker news, Waker::create());
+    GC_TRY(Waker stop, Waker::create());
+    std::shared_ptr<Channels> made(
+        new Channels(std::move(options), std::move(news), std::move(stop)));
+    std::vector<Channel*> all;
+    for (const ChannelId id : ids) {
+        GC_CHECK(made->create_line(id));
+        all.push_back(made->line(id).channel.get());
+    }
+    made->heartbeat_.emplace(std::move(all));
+    if (made->options_.dial)
+        for (const ChannelId id : ids)
+            made->line(id).thread =
+                std::thread([raw = made.get(), id] { raw->keep_connected(id); });
+    return made;
+}
+
+Result<std::shared_ptr<Channels>> Channels::raw() {
+    GC_TRY(Waker news, Waker::create());
+    GC_TRY(Waker stop, Waker::create());
+    std::shared_ptr<Channels> made(new Channels({}, std::move(news), std::move(stop)));
+    made->raw_ = true;
+    return made;
+}
+
+Result<void> Channels::create_line(ChannelId id) {
+    Line& made = line(id);
+    GC_TRY(made.wake, Waker::create());
+    // The caller reads where it always does: main at the source, until QEMU's last word; the pages
+    // at the destination.
+    const bool caller =
+        options_.end == End::source ? id == ChannelId::main : id != ChannelId::control;
+    GC_TRY(made.channel,
+           Channel::create({.reads = caller ? Channel::Reads::caller : Channel::Reads::thread,
+                            .max_copied = options_.max_copied,
+                            .max_unsent = id == ChannelId::control ? max_unsent_control : 0,
+                            .on_lost = [this, id](const Error& cause) {
+                                note_loss(id, cause);
+                                line(id).wake->signal();
+                            }}));
+    return {};
+}
+
+Channels::~Channels() {
+    shut_down();
+    for (Line& each : lines_)
+        if (each.thread.joinable())
+            each.thread.join();
+    heartbeat_.reset();
+    for (Line& each : lines_)
+        if (each.channel)
+            each.channel->close();
+}
+
+void Channels::shut_down() {
+    stopping_ = true;
+    stop_.signal();
+    for (const Line& each : lines_) {
+        if (each.wake)
+            each.wake->signal();
+        if (each.channel)
+            each.channel->shut_down();
+    }
+}
+
+Result<void> Channels::attach(ChannelId id, Connection connection, Deadline deadline) {
+    Line& to = line(id);
+    if (raw_) {
+        if (to.channel)
+            return fail(ErrorKind::io, "channel '{}' is already open", name(id));
+        GC_TRY(to.channel, Channel::raw(std::move(connection)));
+        to.opened = true;
+        return {};
+    }
+    if (auto attached = to.channel->attach(std::move(connection), deadline); !attached) {
+        unknown_ = unknown_ || attached.error().kind == ErrorKind::unsupported;
+        return attached;
+    }
+    note_connected(id);
+    return {};
+}
+
+Result<void> Channels::open(std::span<const ChannelId> wanted, Deadline deadline) {
+    for (const ChannelId id : wanted) {
+        line(id).wanted = true;
+        line(id).wake->signal();
+    }
+    const auto open = [this](ChannelId id) { return opened(id); };
+    while (!std::ranges::all_of(wanted, open)) {
+        if (deadline.expired() || gone_for() > Clock::duration::zero())
+            return Unexpected(cause());
+        std::this_thread::sleep_for(1ms);
+    }
+    return {};
+}
+
+// ---- the threads that connect
+
+void Channels::keep_connected(ChannelId id) {
+    Line& mine = line(id);
+    auto pause = min_pause;
+    auto dial_time = min_dial_time;
+    while (!stopping_) {
+        if ((!mine.opened && !mine.wanted) || mine.channel->connected() || mine.channel->over() ||
+            unknown_) {
+            mine.wake->wait(1s);
+            pause = min_pause;
+            dial_time = min_dial_time;
+        } else if (!try_connect(id, dial_time)) {
+            (void)wait_readable(stop_.fd(), pause);
+            pause = std::min(2 * pause, max_pause);
+            dial_time = std::min(2 * dial_time, max_dial_time);
+        }
+    }
+}
+
+Result<void> Channels::try_connect(ChannelId id, std::chrono::milliseconds dial_time) {
+    const Result<void> done = [&]() -> Result<void> {
+        GC_TRY(Connection connection, options_.dial(id, opened(id), dial_time));
+        return attach(id, std::move(connection), attach_timeout);
+    }();
+    if (!done && !stopping_)
+        note_failure(done.error());
+    return done;
+}
+
+void Channels::note_loss(ChannelId id, const Error& cause) {
+    line(id).ended_there = is_end(cause);
+    {
+        const std::lock_guard lock(mutex_);
+        cause_ = cause;
+        const bool ended = std::ranges::all_of(
+            lines_, [](const Line& each) { return !each.opened || each.ended_there; });
+        if (!options_.dial && ended && !gone_since_)
+            gone_since_ = Clock::now();
+    }
+    ++lost_;
+    news_.signal();
+}
+
+void Channels::note_failure(const Error& error) {
+    const std::lock_guard lock(mutex_);
+    cause_ = error;
+    if (!is_refusal(error))
+        gone_since_.reset();
+    else if (!gone_since_)
+        gone_since_ = Clock::now();
+}
+
+void Channels::note_connected(ChannelId id) {
+    line(id).opened = true;
+    line(id).ended_there = false;
+    {
+        const std::lock_guard lock(mutex_);
+        gone_since_.reset();
+    }
+    news_.signal();
+}
+
+// ---- for the owner's control loop
+
+bool Channels::complete() const {
+    return std::ranges::all_of(lines_, [](const Line& each) {
+        return !each.opened || each.channel->connected() || each.channel->over();
+    });
+}
+
+Channels::Change Channels::update() {
+    news_.clear();
+    const auto now = Clock::now();
+    const bool whole = complete();
+    if (whole == !down_since_)
+        return Change::none;
+    if (!whole) {
+        down_since_ = now;
+        return Change::lost;
+    }
+    last_outage_ = now - *down_since_;
+    down_ += last_outage_;
+    down_since_.reset();
+    return Change::back;
+}
+
+std::optional<Channels::Clock::duration> Channels::outage() const {
+    return down_since_ ? std::optional(Clock::now() - *down_since_) : std::nullopt;
+}
+
+Error Channels::cause() const {
+    const std::lock_guard lock(mutex_);
+    return cause_;
+}
+
+Losses Channels::losses() const {
+    return {lost_, down_ + outage().value_or(Clock::duration{})};
+}
+
+Channels::Clock::duration Channels::gone_for() const {
+    const std::lock_guard lock(mutex_);
+    return gone_since_ ? Clock::now() - *gone_since_ : Clock::duration{};
+}
+
+}  // namespace gc::peer
