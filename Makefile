@@ -96,7 +96,7 @@ check-tcg: userspace guests  ## run the end-to-end tests that need no lab: minut
 	@scripts/check tcg
 
 .PHONY: check-faults soak-faults
-# Not part of check: what becomes of the VM is printed, and not yet compared with what should.
+# Random, and judged by the reader. What is certain of a network that fails is tested by the stage "faults" of check.
 check-faults: userspace guests  ## break 100 small migrations in as many ways, and print what became of the VMs (root)
 	@$(MAKE) -C tests/faults --no-print-directory
 	@tests/faults/sweep 100

@@ -150,10 +150,10 @@ def test_versions_are_named(testbed: Testbed) -> None:
     receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
     port = receive.wait_event("listening")["port"]
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-    connection.sendall(line(guidecopy=5, newest=6, channel="control", token=rogue.TOKEN))
+    connection.sendall(line(guidecopy=6, newest=7, channel="control", token=rogue.TOKEN))
     answer = json.loads(rogue.read_line(connection))
     assert answer["type"] == "refused"
-    assert "version 3 to 4" in answer["reason"] and "version 5 to 6" in answer["reason"]
+    assert "version 3 to 5" in answer["reason"] and "version 6 to 7" in answer["reason"]
     assert destination.status() == "inmigrate"
 
 

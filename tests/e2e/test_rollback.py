@@ -15,8 +15,8 @@ from gclab.wait import wait_for
 
 # Long enough to interrupt it: 128 MiB at 4 MiB/s.
 SLOW_PRECOPY = ("--precopy-time", "600s", "--bandwidth", "4M")
-# The second connection: it carries the stream and its return path. The first one is the two gcctls' own.
-MAIN_CHANNEL = 1
+# Seconds: in these tests the other gcctl does not come back.
+RECONNECT_LIMIT = 1 * SLOW
 
 
 class Before:
@@ -52,7 +52,7 @@ def check_failed(migration: Migration, result: str = "failed") -> None:
 
 
 def start_precopy(testbed: Testbed, guide: str, source: Vm, spec: Spec, **proxy: Any) -> Migration:
-    migration = testbed.migrate(source, spec, *SLOW_PRECOPY, guide=guide, proxy=proxy or None)
+    migration = testbed.migrate(source, spec, *SLOW_PRECOPY, guide=guide, proxy=proxy or None, reconnect_limit=RECONNECT_LIMIT)
     migration.migrate.wait_event("progress")
     return migration
 
@@ -60,7 +60,8 @@ def start_precopy(testbed: Testbed, guide: str, source: Vm, spec: Spec, **proxy:
 def start_uncommitted(testbed: Testbed, guide: str, **more: Any) -> Migration:
     """Switched over, but the destination's answers are lost, so that the migration cannot commit."""
     spec = Spec()
-    migration = testbed.migrate(testbed.start_source(spec), spec, guide=guide, proxy={"mute": (MAIN_CHANNEL,)}, **more)
+    migration = testbed.migrate(testbed.start_source(spec), spec, guide=guide, proxy={"mute": ("main",)},
+                                reconnect_limit=RECONNECT_LIMIT, **more)
     migration.migrate.wait_event("switch-over")
     return migration
 
@@ -108,7 +109,8 @@ def test_switch_over_limit(testbed: Testbed, before: Before, guide: str, hung: s
     """No answer of the destination, whoever hangs: the VM runs on at the source by itself, and its halt is bounded."""
     spec = Spec()
     source = testbed.start_source(spec)
-    migration = testbed.migrate(source, spec, guide=guide, proxy={"mute": (MAIN_CHANNEL,)}, switch_over_limit=2)
+    migration = testbed.migrate(source, spec, guide=guide, proxy={"mute": ("main",)}, switch_over_limit=2,
+                                reconnect_limit=RECONNECT_LIMIT)
     migration.migrate.wait_event("switch-over")
     stopped = {"destination": [migration.destination.process], "receive": [migration.receive.process]}.get(hung, [])
     for process in stopped:

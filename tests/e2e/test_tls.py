@@ -10,6 +10,7 @@ import pytest
 from gclab.certificates import Authority
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_REFUSED, EXIT_USAGE, run
+from gclab.proxy import Proxy
 from gclab.rogue import Impostor
 from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec, Vm
@@ -102,6 +103,28 @@ def test_pre_shared_keys(testbed: Testbed) -> None:
     destination = Destination(testbed, "--tls-psk", keys)
     migration = check_moves(testbed, testbed.start_source(SMALL), destination, "--tls-psk", keys)
     assert migration.report()["security"]["protection"] == "tls"
+
+
+@pytest.mark.parametrize("what", ["reset", "flip"])
+def test_channels_are_secured_again(testbed: Testbed, hosts: tuple[Path, Path], what: str) -> None:
+    """Connections that break, or whose bytes are changed: TLS finds the change, and the bytes are sent again."""
+    source = testbed.start_source(SMALL)
+    destination = Destination(testbed, "--tls-creds", str(hosts[1]))
+    proxy = Proxy(destination.port)
+    try:
+        gcctl, report = testbed.migrate_to(source, proxy.port, "--tls-creds", str(hosts[0]), "--bandwidth", "16M")
+        migration = Migration(source, destination.vm, destination.receive, gcctl, report)
+        gcctl.wait_event("resumed")
+        if what == "reset":
+            proxy.reset()
+        else:
+            proxy.flip(after=100_000)
+        migration.wait_completed(SMALL)
+        destination.vm.wait_running(passes=2)
+        assert migration.report()["connection_losses"] >= 1
+        assert "rejected" not in destination.receive.errors()
+    finally:
+        proxy.cut()
 
 
 def check_refused(testbed: Testbed, source: Vm, destination: Destination, *options: str, says: str) -> None:

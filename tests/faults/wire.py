@@ -47,11 +47,15 @@ class Wire:
         return counts
 
     def connections(self, pid: int) -> list[int]:
-        """Local ports of the TCP connections of a process at the near end, in the order of its descriptors: for gcctl
-        migrate, that of its channels."""
-        shown = self.near.run("ss", "-Htnp", "state", "established").stdout
-        found = (re.search(rf":(\d+)\s+\S+:\d+.*pid={pid},fd=(\d+)", line) for line in shown.splitlines())
-        return [port for _, port in sorted((int(match[2]), int(match[1])) for match in found if match)]
+        """Local ports of the TCP connections of a process at the near end, in the order of their lowest descriptors: for
+        gcctl migrate, that of its channels, each of which has one for all its connections."""
+        found = []
+        for line in self.near.run("ss", "-Htnp", "state", "established").stdout.splitlines():
+            descriptors = [int(number) for number in re.findall(rf"pid={pid},fd=(\d+)", line)]
+            port = re.search(r":(\d+)\s+\S+:\d+", line)
+            if descriptors and port:
+                found.append((min(descriptors), int(port[1])))
+        return [port for _, port in sorted(found)]
 
     def reset(self, port: int) -> None:
         """Ends a connection of the near end; both ends get a reset."""

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A TCP proxy between the two gcctls that can lose what it carries."""
+"""A TCP proxy between two gcctls that can lose, change and delay what it carries. It knows the channels of connections
+in clear only."""
 
+import json
 import selectors
 import socket
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+
+RECORD_HEAD = 20  # bytes; userspace/src/peer/record.h
+DATA = 2  # the kind of a record
+LINE_END = b"\n"
 
 
 @dataclass
@@ -13,20 +20,25 @@ class _Pair:
 
     near: socket.socket
     far: socket.socket
-    muted: bool
+    channel: str = ""
+    hello: bytes = b""
+    answers: bytes = field(default=b"")  # of a muted channel: the beginning of a record
 
 
 class Proxy:
     """Carries connections to 127.0.0.1:`port`.
 
-    `cut_after`: breaks all of them once that many bytes went to the destination. `mute`: the connections, numbered in
-    order of arrival, whose answers it discards.
+    `cut_after`: breaks all of them once that many bytes went to the destination. `mute`: the channels whose answers it
+    discards; the connection stays alive.
     """
 
-    def __init__(self, port: int, cut_after: int | None = None, mute: tuple[int, ...] = ()) -> None:
+    def __init__(self, port: int, cut_after: int | None = None, mute: tuple[str, ...] = ()) -> None:
         self._target, self._cut_after, self._mute = port, cut_after, mute
-        self._carried = 0  # bytes to the destination
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.carried = 0  # bytes to the destination
+        self.connections = 0
+        self._flip_after: int | None = None
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=32)
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[_Pair] = []
         self._selector = selectors.DefaultSelector()
@@ -40,42 +52,102 @@ class Proxy:
         self._stopping.set()
         self._thread.join()
 
+    def reset(self, *channels: str) -> None:
+        """Breaks the connections of these channels, or of all; new ones are carried."""
+        with self._lock:
+            for pair in [pair for pair in self._pairs if not channels or pair.channel in channels]:
+                self._break(pair)
+
+    def silence(self, seconds: float) -> None:
+        """Carries nothing for that long; the connections stay open."""
+        with self._lock:
+            time.sleep(seconds)
+
+    def flip(self, after: int) -> None:
+        """Changes a bit of what goes to the destination, that many bytes from now."""
+        self._flip_after = after
+
     def _run(self) -> None:
-        while not self._stopping.is_set() and (self._cut_after is None or self._carried < self._cut_after):
+        while not self._stopping.is_set() and (self._cut_after is None or self.carried < self._cut_after):
             for key, _ in self._selector.select(timeout=0.02):
-                if key.data is None:
-                    self._accept()
-                else:
-                    assert isinstance(key.fileobj, socket.socket)
-                    self._carry(key.fileobj, key.data)
-        for pair in self._pairs:
-            pair.near.close()
-            pair.far.close()
+                with self._lock:
+                    if key.data is None:
+                        self._accept()
+                    elif key.data in self._pairs:
+                        assert isinstance(key.fileobj, socket.socket)
+                        self._carry(key.fileobj, key.data)
+        for pair in self._pairs[:]:
+            self._break(pair)
         self._listener.close()
         self._selector.close()
 
     def _accept(self) -> None:
         near, _ = self._listener.accept()
-        far = socket.create_connection(("127.0.0.1", self._target), timeout=10)
-        pair = _Pair(near, far, len(self._pairs) in self._mute)
+        self.connections += 1
+        try:
+            far = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+        except OSError:
+            near.close()
+            return
+        pair = _Pair(near, far)
         self._pairs.append(pair)
         for side in (near, far):
             side.settimeout(10)
             self._selector.register(side, selectors.EVENT_READ, pair)
 
+    def _break(self, pair: _Pair) -> None:
+        self._pairs.remove(pair)
+        for side in (pair.near, pair.far):
+            try:
+                self._selector.unregister(side)
+            except KeyError:
+                pass  # its end was seen
+            side.close()
+
     def _carry(self, side: socket.socket, pair: _Pair) -> None:
         other = pair.far if side is pair.near else pair.near
         try:
             data = side.recv(65536)
-            if data and side is pair.far and pair.muted:
-                return
-            if data:
-                other.sendall(data)
-            else:
+            if not data:
                 other.shutdown(socket.SHUT_WR)
+                self._selector.unregister(side)
+            elif side is pair.near:
+                self._read_hello(pair, data)
+                self.carried += len(data)
+                other.sendall(self._flipped(data))
+            else:
+                other.sendall(self._without_data(pair, data) if pair.channel in self._mute else data)
         except OSError:
-            data = b""
-        if not data:
-            self._selector.unregister(side)
-        elif side is pair.near:
-            self._carried += len(data)
+            self._break(pair)
+
+    def _read_hello(self, pair: _Pair, data: bytes) -> None:
+        if pair.channel:
+            return
+        pair.hello += data
+        if not pair.hello.startswith(b"{"):
+            pair.channel = "encrypted"
+        elif LINE_END in pair.hello:
+            pair.channel = json.loads(pair.hello.split(LINE_END)[0])["channel"]
+
+    def _flipped(self, data: bytes) -> bytes:
+        if self._flip_after is None:
+            return data
+        if self._flip_after >= len(data):
+            self._flip_after -= len(data)
+            return data
+        at, self._flip_after = self._flip_after, None
+        return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:]
+
+    @staticmethod
+    def _without_data(pair: _Pair, data: bytes) -> bytes:
+        """The records that keep the connection alive."""
+        pair.answers += data
+        kept = b""
+        while len(pair.answers) >= RECORD_HEAD:
+            size = RECORD_HEAD + int.from_bytes(pair.answers[1:4], "big")
+            if len(pair.answers) < size:
+                break
+            if pair.answers[0] != DATA:
+                kept += pair.answers[:size]
+            pair.answers = pair.answers[size:]
+        return kept

@@ -44,7 +44,8 @@ class Lines:
 @dataclass
 class Impostor:
     """Stands between the two gcctls and speaks for one of them. `edit` gets each line of the control channel and who
-    said it ("source" or "destination"); None lets it pass. Without `in_clear` it carries and keeps bytes only."""
+    said it ("source" or "destination"); None lets it pass. It makes both speak version 4 of the protocol, whose control
+    channel has lines and no records. Without `in_clear` it carries and keeps bytes only."""
 
     target: int
     edit: Callable[[str, bytes], Lines | None]
@@ -83,9 +84,9 @@ class Impostor:
     def _serve(self, near: socket.socket, far: socket.socket) -> None:
         channel = f"connection {len(self._open)}"
         if self.in_clear:
-            hello = read_line(near)
-            far.sendall(hello)
-            channel = json.loads(hello)["channel"]
+            hello = json.loads(read_line(near))
+            far.sendall(json.dumps({**hello, "newest": 4}).encode() + b"\n")
+            channel = hello["channel"]
         if channel == "control":
             self._start(self._lines, "source", near, far)
             self._start(self._lines, "destination", far, near)

@@ -108,14 +108,15 @@ class Testbed:
 
     def migrate(self, source: Vm, spec: Spec, *options: str, guide: str = "off", receive_options: tuple[str, ...] = (),
                 proxy: dict[str, Any] | None = None, far: Far | None = None, switch_over_limit: float = 60,
-                launcher: tuple[str, ...] = ()) -> Migration:
+                reconnect_limit: float = 30, launcher: tuple[str, ...] = ()) -> Migration:
         """Starts a destination and both gcctls: over the loopback, or with `receive` on the far host. `proxy`: the
         arguments of a Proxy between the two. `switch_over_limit` in seconds; by default a slow host is no failure.
-        `launcher`: what starts `gcctl migrate`."""
+        `reconnect_limit`, in seconds, is that of both. `launcher`: what starts `gcctl migrate`."""
         there: Testbed = far.testbed(self) if far else self
         address, far_launcher = (far.address, far.launcher) if far else ("127.0.0.1", ())
         destination = there.start(spec, "destination", incoming=True)
-        receive = there.receive(destination.gcctl_qmp(), address, *receive_options, launcher=far_launcher)
+        reconnect = ("--reconnect-limit", f"{int(reconnect_limit * 1000)}ms")
+        receive = there.receive(destination.gcctl_qmp(), address, *reconnect, *receive_options, launcher=far_launcher)
         port = receive.wait_event("listening")["port"]
         between = None
         if proxy is not None:
@@ -127,7 +128,8 @@ class Testbed:
         if not far:
             options = ("--policy", "none", *options)  # the loopback has no NIC to shape
         migrate = self.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"{address}:{port}", "--report", str(report),
-                             "--guide", guide, "--switch-over-limit", f"{switch_over_limit}s", *in_clear(address), *options,
+                             "--guide", guide, "--switch-over-limit", f"{switch_over_limit}s", *reconnect, *in_clear(address),
+                             *options,
                              directory=directory, launcher=launcher)
         return Migration(source, destination, receive, migrate, report, between)
 
