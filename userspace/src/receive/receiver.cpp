@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -34,13 +35,21 @@ constexpr auto tick = 250ms;
 constexpr auto shut_timeout = 5s;
 constexpr std::size_t file_header_bytes = 8;
 
+/// What failed before anything was touched is a refusal.
+template <typename T> Result<T> untouched(Result<T> result) {
+    if (!result && result.error().kind != ErrorKind::usage)
+        result.error().kind = ErrorKind::unsupported;
+    return result;
+}
+
 template <typename... Ts> struct Overloaded : Ts... { using Ts::operator()...; };
 
 }  // namespace
 
 Result<void> Receiver::run(const Options& options) {
+    GC_TRY(Signals signals, Signals::block());  // in all threads, so first
     GC_TRY(peer::Security security, security_of(options));
-    GC_TRY(DestinationQemu destination, DestinationQemu::prepare(options.qmp));
+    GC_TRY(DestinationQemu destination, untouched(DestinationQemu::prepare(options.qmp)));
     if (!options.allow_overcommit)
         GC_CHECK(check_memory(destination.qmp()));
     std::optional<TouchMeter> touches;
@@ -51,8 +60,8 @@ Result<void> Receiver::run(const Options& options) {
     GC_TRY(Guardian guardian, Guardian::start([&] { return destination.end_orphan(options.qmp); },
                                               destination.process_fd()));
     Receiver receiver(options, std::move(security), std::move(destination), std::move(guardian),
-                      std::move(touches), std::move(notices));
-    GC_CHECK(receiver.listen());
+                      std::move(touches), std::move(notices), std::move(signals));
+    GC_CHECK(untouched(receiver.listen()));
     return receiver.receive();
 }
 
@@ -168,11 +177,13 @@ Result<std::optional<Arrival>> Receiver::next_arrival(Deadline deadline) {
         if (auto arrival = acceptor_->take())
             return arrival;
         GC_CHECK(on_qmp());
-        std::array<pollfd, 5> waits{{{acceptor_->fd(), POLLIN, 0},
+        GC_CHECK(on_signals());
+        std::array<pollfd, 6> waits{{{acceptor_->fd(), POLLIN, 0},
                                      {destination_.qmp().fd(), POLLIN, 0},
                                      {control_ ? control_->fd() : -1, POLLIN, 0},
                                      {options_.psk_stdin ? STDIN_FILENO : -1, POLLIN, 0},
-                                     {control_ ? channels_->fd() : -1, POLLIN, 0}}};
+                                     {control_ ? channels_->fd() : -1, POLLIN, 0},
+                                     {signals_.fd(), POLLIN, 0}}};
         (void)poll_until(waits, control_
                                     ? Deadline(std::min<Clock::duration>(deadline.left(), tick))
                                     : deadline);
@@ -329,13 +340,15 @@ Result<void> Receiver::on_stream_began() {
 Result<void> Receiver::loop() {
     while (!(completed_ && resumed_)) {
         if (!destination_.qmp().has_event()) {
-            std::array<pollfd, 5> waits{{{destination_.qmp().fd(), POLLIN, 0},
+            std::array<pollfd, 6> waits{{{destination_.qmp().fd(), POLLIN, 0},
+                                         {signals_.fd(), POLLIN, 0},
                                          {source_gone_ ? -1 : control_->fd(), POLLIN, 0},
                                          {notices_.fd(), POLLIN, 0},
                                          {channels_->fd(), POLLIN, 0},
                                          {acceptor_ ? acceptor_->fd() : -1, POLLIN, 0}}};
             (void)poll_until(waits, tick);
         }
+        GC_CHECK(on_signals());
         GC_CHECK(on_notices());
         GC_CHECK(on_qmp());
         if (!source_gone_)
@@ -346,6 +359,23 @@ Result<void> Receiver::loop() {
         if (!began_ && Clock::now() >= stream_began_by_)
             return fail(ErrorKind::io, "the source did not begin its stream within {} s",
                         stream_timeout.count());
+    }
+    return {};
+}
+
+/// As those of gcctl migrate.
+Result<void> Receiver::on_signals() {
+    while (const auto signal = signals_.take()) {
+        if (*signal == SIGUSR1)
+            continue;
+        if (committed_ && !channels_->outage()) {
+            print_best_effort(stderr,
+                              "gcctl: warning: the VM already runs here and its memory is still "
+                              "coming: gcctl must run until it is complete\n");
+            continue;
+        }
+        interrupted_ = true;
+        return fail(ErrorKind::cancelled, "interrupted");
     }
     return {};
 }
@@ -558,7 +588,7 @@ Error Receiver::lost(Error error) {
         return wrap(ended.error(), error.message).value();
     (void)control_->send(peer::Refused{.reason = error.message, .proof = refusal_->proof()});
     error.message += "; the VM did not run here, and the destination QEMU was ended";
-    if (error.kind == ErrorKind::cancelled) {
+    if (error.kind == ErrorKind::cancelled && !interrupted_) {
         state::finish(journal_);  // the source has said that it keeps the VM
     } else if (journal_) {
         state::set(journal_, state::Phase::never_ran);

@@ -15,6 +15,7 @@
 #include "receive/touch_meter.h"
 #include "state/store.h"
 #include "util/guardian.h"
+#include "util/signals.h"
 
 #include <memory>
 #include <mutex>
@@ -39,10 +40,10 @@ class Receiver {
     using StreamNotice = std::variant<StreamBegan, StreamBroke>;
 
     Receiver(const Options& options, peer::Security security, DestinationQemu destination,
-             Guardian guardian, std::optional<TouchMeter> touches, Waker notices)
+             Guardian guardian, std::optional<TouchMeter> touches, Waker notices, Signals signals)
         : options_(options), security_(std::move(security)), destination_(std::move(destination)),
           guardian_(std::move(guardian)), notices_(std::move(notices)),
-          touches_(std::move(touches)) {}
+          touches_(std::move(touches)), signals_(std::move(signals)) {}
 
     Result<void> listen();
     // These run in threads of the acceptor.
@@ -71,6 +72,7 @@ class Receiver {
     /// Keeps a record on disk, from which `gcctl recover` and `gcctl status` know the migration.
     void keep_record();
     Result<void> loop();
+    Result<void> on_signals();
     Result<void> on_notices();
     Result<void> on_stream_began();
     Result<void> on_control();
@@ -112,6 +114,7 @@ class Receiver {
     DemandMeter meter_;
     std::optional<state::Journal> journal_;
     std::optional<TouchMeter> touches_;
+    Signals signals_;
     std::chrono::steady_clock::time_point stream_began_by_;  ///< else the source hangs
     std::chrono::steady_clock::time_point resumed_at_;
     std::unique_ptr<StreamMerger> to_qemu_main_;
@@ -119,6 +122,7 @@ class Receiver {
     std::string stream_error_;  ///< why the stream broke, if it did
     bool began_ = false;        ///< QEMU has the head of the stream
     bool committed_ = false;
+    bool interrupted_ = false;  ///< by a signal
     bool resumed_ = false;      ///< the VM runs here, or stays paused as it was at the source
     bool completed_ = false;    ///< QEMU has everything
     bool source_gone_ = false;  ///< the control connection ended after commit
