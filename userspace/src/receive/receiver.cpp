@@ -442,13 +442,14 @@ Result<void> Receiver::on_connections() {
 }
 
 void Receiver::await_told() {
-    const auto told = [this](peer::ChannelId id) {
+    const auto limit = interrupted_ ? 0ms : options_.reconnect_limit;
+    const auto told = [this, limit](peer::ChannelId id) {
         for (;;) {
             const auto taken = channel(id).wait_taken(tick);
             if (!taken || *taken)
                 return true;  // or the source has ended
             (void)channels_->update();
-            if (channels_->outage().value_or(0s) >= options_.reconnect_limit)
+            if (channels_->outage() && *channels_->outage() >= limit)
                 return false;
         }
     };
@@ -457,7 +458,7 @@ void Receiver::await_told() {
         print_best_effort(stderr,
                           "gcctl: warning: the source was not told how the migration ended: it did "
                           "not connect again within {} ms ({})\n",
-                          options_.reconnect_limit.count(), channels_->cause().message);
+                          limit.count(), channels_->cause().message);
 }
 
 Result<void> Receiver::commit(bool run) {
