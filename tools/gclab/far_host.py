@@ -84,6 +84,7 @@ class FarHost:
     def __init__(self, rate: str | None = None) -> None:
         self.namespace = Namespace("gc-far")
         self.launcher = self.namespace.launcher
+        self._nics = [self.nic]
         self.namespace.create()
         self._switch = Switch(self.nic, rate) if rate else None
         if self._switch:
@@ -107,6 +108,7 @@ class FarHost:
         return StreamServer(self.address, self.launcher)
 
     def cable(self) -> str:
+        self._nics.append("uplink")
         HERE.veth("uplink", "uplink", self.namespace)
         return "uplink"
 
@@ -119,7 +121,9 @@ class FarHost:
                 for qdisc in HERE.qdiscs(self.nic)]
 
     def close(self) -> None:
-        HERE.ip("link", "del", self.nic)
+        # The kernel ends a deleted namespace, and with it the other ends of these, only after a while.
+        for nic in self._nics:
+            HERE.ip("link", "del", nic)
         if self._switch:
             self._switch.close()
         self.namespace.delete()

@@ -16,7 +16,11 @@ ISOLATED = "GC_ISOLATED"  # set by enter_own_namespaces()
 
 
 def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=check, timeout=TIMEOUT, text=True, capture_output=True)
+    try:
+        return subprocess.run(command, check=check, timeout=TIMEOUT, text=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr.strip())
+        raise
 
 
 @dataclass(frozen=True)
