@@ -21,6 +21,8 @@ constexpr std::size_t notify_count = 16;
 constexpr auto qemu_turn = 1ms;
 /// Pages answered at once where a guide reads pages in order that the destination has.
 constexpr std::uint64_t neighbours = 16;
+/// Offers that may wait; a guide that is that far behind is of no help.
+constexpr std::size_t max_offers = 4096;
 /// Requests are 12 bytes, or a few more with a block's name.
 constexpr std::size_t read_size = 4096;
 /// More than this is written at once: QEMU reads 32 KiB at a time (IO_BUF_SIZE in
@@ -148,6 +150,7 @@ Result<void> FaultServer::run() {
         const Ready ready = wait();
         if (ready.woken) {
             waker_.clear();
+            GC_CHECK(give_offered());
             GC_CHECK(retry_parked());
         }
         if (ready.faults)
@@ -275,6 +278,28 @@ Result<void> FaultServer::handle(std::size_t block, std::uint64_t page) {
     GC_TRY(const Answer answer, try_answer(block, page));
     if (answer != Answer::given)
         parked_.push_back({block, page, Clock::now(), answer == Answer::no_room});
+    return {};
+}
+
+void FaultServer::offer(std::size_t block, std::uint64_t page) {
+    {
+        const std::lock_guard lock(offers_mutex_);
+        if (offers_.size() == max_offers)
+            return;
+        offers_.push_back({block, page});
+    }
+    waker_.signal();
+}
+
+Result<void> FaultServer::give_offered() {
+    std::vector<Offer> offers;
+    {
+        const std::lock_guard lock(offers_mutex_);
+        offers.swap(offers_);
+    }
+    for (const auto& [block, page] : offers)
+        if (blocks_[block].image != image::SourceImage::none && !blocks_[block].answered[page])
+            GC_CHECK(append_image_pages(block, page, 1));
     return {};
 }
 

@@ -61,6 +61,10 @@ class FaultServer {
                std::optional<GuidePlace> place = {});
     /// A page has arrived, or was delivered. From any thread.
     void wake() const { waker_.signal(); }
+    /// The destination requested this page and has been sent it: there the VM is ahead of its
+    /// guide, which gets the page without a request and so catches up. Best effort. From any
+    /// thread.
+    void offer(std::size_t block, std::uint64_t page);
     /// Kill the guide first: a QEMU whose source closes the connection waits for another one.
     void stop();
 
@@ -133,6 +137,7 @@ class FaultServer {
     Result<void> handle(const stream::PageRequest& request);
     Result<void> handle(std::size_t block, std::uint64_t page);
     Result<void> retry_parked();
+    Result<void> give_offered();
     Result<Answer> try_answer(std::size_t block, std::uint64_t page);
     /// Answers pages after this one that the destination has: a guide that reads on need not
     /// request them one by one.
@@ -164,6 +169,13 @@ class FaultServer {
     std::vector<std::byte> room_;    ///< for pages that are not mapped
     std::size_t pushed_ = 0;         ///< records that their readers have not been told of
     Clock::time_point pushed_at_{};  ///< the first of them
+
+    struct Offer {
+        std::size_t block;
+        std::uint64_t page;
+    };
+    std::mutex offers_mutex_;
+    std::vector<Offer> offers_;
 
     std::thread thread_;
     std::atomic<bool> stopping_ = false;

@@ -83,7 +83,7 @@ class Guide {
     /// @param origin with userfault, used until stop()
     void load(stream::GuideState state, capture::PageOrigin& origin);
     /// With userfault, what answers its page requests; else null.
-    [[nodiscard]] const capture::FaultServer* server() const { return server_.get(); }
+    [[nodiscard]] capture::FaultServer* server() const { return server_.get(); }
 
     /// Readable when check() or take_loaded() may have news.
     [[nodiscard]] int fd() const { return news_.fd(); }

@@ -35,7 +35,7 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
           wake_relay_,
           [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); },
           options.guide_wait),
-      server_(sender_, source_, asked_, next_, notices_, wake_guide_),
+      server_(sender_, source_, asked_, next_, origin_, notices_, wake_guide_),
       guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
       bulk_(
           sender_, image_, guide_, next_, options.hold_background, [this] { relay_.fetch_rest(); },

@@ -7,13 +7,19 @@
 
 namespace gc::transfer {
 
-void GuideOrigin::serve(const capture::FaultServer* server) {
+void GuideOrigin::serve(capture::FaultServer* server) {
     const std::lock_guard lock(mutex_);
     server_ = server;
     if (server != nullptr)
         return;
     wanted_.clear();
     pages_.clear();
+}
+
+void GuideOrigin::requested(PageRef page) {
+    const std::lock_guard lock(mutex_);
+    if (server_ != nullptr)
+        server_->offer(page.block, page.number);
 }
 
 void GuideOrigin::keep(PageRef page, const image::PageContent& content) {

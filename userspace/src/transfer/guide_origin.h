@@ -26,7 +26,11 @@ class GuideOrigin final : public capture::PageOrigin {
     void keep_pages() { keeps_ = true; }
     [[nodiscard]] bool keeps() const { return keeps_; }
     /// @param server woken when a page is kept that it looked for; null from the guide's end on
-    void serve(const capture::FaultServer* server);
+    void serve(capture::FaultServer* server);
+
+    // For the thread that answers the destination.
+    /// The destination requested the page, and was sent it.
+    void requested(PageRef page);
 
     // For the relay's thread.
     /// Before the first page.
@@ -52,7 +56,7 @@ class GuideOrigin final : public capture::PageOrigin {
     mutable std::mutex mutex_;
     std::map<Key, std::vector<std::byte>> pages_;  ///< empty: zeros
     std::set<Key> wanted_;
-    const capture::FaultServer* server_ = nullptr;
+    capture::FaultServer* server_ = nullptr;
 };
 
 }  // namespace gc::transfer

@@ -79,6 +79,7 @@ Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledge
     for (std::uint64_t page = first; page < first + count; page += ledger.granule(block)) {
         if (image) {
             GC_CHECK(sender_.send_urgent({block, page}));
+            origin_.requested({block, page});
             continue;
         }
         if (!ledger.has(block, page))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "stream/return_path.h"
+#include "transfer/guide_origin.h"
 #include "transfer/next_pages.h"
 #include "transfer/stream_relay.h"
 
@@ -13,9 +14,9 @@ namespace gc::transfer {
 class PageServer {
   public:
     PageServer(PageSender& sender, SourceSocket& source, AskedPages& asked, NextPages& next,
-               Notices& notices, const Waker& guide)
-        : sender_(sender), source_(source), asked_(asked), next_(next), notices_(notices),
-          guide_(guide) {}
+               GuideOrigin& origin, Notices& notices, const Waker& guide)
+        : sender_(sender), source_(source), asked_(asked), next_(next), origin_(origin),
+          notices_(notices), guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks
@@ -34,6 +35,7 @@ class PageServer {
     std::size_t last_block_ = ledger::Ledger::no_block;
     AskedPages& asked_;
     NextPages& next_;
+    GuideOrigin& origin_;
     Notices& notices_;
     const Waker& guide_;  ///< wakes the GuidePusher
 };

@@ -222,6 +222,23 @@ TEST_F(FaultServerTest, AGuideThatReadsOnGetsNeighboursThatTheDestinationHas) {
     EXPECT_EQ(records(), (std::vector<std::uint64_t>{25}));
 }
 
+TEST_F(FaultServerTest, AGuideGetsWhatTheDestinationRequestedWithoutARequest) {
+    for (std::uint64_t page = 0; page <= max_unread; ++page)
+        request("pc.ram", 2 * page);
+    ASSERT_TRUE(answered(max_unread));
+    server->offer(ram, 50);
+    server->offer(ram, 2 * max_unread);  // also one that waits for room
+    ASSERT_TRUE(answered(max_unread + 2));
+    EXPECT_EQ(answers[max_unread], (Answer{ram, 50, 51}));
+    EXPECT_EQ(answers[max_unread + 1], (Answer{ram, 2 * max_unread, 2 * max_unread + 1}));
+    EXPECT_EQ(records().size(), max_unread);
+    // It had been requested meanwhile, or is in place already.
+    request("pc.ram", 50);
+    server->offer(ram, 50);
+    server->offer(rom, 1);
+    EXPECT_FALSE(answered(max_unread + 3, 20ms)) << "QEMU fails on a page that comes twice";
+}
+
 TEST_F(FaultServerTest, APageOfTheSourcesStreamIsAnsweredWhenItHasCome) {
     request("rom", 1);
     EXPECT_FALSE(answered(1, 20ms));
