@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/conversation.h"
 
+#include "util/whole_file.h"
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <set>
+#include <sstream>
 
 namespace gc::peer {
 namespace {
@@ -67,6 +71,35 @@ TEST(Conversation, NothingElseIsAllowed) {
                         EXPECT_EQ(taken.error().kind, ErrorKind::protocol);
                     }
                 }
+}
+
+/// The lines of the n-th state diagram of a document, without its frame.
+std::multiset<std::string> diagram(const std::string& document, std::size_t number) {
+    constexpr std::string_view begin = "```mermaid\nstateDiagram-v2\n";
+    std::size_t at = 0;
+    for (std::size_t i = 0; i <= number; ++i)
+        at = document.find(begin, at) + begin.size();
+    std::istringstream lines(document.substr(at, document.find("```", at) - at));
+    std::multiset<std::string> found;
+    for (std::string line; std::getline(lines, line);)
+        found.insert(line);
+    return found;
+}
+
+TEST(Conversation, IsDrawnInTheReferenceAsItIs) {
+    const std::string document = read_whole_file(GC_DOCS "/reference/peer-protocol.md").value();
+    for (const End end : {End::source, End::destination}) {
+        std::multiset<std::string> expected{"    [*] --> greeted",
+                                            "    prepared --> streaming: all channels are open"};
+        for (const Transition& row : transitions(end))
+            expected.insert(
+                fmt::format("    {} --> {}: {} {}{}", name(row.from), name(row.to),
+                            row.sent ? "sends" : "receives", name(row.message),
+                            row.from == State::committed && row.to == State::refused
+                                ? " with its proof"
+                                : ""));
+        EXPECT_EQ(diagram(document, end == End::source ? 0 : 1), expected);
+    }
 }
 
 /// What one end may send, the other one may receive in the state that it is then in.
