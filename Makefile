@@ -96,14 +96,13 @@ check-tcg: userspace guests  ## run the end-to-end tests that need no lab: minut
 	@scripts/check tcg
 
 .PHONY: check-faults soak-faults
-# Random, and judged by the reader. What is certain of a network that fails is tested by the stage "faults" of check.
 check-faults: userspace guests  ## break 100 small migrations in as many ways, and print what became of the VMs (root)
 	@$(MAKE) -C tests/faults --no-print-directory
-	@tests/faults/sweep 100
+	@tests/faults/sweep --jobs 4 100
 
 soak-faults: userspace guests  ## the same with N migrations
 	@$(MAKE) -C tests/faults --no-print-directory
-	@tests/faults/sweep $(or $(N),1000)
+	@tests/faults/sweep --jobs 4 $(or $(N),1000)
 
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/check asan
