@@ -4,6 +4,7 @@
 import signal
 
 import pytest
+from gclab import rogue
 from gclab.gcctl import EXIT_CANCELLED, EXIT_DONE, EXIT_NEEDS_OPERATOR, EXIT_REFUSED, run
 from gclab.testbed import Testbed
 from gclab.vm import Spec
@@ -25,6 +26,18 @@ def test_while_it_waits(testbed: Testbed, number: signal.Signals) -> None:
     receive.wait_event("listening")
     receive.signal(number)
     assert receive.wait(10) == EXIT_CANCELLED
+    assert destination.status() == "inmigrate"
+
+
+@SIGNALS
+def test_while_a_source_opens_its_channels(testbed: Testbed, number: signal.Signals) -> None:
+    """It does not wait for another source."""
+    destination = testbed.start(SPEC, "destination", incoming=True)
+    receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
+    with rogue.connect(receive.wait_event("listening")["port"], "control") as control:
+        rogue.read_line(control)
+        receive.signal(number)
+        assert receive.wait(10) == EXIT_CANCELLED
     assert destination.status() == "inmigrate"
 
 

@@ -14,6 +14,9 @@ using namespace std::chrono_literals;
 // QEMU's main loop may itself be waiting for a page in flight.
 constexpr auto resume_timeout = 120s;
 constexpr auto end_timeout = 2s;
+/// A QEMU that has loaded a package may wait for the stream in its main loop, and then answers
+/// nothing. Its VM has never run, so nothing is lost if it is killed.
+constexpr auto quit_timeout = 500ms;
 
 }  // namespace
 
@@ -60,10 +63,13 @@ Result<void> DestinationQemu::resume() {
 }
 
 Result<void> DestinationQemu::end() {
-    const auto quit = qmp_.execute("quit", nullptr, end_timeout);
+    const auto quit = qmp_.execute("quit", nullptr, process_ ? quit_timeout : end_timeout);
     if (!process_)
         return quit ? Result<void>{} : Unexpected(quit.error());
-    GC_TRY(bool ended, process_->ends(end_timeout));
+    bool ended = false;
+    if (quit) {
+        GC_TRY(ended, process_->ends(end_timeout));
+    }
     if (!ended) {
         GC_TRY(ended, process_->kill(end_timeout));
     }
@@ -72,9 +78,9 @@ Result<void> DestinationQemu::end() {
 
 int DestinationQemu::end_orphan(const std::string& qmp_path) const {
     auto qmp = qmp::Client::connect(qmp_path, end_timeout);
-    bool ended = qmp && qmp->execute("quit", nullptr, end_timeout);
+    bool ended = qmp && qmp->execute("quit", nullptr, process_ ? quit_timeout : end_timeout);
     if (process_)
-        ended = process_->ends(end_timeout).value_or(false) ||
+        ended = (ended && process_->ends(end_timeout).value_or(false)) ||
                 process_->kill(end_timeout).value_or(false);
     if (!ended)
         print_best_effort(stderr, "gcctl was killed before the VM was taken over, and the "

@@ -154,8 +154,8 @@ Result<void> Receiver::await_source() {
             continue;  // of a migration that has ended: the connection is closed
         source_ = arrival->from;
         const Result<void> opened = open_session(*std::move(arrival));
-        if (opened)
-            return {};
+        if (opened || interrupted_)
+            return opened;
         end_session();
         print_best_effort(stderr, "gcctl: the source at {} left: {}; waiting for another one\n",
                           source_, opened.error().message);
