@@ -14,7 +14,6 @@ from gclab.testbed import Testbed
 from gclab.vm import Spec
 from gclab.wait import wait_for
 
-pytestmark = pytest.mark.native
 SMALL = Spec()
 
 
@@ -59,7 +58,8 @@ def test_one_command_finishes_a_migration(testbed: Testbed, sshd: Sshd) -> None:
     directory = testbed.new_directory("migration")
     options = ("--qmp", source.gcctl_qmp(), "--to", sshd.url(destination.gcctl_qmp()), "--ssh", sshd.command,
                "--remote-gcctl", str(GCCTL))
-    gcctl = testbed.gcctl("migrate", *options, "--policy", "none", "--guide", "off", "--bandwidth", "3M", directory=directory)
+    gcctl = testbed.gcctl("migrate", *options, "--policy", "none", "--guide", "off", "--bandwidth", "3M",
+                          "--reconnect-limit", "1s", directory=directory)  # of both ends
     gcctl.wait_event("resumed")
     gcctl.signal(signal.SIGKILL)
     gcctl.wait()

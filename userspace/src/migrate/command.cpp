@@ -193,6 +193,10 @@ Result<void> convert(const Texts& texts, Options& options) {
     GC_TRY(options.guide_wait, parse_duration(texts.guide_wait));
     GC_TRY(options.switch_over_limit, parse_duration(texts.switch_over_limit));
     GC_TRY(options.reconnect_limit, parse_duration(texts.reconnect_limit));
+    // An older gcctl has no such option, and the same default.
+    if (options.ssh && options.reconnect_limit != Options{}.reconnect_limit)
+        options.ssh->command +=
+            fmt::format(" --reconnect-limit {}ms", options.reconnect_limit.count());
     if (!texts.hold_background.empty()) {
         GC_TRY(options.hold_background, parse_duration(texts.hold_background));
     }
