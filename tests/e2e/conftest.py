@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """End-to-end tests of gcctl with real QEMUs and self-checking guests.
 
-In the lab (scripts/lab) they use KVM and guidecopy.ko, and those marked `native` are left out. Elsewhere they use QEMU's
-TCG, with guides captured by userfaultfd, and those marked `lab` are left out.
+In the lab (scripts/lab), where each takes far longer, those marked `lab` and `both` use KVM and guidecopy.ko.
+Elsewhere all but those marked `lab` use QEMU's TCG, with guides captured by userfaultfd.
 """
 
 import subprocess
@@ -20,8 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    elsewhere = "native" if IN_LAB else "lab"
-    left_out = [item for item in items if item.get_closest_marker(elsewhere)]
+    def runs_here(item: pytest.Item) -> bool:
+        marks = {mark.name for mark in item.iter_markers()}
+        return bool(marks & {"lab", "both"}) if IN_LAB else "lab" not in marks
+
+    left_out = [item for item in items if not runs_here(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -53,6 +53,7 @@ def check_measured(report: dict[str, Any]) -> None:
     assert measured["unresolved"] == 0
 
 
+@pytest.mark.both
 @pytest.mark.long
 def test_guide_saves_nine_of_ten_demand_faults(testbed: Testbed) -> None:
     without = migrate_chase(testbed, "off")
@@ -87,6 +88,7 @@ def finish(migration: Migration, spec: Spec) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.both
 def test_guide_killed(testbed: Testbed) -> None:
     spec = Spec()
     migration, pid = start_held(testbed, spec)
@@ -98,6 +100,7 @@ def test_guide_killed(testbed: Testbed) -> None:
     assert report["guide"]["reason"]
 
 
+@pytest.mark.both
 def test_guide_frozen(testbed: Testbed) -> None:
     spec = Spec()
     migration, pid = start_held(testbed, spec)
@@ -118,6 +121,7 @@ def start_frozen(testbed: Testbed, spec: Spec, *options: str) -> tuple[Migration
     return migration, pid
 
 
+@pytest.mark.both
 @pytest.mark.long
 def test_vm_waits_for_its_guide(testbed: Testbed) -> None:
     spec = Spec()
@@ -144,6 +148,7 @@ def test_vm_does_not_wait_long_for_its_guide(testbed: Testbed) -> None:
     assert report["guide"]["waited_ms"] >= 200
 
 
+@pytest.mark.both
 def test_guide_that_takes_too_much_memory(testbed: Testbed) -> None:
     # With a QEMU's own memory the guide copies each page that it touches: 64 MiB.
     spec = Spec(memory_type="plain", ram_mib=192, append="mode=check size=64M")
@@ -162,7 +167,6 @@ def test_module_absent(testbed: Testbed) -> None:
     check_module_absent(testbed)
 
 
-@pytest.mark.native
 def test_no_module_here(testbed: Testbed) -> None:
     check_module_absent(testbed)
 
@@ -186,7 +190,6 @@ def check_module_absent(testbed: Testbed) -> None:
 
 
 # With "null" the guide's process enters a mount namespace, which the kernel refuses to ThreadSanitizer's second thread.
-@pytest.mark.native
 @pytest.mark.parametrize("instead", ["socket", pytest.param("null", marks=pytest.mark.long)])
 def test_neither_module_nor_userfaultfd(testbed: Testbed, instead: str) -> None:
     """gcctl cannot open the device, or the guide cannot use it."""
@@ -204,6 +207,7 @@ def test_neither_module_nor_userfaultfd(testbed: Testbed, instead: str) -> None:
         assert word in report["guide"]["reason"].lower() or word in report["guide"]["reason"], report["guide"]
 
 
+@pytest.mark.both
 def test_userfaultfd_is_chosen(testbed: Testbed) -> None:
     """Whether the module is there or not. Each page that the guest writes is missing once."""
     spec = Spec(cpus=2, backends=2, append="mode=check size=16M spread=1")
@@ -213,6 +217,7 @@ def test_userfaultfd_is_chosen(testbed: Testbed) -> None:
     assert report["pages"]["guide"] == report["guide"]["pushed"] <= report["guide"]["records"]
 
 
+@pytest.mark.both
 @pytest.mark.long
 def test_lead_is_kept(testbed: Testbed) -> None:
     """A guide whose pages cannot be sent waits for them."""
@@ -236,6 +241,7 @@ def rights(pid: int) -> dict[str, Any]:
             "namespaces": [os.readlink(f"/proc/{pid}/ns/{name}") for name in ("user", "mnt", "pid", "ipc", "uts", "cgroup")]}
 
 
+@pytest.mark.both
 def test_guide_has_no_more_rights_than_its_source(testbed: Testbed) -> None:
     spec = Spec()
     # No mount namespace: the lab's root is a chroot, so the program would have another name there.
@@ -282,6 +288,7 @@ def apparmor_profile() -> Iterator[str]:
     parser("--remove")
 
 
+@pytest.mark.lab
 def test_guide_has_its_sources_apparmor_label(testbed: Testbed, apparmor_profile: str) -> None:
     spec = Spec()
     source = testbed.start_source(spec.but(launcher=("aa-exec", "--profile", apparmor_profile, "--")))

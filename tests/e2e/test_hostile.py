@@ -14,7 +14,6 @@ from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec, Vm
 from gclab.wait import wait_for
 
-pytestmark = pytest.mark.native
 EXIT_NEEDS_OPERATOR = 4
 SMALL = Spec()
 

@@ -11,6 +11,7 @@ from gclab.gcctl import page_classes
 from gclab.vm import MEMORY, Spec
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("cpus", [1, 4])
 @pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
 def test_machine(testbed: Testbed, machine: str, cpus: int, guide: str) -> None:
@@ -19,6 +20,7 @@ def test_machine(testbed: Testbed, machine: str, cpus: int, guide: str) -> None:
     check_mode(report, guide)
 
 
+@pytest.mark.both
 def test_switched_over_at_once(testbed: Testbed, guide: str) -> None:
     spec = Spec()
     report = testbed.migrate_completely(testbed.start_source(spec), spec, guide=guide)
@@ -38,6 +40,7 @@ def test_source_is_killed(testbed: Testbed, guide: str) -> None:
     migration.source.check()
 
 
+@pytest.mark.both
 def test_two_ram_backends(testbed: Testbed, guide: str) -> None:
     spec = Spec(cpus=2, backends=2, append="mode=check size=16M spread=1")
     report = testbed.migrate_completely(testbed.start_source(spec), spec, guide=guide)
@@ -80,6 +83,7 @@ def test_lead_and_bandwidth_are_kept(testbed: Testbed, guide: str) -> None:
     assert paced < 1.3 * rate * report["total_ms"] / 1000
 
 
+@pytest.mark.both
 def test_back_and_forth(testbed: Testbed, guide: str) -> None:
     spec = Spec()
     vm = testbed.start_source(spec)
@@ -90,6 +94,7 @@ def test_back_and_forth(testbed: Testbed, guide: str) -> None:
         vm = migration.destination
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("memory_type", [kind for kind in MEMORY if kind != "memfd"])
 def test_memory_as_it_was_started(testbed: Testbed, memory_type: str) -> None:
     guide = GUIDE_MODES[0]  # gcctl itself reads the memory in both modes, so the one with a guide covers the other

@@ -109,6 +109,7 @@ def test_guide_announces_itself_to_nobody(testbed: Testbed) -> None:
     assert sent["dropped_by"] in ("ebpf", "namespace"), sent
 
 
+@pytest.mark.both
 @pytest.mark.lab
 def test_guide_is_harmless(testbed: Testbed) -> None:
     assert ACCEL == "kvm"

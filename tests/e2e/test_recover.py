@@ -101,6 +101,7 @@ class Recovery:
         assert [file for file in self.testbed.temporary_files() if "recover" in file] == []
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("killed", [("migrate", "receive"), ("migrate",), ("receive",)], ids="+".join)
 def test_gcctls_killed(testbed: Testbed, killed: tuple[str, ...]) -> None:
     migration = start(testbed)

@@ -66,6 +66,7 @@ def start_uncommitted(testbed: Testbed, guide: str, **more: Any) -> Migration:
     return migration
 
 
+@pytest.mark.both
 def test_destination_refuses_device_state(testbed: Testbed, before: Before, guide: str) -> None:
     spec = Spec()
     source = testbed.start_source(spec, source_args=("-device", "virtio-rng-pci"))
@@ -165,6 +166,7 @@ def test_killed_in_precopy(testbed: Testbed, before: Before, guide: str) -> None
     check_source_runs_on(testbed, before, migration)
 
 
+@pytest.mark.both
 def test_killed_at_switch_over(testbed: Testbed, before: Before, guide: str) -> None:
     migration = start_uncommitted(testbed, guide)
     migration.migrate.signal(signal.SIGKILL)

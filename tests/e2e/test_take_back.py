@@ -37,7 +37,7 @@ def children(pid: int) -> list[int]:
 def strand(testbed: Testbed) -> Migration:
     """gcctl migrate and its guardian die together between switch-over and commit."""
     spec = Spec()
-    migration = testbed.migrate(testbed.start_source(spec), spec, proxy={"mute": (MAIN_CHANNEL,)})
+    migration = testbed.migrate(testbed.start_source(spec), spec, proxy={"mute": (MAIN_CHANNEL,)}, reconnect_limit=1 * SLOW)
     migration.migrate.wait_event("switch-over")
     pid = migration.migrate.process.pid
     for process in [*children(pid), pid]:
@@ -72,6 +72,7 @@ def check_runs_on(testbed: Testbed, migration: Migration, *verdict: str) -> None
     assert "source" not in status(testbed)
 
 
+@pytest.mark.both
 def test_not_handed_over(testbed: Testbed) -> None:
     """The record proves that the commit was never sent: no verdict is needed."""
     migration = strand(testbed)

@@ -16,7 +16,6 @@ from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec, Vm
 from gclab.wait import wait_for
 
-pytestmark = pytest.mark.native
 SMALL = Spec()
 # In the head of every QEMU stream, in its configuration, and between the two gcctls.
 IN_CLEAR = (b"QEVM", b"pc-q35", b'"guidecopy"')

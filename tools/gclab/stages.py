@@ -86,7 +86,7 @@ def stages() -> list[Stage]:
         Stage("fuzz", "the formats that gcctl reads, each fuzzed for a few seconds",
               [str(SCRIPTS / "fuzz"), f"--junit={_results('fuzz')}"], 1800),
         pytest("tcg", "end to end with QEMU's TCG, without the lab", 1500, "tests/e2e"),
-        pytest("faults", "a network that fails between the two gcctls, with QEMU's TCG", 480, "tests/faults"),
+        pytest("faults", "a hundred migrations that break in as many ways, with QEMU's TCG", 1500, "tests/faults"),
         pytest("scripts", "the tests' own tools, and the documents", 180, "tests/scripts"),
         pytest("html_report", "the HTML of gcctl report, in a browser", 480, "tests/html_report"),
         kunit(),
