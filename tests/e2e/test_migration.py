@@ -2,12 +2,13 @@
 """VMs of all supported configurations arrive intact, with and without a guide."""
 
 import signal
+import time
 from typing import Any
 
 import pytest
 from gclab.testbed import Testbed
 from gclab.environment import CAPTURE, GUIDE_MODES
-from gclab.gcctl import page_classes
+from gclab.gcctl import EXIT_NEEDS_OPERATOR, page_classes
 from gclab.vm import MEMORY, Spec
 
 
@@ -38,6 +39,29 @@ def test_source_is_killed(testbed: Testbed, guide: str) -> None:
     assert migration.source.process.returncode == -signal.SIGKILL, migration.source.errors()
     migration.destination.wait_running()
     migration.source.check()
+
+
+def test_source_dies_after_the_commit(testbed: Testbed, guide: str) -> None:
+    """Its memory is a file, which gcctl has open, and its ROMs and video memory have been fetched."""
+    spec = Spec(args=("-vga", "std"))
+    migration = testbed.migrate(testbed.start_source(spec), spec, "--bandwidth", "16M", guide=guide)
+    migration.migrate.wait_event("resumed")
+    time.sleep(0.5)
+    migration.source.process.kill()
+    check_mode(migration.wait_completed(spec, source_is_left=False), guide)
+    assert migration.migrate.event("source-lost")
+    migration.destination.wait_running(passes=2)
+    migration.source.check()
+
+
+def test_source_with_private_memory_dies_after_the_commit(testbed: Testbed) -> None:
+    """The loss is inherent, and gcctl says so."""
+    spec = Spec(memory_type="plain")
+    migration = testbed.migrate(testbed.start_source(spec), spec, "--bandwidth", "2M")
+    migration.migrate.wait_event("resumed")
+    migration.source.process.kill()
+    assert migration.migrate.wait() == EXIT_NEEDS_OPERATOR
+    assert "was lost with the source QEMU" in migration.report()["error"]
 
 
 @pytest.mark.both

@@ -384,7 +384,7 @@ Result<void> Migration::loop() {
         std::array<pollfd, 6> waits{
             {{signals_->fd(), POLLIN, 0},
              {channels_->fd(), POLLIN, 0},
-             {source_->qmp().fd(), POLLIN, 0},
+             {source_lost_ ? -1 : source_->qmp().fd(), POLLIN, 0},
              {destination_completed_ || control_lost_ ? -1 : control_->fd(), POLLIN, 0},
              {data_->notices().fd(), POLLIN, 0},
              {guide_ ? guide_->fd() : -1, POLLIN, 0}}};
@@ -589,8 +589,11 @@ Result<void> Migration::on_message(const peer::Failed& failed) {
 }
 
 Result<void> Migration::on_source_events() {
-    for (;;) {
-        GC_TRY(const auto event, source_->qmp().next_event(0ms));
+    while (!source_lost_) {
+        const auto next = source_->qmp().next_event(0ms);
+        if (!next)
+            return on_source_lost(next.error());
+        const auto& event = *next;
         if (!event)
             return {};
         if (event->name == "STOP" && stopped_ == Clock::time_point{})
@@ -605,6 +608,19 @@ Result<void> Migration::on_source_events() {
                         now.error.empty() ? "" : ": ", now.error);
         }
     }
+    return {};
+}
+
+/// Once the VM was handed over it needs the source QEMU's memory, not the source QEMU.
+Result<void> Migration::on_source_lost(const Error& error) {
+    if (phase_ < Phase::committed)
+        return Unexpected(error);
+    source_lost_ = true;
+    progress_.event("source-lost", {{"cause", error.message}},
+                    fmt::format("the source QEMU ended ({}): the rest of the VM's memory is sent "
+                                "if it is in a file",
+                                error.message));
+    return {};
 }
 
 Result<void> Migration::on_signals() {
@@ -684,7 +700,9 @@ Result<void> Migration::finish() {
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
     // Everything has arrived: a source QEMU that cannot end its migration is not a failure.
-    if (auto ended = options_.kill_source ? kill_source() : end_source(); !ended)
+    if (source_lost_)
+        data_->close_source();
+    else if (auto ended = options_.kill_source ? kill_source() : end_source(); !ended)
         progress_.warning(
             fmt::format("the VM is at the destination, but the source QEMU did not end its "
                         "migration: {}; quit the source QEMU",
@@ -785,6 +803,12 @@ Error Migration::give_up(Error error) {
     if (data_)
         data_->stop();
     error.kind = ErrorKind::needs_operator;
+    // Its memory may be unreadable a moment before its monitor is closed.
+    if (source_lost_ || !source_->qmp().next_event(200ms)) {
+        error.message += "; the VM was handed over, and the memory that it lacks at the "
+                         "destination was lost with the source QEMU";
+        return error;
+    }
     error.message +=
         "; the VM was handed over and may run at the destination, so it stays stopped here. "
         "Pages that are missing there exist only in the source QEMU's memory: do not end it; run "

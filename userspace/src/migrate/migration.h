@@ -81,6 +81,7 @@ class Migration {
     /// Of the measurement, which take_measurement() reads.
     template <typename Other> Result<void> on_message(const Other& /*other*/) { return {}; }
     Result<void> on_source_events();
+    Result<void> on_source_lost(const Error& error);
     Result<void> on_signals();
     void on_guide();
     Result<void> commit();
@@ -129,6 +130,7 @@ class Migration {
     bool all_sent_ = false;
     bool shut_ = false;
     bool control_lost_ = false;  ///< after the commit
+    bool source_lost_ = false;   ///< its QEMU ended, after the commit
     bool destination_completed_ = false;
 };
 

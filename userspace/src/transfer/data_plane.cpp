@@ -25,9 +25,9 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
       wake_guide_(std::move(wakers[2])), wake_bulk_(std::move(wakers[3])),
       source_(std::move(sockets.source)),
       sender_(sockets.channels, options.marks, options.bandwidth, wake_bulk_), asked_(wake_relay_),
-      origin_(source_, wake_relay_), next_(options.next_pages, wake_bulk_),
+      origin_(kept_, source_, wake_relay_), next_(options.next_pages, wake_bulk_),
       relay_(
-          source_, sender_, image_, asked_, origin_, notices_,
+          source_, sender_, image_, asked_, kept_, origin_, notices_,
           [this] {
               wake_guide_.signal();
               wake_bulk_.signal();
@@ -35,13 +35,13 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
           wake_relay_,
           [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); },
           options.guide_wait),
-      server_(sender_, source_, asked_, next_, origin_, notices_, wake_guide_),
+      server_(sender_, source_, asked_, next_, kept_, origin_, notices_, wake_guide_),
       guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
       bulk_(
-          sender_, image_, guide_, next_, options.hold_background, [this] { relay_.fetch_rest(); },
+          sender_, image_, guide_, next_, options.hold_background, [this] { relay_.send_rest(); },
           wake_bulk_) {
     if (options.guide_requests)
-        origin_.keep_pages();
+        origin_.expect_requests();
 }
 
 void DataPlane::start() {

@@ -76,7 +76,10 @@ class DataPlane {
     /// See StreamRelay.
     void release_state() { relay_.release_state(); }
     [[nodiscard]] std::chrono::nanoseconds state_waited() const { return relay_.state_waited(); }
-    void on_resumed() { bulk_.on_resumed(); }
+    void on_resumed() {
+        bulk_.on_resumed();
+        relay_.fetch_rest();
+    }
     void release_background() { bulk_.release_background(); }
 
     [[nodiscard]] ledger::ClassCounts pages() const;
@@ -106,6 +109,7 @@ class DataPlane {
     SourceSocket source_;
     PageSender sender_;
     AskedPages asked_;
+    KeptPages kept_;
     GuideOrigin origin_;
     NextPages next_;
     std::unique_ptr<ledger::Ledger> ledger_storage_;

@@ -3,17 +3,13 @@
 
 #include "stream/return_path.h"
 
-#include <algorithm>
-
 namespace gc::transfer {
 
 void GuideOrigin::serve(capture::FaultServer* server) {
     const std::lock_guard lock(mutex_);
     server_ = server;
-    if (server != nullptr)
-        return;
-    wanted_.clear();
-    pages_.clear();
+    if (server == nullptr)
+        wanted_.clear();
 }
 
 void GuideOrigin::requested(PageRef page) {
@@ -22,19 +18,10 @@ void GuideOrigin::requested(PageRef page) {
         server_->offer(page.block, page.number);
 }
 
-void GuideOrigin::keep(PageRef page, const image::PageContent& content) {
+void GuideOrigin::arrived(PageRef page) {
     const std::lock_guard lock(mutex_);
-    std::vector<std::byte>& kept = pages_[{page.block, page.number}];
-    kept.clear();
-    if (content)
-        kept.assign(content->begin(), content->end());
     if (wanted_.erase({page.block, page.number}) > 0 && server_ != nullptr)
         server_->wake();
-}
-
-void GuideOrigin::forget(std::size_t block, std::uint64_t first, std::uint64_t count) {
-    const std::lock_guard lock(mutex_);
-    pages_.erase(pages_.lower_bound({block, first}), pages_.lower_bound({block, first + count}));
 }
 
 bool GuideOrigin::wants() const {
@@ -45,11 +32,10 @@ bool GuideOrigin::wants() const {
 Result<GuideOrigin::Found> GuideOrigin::find(std::size_t block, std::uint64_t page,
                                              std::span<std::byte> into) {
     {
+        // Held over both, so that a page that arrives in between is not missed.
         const std::lock_guard lock(mutex_);
-        if (const auto kept = pages_.find({block, page}); kept != pages_.end()) {
-            std::ranges::copy(kept->second, into.begin());
-            return kept->second.empty() ? Found::zero : Found::data;
-        }
+        if (const auto kept = kept_.find({block, page}, into))
+            return *kept ? Found::data : Found::zero;
         if (!wanted_.emplace(block, page).second)
             return Found::later;
     }

@@ -4,28 +4,28 @@
 
 #include "capture/fault_server.h"
 #include "ledger/ledger.h"
-#include "transfer/page_ref.h"
+#include "transfer/kept_pages.h"
 #include "transfer/source_socket.h"
 
-#include <map>
 #include <mutex>
 #include <set>
 #include <utility>
 
 namespace gc::transfer {
 
-/// Knows what the destination has, and keeps the pages that came in the source's stream: those of
-/// ROMs and video memory, which the image does not have. Thread-safe.
+/// Knows what the destination has, and finds the pages of ROMs and video memory, which the image
+/// does not have. Thread-safe.
 class GuideOrigin final : public capture::PageOrigin {
   public:
     /// @param wake_relay wakes the thread that reads the source's stream
-    GuideOrigin(SourceSocket& source, const Waker& wake_relay)
-        : source_(source), wake_relay_(wake_relay) {}
+    GuideOrigin(const KeptPages& kept, SourceSocket& source, const Waker& wake_relay)
+        : kept_(kept), source_(source), wake_relay_(wake_relay) {}
 
-    /// Call it before pages are kept, if the guide requests its pages.
-    void keep_pages() { keeps_ = true; }
-    [[nodiscard]] bool keeps() const { return keeps_; }
-    /// @param server woken when a page is kept that it looked for; null from the guide's end on
+    /// Call it before the relay runs, if the guide requests its pages.
+    void expect_requests() { expected_ = true; }
+    /// Whether the guide may request what the destination already has.
+    [[nodiscard]] bool expects_requests() const { return expected_; }
+    /// @param server woken when a page arrives that it looked for; null from the guide's end on
     void serve(capture::FaultServer* server);
 
     // For the thread that answers the destination.
@@ -35,8 +35,8 @@ class GuideOrigin final : public capture::PageOrigin {
     // For the relay's thread.
     /// Before the first page.
     void begin(const ledger::Ledger& ledger) { ledger_ = &ledger; }
-    void keep(PageRef page, const image::PageContent& content);
-    void forget(std::size_t block, std::uint64_t first, std::uint64_t count);
+    /// A page was kept.
+    void arrived(PageRef page);
     /// Whether the guide waits for a page of the source's stream.
     [[nodiscard]] bool wants() const;
 
@@ -49,12 +49,12 @@ class GuideOrigin final : public capture::PageOrigin {
   private:
     using Key = std::pair<std::size_t, std::uint64_t>;
 
+    const KeptPages& kept_;
     SourceSocket& source_;
     const Waker& wake_relay_;
     const ledger::Ledger* ledger_ = nullptr;
-    bool keeps_ = false;
+    bool expected_ = false;
     mutable std::mutex mutex_;
-    std::map<Key, std::vector<std::byte>> pages_;  ///< empty: zeros
     std::set<Key> wanted_;
     capture::FaultServer* server_ = nullptr;
 };

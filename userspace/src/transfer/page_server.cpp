@@ -76,12 +76,14 @@ Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledge
             "does not have",
             request.length, request.start, request.block);
     const bool image = sender_.has_image(block);
+    bool all_kept = true;
     for (std::uint64_t page = first; page < first + count; page += ledger.granule(block)) {
         if (image) {
             GC_CHECK(sender_.send_urgent({block, page}));
             origin_.requested({block, page});
             continue;
         }
+        all_kept = all_kept && kept_.has({block, page});
         if (!ledger.has(block, page))
             asked_.add({block, page});
         sender_.hurry({block, page});
@@ -93,6 +95,8 @@ Result<void> PageServer::serve(const stream::PageRequest& request, ledger::Ledge
         next_.asked_before({block, first + count}, ledger);
         return {};
     }
+    if (all_kept)
+        return {};
     stream::Buffer onward;
     stream::append_page_request(onward, request.block, request.start, request.length);
     return source_.write(onward);

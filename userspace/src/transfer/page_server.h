@@ -14,8 +14,8 @@ namespace gc::transfer {
 class PageServer {
   public:
     PageServer(PageSender& sender, SourceSocket& source, AskedPages& asked, NextPages& next,
-               GuideOrigin& origin, Notices& notices, const Waker& guide)
-        : sender_(sender), source_(source), asked_(asked), next_(next), origin_(origin),
+               const KeptPages& kept, GuideOrigin& origin, Notices& notices, const Waker& guide)
+        : sender_(sender), source_(source), asked_(asked), next_(next), kept_(kept), origin_(origin),
           notices_(notices), guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
@@ -35,6 +35,7 @@ class PageServer {
     std::size_t last_block_ = ledger::Ledger::no_block;
     AskedPages& asked_;
     NextPages& next_;
+    const KeptPages& kept_;
     GuideOrigin& origin_;
     Notices& notices_;
     const Waker& guide_;  ///< wakes the GuidePusher

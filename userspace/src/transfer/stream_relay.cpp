@@ -28,11 +28,11 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 }
 
 StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
-                         AskedPages& asked, GuideOrigin& origin, Notices& notices,
+                         AskedPages& asked, KeptPages& kept, GuideOrigin& origin, Notices& notices,
                          OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
                          std::chrono::milliseconds guide_wait)
-    : source_(source), sender_(sender), image_(image), asked_(asked), origin_(origin),
-      notices_(notices), on_switch_over_(std::move(on_switch_over)), wake_(wake),
+    : source_(source), sender_(sender), image_(image), asked_(asked), kept_(kept),
+      origin_(origin), notices_(notices), on_switch_over_(std::move(on_switch_over)), wake_(wake),
       on_blocks_(std::move(on_blocks)), guide_wait_(guide_wait) {}
 
 Result<void> StreamRelay::run() {
@@ -44,26 +44,41 @@ Result<void> StreamRelay::run() {
             wake_.clear();
         if (stopping_)
             return {};
-        if (mode_ == Mode::picking && rest_wanted_ && !std::exchange(requested_, true))
-            GC_CHECK(request_uncovered_blocks());
-        if (waits[0].revents == 0)
+        if (waits[0].revents != 0)
+            GC_CHECK(read());
+        if (mode_ != Mode::picking)
             continue;
-        // Read little at once on a slow path: the end of the stream, for which the VM is stopped,
-        // waits for everything read before it.
-        GC_TRY(const std::size_t got, buffer_.fill(source_.fd(), sender_.relay_piece()));
-        if (got == 0 && mode_ == Mode::verbatim)
-            return {};
-        if (got == 0)
-            return fail(ErrorKind::io, "the source QEMU closed its migration stream");
-        std::span<const std::byte> input = buffer_.bytes();
-        pending_bytes_ = input.size();
-        const Result<void> consumed = consume(input);
-        // Also after an error: drain() continues from here.
-        buffer_.keep(input.size());
-        GC_CHECK(consumed);
-        GC_CHECK(flush());
-        pending_bytes_ = buffer_.bytes().size();
+        if (fetch_wanted_ && lacking_ > 0 && !std::exchange(requested_, true))
+            GC_CHECK(request_uncovered_blocks());
+        GC_CHECK(send_kept());
     }
+    return {};
+}
+
+Result<void> StreamRelay::read() {
+    // Read little at once on a slow path: the end of the stream, for which the VM is stopped, waits
+    // for everything read before it.
+    const auto got = buffer_.fill(source_.fd(), sender_.relay_piece());
+    if (got.value_or(0) == 0 && mode_ == Mode::picking && lacking_ == 0) {
+        source_gone_ = true;  // only the guide asked for more
+        return {};
+    }
+    if (!got)
+        return Unexpected(got.error());
+    if (*got == 0 && mode_ != Mode::verbatim)
+        return fail(ErrorKind::io, "the source QEMU closed its migration stream");
+    if (*got == 0) {
+        mode_ = Mode::done;
+        return {};
+    }
+    std::span<const std::byte> input = buffer_.bytes();
+    pending_bytes_ = input.size();
+    const Result<void> consumed = consume(input);
+    // Also after an error: drain() continues from here.
+    buffer_.keep(input.size());
+    GC_CHECK(consumed);
+    GC_CHECK(flush());
+    pending_bytes_ = buffer_.bytes().size();
     return {};
 }
 
@@ -152,13 +167,14 @@ Result<void> StreamRelay::precopy_pages(const stream::RamRun& run, std::span<con
 }
 
 void StreamRelay::keep(const stream::RamRun& run, std::span<const std::byte> raw) {
-    if (!origin_.keeps() || sender_.has_image(run.index))
+    if (!origin_.expects_requests() || sender_.has_image(run.index))
         return;
     // Every record ends with its page. Only the first of a run may name the block.
     const std::size_t record = run.zero ? 0 : sizeof(std::uint64_t) + page_size;
     for (std::uint64_t i = run.pages; i-- > 0; raw = raw.first(raw.size() - record))
-        origin_.keep({run.index, run.offset / page_size + i},
-                     run.zero ? image::PageContent() : image::PageContent(raw.last(page_size)));
+        (void)kept_.keep({run.index, run.offset / page_size + i},
+                         run.zero ? image::PageContent()
+                                  : image::PageContent(raw.last(page_size)));
 }
 
 Result<void> StreamRelay::relay_command(const stream::Command& command,
@@ -178,7 +194,7 @@ Result<void> StreamRelay::relay_command(const stream::Command& command,
                         discard.block);
         for (const stream::PageRange& range : discard.ranges) {
             GC_CHECK(ledger_->discard(block, range.first, range.count));
-            origin_.forget(block, range.first, range.count);
+            kept_.forget(block, range.first, range.count);
         }
         discarded_ = true;
     }
@@ -224,7 +240,8 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     pending_.refer(last);
     GC_CHECK(sender_.switch_over(pending_));
     pending_.clear();
-    mode_ = uncovered_blocks_done() ? Mode::done : Mode::picking;
+    lacking_ = uncovered_missing();
+    mode_ = lacking_ == 0 ? Mode::done : Mode::picking;
     on_switch_over_();
     return {};
 }
@@ -251,7 +268,9 @@ void StreamRelay::await_guide() {
 // ---- after switch-over
 
 bool StreamRelay::reads_on() const {
-    return mode_ != Mode::picking || requested_ || asked_.any() || origin_.wants();
+    if (mode_ != Mode::picking)
+        return true;
+    return !source_gone_ && ((lacking_ > 0 && (requested_ || asked_.any())) || origin_.wants());
 }
 
 Result<void> StreamRelay::request_uncovered_blocks() {
@@ -267,36 +286,63 @@ Result<void> StreamRelay::request_uncovered_blocks() {
     return source_.write(requests);
 }
 
-bool StreamRelay::uncovered_blocks_done() const {
+std::uint64_t StreamRelay::uncovered_missing() const {
+    std::uint64_t missing = 0;
     for (std::size_t i = 0; i < ledger_->blocks().size(); ++i)
-        if (!sender_.has_image(i) && ledger_->missing(i) > 0)
-            return false;
-    return true;
+        if (!sender_.has_image(i))
+            missing += ledger_->missing(i);
+    return missing;
 }
 
 Result<void> StreamRelay::pick_item(const stream::Item& item) {
     if (const auto* page = std::get_if<stream::RamPage>(&item))
-        return pick(page->index, page->offset, page->data);
-    if (const auto* zero = std::get_if<stream::RamZero>(&item))
-        return pick(zero->index, zero->offset, std::nullopt);
-    if (std::holds_alternative<stream::EndOfFile>(item)) {
-        ended_ = true;
-        mode_ = Mode::done;
-    }
+        pick(page->index, page->offset, page->data);
+    else if (const auto* zero = std::get_if<stream::RamZero>(&item))
+        pick(zero->index, zero->offset, std::nullopt);
+    else if (std::holds_alternative<stream::EndOfFile>(item))
+        ended_ = source_gone_ = true;
+    if (ended_ && lacking_ > 0)
+        return fail(ErrorKind::protocol,
+                    "the source QEMU ended its stream without {} pages of ROMs or video memory",
+                    lacking_);
     return {};
 }
 
-Result<void> StreamRelay::pick(std::size_t block, std::uint64_t offset,
-                               PageSender::Content content) {
+void StreamRelay::pick(std::size_t block, std::uint64_t offset, const image::PageContent& content) {
     if (sender_.has_image(block))
-        return {};
+        return;
     const PageRef page{block, offset / page_size};
-    if (origin_.keeps())
-        origin_.keep(page, content);
-    const bool asked = asked_.take(page);
-    GC_CHECK(sender_.forward(page, content, asked, asked_.any()));
-    if (uncovered_blocks_done())
+    if (kept_.keep(page, content) && !ledger_->has(page.block, page.number))
+        --lacking_;
+    origin_.arrived(page);
+}
+
+Result<void> StreamRelay::send_kept() {
+    for (const PageRef page : asked_.list())
+        GC_CHECK(send_kept(page));
+    for (std::size_t block = 0; rest_wanted_ && block < ledger_->blocks().size(); ++block) {
+        if (sender_.has_image(block))
+            continue;
+        const std::uint64_t pages = ledger_->blocks()[block].pages;
+        for (std::uint64_t page = ledger_->next_missing(block, 0); page < pages && !stopping_;
+             page = ledger_->next_missing(block, page + 1)) {
+            GC_CHECK(send_kept({block, page}));
+            for (const PageRef asked : asked_.list())
+                GC_CHECK(send_kept(asked));
+        }
+    }
+    if (uncovered_missing() == 0)
         mode_ = Mode::done;
+    return {};
+}
+
+Result<void> StreamRelay::send_kept(PageRef page) {
+    std::array<std::byte, page_size> room;
+    const auto content = kept_.find(page, room);
+    if (!content)
+        return {};
+    const bool asked = asked_.take(page);
+    GC_CHECK(sender_.forward(page, *content, asked, asked_.any()));
     return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Reads the source QEMU's stream. Before switch-over it relays everything to the destination;
-// afterwards only the pages of RAM blocks that the image does not cover (ROMs, video memory).
+// afterwards only the pages of RAM blocks that the image does not cover (ROMs, video memory). These
+// are fetched as soon as the VM runs and sent last: from then on the source QEMU may die.
 #pragma once
 
 #include "ledger/ledger.h"
@@ -42,6 +43,13 @@ class AskedPages {
         const std::lock_guard lock(mutex_);
         return !pages_.empty();
     }
+    [[nodiscard]] std::vector<PageRef> list() const {
+        const std::lock_guard lock(mutex_);
+        std::vector<PageRef> list;
+        for (const auto& [block, number] : pages_)
+            list.push_back({block, number});
+        return list;
+    }
 
   private:
     const Waker& added_;
@@ -60,7 +68,7 @@ class StreamRelay {
     /// @param wake wakes the thread; signalled by `asked` and this object
     /// @param guide_wait how long the device state waits for release_state(), at most
     StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
-                AskedPages& asked, GuideOrigin& origin, Notices& notices,
+                AskedPages& asked, KeptPages& kept, GuideOrigin& origin, Notices& notices,
                 OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
                 std::chrono::milliseconds guide_wait);
 
@@ -72,9 +80,15 @@ class StreamRelay {
         stopping_ = true;
         wake_.signal();
     }
-    /// The whole image has been sent. Unless requested, uncovered blocks wait for that: they would
-    /// delay the device state and the guide. From any thread.
+    /// The VM runs: the uncovered blocks are read from the source now. Before, they would delay
+    /// the device state and the guide. From any thread.
     void fetch_rest() {
+        fetch_wanted_ = true;
+        wake_.signal();
+    }
+    /// The whole image has been sent. Unless requested, uncovered blocks wait for that. From any
+    /// thread.
+    void send_rest() {
         rest_wanted_ = true;
         wake_.signal();
     }
@@ -110,6 +124,7 @@ class StreamRelay {
         done,
     };
 
+    Result<void> read();
     Result<void> consume(std::span<const std::byte>& input);
     Result<void> relay_item(const stream::Item& item, std::span<const std::byte> raw);
     Result<void> pick_item(const stream::Item& item);
@@ -122,34 +137,41 @@ class StreamRelay {
     void keep(const stream::RamRun& run, std::span<const std::byte> raw);
     void await_guide();
     /// @param block its index in the ledger, which lists the blocks in the stream's order
-    Result<void> pick(std::size_t block, std::uint64_t offset, PageSender::Content content);
+    void pick(std::size_t block, std::uint64_t offset, const image::PageContent& content);
     /// Whether anything that the source sends now is needed.
     [[nodiscard]] bool reads_on() const;
     /// Has the source send every block that the image does not cover.
     Result<void> request_uncovered_blocks();
-    /// Whether every block that the image does not cover has been delivered.
-    [[nodiscard]] bool uncovered_blocks_done() const;
+    /// The number of pages of these blocks that have not been delivered.
+    [[nodiscard]] std::uint64_t uncovered_missing() const;
+    /// Sends of the pages that were kept what is requested, and all once send_rest() was called.
+    Result<void> send_kept();
+    Result<void> send_kept(PageRef page);
     Result<void> flush();
 
     SourceSocket& source_;
     PageSender& sender_;
     const image::SourceImage& image_;
     AskedPages& asked_;
+    KeptPages& kept_;
     GuideOrigin& origin_;
     Notices& notices_;
     OnSwitchOver on_switch_over_;
     const Waker& wake_;
     std::atomic<bool> stopping_ = false;
+    std::atomic<bool> fetch_wanted_ = false;
     std::atomic<bool> rest_wanted_ = false;
     std::atomic<bool> released_ = false;  ///< the device state
     bool requested_ = false;              ///< the uncovered blocks
+    std::uint64_t lacking_ = 0;  ///< their pages that are neither delivered nor kept, if picking
     OnBlocks on_blocks_;
     std::chrono::milliseconds guide_wait_;
     std::atomic<std::chrono::nanoseconds> waited_{};
     ledger::Ledger* ledger_ = nullptr;
     stream::Reader reader_;
     ReadBuffer buffer_;   ///< read and not yet consumed by the reader
-    bool ended_ = false;  ///< the source's end of file was read
+    bool ended_ = false;        ///< the source's end of file was read
+    bool source_gone_ = false;  ///< nothing more comes from it, if picking
     Mode mode_ = Mode::relaying;
     std::uint32_t ram_section_ = 0;
     bool discarded_ = false;

@@ -59,7 +59,7 @@ class OneRelay : public testing::Test {
         : source(pair(qemu)), channel(peer::Channel::raw(pair(main)).value()),
           sender({.main = channel.get()}, Marks{}, 0, full),
           relay(
-              source, sender, image, asked, origin, notices, [this] { switched_over.signal(); },
+              source, sender, image, asked, kept, origin, notices, [this] { switched_over.signal(); },
               wake,
               [this](const auto& blocks, std::uint32_t section) {
                   return on_blocks(blocks, section);
@@ -84,7 +84,8 @@ class OneRelay : public testing::Test {
     image::SourceImage image = image::SourceImage::open({}).value();
     Waker wake = Waker::create().value();
     AskedPages asked{wake};
-    GuideOrigin origin{source, wake};
+    KeptPages kept;
+    GuideOrigin origin{kept, source, wake};
     Notices notices{Waker::create().value()};
     std::optional<ledger::Ledger> ledger;
     Waker switched_over = Waker::create().value();
@@ -167,7 +168,7 @@ Buffer part(std::initializer_list<Buffer> pages) {
                             samples::concat(pages), samples::ram_rests()});
 }
 
-TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
+TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheVmRuns) {
     constexpr std::size_t rom = 1;
     std::thread reading([&] { read_frames(main.get()); });
     Result<void> ended = fail(ErrorKind::io, "still in flight");
@@ -196,6 +197,7 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
     std::this_thread::sleep_for(20ms);
     EXPECT_EQ(source.unread(), sweep.size()) << "nothing is needed any more";
 
+    // The VM runs: the rest is fetched, and kept until the image is sent.
     relay.fetch_rest();
     EXPECT_TRUE(wait_readable(qemu.get(), 1s).value())
         << "the rest was not requested from the source";
@@ -205,6 +207,14 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
         stream::append(rest, samples::zero("pc.ram", page));
     stream::append(rest, samples::concat({samples::zero("rom", 0), samples::ram_rests()}));
     send(rest);
+    until([&] { return kept.has({0, 15}) && kept.has({rom, 0}); });
+    EXPECT_FALSE(ledger->has(rom, 0));
+    // From here on the source may die; what is requested is sent at once.
+    qemu.reset();
+    asked.add({0, 15});
+    until([&] { return ledger->has(0, 15); });
+    EXPECT_EQ(ledger->delivered(ledger::PageClass::urgent), 2U);
+    relay.send_rest();
     until([&] { return ledger->full(); });
     relaying.join();
     EXPECT_TRUE(ended) << ended.error().message;
@@ -215,7 +225,7 @@ TEST_F(OneRelay, TakesOnlyWhatIsAskedForUntilTheImageIsSent) {
 TEST_F(OneRelay, KeepsForTheGuideWhatTheImageDoesNotHave) {
     constexpr std::size_t rom = 1;
     std::thread reading([&] { read_frames(main.get()); });
-    origin.keep_pages();
+    origin.expect_requests();
     std::thread relaying([&] { (void)relay.run(); });
     const stream::PageRange second{1, 1};
     Buffer before = samples::concat({samples::until_ram(), samples::ram_rests(),
@@ -242,7 +252,7 @@ TEST_F(OneRelay, KeepsForTheGuideWhatTheImageDoesNotHave) {
     EXPECT_EQ(requested, request) << "it is requested once";
     EXPECT_FALSE(wait_readable(qemu.get(), 20ms).value());
     EXPECT_TRUE(write_all(qemu.get(), part({samples::page("rom", 1, 7)})));
-    for (int i = 0; i < 1000 && !ledger->has(rom, 1); ++i)
+    for (int i = 0; i < 1000 && !kept.has({rom, 1}); ++i)
         std::this_thread::sleep_for(1ms);
     EXPECT_EQ(origin.find(rom, 1, page).value(), Found::data);
     EXPECT_EQ(page.back(), std::byte{7});
