@@ -5,6 +5,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +16,8 @@ from gclab.gcctl import EXIT_DONE, Gcctl, run, state_env
 from gclab.testbed import Testbed
 from gclab.wait import wait_for
 
+# What happens to a recovery. The other gcctl waits for one that is killed, and the operator types its command again.
+SECOND_FAULTS = ("nothing", "cut", "kill-migrate", "kill-receive")
 Migrations = dict[str, dict[str, Any]]  # by role
 
 
@@ -48,15 +52,17 @@ def _status(testbed: Testbed) -> Migrations:
 
 def _end_living(scene: Scene) -> list[str]:
     """One of the two has died, and the other one waits for it."""
+    return [line for gcctl in (scene.migrate, scene.receive) if gcctl.process.poll() is None for line in _end(gcctl)]
+
+
+def _end(gcctl: Gcctl) -> list[str]:
     typed = []
-    for gcctl in (scene.migrate, scene.receive):
-        if gcctl.process.poll() is None:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                gcctl.signal(number)
-                typed.append(f"kill -{number.name[3:]} {gcctl.command}")
-                with suppress(Exception):
-                    gcctl.wait(5)
-                    break
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        gcctl.signal(number)
+        typed.append(f"kill -{number.name[3:]} {gcctl.command}")
+        with suppress(subprocess.TimeoutExpired):
+            gcctl.wait(5)
+            break
     return typed
 
 
@@ -85,18 +91,47 @@ def _recover(source: dict[str, Any], destination: dict[str, Any], scene: Scene, 
     receive = _start(destination, testbed, scene.wire.far.launcher)
     # It was told to listen on any free port.
     port = receive.wait_event("listening")["port"]
-    migrate = _start(source, testbed, scene.wire.near.launcher, f"{scene.wire.far_address}:{port}")
+    to = f"{scene.wire.far_address}:{port}"
+    migrate = _start(source, testbed, scene.wire.near.launcher, to)
+    typed = [destination["type"][0], source["type"][0]]
+    second = scene.random.choice(SECOND_FAULTS)
+    time.sleep(scene.random.uniform(0, 0.5))
+    if second == "cut" and migrate.process.poll() is None:
+        scene.wire.do("down")
+        time.sleep(scene.random.uniform(0.5, 4))
+        scene.wire.do("up")
+    elif second == "kill-migrate" and migrate.process.poll() is None:
+        _kill_gcctl(migrate)
+        typed.append(second)
+        with suppress(subprocess.TimeoutExpired):
+            if receive.wait(1) == EXIT_DONE:
+                return typed  # it had everything
+        migrate = _start(source, testbed, scene.wire.near.launcher, to)
+        typed.append(source["type"][0])
+    elif second == "kill-receive" and receive.process.poll() is None:
+        _kill_gcctl(receive)
+        receive = _start(destination, testbed, scene.wire.far.launcher, port=port)
+        typed += [second, destination["type"][0]]
     for gcctl in (migrate, receive):
         status = gcctl.wait(60)
         if status != EXIT_DONE:
-            raise NoCommand(f"gcctl recover: {status}: {gcctl.errors()}")
-    return [destination["type"][0], source["type"][0]]
+            raise NoCommand(f"gcctl recover, {second}: {status}: {gcctl.errors()}")
+    return typed
 
 
-def _start(migration: dict[str, Any], testbed: Testbed, launcher: tuple[str, ...], to: str | None = None) -> Gcctl:
+def _kill_gcctl(gcctl: Gcctl) -> None:
+    gcctl.signal(signal.SIGKILL)
+    gcctl.wait()
+
+
+def _start(migration: dict[str, Any], testbed: Testbed, launcher: tuple[str, ...], to: str | None = None,
+           port: int | None = None) -> Gcctl:
     words = [word for word in shlex.split(migration["type"][0])[1:] if word != "--json"]
     if to:
         words[words.index("--to") + 1] = to
+    if port:
+        at = words.index("--listen") + 1
+        words[at] = words[at].rpartition(":")[0] + f":{port}"
     # What is slow for the sake of the fault need not be so now.
     if "--bandwidth" in words:
         at = words.index("--bandwidth")
