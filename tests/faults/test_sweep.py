@@ -17,9 +17,14 @@ PLAN = numbered(random_plan(COUNT, SEED), SEED)
 MAX_TRIAL = 180  # seconds, its rescue included
 
 
+def _planned(item: pytest.Item) -> Planned | None:
+    parameters = getattr(item, "callspec", None)
+    return parameters.params.get("planned") if parameters else None
+
+
 @pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest) -> Iterator[dict[Planned, Future[Result]]]:
-    chosen = [item.callspec.params["planned"] for item in request.session.items if "planned" in getattr(item, "fixturenames", ())]
+    chosen = [planned for item in request.session.items if (planned := _planned(item))]
     with started(chosen, WAIT, JOBS) as futures:
         yield dict(zip(chosen, futures, strict=True))
 

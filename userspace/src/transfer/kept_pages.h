@@ -36,7 +36,8 @@ class KeptPages {
         return pages_.contains({page.block, page.number});
     }
     /// @param into room for a page
-    /// @return nullopt if the page is not kept; else its content, which is `into` unless it is zeros
+    /// @return nullopt if the page is not kept; else its content, which is `into` unless it is
+    /// zeros
     std::optional<image::PageContent> find(PageRef page, std::span<std::byte> into) const {
         const std::lock_guard lock(mutex_);
         const auto kept = pages_.find({page.block, page.number});

@@ -15,8 +15,8 @@ class PageServer {
   public:
     PageServer(PageSender& sender, SourceSocket& source, AskedPages& asked, NextPages& next,
                const KeptPages& kept, GuideOrigin& origin, Notices& notices, const Waker& guide)
-        : sender_(sender), source_(source), asked_(asked), next_(next), kept_(kept), origin_(origin),
-          notices_(notices), guide_(guide) {}
+        : sender_(sender), source_(source), asked_(asked), next_(next), kept_(kept),
+          origin_(origin), notices_(notices), guide_(guide) {}
 
     /// The thread's body: returns after the destination's SHUT, or an error.
     /// @param ledger null until the source has named its RAM blocks

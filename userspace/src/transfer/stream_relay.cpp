@@ -31,8 +31,8 @@ StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const image::
                          AskedPages& asked, KeptPages& kept, GuideOrigin& origin, Notices& notices,
                          OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
                          std::chrono::milliseconds guide_wait)
-    : source_(source), sender_(sender), image_(image), asked_(asked), kept_(kept),
-      origin_(origin), notices_(notices), on_switch_over_(std::move(on_switch_over)), wake_(wake),
+    : source_(source), sender_(sender), image_(image), asked_(asked), kept_(kept), origin_(origin),
+      notices_(notices), on_switch_over_(std::move(on_switch_over)), wake_(wake),
       on_blocks_(std::move(on_blocks)), guide_wait_(guide_wait) {}
 
 Result<void> StreamRelay::run() {
@@ -173,8 +173,7 @@ void StreamRelay::keep(const stream::RamRun& run, std::span<const std::byte> raw
     const std::size_t record = run.zero ? 0 : sizeof(std::uint64_t) + page_size;
     for (std::uint64_t i = run.pages; i-- > 0; raw = raw.first(raw.size() - record))
         (void)kept_.keep({run.index, run.offset / page_size + i},
-                         run.zero ? image::PageContent()
-                                  : image::PageContent(raw.last(page_size)));
+                         run.zero ? image::PageContent() : image::PageContent(raw.last(page_size)));
 }
 
 Result<void> StreamRelay::relay_command(const stream::Command& command,

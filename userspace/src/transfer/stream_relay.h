@@ -169,7 +169,7 @@ class StreamRelay {
     std::atomic<std::chrono::nanoseconds> waited_{};
     ledger::Ledger* ledger_ = nullptr;
     stream::Reader reader_;
-    ReadBuffer buffer_;   ///< read and not yet consumed by the reader
+    ReadBuffer buffer_;         ///< read and not yet consumed by the reader
     bool ended_ = false;        ///< the source's end of file was read
     bool source_gone_ = false;  ///< nothing more comes from it, if picking
     Mode mode_ = Mode::relaying;

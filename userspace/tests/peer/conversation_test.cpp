@@ -92,12 +92,10 @@ TEST(Conversation, IsDrawnInTheReferenceAsItIs) {
         std::multiset<std::string> expected{"    [*] --> greeted",
                                             "    prepared --> streaming: all channels are open"};
         for (const Transition& row : transitions(end))
-            expected.insert(
-                fmt::format("    {} --> {}: {} {}{}", name(row.from), name(row.to),
-                            row.sent ? "sends" : "receives", name(row.message),
-                            row.from == State::committed && row.to == State::refused
-                                ? " with its proof"
-                                : ""));
+            expected.insert(fmt::format(
+                "    {} --> {}: {} {}{}", name(row.from), name(row.to),
+                row.sent ? "sends" : "receives", name(row.message),
+                row.from == State::committed && row.to == State::refused ? " with its proof" : ""));
         EXPECT_EQ(diagram(document, end == End::source ? 0 : 1), expected);
     }
 }

@@ -59,8 +59,8 @@ class OneRelay : public testing::Test {
         : source(pair(qemu)), channel(peer::Channel::raw(pair(main)).value()),
           sender({.main = channel.get()}, Marks{}, 0, full),
           relay(
-              source, sender, image, asked, kept, origin, notices, [this] { switched_over.signal(); },
-              wake,
+              source, sender, image, asked, kept, origin, notices,
+              [this] { switched_over.signal(); }, wake,
               [this](const auto& blocks, std::uint32_t section) {
                   return on_blocks(blocks, section);
               },
