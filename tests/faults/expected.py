@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What must hold after any single fault."""
 
+import re
+
 from outcome import Outcome
 from trial import Phase, Result
 
@@ -12,12 +14,17 @@ KILLS_A_GCCTL = ("kill-migrate", "kill-receive", "kill-migrate-and-guardian", "k
 
 def violations(result: Result) -> list[str]:
     """In plain words; empty if all is well."""
-    found = [f"left behind: {left}" for left in result.left]
+    found = [f"left behind: {left}" for left in result.left if not _is_of_a_killed_gcctl(left, result)]
     if result.outcome not in GOOD and not _is_inherent(result):
         found.append(f"outcome: {result.outcome or 'of the driver'}")
     if result.problem and result.outcome != Outcome.MISSED.value:
         found.append(result.problem.strip().splitlines()[-1])
     return found
+
+
+def _is_of_a_killed_gcctl(left: str, result: Result) -> bool:
+    """The directory of the socket on which QEMU listens exists for milliseconds (docs/operations/limits.md)."""
+    return result.fault in KILLS_A_GCCTL and re.search(r"/gcctl-\w{6}$", left) is not None
 
 
 def _is_inherent(result: Result) -> bool:
