@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gc::peer {
@@ -168,6 +169,8 @@ void Channels::note_loss(ChannelId id, const Error& cause) {
     {
         const std::lock_guard lock(mutex_);
         cause_ = cause;
+        if (!std::exchange(line(id).missing, true) && missing_++ == 0)
+            missing_since_ = Clock::now();
         const bool ended = std::ranges::all_of(
             lines_, [](const Line& each) { return !each.opened || each.ended_there; });
         if (!options_.dial && ended && !gone_since_)
@@ -192,6 +195,8 @@ void Channels::note_connected(ChannelId id) {
     {
         const std::lock_guard lock(mutex_);
         gone_since_.reset();
+        if (std::exchange(line(id).missing, false) && --missing_ == 0)
+            missing_time_ += Clock::now() - missing_since_;
     }
     news_.signal();
 }
@@ -215,7 +220,6 @@ Channels::Change Channels::update() {
         return Change::lost;
     }
     last_outage_ = now - *down_since_;
-    down_ += last_outage_;
     down_since_.reset();
     return Change::back;
 }
@@ -230,7 +234,10 @@ Error Channels::cause() const {
 }
 
 Losses Channels::losses() const {
-    return {lost_, down_ + outage().value_or(Clock::duration{})};
+    const bool whole = complete();  // a line that ended meanwhile needs no connection
+    const std::lock_guard lock(mutex_);
+    const bool missing = missing_ > 0 && !whole;
+    return {lost_, missing_time_ + (missing ? Clock::now() - missing_since_ : Clock::duration{})};
 }
 
 Channels::Clock::duration Channels::gone_for() const {

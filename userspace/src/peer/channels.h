@@ -85,6 +85,7 @@ class Channels {
     [[nodiscard]] Clock::duration last_outage() const { return last_outage_; }
     /// Why the last connection was lost or could not be made. From any thread.
     [[nodiscard]] Error cause() const;
+    /// Counts also what was over before update() could see it. From any thread.
     [[nodiscard]] Losses losses() const;
     /// For how long all has looked as if the other gcctl had ended, on a host that is there: each
     /// attempt to connect was refused, or, at the end that does not connect, the other host ended
@@ -101,6 +102,7 @@ class Channels {
         std::atomic<bool> ended_there = false;  ///< the last connection, by the other host
         std::optional<Waker> wake;              ///< of the thread
         std::thread thread;                     ///< connects
+        bool missing = false;                   ///< protected by mutex_: has lost its connection
     };
 
     Channels(Options options, Waker news, Waker stop)
@@ -125,14 +127,16 @@ class Channels {
     std::atomic<bool> unknown_ = false;
     std::array<Line, channels> lines_;
     std::optional<Heartbeat> heartbeat_;
-    mutable std::mutex mutex_;  ///< protects the next two
+    mutable std::mutex mutex_;  ///< protects the next ones
     Error cause_;
     std::optional<Clock::time_point> gone_since_;
+    unsigned missing_ = 0;               ///< lines
+    Clock::time_point missing_since_{};  ///< if there are any
+    Clock::duration missing_time_{};     ///< of earlier ones
     std::atomic<std::uint64_t> lost_ = 0;
     // Of the control loop.
     std::optional<Clock::time_point> down_since_;
     Clock::duration last_outage_{};
-    Clock::duration down_{};
 };
 
 }  // namespace gc::peer

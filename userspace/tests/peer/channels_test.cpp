@@ -94,6 +94,7 @@ TEST_F(TwoEnds, ChannelsAreConnectedAgain) {
     }
     EXPECT_EQ(resumes, dials - 4);
     EXPECT_GE(near->losses().count, 12U);
+    EXPECT_GT(near->losses().time, 0ms) << "also without update()";
 }
 
 TEST_F(TwoEnds, AnOutageIsOfAllChannelsTogether) {
