@@ -20,6 +20,8 @@ using namespace std::chrono_literals;
 /// Of the silence or idleness that passes between two ticks. A gcctl that was stopped for a while
 /// must not take its own absence for the other one's.
 constexpr auto max_step = 250ms;
+/// For a record that is being sent when the channel is shut down.
+constexpr auto closing_time = 200ms;
 
 bool readable(const Connection& connection) {
     return connection.pending() || wait_readable(connection.fd(), 0ms).value_or(false);
@@ -339,6 +341,10 @@ void Channel::shut_down() {
     Lock lock(mutex_);
     if (std::exchange(shut_, true))
         return;
+    changed();
+    // Another thread may be sending a record, and sends no more after it. Without `closed` the
+    // other gcctl would wait for a new connection.
+    changed_.wait_for(lock, closing_time, [this] { return !sending_ || !current_.connection; });
     if (current_.connection && !sending_ && writable(*current_.connection)) {
         const Current current = current_;
         sending_ = true;

@@ -638,6 +638,28 @@ TEST(Channel, TellsThePeerThatItIsShutDown) {
     EXPECT_EQ(link.losses, 0);
 }
 
+/// `closed` is sent also if another thread is just sending: a peer that does not see it would wait
+/// for a new connection.
+TEST(Channel, TellsThePeerWhateverIsBeingSent) {
+    for (int round = 0; round < 100; ++round) {
+        Link link(nullptr);
+        ASSERT_TRUE(link.connect());
+        std::thread writer([&] {
+            while (link.near->write(bytes_of("x"))) {
+            }
+        });
+        std::array<std::byte, 4096> bytes{};
+        ASSERT_TRUE(link.far->read_some(bytes));
+        link.near->shut_down();
+        writer.join();
+        Result<std::size_t> got = std::size_t{0};
+        while ((got = link.far->read_some(bytes))) {
+        }
+        EXPECT_THAT(got.error().message, HasSubstr("closed the channel"));
+        ASSERT_EQ(link.losses, 0) << "in round " << round;
+    }
+}
+
 TEST(Channel, GivingUpSaysWhy) {
     Link link(nullptr);
     std::array<std::byte, 1> byte{};
