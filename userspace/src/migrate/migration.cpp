@@ -32,6 +32,8 @@ constexpr std::uint64_t max_in_flight = 4 * page_size;
 constexpr auto max_hold = 2s;
 /// For the destination to end its QEMU.
 constexpr auto abandon_timeout = 5s;
+/// For a connection that is missing when all is done.
+constexpr auto farewell_timeout = 3s;
 constexpr auto run_on_timeout = 30s;
 /// In a roll-back, for reading the rest of the memory from the source QEMU.
 constexpr auto max_drain = 500ms;
@@ -697,6 +699,8 @@ void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
 Result<void> Migration::finish() {
     end_guide(report::GuideEnd::complete, "");
     progress_.update({"finishing", data_->pages(), data_->bytes().total, std::nullopt});
+    // If a connection is missing, the destination cannot be told that this is the end.
+    (void)channels_->await_complete(farewell_timeout);
     data_->stop();
     report_.total_ms = in_ms(Clock::now() - begun_);
     // Everything has arrived: a source QEMU that cannot end its migration is not a failure.

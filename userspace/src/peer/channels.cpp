@@ -209,6 +209,15 @@ bool Channels::complete() const {
     });
 }
 
+bool Channels::await_complete(Deadline deadline) const {
+    while (!complete()) {
+        if (deadline.expired())
+            return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
+
 Channels::Change Channels::update() {
     news_.clear();
     const auto now = Clock::now();

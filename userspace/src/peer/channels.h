@@ -68,6 +68,8 @@ class Channels {
     /// Dials channels for the first time and waits until they are connected. Not for raw channels.
     /// Errors: those of the last attempt, when the deadline has passed or the other end refused.
     Result<void> open(std::span<const ChannelId> ids, Deadline deadline);
+    /// Waits until no connection is missing. @return whether none is
+    bool await_complete(Deadline deadline) const;
     /// Makes every read and write fail. Connects no more. From any thread.
     void shut_down();
 
