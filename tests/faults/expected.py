@@ -34,6 +34,9 @@ def _is_inherent(result: Result) -> bool:
         case Outcome.COMPLETED_WRONG_STATUS.value:
             # A gcctl that was killed has no status of its own.
             return result.fault in KILLS_A_GCCTL
+        case Outcome.CORRUPT.value:
+            # QEMU's TCG loses writes during pre-copy, gcctl or not (docs/internals/faults.md).
+            return result.phase == Phase.PRECOPY.value
         case Outcome.SOURCE_RUNS_DESTINATION_LEFT.value:
             # Nothing was touched yet: gcctl receive, if it lives, waits for the next source.
             return result.phase == Phase.BEGIN.value
