@@ -50,6 +50,13 @@ Result<SourceQemu> SourceQemu::open(const std::string& qmp_path, bool to_be_kill
     if (!qmp.version().at_least(7, 2))
         return fail(ErrorKind::unsupported, "the source QEMU is {}; expected 7.2 or later",
                     qmp.version().text());
+    // From 10.2 on it lets the VM run again when the migration fails in its state postcopy-device,
+    // which gcctl does not bring it out of before the commit.
+    if (qmp.version().at_least(10, 2))
+        return fail(ErrorKind::unsupported,
+                    "the source QEMU is {}; expected one before 10.2, because a later one may run "
+                    "the VM again after it was handed over (docs/operations/limits.md)",
+                    qmp.version().text());
     GC_TRY(const pid_t pid, qmp.peer_pid());
     SourceQemu source(std::move(qmp), pid);
     if (to_be_killed) {
