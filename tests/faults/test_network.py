@@ -31,7 +31,7 @@ CASES = [
 @pytest.mark.parametrize(("fault", "phase", "down"), CASES, ids=[f"{fault}-{phase.value}" for fault, phase, _ in CASES])
 def test_network(fault: str, phase: Phase, down: float) -> None:
     first = int(os.environ.get("GC_FAULTS_SEED", crc32(f"{fault} {phase.value}".encode()) % 1000))
-    for seed in range(first, first + 5):
+    for seed in range(first, first + 20):
         result = Trial(fault, phase, seed, wait=40).run()
         if result.outcome != Outcome.MISSED.value:
             break  # else the migration was faster than the moment
