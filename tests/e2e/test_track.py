@@ -200,8 +200,9 @@ def test_guide_and_hot_set_share_the_work(testbed: Testbed) -> None:
     pages = report["pages"]
     print(f"{report['demand']['faults']} demand faults, {pages['warm']} pages sent as hot, {pages['guide']} for the guide")
     assert report["mode"] == "guide" and report["hot"]["pages"] == half
-    assert 0 < pages["warm"] <= half
-    assert pages["guide"] > 0
+    # The guide goes first, and may leave nothing to the hot set.
+    assert pages["warm"] <= half
+    assert pages["guide"] > 0 and pages["guide"] + pages["warm"] >= half
     # Without the guide the VM would request each page of the other half.
     assert report["demand"]["faults"] < half
 
