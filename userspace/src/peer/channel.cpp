@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 /// Of the silence or idleness that passes between two ticks. A gcctl that was stopped for a while
 /// must not take its own absence for the other one's.
 constexpr auto max_step = 250ms;
-/// For a record that is being sent when the channel is shut down.
+/// For a record that is being sent when the channel is shut down, and for room for the last one.
 constexpr auto closing_time = 200ms;
 
 bool readable(const Connection& connection) {
@@ -342,20 +342,28 @@ void Channel::shut_down() {
     if (std::exchange(shut_, true))
         return;
     changed();
-    // Another thread may be sending a record, and sends no more after it. Without `closed` the
-    // other gcctl would wait for a new connection.
-    changed_.wait_for(lock, closing_time, [this] { return !sending_ || !current_.connection; });
-    if (current_.connection && !sending_ && writable(*current_.connection)) {
-        const Current current = current_;
-        sending_ = true;
-        send_short(lock, current, {.kind = RecordKind::closed});
-        sending_ = false;
-    }
+    send_closed(lock, closing_time);
     disconnect();
     if (attaching_)
         attaching_->shut_down();
     quiet_.write.reset();
     changed();
+}
+
+void Channel::send_closed(Lock& lock, Deadline deadline) {
+    // Another thread may be sending a record, and sends no more after it.
+    changed_.wait_for(lock, deadline.left(), [this] { return !sending_ || !current_.connection; });
+    const Current current = current_;
+    if (sending_ || !current.connection)
+        return;
+    sending_ = true;
+    lock.unlock();
+    const bool writable =
+        wait_for_events(current.connection->fd(), POLLOUT, deadline).value_or(false);
+    lock.lock();
+    if (writable && current_.connection == current.connection)
+        send_short(lock, current, {.kind = RecordKind::closed});
+    sending_ = false;
 }
 
 void Channel::close() {

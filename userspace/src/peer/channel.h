@@ -194,6 +194,8 @@ class Channel {
     /// A record without data that is to be sent now.
     [[nodiscard]] std::optional<RecordHead> due(Acknowledge when) const;
     void send_short(Lock& lock, const Current& current, const RecordHead& record);
+    /// Without it, the other gcctl would wait for a new connection.
+    void send_closed(Lock& lock, Deadline deadline);
     /// Sends what is due, if that needs no waiting.
     void send_due(Lock& lock, Acknowledge when = Acknowledge::much);
     Result<void> load_files(std::span<Piece> pieces);  // not locked
