@@ -54,6 +54,8 @@ def check_failed(migration: Migration, result: str = "failed") -> None:
 def start_precopy(testbed: Testbed, guide: str, source: Vm, spec: Spec, **proxy: Any) -> Migration:
     migration = testbed.migrate(source, spec, *SLOW_PRECOPY, guide=guide, proxy=proxy or None, reconnect_limit=RECONNECT_LIMIT)
     migration.migrate.wait_event("progress")
+    # Before that, gcctl receive would wait for another source.
+    migration.receive.wait_event("receiving")
     return migration
 
 
@@ -63,6 +65,7 @@ def start_uncommitted(testbed: Testbed, guide: str, **more: Any) -> Migration:
     migration = testbed.migrate(testbed.start_source(spec), spec, guide=guide, proxy={"mute": ("main",)},
                                 reconnect_limit=RECONNECT_LIMIT, **more)
     migration.migrate.wait_event("switch-over")
+    migration.receive.wait_event("receiving")
     return migration
 
 
@@ -113,6 +116,7 @@ def test_switch_over_limit(testbed: Testbed, before: Before, guide: str, hung: s
     migration = testbed.migrate(source, spec, guide=guide, proxy={"mute": ("main",)}, switch_over_limit=2,
                                 reconnect_limit=RECONNECT_LIMIT)
     migration.migrate.wait_event("switch-over")
+    migration.receive.wait_event("receiving")
     stopped = {"destination": [migration.destination.process], "receive": [migration.receive.process]}.get(hung, [])
     for process in stopped:
         process.send_signal(signal.SIGSTOP)

@@ -292,6 +292,7 @@ Result<void> Receiver::start_stream() {
     if (channels_->are_raw())
         acceptor_.reset();  // no channel can come again
     guardian_.arm();
+    say("receiving", fmt::format("receiving a VM from {}", source_), {{"source", source_}});
     GC_CHECK(destination_.listen());
     GC_TRY(qemu_main_, destination_.connect());
     to_qemu_main_ = std::make_unique<StreamMerger>(
