@@ -113,9 +113,10 @@ def _module_stages(kernel: str, module: Path) -> list[Stage]:
     failures = ":".join(f"{suite}.*" for suite in MODULE_DEBUG)
     alone, track = f"module-{kernel}", f"track-{kernel}"
     return [Stage(alone, f"the module, in the lab on Linux {kernel}",
-                  lab(alone, kernel, 900, "--no-nested", command=module_test(alone, module, f"-{vms}:{failures}")), 1000),
+                  lab(alone, kernel, 900, "--no-nested", command=module_test(alone, module, f"-{vms}:{failures}")), 1000,
+                  beside=True),
             Stage(track, f"the module's tracks of VMs, in the lab on Linux {kernel}",
-                  lab(track, kernel, 900, command=module_test(track, module, vms)), 1000)]
+                  lab(track, kernel, 900, command=module_test(track, module, vms)), 1000, beside=True)]
 
 
 def _network_stages(kernel: str, first: bool) -> list[Stage]:
@@ -123,11 +124,13 @@ def _network_stages(kernel: str, first: bool) -> list[Stage]:
     # All on the first kernel; on the others those that depend on the hook, which is another one there.
     files = ["tests/policy"] if first else [f"tests/policy/test_{name}.py" for name in ("attach", "failures", "order", "example")]
     return [Stage(bpf, f"the BPF programs, in the lab on Linux {kernel}",
-                  lab(bpf, kernel, 300, "--no-nested", command=gtest(bpf, "bpf_test", "*")), 400),
+                  lab(bpf, kernel, 300, "--no-nested", command=gtest(bpf, "bpf_test", "*")), 400, beside=True),
             Stage(tls, f"TLS, encrypted by the kernel, in the lab on Linux {kernel}",
-                  lab(tls, kernel, 600, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 700),
+                  lab(tls, kernel, 600, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 700,
+                  beside=True),
             Stage(policy, f"traffic policies on veths and taps, in the lab on Linux {kernel}",
-                  lab(policy, kernel, 900, "--no-nested", command=pytest_command(policy, *files)), 1000)]
+                  lab(policy, kernel, 900, "--no-nested", command=pytest_command(policy, *files)), 1000,
+                  beside=True)]
 
 
 def debug_stages() -> list[Stage]:
