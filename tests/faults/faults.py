@@ -62,6 +62,24 @@ def signalled(name: str, number: signal.Signals) -> Callable[[Scene], None]:
     return inject
 
 
+def guide_signalled(number: signal.Signals) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        guides = [pid for pid in children(scene.migrate.process.pid) if is_qemu(pid)]
+        if not guides:
+            raise Missed("there is no guide")
+        for pid in guides:
+            os.kill(pid, number)
+
+    return inject
+
+
+def is_qemu(pid: int) -> bool:
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")).startswith("qemu")
+    except OSError:
+        return False
+
+
 def with_guardian(name: str) -> Callable[[Scene], None]:
     """As the kill of a cgroup does it: the guardian first, so that it cannot act."""
     def inject(scene: Scene) -> None:
@@ -139,6 +157,8 @@ def _faults() -> Iterator[Fault]:
         yield Fault(f"terminate-{name}", signalled(name, signal.SIGTERM))
         yield Fault(f"kill-{name}-and-guardian", with_guardian(name))
     yield Fault("kill-both-and-guardians", kill_both)
+    yield Fault("kill-guide", guide_signalled(signal.SIGKILL))
+    yield Fault("stop-guide", guide_signalled(signal.SIGSTOP))
     yield Fault("cut-0.5s", cut(0.5))
     yield Fault("cut-5s", cut(5))
     yield Fault("cut-1s-three-times", cut(1, times=3))

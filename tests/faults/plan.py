@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from faults import FAULTS
 from trial import Phase, Result, Trial
 
+GUIDES = ("off", "on")  # by turns
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -17,8 +19,12 @@ class Planned:
     phase: Phase
     seed: int
 
+    @property
+    def guide(self) -> str:
+        return GUIDES[self.seed % len(GUIDES)]
+
     def __str__(self) -> str:
-        return f"{self.seed}-{self.fault}-{self.phase.value}"
+        return f"{self.seed}-{self.fault}-{self.phase.value}-guide-{self.guide}"
 
 
 def random_plan(count: int, seed: int) -> list[tuple[str, Phase]]:
@@ -36,7 +42,7 @@ def numbered(plan: list[tuple[str, Phase]], seed: int) -> list[Planned]:
 
 
 def _run(planned: Planned, wait: float) -> Result:
-    return Trial(planned.fault, planned.phase, planned.seed, wait).run()
+    return Trial(planned.fault, planned.phase, planned.guide, planned.seed, wait).run()
 
 
 @contextmanager

@@ -32,7 +32,7 @@ CASES = [
 def test_network(fault: str, phase: Phase, down: float) -> None:
     first = int(os.environ.get("GC_FAULTS_SEED", crc32(f"{fault} {phase.value}".encode()) % 1000))
     for seed in range(first, first + 20):
-        result = Trial(fault, phase, seed, wait=40).run()
+        result = Trial(fault, phase, "off", seed, wait=40).run()
         if result.outcome != Outcome.MISSED.value:
             break  # else the migration was faster than the moment
     assert not result.problem and not result.left, result

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from faults import FAULTS, Missed, Scene, full_disk
+from faults import FAULTS, Missed, Scene, children, full_disk
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_DONE
 from gclab.network import links, namespaces
@@ -55,6 +55,7 @@ MOMENTS: dict[Phase, tuple[str | None, float]] = {
 class Result:
     fault: str
     phase: str
+    guide: str
     seed: int
     outcome: str = ""
     reached: str = ""  # the last milestone of gcctl migrate before the fault
@@ -75,11 +76,11 @@ class Result:
 class Trial:
     """Sets up, injects, watches and judges. Everything is ended and removed afterwards."""
 
-    def __init__(self, fault: str, phase: Phase, seed: int, wait: float) -> None:
+    def __init__(self, fault: str, phase: Phase, guide: str, seed: int, wait: float) -> None:
         self.fault = FAULTS[fault]
         self.phase = phase
         self.wait = wait
-        self.result = Result(fault, phase.value, seed)
+        self.result = Result(fault, phase.value, guide, seed)
         self.random = random.Random(f"{fault} {phase.value} {seed}")
 
     def run(self) -> Result:
@@ -128,7 +129,7 @@ class Trial:
         self.fault.begin(wire)
         options = PRECOPY if self.phase is Phase.PRECOPY else ()
         migrate = testbed.gcctl("migrate", "--qmp", source.gcctl_qmp(), "--to", f"{wire.far_address}:{port}", "--report",
-                                str(report), "--guide", "off", "--policy", "none", "--bandwidth", BANDWIDTH, *RECONNECT_LIMIT, *options,
+                                str(report), "--guide", self.result.guide, "--policy", "none", "--bandwidth", BANDWIDTH, *RECONNECT_LIMIT, *options,
                                 *in_clear(wire.far_address), directory=directory, launcher=wire.near.launcher)
         return Scene(wire, source, destination, receive, migrate, self.random), report
 
@@ -204,7 +205,8 @@ class Trial:
         self.result.source, self.result.destination = asdict(source), asdict(destination)
 
     def _look_for_left(self, scene: Scene, testbed: Testbed) -> None:
-        known = {process.pid for process in scene.processes().values()}
+        living = [process.pid for process in scene.processes().values() if process.poll() is None]
+        known = {*living, *(child for pid in living for child in children(pid))}  # with their guardians
         self.result.left += [f"process {command[:80]}" for pid, command in testbed.processes().items() if pid not in known]
         self.result.left += [f"file {path}" for path in testbed.temporary_files()]
 

@@ -88,8 +88,9 @@ def ip(*arguments: str) -> None:
 
 
 def links() -> list[str]:
-    """The network links of this namespace."""
-    return sorted(link["ifname"] for link in json.loads(run("ip", "-j", "link").stdout))
+    """The network links of this namespace, without those of tests (gc-*): another run may be making or removing them."""
+    names = (link["ifname"] for link in json.loads(run("ip", "-j", "link").stdout))
+    return sorted(name for name in names if not name.startswith("gc-"))
 
 
 def links_of(pid: int) -> list[dict[str, Any]]:
