@@ -104,6 +104,12 @@ soak-faults: userspace guests  ## the same with N migrations
 	@$(MAKE) -C tests/faults --no-print-directory
 	@tests/faults/sweep --jobs 4 $(or $(N),1000)
 
+.PHONY: lab-faults
+lab-faults: userspace guests kmod  ## break 30 migrations in the lab, with KVM, the module and guides: half an hour
+	@$(MAKE) -C tests/faults --no-print-directory
+	@kernel=$$(scripts/kernels | head -n 1) && \
+	 scripts/lab --kernel $$kernel --mem 8G --timeout 3600 --module build/kmod/$$kernel/guidecopy.ko -- tests/faults/sweep --wait 120 $(or $(N),30)
+
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/check asan
 
