@@ -108,7 +108,7 @@ soak-faults: userspace guests  ## the same with N migrations
 lab-faults: userspace guests kmod  ## break 30 migrations in the lab, with KVM, the module and guides: half an hour
 	@$(MAKE) -C tests/faults --no-print-directory
 	@kernel=$$(scripts/kernels | head -n 1) && \
-	 scripts/lab --kernel $$kernel --mem 8G --timeout 3600 --module build/kmod/$$kernel/guidecopy.ko -- tests/faults/sweep --wait 120 $(or $(N),30)
+	 scripts/lab --kernel $$kernel --mem 8G --timeout 3600 --module build/kmod/$$kernel/guidecopy.ko -- tests/faults/sweep --wait 400 $(or $(N),30)
 
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/check asan

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Warnings, and the tools that make a developer's loop short where they are installed.
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor)
+# One file of a unity build is no scope of its own.
+if(CMAKE_UNITY_BUILD)
+    add_compile_options(-Wno-shadow)
+endif()
 # GCC 12 warns of every optional that is moved out of an expected (its bug 105562 and kin).
 add_compile_options($<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 # A release must build with tomorrow's compiler; a developer must not add a warning.

@@ -21,7 +21,7 @@ class Planned:
 
     @property
     def guide(self) -> str:
-        return GUIDES[self.seed % len(GUIDES)]
+        return "on" if self.fault.endswith("guide") else GUIDES[self.seed % len(GUIDES)]
 
     def __str__(self) -> str:
         return f"{self.seed}-{self.fault}-{self.phase.value}-guide-{self.guide}"

@@ -23,7 +23,7 @@ class ChannelKeys {
     }
 
   private:
-    std::array<tls::Key, channels> keys_{};
+    std::array<tls::Key, channel_count> keys_{};
 };
 
 }  // namespace gc::peer

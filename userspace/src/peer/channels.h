@@ -127,7 +127,7 @@ class Channels {
     Waker stop_;
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> unknown_ = false;
-    std::array<Line, channels> lines_;
+    std::array<Line, channel_count> lines_;
     std::optional<Heartbeat> heartbeat_;
     mutable std::mutex mutex_;  ///< protects the next ones
     Error cause_;

@@ -23,7 +23,7 @@ inline constexpr int newest_version = 5;
 inline constexpr int records_version = 5;
 
 enum class ChannelId : std::uint8_t { control, main, bulk, urgent };
-inline constexpr std::size_t channels = 4;
+inline constexpr std::size_t channel_count = 4;
 [[nodiscard]] std::string_view name(ChannelId channel);
 
 /// Identifies the channels of one migration.

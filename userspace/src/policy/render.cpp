@@ -9,11 +9,10 @@
 namespace gc::policy {
 namespace {
 
-constexpr double bits_per_byte = 8;
 constexpr double ns_per_us = 1000;
 
 std::string rate_text(double bytes) {
-    const double bits = bytes * bits_per_byte;
+    const double bits = bytes * 8;
     if (bits >= 1e9)
         return fmt::format("{:.2f}Gbit", bits / 1e9);
     if (bits >= 1e6)

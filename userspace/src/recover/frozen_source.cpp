@@ -5,6 +5,7 @@
 #include "migrate/release.h"
 #include "qmp/migration.h"
 #include "qmp/ram_blocks.h"
+#include "recover/qemu_timeouts.h"
 #include "stream/reader.h"
 #include "stream/return_path.h"
 #include "util/page.h"
@@ -19,8 +20,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto qmp_timeout = 5s;
-constexpr auto pause_timeout = 5s;
 constexpr auto fetch_timeout = 60s;
 constexpr auto end_timeout = 30s;
 /// A byte for each of QEMU's pacing windows, of which there are ten a second: only what is

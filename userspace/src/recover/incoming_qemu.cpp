@@ -3,6 +3,7 @@
 
 #include "qmp/migration.h"
 #include "qmp/ram_blocks.h"
+#include "recover/qemu_timeouts.h"
 #include "util/page.h"
 #include "util/poll.h"
 
@@ -14,9 +15,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto qmp_timeout = 5s;
-/// QEMU sees its closed connection at once.
-constexpr auto pause_timeout = 5s;
 /// Local. QEMU sends a bit for each page.
 constexpr auto handshake_timeout = 30s;
 constexpr auto finish_timeout = 60s;

@@ -10,10 +10,10 @@ namespace {
 using namespace std::chrono_literals;
 
 /// QEMU's main loop may wait for a page.
-constexpr auto qmp_timeout = 1s;
+constexpr auto look_timeout = 1s;
 
 Result<void> ask(const state::Record& record, Seen& seen) {
-    GC_TRY(qmp::Client qmp, qmp::Client::connect(record.qmp, qmp_timeout));
+    GC_TRY(qmp::Client qmp, qmp::Client::connect(record.qmp, look_timeout));
     GC_TRY(const pid_t pid, qmp.peer_pid());
     if (pid != record.qemu.pid)
         return fail(ErrorKind::io, "process {} listens there", pid);

@@ -56,7 +56,7 @@ bool allowed_length(CommandCode code, std::size_t length) {
     return false;
 }
 
-bool is_known(std::uint16_t code) {
+bool is_known_command(std::uint16_t code) {
     return code >= static_cast<std::uint16_t>(CommandCode::open_return_path) &&
            code <= static_cast<std::uint16_t>(CommandCode::switchover_start);
 }
@@ -312,7 +312,7 @@ Result<Item> Reader::parse_command(Cursor& in) {
     const auto code = in.be<std::uint16_t>();
     const auto length = in.be<std::uint16_t>();
     const auto command = static_cast<CommandCode>(code);
-    if (!is_known(code))
+    if (!is_known_command(code))
         return fail(ErrorKind::unsupported,
                     "unknown command {}; this QEMU is too new for this gcctl", code);
     if (!allowed_length(command, length))

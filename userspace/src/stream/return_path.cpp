@@ -19,7 +19,7 @@ void append_message(Buffer& out, ReturnType type, std::uint32_t value) {
     append_message(out, type, payload);
 }
 
-bool is_known(std::uint16_t type) {
+bool is_known_type(std::uint16_t type) {
     return type >= static_cast<std::uint16_t>(ReturnType::shut) &&
            type <= static_cast<std::uint16_t>(ReturnType::switchover_ack);
 }
@@ -36,7 +36,7 @@ Result<std::optional<ReturnMessage>> ReturnPathReader::next(std::span<const std:
         return std::nullopt;
     Result<ReturnMessage> message =
         fail(ErrorKind::protocol, "unknown message type {} with {} bytes", type, length);
-    if (is_known(type)) {
+    if (is_known_type(type)) {
         Cursor body(in.bytes(length));
         if (in.short_of_data())
             return std::nullopt;

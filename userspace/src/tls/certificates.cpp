@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tls/certificates.h"
 
+#include "tls/files.h"
 #include "util/whole_file.h"
 
 #include <algorithm>
@@ -40,11 +41,6 @@ using Certificates = List<gnutls_x509_crt_t, &gnutls_x509_crt_deinit>;
 using RevocationLists = List<gnutls_x509_crl_t, &gnutls_x509_crl_deinit>;
 
 constexpr std::string_view how_to_make = "docs/operations/tls.md shows how to make certificates";
-
-bool exists(const std::string& path) {
-    std::error_code ignored;
-    return std::filesystem::exists(path, ignored);
-}
 
 template <typename... Args>
 Unexpected unfit(const std::string& path, fmt::format_string<Args...> format, Args&&... args) {

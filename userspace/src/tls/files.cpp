@@ -7,11 +7,6 @@
 namespace gc::tls {
 namespace {
 
-bool exists(const std::string& path) {
-    std::error_code ignored;
-    return std::filesystem::exists(path, ignored);
-}
-
 std::string first_that_exists(std::initializer_list<std::string> paths) {
     for (const std::string& path : paths)
         if (exists(path))
@@ -20,6 +15,11 @@ std::string first_that_exists(std::initializer_list<std::string> paths) {
 }
 
 }  // namespace
+
+bool exists(const std::string& path) {
+    std::error_code ignored;
+    return std::filesystem::exists(path, ignored);
+}
 
 CertificateFiles find_files(const std::string& directory, Role role) {
     // libvirt's daemons keep the CA beside the directory and the keys below it; its clients may

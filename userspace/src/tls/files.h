@@ -8,6 +8,9 @@
 
 namespace gc::tls {
 
+/// Also false if this process may not look.
+bool exists(const std::string& path);
+
 struct CertificateFiles {
     std::string ca;
     std::string crl;  ///< may not exist

@@ -16,7 +16,6 @@ using Known = image::SourceImage::Known;
 constexpr std::size_t background_batch = 256;
 /// A section full of data. Guide pages go before the next one.
 constexpr std::size_t section_pages = PageSender::bulk_section_data / page_size;
-constexpr auto max_poll = 100ms;
 
 }  // namespace
 

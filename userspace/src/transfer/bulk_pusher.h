@@ -60,6 +60,7 @@ class BulkPusher {
 
   private:
     using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::milliseconds max_poll{100};
 
     /// Looks up the RAM blocks of the hot set and of the image in the ledger, once.
     void resolve_blocks(const ledger::Ledger& ledger);

@@ -11,7 +11,6 @@ using namespace std::chrono_literals;
 
 /// Records read from a ring at a time: as many as a section holds pages.
 constexpr std::size_t batch = PageSender::section_data / page_size;
-constexpr auto max_poll = 100ms;
 
 }  // namespace
 

@@ -31,6 +31,8 @@ class GuidePusher {
     void stop();
 
   private:
+    static constexpr std::chrono::milliseconds max_poll{100};
+
     /// Sends up to a section of touched pages or, if there are none, reads the feeds. @return
     /// whether there may be more
     Result<bool> push();

@@ -2,6 +2,8 @@
 #include "peer/channel.h"
 
 #include "bad_wire.h"
+#include "bytes_of.h"
+#include "eventually.h"
 #include "peer/heartbeat.h"
 #include "util/poll.h"
 
@@ -16,12 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 using Reads = Channel::Reads;
-
-constexpr auto soon = 5s;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 /// Reads up to the end of the stream.
 std::string read_all(Channel& from, std::size_t room = 4096) {
@@ -46,17 +42,6 @@ std::string read_text(Channel& from, std::size_t size) {
 void write_text(Channel& to, std::string_view text) {
     const auto written = to.write(bytes_of(text));
     EXPECT_TRUE(written) << written.error().message;
-}
-
-/// Waits for something that another thread does.
-template <typename Condition> bool eventually(Condition condition) {
-    const Deadline deadline = soon;
-    while (!condition()) {
-        if (deadline.expired())
-            return false;
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
 }
 
 Channel::Options reading(Reads reads) {

@@ -3,6 +3,7 @@
 #include "peer/channels.h"
 
 #include "bad_wire.h"
+#include "eventually.h"
 #include "peer/control.h"
 
 #include <gmock/gmock.h>
@@ -15,18 +16,7 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using enum ChannelId;
 
-constexpr auto soon = 10s;
 constexpr std::array all{control, main, bulk, urgent};
-
-template <typename Condition> bool eventually(Condition condition) {
-    const Deadline deadline = soon;
-    while (!condition()) {
-        if (deadline.expired())
-            return false;
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
-}
 
 class TwoEnds : public testing::Test {
   protected:

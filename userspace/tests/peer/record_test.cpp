@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/record.h"
 
+#include "bytes_of.h"
+
 #include <gtest/gtest.h>
 #include <string_view>
 
 namespace gc::peer {
 namespace {
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 TEST(Record, HeadsAreReadAsTheyWereWritten) {
     for (const RecordHead head :

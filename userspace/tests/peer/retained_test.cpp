@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/retained.h"
 
+#include "bytes_of.h"
+
 #include <gtest/gtest.h>
 #include <string>
 #include <string_view>
 
 namespace gc::peer {
 namespace {
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 /// The pieces as text; a part of a file as <file:offset+size>.
 std::string text_of(const std::vector<Piece>& pieces) {

@@ -30,9 +30,9 @@ std::vector<Epoch> sample_epochs() {
     return {first, second, third};
 }
 
-Buffer write(const Header& header, const std::vector<Epoch>& epochs) {
+Buffer write(const Header& head, const std::vector<Epoch>& epochs) {
     Buffer bytes;
-    append_header(bytes, header);
+    append_header(bytes, head);
     for (const Epoch& epoch : epochs)
         append_epoch(bytes, epoch);
     append_end(bytes, epochs.size());
