@@ -3,6 +3,7 @@
 
 #include "migrate/migration.h"
 #include "options/arguments.h"
+#include "options/value.h"
 #include "peer/security_options.h"
 #include "util/print.h"
 #include "util/units.h"
@@ -22,21 +23,23 @@ struct Texts {
     std::string to;
     std::string ssh;
     std::string remote_gcctl;
-    std::string precopy_time;
     std::string guide;
     std::string capture;
-    std::string guide_memory;
-    std::string bandwidth;
     std::string policy_device;
-    std::string policy_link;
-    std::string hold_background;
-    std::string guide_wait;
-    std::string switch_over_limit;
-    std::string reconnect_limit;
     std::string report;
     bool json = false;
     bool quiet = false;
 };
+
+Result<std::uint64_t> parse_guide_memory(std::string_view text) {
+    GC_TRY(const std::uint64_t size, parse_size(text));
+    if (size == 0)
+        return fail(ErrorKind::usage,
+                    "invalid size '{}' (expected more than 0); to migrate without "
+                    "a guide, use --guide=off",
+                    text);
+    return size;
+}
 
 options::Group migration_options(Options& options, Texts& texts) {
     options::Group group("Migration");
@@ -50,18 +53,21 @@ options::Group migration_options(Options& options, Texts& texts) {
         "how to run ssh, e.g. 'ssh -i KEY'")(
         "remote-gcctl", po::value(&texts.remote_gcctl)->default_value("gcctl")->value_name("PATH"),
         "with ssh: the gcctl of the destination host")(
-        "precopy-rounds", po::value(&options.precopy_rounds)->default_value(0)->value_name("N"),
+        "precopy-rounds",
+        options::number(&options.precopy_rounds)->default_value("0")->value_name("N"),
         "let QEMU send all of memory N times while the VM still runs at the source")(
-        "precopy-time", po::value(&texts.precopy_time)->value_name("TIME"),
+        "precopy-time", options::value(&options.precopy_time, parse_duration)->value_name("TIME"),
         "the same for this long, e.g. 10s; with both, whichever ends first (default: switch over "
         "at once)")(
         "switch-over-limit",
-        po::value(&texts.switch_over_limit)
+        options::value(&options.switch_over_limit, parse_duration)
             ->default_value(fmt::format("{}ms", options.switch_over_limit.count()))
             ->value_name("TIME"),
         "roll back if the VM stands still for longer, besides --guide-wait, before it is handed "
         "over")("reconnect-limit",
-                po::value(&texts.reconnect_limit)->default_value("30s")->value_name("TIME"),
+                options::value(&options.reconnect_limit, parse_duration)
+                    ->default_value("30s")
+                    ->value_name("TIME"),
                 "how long the connection to the destination may be lost, before the VM is handed "
                 "over: then roll back. After that, gcctl tries to connect until it succeeds, or "
                 "until the destination's host has answered for this long that no gcctl listens "
@@ -81,12 +87,16 @@ options::Group guide_options(Options& options, Texts& texts) {
         po::value(&texts.capture)->default_value("auto")->value_name("auto|kmod|userfault"),
         "how to find the pages that the guide touches: by guidecopy.ko, which costs it least, or "
         "by userfaultfd, which needs no module; auto: by the module where it is loaded")(
-        "lead", po::value(&options.lead)->default_value(options.lead)->value_name("PAGES"),
+        "lead",
+        options::number(&options.lead, 1U)
+            ->default_value(std::to_string(options.lead))
+            ->value_name("PAGES"),
         "how far the guide may run ahead: pages that it touched and that are not sent yet")(
-        "guide-memory", po::value(&texts.guide_memory)->value_name("SIZE"),
+        "guide-memory",
+        options::value(&options.guide_memory, parse_guide_memory)->value_name("SIZE"),
         "end the guide when it takes more memory than this, e.g. 512M; the report says what it "
         "took")("guide-wait",
-                po::value(&texts.guide_wait)
+                options::value(&options.guide_wait, parse_duration)
                     ->default_value(fmt::format("{}ms", options.guide_wait.count()))
                     ->value_name("TIME"),
                 "hold the VM's state back until the guide runs, at most this long: a guide beside "
@@ -94,17 +104,20 @@ options::Group guide_options(Options& options, Texts& texts) {
     return group;
 }
 
-options::Group order_options(Options& options, Texts& texts) {
+options::Group order_options(Options& options) {
     options::Group group("Order of pages");
     group.add_options()(
         "next-pages",
-        po::value(&options.next_pages)->default_value(options.next_pages)->value_name("N"),
+        options::number(&options.next_pages)
+            ->default_value(std::to_string(options.next_pages))
+            ->value_name("N"),
         "after each page that the VM requests, send the next N ahead of hot set and background; "
         "sequential requests double N, up to 32 times; 0: off")(
         "hot", po::value(&options.hot)->value_name("FILE|auto"),
         "send the hot set ahead of the background, the hottest page first: from a trace of gcctl "
         "record, or (auto) by tracking the VM for two seconds before the migration")(
-        "hold-background", po::value(&texts.hold_background)->value_name("TIME"),
+        "hold-background",
+        options::value(&options.hold_background, parse_duration)->value_name("TIME"),
         "once the VM runs at the destination, send no background pages for this long; SIGUSR1 "
         "ends it");
     return group;
@@ -113,7 +126,7 @@ options::Group order_options(Options& options, Texts& texts) {
 options::Group network_options(Options& options, Texts& texts) {
     options::Group group("Network");
     group.add_options()(
-        "bandwidth", po::value(&texts.bandwidth)->value_name("RATE"),
+        "bandwidth", options::value(&options.bandwidth, parse_rate)->value_name("RATE"),
         "limit for all pages but those that the VM waits for, e.g. 100M (bytes/s) or 800mbit")(
         "policy",
         po::value(&options.policy)->default_value(options.policy)->value_name("NAME|FILE"),
@@ -121,7 +134,7 @@ options::Group network_options(Options& options, Texts& texts) {
         "link), none, or a policy file (see gcctl-policy(8))")(
         "policy-dev", po::value(&texts.policy_device)->value_name("NIC"),
         "the NIC to shape (default: the one towards the destination)")(
-        "policy-link", po::value(&texts.policy_link)->value_name("RATE"),
+        "policy-link", options::value(&options.policy_link, parse_rate)->value_name("RATE"),
         "rate of the NIC's link, e.g. 10gbit (default: the policy's, else the NIC's own)")(
         "policy-required", po::bool_switch(&options.policy_required),
         "fail if the policy cannot be attached (default: migrate without)");
@@ -151,7 +164,7 @@ options::Manual manual_of(Options& options, Texts& texts) {
                 "running at the source. From then on it never runs there again.",
             .operand = {},
             .groups = {migration_options(options, texts), guide_options(options, texts),
-                       order_options(options, texts),
+                       order_options(options),
                        peer::security_group(options.security, tls::Role::client),
                        network_options(options, texts), output_options(options, texts),
                        options::general_options()},
@@ -164,42 +177,24 @@ Result<void> convert(const Texts& texts, Options& options) {
         if (options.security.tls_wanted || options.security.insecure)
             return fail(ErrorKind::usage, "--to ssh://... makes its own key: it excludes the --tls "
                                           "options and --insecure");
-        GC_TRY(SshTarget target, SshTarget::parse(texts.to));
-        options.ssh = {std::move(target), texts.ssh, texts.remote_gcctl};
+        auto target = SshTarget::parse(texts.to);
+        if (!target)
+            return wrap(target.error(), "--to");
+        options.ssh = {*std::move(target), texts.ssh, texts.remote_gcctl};
     } else {
-        GC_TRY(options.to, Endpoint::parse(texts.to));
-    }
-    if (!texts.precopy_time.empty()) {
-        GC_TRY(options.precopy_time, parse_duration(texts.precopy_time));
-    }
-    if (!texts.guide_memory.empty()) {
-        GC_TRY(options.guide_memory, parse_size(texts.guide_memory));
-        if (options.guide_memory == 0)
-            return fail(
-                ErrorKind::usage,
-                "invalid --guide-memory 0 (expected more than 0); to migrate without a guide, use "
-                "--guide=off");
-    }
-    if (!texts.bandwidth.empty()) {
-        GC_TRY(options.bandwidth, parse_rate(texts.bandwidth));
+        const auto to = Endpoint::parse_destination(texts.to);
+        if (!to)
+            return wrap(to.error(), "--to");
+        options.to = *to;
     }
     if (!texts.policy_device.empty())
         options.policy_device = texts.policy_device;
-    if (!texts.policy_link.empty()) {
-        GC_TRY(options.policy_link, parse_rate(texts.policy_link));
-    }
     if (options.policy == "none" && (options.policy_required || options.policy_device))
         return fail(ErrorKind::usage, "--policy none excludes --policy-dev and --policy-required");
-    GC_TRY(options.guide_wait, parse_duration(texts.guide_wait));
-    GC_TRY(options.switch_over_limit, parse_duration(texts.switch_over_limit));
-    GC_TRY(options.reconnect_limit, parse_duration(texts.reconnect_limit));
     // An older gcctl has no such option, and the same default.
     if (options.ssh && options.reconnect_limit != Options{}.reconnect_limit)
         options.ssh->command +=
             fmt::format(" --reconnect-limit {}ms", options.reconnect_limit.count());
-    if (!texts.hold_background.empty()) {
-        GC_TRY(options.hold_background, parse_duration(texts.hold_background));
-    }
     if (texts.guide != "on" && texts.guide != "off")
         return fail(ErrorKind::usage, "invalid --guide '{}' (expected on or off)", texts.guide);
     options.guide = texts.guide == "on";
@@ -209,8 +204,6 @@ Result<void> convert(const Texts& texts, Options& options) {
     options.capture = texts.capture == "auto"   ? guide::CaptureWish::automatic
                       : texts.capture == "kmod" ? guide::CaptureWish::kmod
                                                 : guide::CaptureWish::userfault;
-    if (options.lead == 0)
-        return fail(ErrorKind::usage, "invalid --lead 0 (expected at least 1 page)");
     if (!texts.report.empty())
         options.report = texts.report;
     if (texts.json && texts.quiet)

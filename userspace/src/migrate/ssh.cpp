@@ -7,6 +7,7 @@
 #include "util/poll.h"
 #include "util/read_buffer.h"
 #include "util/text.h"
+#include "util/units.h"
 
 #include <array>
 #include <cerrno>
@@ -124,18 +125,24 @@ Result<SshTarget> SshTarget::parse(std::string_view text) {
         return invalid("the path of the destination QEMU's QMP socket is missing");
     SshTarget target{.login = {}, .port = {}, .qmp = std::string(rest.substr(slash))};
     rest = rest.substr(0, slash);
+    const std::size_t at = rest.rfind('@');
+    const std::string user(rest.substr(0, at == std::string_view::npos ? 0 : at + 1));
+    rest.remove_prefix(user.size());
     const std::size_t colon = rest.rfind(':');
     const std::size_t bracket = rest.rfind(']');  // of an IPv6 address
     if (colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket)) {
         target.port = rest.substr(colon + 1);
         rest = rest.substr(0, colon);
-        if (target.port.empty() || target.port.find_first_not_of("0123456789") != std::string::npos)
-            return invalid("the port must be a number");
+        if (!parse_number(target.port, 1, UINT16_MAX))
+            return invalid(fmt::format("expected a port from 1 to {}, found '{}'", UINT16_MAX,
+                                       printable(target.port)));
     }
-    target.login = rest;
-    std::erase_if(target.login, [](char c) { return c == '[' || c == ']'; });
-    const std::size_t at = target.login.rfind('@');
-    if (target.login.empty() || at + 1 == target.login.size())
+    if (rest.starts_with('[') && rest.ends_with(']'))
+        rest = rest.substr(1, rest.size() - 2);
+    else if (rest.find_first_of(":[]") != std::string_view::npos)
+        return invalid("expected an IPv6 address in brackets");
+    target.login = user + std::string(rest);
+    if (rest.empty())
         return invalid("the host is missing");
     // ssh(1) would take it for an option.
     if (target.login.front() == '-' ||

@@ -3,8 +3,8 @@
 #include "policy/command.h"
 
 #include "options/arguments.h"
+#include "options/value.h"
 #include "policy/attachment.h"
-#include "util/units.h"
 
 #include <algorithm>
 
@@ -13,28 +13,15 @@ namespace {
 
 namespace po = boost::program_options;
 
-Result<std::optional<std::uint64_t>> parse_link(const std::string& text) {
-    if (text.empty())
-        return std::nullopt;
-    GC_TRY(const std::uint64_t rate, parse_rate(text));
-    return rate;
-}
-
-/// The options that need more than a type, as text.
-struct AttachTexts {
-    std::string policy;
-    std::string link;
-};
-
-options::Manual manual_of(AttachOptions& options, AttachTexts& texts) {
+options::Manual manual_of(AttachOptions& options, std::string& policy) {
     options::Group group("Options");
     group.add_options()("dev", po::value(&options.device)->required()->value_name("NIC"),
                         "the NIC by which migrations leave")(
-        "policy", po::value(&texts.policy)->default_value("silent")->value_name("silent|fast|FILE"),
+        "policy", po::value(&policy)->default_value("silent")->value_name("silent|fast|FILE"),
         "silent: give way to the link's tenants; fast: fill the link; or a policy file")(
         "object", po::value(&options.object)->value_name("FILE"),
         "BPF object with your own tc program; must follow gc_policy.h")(
-        "link", po::value(&texts.link)->value_name("RATE"),
+        "link", options::value(&options.link_bytes_per_s, parse_rate)->value_name("RATE"),
         "rate of the link, e.g. 10gbit (default: the policy's, else the NIC's own)");
     return {.name = "policy attach",
             .synopsis = "--dev NIC [options]",
@@ -47,12 +34,11 @@ options::Manual manual_of(AttachOptions& options, AttachTexts& texts) {
 
 Result<std::optional<AttachOptions>> parse_attach(std::span<const std::string> arguments) {
     AttachOptions options;
-    AttachTexts texts;
-    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
+    std::string policy;
+    GC_TRY(const auto values, options::parse(manual_of(options, policy), arguments));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.link_bytes_per_s, parse_link(texts.link));
-    GC_TRY(options.policy, Policy::find(texts.policy));
+    GC_TRY(options.policy, Policy::find(policy));
     return options;
 }
 
@@ -73,13 +59,14 @@ struct SetOptions {
     std::vector<std::string> assignments;
 };
 
-options::Manual manual_of(SetOptions& options, std::string& link) {
+options::Manual manual_of(SetOptions& options) {
     options::Group group("Options");
     group.add_options()("dev", po::value(&options.device)->required()->value_name("NIC"),
                         "the NIC")("policy",
                                    po::value(&options.policy)->value_name("silent|fast|FILE"),
                                    "replace the running policy by this one")(
-        "link", po::value(&link)->value_name("RATE"), "rate of the link, e.g. 10gbit");
+        "link", options::value(&options.link_bytes_per_s, parse_rate)->value_name("RATE"),
+        "rate of the link, e.g. 10gbit");
     return {.name = "policy set",
             .synopsis = "--dev NIC [options] [KEY=VALUE]...",
             .summary = "change a NIC's policy while it is in use",
@@ -92,7 +79,6 @@ options::Manual manual_of(SetOptions& options, std::string& link) {
 
 Result<std::optional<SetOptions>> parse_set(std::span<const std::string> arguments) {
     SetOptions options;
-    std::string link;
     // Anything that is not an option is an assignment. Boost takes operands by option name only.
     std::vector<std::string> others;
     bool value_follows = false;
@@ -102,10 +88,9 @@ Result<std::optional<SetOptions>> parse_set(std::span<const std::string> argumen
         value_follows = !value_follows && argument.starts_with("--") && argument != "--help" &&
                         argument.find('=') == std::string::npos;
     }
-    GC_TRY(const auto values, options::parse(manual_of(options, link), others));
+    GC_TRY(const auto values, options::parse(manual_of(options), others));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.link_bytes_per_s, parse_link(link));
     if (options.assignments.empty() && options.policy.empty() && !options.link_bytes_per_s)
         return fail(ErrorKind::usage,
                     "expected --policy, --link, or KEY=VALUE, e.g. class.background.cap=50mbit");
@@ -172,14 +157,13 @@ Result<void> detach_chosen(const DetachOptions& options) {
 
 options::Manual attach_manual() {
     static AttachOptions options;
-    static AttachTexts texts;
-    return manual_of(options, texts);
+    static std::string policy;
+    return manual_of(options, policy);
 }
 
 options::Manual set_manual() {
     static SetOptions options;
-    static std::string link;
-    return manual_of(options, link);
+    return manual_of(options);
 }
 
 options::Manual detach_manual() {

@@ -3,6 +3,7 @@
 #include "policy/render.h"
 
 #include "options/arguments.h"
+#include "options/value.h"
 #include "util/poll.h"
 #include "util/signals.h"
 #include "util/units.h"
@@ -23,11 +24,21 @@ struct Options {
     bool json = false;
 };
 
-options::Manual manual_of(Options& options, std::string& watch) {
+Result<std::chrono::milliseconds> parse_interval(std::string_view text) {
+    GC_TRY(const std::chrono::milliseconds interval, parse_duration(text));
+    if (interval < std::chrono::milliseconds(10))
+        return fail(ErrorKind::usage, "invalid duration '{}' (expected at least 10ms)", text);
+    return interval;
+}
+
+options::Manual manual_of(Options& options) {
     options::Group group("Options");
     group.add_options()("dev", po::value(&options.device)->value_name("NIC"),
                         "the NIC (default: every NIC with a policy)")(
-        "watch", po::value(&watch)->implicit_value("1s")->value_name("INTERVAL"),
+        "watch",
+        options::value(&options.watch, parse_interval)
+            ->implicit_value("1s")
+            ->value_name("INTERVAL"),
         "repeat with the rates of each interval until SIGINT")(
         "json", po::bool_switch(&options.json), "print JSON, one array per line");
     return {.name = "policy show",
@@ -41,15 +52,9 @@ options::Manual manual_of(Options& options, std::string& watch) {
 
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
-    std::string watch;
-    GC_TRY(const auto values, options::parse(manual_of(options, watch), arguments));
+    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
     if (!values)
         return std::nullopt;
-    if (!watch.empty()) {
-        GC_TRY(options.watch, parse_duration(watch));
-        if (*options.watch < std::chrono::milliseconds(10))
-            return fail(ErrorKind::usage, "invalid --watch '{}' (expected at least 10ms)", watch);
-    }
     return options;
 }
 
@@ -137,7 +142,7 @@ Result<void> show(const Options& options) {
 options::Manual show_manual() {
     static Options options;
     static std::string watch;
-    return manual_of(options, watch);
+    return manual_of(options);
 }
 
 int show_command(std::span<const std::string> arguments) {

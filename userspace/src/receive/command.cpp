@@ -2,6 +2,7 @@
 #include "receive/command.h"
 
 #include "options/arguments.h"
+#include "options/value.h"
 #include "peer/security_options.h"
 #include "receive/receiver.h"
 #include "util/units.h"
@@ -14,33 +15,28 @@ namespace {
 
 namespace po = boost::program_options;
 
-/// Options that need more than a type, as text.
-struct Texts {
-    std::string listen;
-    std::string wait;
-    std::string measure;
-    std::string reconnect_limit = "30s";
-};
-
-options::Manual manual_of(Options& options, Texts& texts) {
+options::Manual manual_of(Options& options) {
     options::Group incoming("Migration");
     incoming.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
                            "QMP unix socket of the destination QEMU, started with -incoming defer")(
-        "listen", po::value(&texts.listen)->value_name("HOST:PORT"),
+        "listen", options::value(&options.listen, Endpoint::parse)->value_name("HOST:PORT"),
         "where the source's 'gcctl migrate --to' connects to; port 0 takes a free one")(
         "psk-stdin", po::bool_switch(&options.psk_stdin),
         "read a one-time key from standard input (for 'gcctl migrate --to ssh://...'); --listen "
         "is then by default a free port at the address that ssh came to")(
-        "wait", po::value(&texts.wait)->value_name("TIME"),
+        "wait", options::value(&options.wait, parse_duration)->value_name("TIME"),
         "give up if no source has connected by then (default: wait forever)")(
         "allow-overcommit", po::bool_switch(&options.allow_overcommit),
         "take the VM even if this host, or the QEMU's cgroup, seems to have too little memory")(
         "reconnect-limit",
-        po::value(&texts.reconnect_limit)->default_value("30s")->value_name("TIME"),
+        options::value(&options.reconnect_limit, parse_duration)
+            ->default_value("30s")
+            ->value_name("TIME"),
         "how long the source may be away, before the VM is handed over: then the destination QEMU "
         "is ended. After that, how long to wait for a source whose host has ended all connections; "
         "for a network that is silent, the wait has no limit then")(
-        "measure", po::value(&texts.measure)->implicit_value("0")->value_name("TIME"),
+        "measure",
+        options::value(&options.measure, parse_duration)->implicit_value("0")->value_name("TIME"),
         "track, with guidecopy.ko, which pages the VM touches here until all of it has arrived, "
         "for at least TIME; the report of gcctl migrate then says how good its guide was");
     options::Group output("Output");
@@ -79,27 +75,17 @@ Result<Endpoint> ssh_address() {
 
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
-    Texts texts;
-    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
+    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
     if (!values)
         return std::nullopt;
     GC_CHECK(peer::finish(options.security));
     if (options.psk_stdin && (options.security.tls_wanted || options.security.insecure))
         return fail(ErrorKind::usage, "--psk-stdin excludes the --tls options and --insecure");
-    if (texts.listen.empty() && options.psk_stdin) {
-        GC_TRY(options.listen, ssh_address());
-    } else if (texts.listen.empty()) {
+    if (!(*values).contains("listen") && !options.psk_stdin)
         return fail(ErrorKind::usage,
                     "--listen is missing (expected e.g. --listen 192.0.2.2:4444)");
-    } else {
-        GC_TRY(options.listen, Endpoint::parse(texts.listen));
-    }
-    if (!texts.wait.empty()) {
-        GC_TRY(options.wait, parse_duration(texts.wait));
-    }
-    GC_TRY(options.reconnect_limit, parse_duration(texts.reconnect_limit));
-    if (!texts.measure.empty()) {
-        GC_TRY(options.measure, parse_duration(texts.measure));
+    if (!(*values).contains("listen")) {
+        GC_TRY(options.listen, ssh_address());
     }
     options.arguments.assign(arguments.begin(), arguments.end());
     return options;
@@ -107,8 +93,7 @@ Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
 
 options::Manual manual() {
     static Options options;
-    static Texts texts;
-    return manual_of(options, texts);
+    return manual_of(options);
 }
 
 int command(std::span<const std::string> arguments) {

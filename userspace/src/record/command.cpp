@@ -2,6 +2,7 @@
 #include "record/command.h"
 
 #include "options/arguments.h"
+#include "options/value.h"
 #include "record/pace.h"
 #include "record/recorder.h"
 #include "trace/file.h"
@@ -32,31 +33,33 @@ struct Options {
     bool json = false;
 };
 
-Result<capture::TrackMode> parse_mode(const std::string& text) {
+Result<capture::TrackMode> parse_mode(std::string_view text) {
     if (text == "order")
         return capture::TrackMode::order;
     if (text == "age")
         return capture::TrackMode::age;
-    return fail(ErrorKind::usage, "invalid --mode '{}' (expected order or age)", text);
+    return fail(ErrorKind::usage, "invalid mode '{}' (expected order or age)", text);
 }
 
-/// The options that need more than a type, as text.
-struct Texts {
-    std::string mode;
-    std::string duration;
-    std::string interval;
-};
+Result<milliseconds> parse_length(std::string_view text) {
+    GC_TRY(const milliseconds length, parse_duration(text));
+    if (length < milliseconds(1))
+        return fail(ErrorKind::usage, "invalid duration '{}' (expected at least 1ms)", text);
+    return length;
+}
 
-options::Manual manual_of(Options& options, Texts& texts) {
+options::Manual manual_of(Options& options) {
     options::Group recording("Recording");
     recording.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
                             "QMP unix socket of the QEMU whose VM is recorded")(
-        "mode", po::value(&texts.mode)->default_value("age")->value_name("order|age"),
+        "mode",
+        options::value(&options.mode, parse_mode)->default_value("age")->value_name("order|age"),
         "order: the first touches of each interval in order, at the cost of a page fault each; "
         "age: the set of pages touched in each interval, without faults")(
-        "for", po::value(&texts.duration)->default_value("10s")->value_name("TIME"),
+        "for",
+        options::value(&options.duration, parse_length)->default_value("10s")->value_name("TIME"),
         "length of the recording; SIGINT ends it earlier")(
-        "interval", po::value(&texts.interval)->value_name("TIME"),
+        "interval", options::value(&options.interval, parse_length)->value_name("TIME"),
         "length of an interval, which becomes an epoch of the trace (default: 1s, or longer if a "
         "scan "
         "of all memory would take more than 1 % of a CPU)");
@@ -77,18 +80,9 @@ options::Manual manual_of(Options& options, Texts& texts) {
 
 Result<std::optional<Options>> parse(std::span<const std::string> arguments) {
     Options options;
-    Texts texts;
-    GC_TRY(const auto values, options::parse(manual_of(options, texts), arguments));
+    GC_TRY(const auto values, options::parse(manual_of(options), arguments));
     if (!values)
         return std::nullopt;
-    GC_TRY(options.mode, parse_mode(texts.mode));
-    GC_TRY(options.duration, parse_duration(texts.duration));
-    if (!texts.interval.empty()) {
-        GC_TRY(options.interval, parse_duration(texts.interval));
-    }
-    if (options.interval.value_or(milliseconds(1)) < milliseconds(1) ||
-        options.duration < milliseconds(1))
-        return fail(ErrorKind::usage, "invalid --for or --interval (expected at least 1ms)");
     return options;
 }
 
@@ -199,8 +193,7 @@ Result<void> record(const Options& options) {
 
 options::Manual manual() {
     static Options options;
-    static Texts texts;
-    return manual_of(options, texts);
+    return manual_of(options);
 }
 
 int command(std::span<const std::string> arguments) {

@@ -4,13 +4,13 @@
 #include "simulate/command.h"
 
 #include "options/arguments.h"
+#include "options/value.h"
 #include "policy/policy.h"
 #include "util/page.h"
 #include "util/units.h"
 
 #include <algorithm>
 #include <map>
-#include <tuple>
 
 namespace gc::simulate {
 namespace {
@@ -61,6 +61,10 @@ constexpr TextOption cost_options[] = {
     {"load-cost", "TIME", "5ms", "what loading the device state costs guide and destination"},
 };
 
+Result<double> parse_speed(std::string_view text) {
+    return parse_factor(text, 0.001, 1e6);
+}
+
 options::Group group_of(const char* heading, std::span<const TextOption> table, Texts& texts) {
     options::Group group(heading);
     for (const TextOption& option : table) {
@@ -76,15 +80,21 @@ options::Manual manual_of(Options& options, Texts& texts) {
     options::Group vm = group_of("VM", vm_options, texts);
     vm.add_options()("trace", po::value(&options.trace)->required()->value_name("TRACE"),
                      "a trace of gcctl record --mode order (--trace may be left out)")(
-        "vms", po::value(&options.scenario.vms)->default_value(1)->value_name("N"),
+        "vms",
+        options::number(&options.scenario.vms, 1U, max_vms)->default_value("1")->value_name("N"),
         "N such VMs leave at once")(
-        "load", po::value(&options.replay.load)->default_value(1)->value_name("N"),
+        "load",
+        options::number(&options.replay.load, 1U, max_load)->default_value("1")->value_name("N"),
         "each VM does what N traced ones did side by side")(
-        "speed", po::value(&options.replay.speed)->default_value(1)->value_name("FACTOR"),
+        "speed",
+        options::value(&options.replay.speed, parse_speed)
+            ->default_value("1")
+            ->value_name("FACTOR"),
         "the VM is FACTOR times as fast as the traced one");
     options::Group guide = group_of("Guide", guide_options, texts);
     guide.add_options()(
-        "lead", po::value(&options.scenario.lead)->default_value(4096)->value_name("PAGES"),
+        "lead",
+        options::number(&options.scenario.lead, 1U)->default_value("4096")->value_name("PAGES"),
         "how far the guide may run ahead: pages that it touched and that are not sent yet");
     options::Group output("Output");
     output.add_options()("report", po::value(&options.report)->value_name("FILE"),
@@ -102,19 +112,11 @@ options::Manual manual_of(Options& options, Texts& texts) {
             .subcommands = {}};
 }
 
-Result<void> read_time(const Texts& texts, const char* name, Duration& into) {
+/// Leaves `into` as it is if the option was not given and has no default.
+template <typename Parse, typename T>
+Result<void> read(const Texts& texts, const char* name, Parse parse, T& into) {
     if (const std::string& text = texts.at(name); !text.empty()) {
-        const auto parsed = parse_short_duration(text);
-        if (!parsed)
-            return wrap(parsed.error(), fmt::format("--{}", name));
-        into = *parsed;
-    }
-    return {};
-}
-
-Result<void> read_rate(const Texts& texts, const char* name, std::uint64_t& into) {
-    if (const std::string& text = texts.at(name); !text.empty()) {
-        const auto parsed = parse_rate(text);
+        const auto parsed = parse(text);
         if (!parsed)
             return wrap(parsed.error(), fmt::format("--{}", name));
         into = *parsed;
@@ -132,34 +134,25 @@ Result<void> read_times(const Texts& texts, Options& options) {
         {"serve-cost", &costs.serve},   {"install-cost", &costs.install},
         {"load-cost", &costs.load},     {"capture-cost", &costs.capture}};
     for (const auto& [name, into] : times)
-        GC_CHECK(read_time(texts, name, *into));
-    if (!texts.at("downtime").empty())
-        GC_CHECK(read_time(texts, "downtime", scenario.downtime.emplace()));
-    return {};
+        GC_CHECK(read(texts, name, parse_short_duration, *into));
+    return read(texts, "downtime", parse_short_duration, scenario.downtime);
 }
 
 Result<void> read_vm(const Texts& texts, Options& options) {
     if (!texts.at("memory").empty()) {
-        GC_TRY(options.replay.memory, parse_size(texts.at("memory")));
+        GC_CHECK(read(texts, "memory", parse_size, options.replay.memory));
         if (options.replay.memory < page_size)
             return fail(ErrorKind::usage, "--memory is too small (expected at least 4 KiB)");
     }
-    GC_TRY(options.replay.zeros, parse_percent(texts.at("zeros")));
+    GC_CHECK(read(texts, "zeros", parse_percent, options.replay.zeros));
     if (options.replay.zeros > 1)
         return fail(ErrorKind::usage, "--zeros is too large (expected at most 100%)");
-    if (!(options.replay.speed >= 0.001 && options.replay.speed <= 1e6))
-        return fail(ErrorKind::usage, "invalid --speed (expected 0.001 to 1000000)");
     const std::string& guide = texts.at("guide");
     if (guide != "on" && guide != "off")
         return fail(ErrorKind::usage, "invalid --guide '{}' (expected on or off)", guide);
     options.scenario.guide = guide == "on";
     if (options.replay.memory > max_memory)
         return fail(ErrorKind::usage, "--memory is too large (expected at most 16 TiB)");
-    for (const auto& [name, count, max] : {std::tuple("--lead", options.scenario.lead, UINT32_MAX),
-                                           std::tuple("--vms", options.scenario.vms, max_vms),
-                                           std::tuple("--load", options.replay.load, max_load)})
-        if (count == 0 || count > max)
-            return fail(ErrorKind::usage, "invalid {} (expected 1 to {})", name, max);
     return {};
 }
 
@@ -167,12 +160,10 @@ Result<void> read_vm(const Texts& texts, Options& options) {
 Result<void> read_link(const Texts& texts, Options& options) {
     Scenario& scenario = options.scenario;
     std::uint64_t tenants = 0;
-    GC_CHECK(read_rate(texts, "link", options.link));
-    GC_CHECK(read_rate(texts, "tenants", tenants));
-    GC_CHECK(read_rate(texts, "bandwidth", scenario.bandwidth));
-    if (!texts.at("burst").empty()) {
-        GC_TRY(scenario.burst, parse_size(texts.at("burst")));
-    }
+    GC_CHECK(read(texts, "link", parse_rate, options.link));
+    GC_CHECK(read(texts, "tenants", parse_rate, tenants));
+    GC_CHECK(read(texts, "bandwidth", parse_rate, scenario.bandwidth));
+    GC_CHECK(read(texts, "burst", parse_size, scenario.burst));
     const auto link = static_cast<double>(options.link), others = static_cast<double>(tenants);
     // Migrations get at least half of the link, whatever the tenants send.
     scenario.link = std::max(link - others, link / 2);

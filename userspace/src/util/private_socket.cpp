@@ -32,7 +32,11 @@ void remove_files(int directory) {
 
 Result<PrivateDirectory> PrivateDirectory::make() {
     const char* base = std::getenv("TMPDIR");
-    std::string path = fmt::format("{}/gcctl-XXXXXX", base != nullptr ? base : "/tmp");
+    if (base == nullptr || *base == '\0')
+        base = "/tmp";
+    if (*base != '/')
+        return fail(ErrorKind::usage, "invalid TMPDIR '{}' (expected an absolute path)", base);
+    std::string path = fmt::format("{}/gcctl-XXXXXX", base);
     if (::mkdtemp(path.data()) == nullptr)
         return fail_errno(errno, fmt::format("create directory {}", path));
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

@@ -2,6 +2,7 @@
 #include "util/socket.h"
 
 #include "util/poll.h"
+#include "util/units.h"
 
 #include <array>
 #include <cerrno>
@@ -95,14 +96,32 @@ Result<Endpoint> numeric(const sockaddr_storage& address, socklen_t size) {
 }  // namespace
 
 Result<Endpoint> Endpoint::parse(std::string_view text) {
+    const auto invalid = [text](std::string_view expected) {
+        return fail(ErrorKind::usage, "invalid address '{}' (expected {})", text, expected);
+    };
     const auto colon = text.rfind(':');
     if (colon == std::string_view::npos || colon + 1 == text.size())
-        return fail(ErrorKind::usage,
-                    "invalid address '{}' (expected HOST:PORT, e.g. 192.0.2.7:4444)", text);
+        return invalid("HOST:PORT, e.g. 192.0.2.7:4444");
     std::string_view host = text.substr(0, colon);
+    const std::string_view port = text.substr(colon + 1);
+    if (!parse_number(port, 0, UINT16_MAX))
+        return invalid(fmt::format("a port from 0 to {}, found '{}'", UINT16_MAX, port));
     if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
         host = host.substr(1, host.size() - 2);
-    return Endpoint{std::string(host), std::string(text.substr(colon + 1))};
+    else if (host.find_first_of(":[]") != std::string_view::npos)
+        return invalid("an IPv6 address in brackets, e.g. [2001:db8::7]:4444");
+    return Endpoint{std::string(host), std::string(port)};
+}
+
+Result<Endpoint> Endpoint::parse_destination(std::string_view text) {
+    GC_TRY(Endpoint endpoint, parse(text));
+    if (endpoint.host.empty())
+        return fail(ErrorKind::usage, "invalid address '{}' (expected a host before the port)",
+                    text);
+    if (parse_number(endpoint.port, 0, 0))
+        return fail(ErrorKind::usage, "invalid address '{}' (expected a port from 1 to {})", text,
+                    UINT16_MAX);
+    return endpoint;
 }
 
 std::string Endpoint::str() const {

@@ -17,8 +17,11 @@ struct Endpoint {
     std::string host;
     std::string port;
 
-    /// Errors: usage, with an example of the expected form.
+    /// Of an address to listen on: no host means any address, port 0 any port.
+    /// Errors: usage, with what was expected.
     static Result<Endpoint> parse(std::string_view text);
+    /// Of an address to connect to, which has both. Errors: usage.
+    static Result<Endpoint> parse_destination(std::string_view text);
     [[nodiscard]] std::string str() const;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Parses sizes, rates and durations in the forms of QEMU, tc(8) and systemd.
+// Parses numbers, and sizes, rates and durations in the forms of QEMU, tc(8) and systemd.
 #pragma once
 
 #include "util/error.h"
@@ -11,6 +11,12 @@
 namespace gc {
 inline namespace util {
 
+/// A whole number in decimal digits, without sign, unit or blanks. Errors: usage.
+Result<std::uint64_t> parse_number(std::string_view text, std::uint64_t min, std::uint64_t max);
+
+/// A number such as "2" or "0.25", without sign, exponent or unit. Errors: usage.
+Result<double> parse_factor(std::string_view text, double min, double max);
+
 /// Bytes per second. "800mbit", "10gbit" and "100kbit" are bits per second in powers of 1000, as in
 /// tc(8). "64K", "100M", "1G" and plain numbers are bytes per second in powers of 1024, as in
 /// QEMU's max-bandwidth. Errors: usage.
@@ -19,7 +25,8 @@ Result<std::uint64_t> parse_rate(std::string_view text);
 /// Bytes: "512K", "100M", "4G", "1T" in powers of 1024; a plain number is bytes. Errors: usage.
 Result<std::uint64_t> parse_size(std::string_view text);
 
-/// "250ms", "10s", "2min"; a plain number is seconds. Errors: usage.
+/// "250ms", "10s", "2min", at most 35791min, which is what poll(2) takes; a plain number is
+/// seconds. Errors: usage.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 /// Like parse_duration(), and also takes "500us". Errors: usage.

@@ -67,15 +67,17 @@ TEST(SimulateOptions, WithABadSize) {
     expect_refused({"--zeros", "some"}, "invalid percentage 'some'");
 }
 TEST(SimulateOptions, WithABadCount) {
-    expect_refused({"--vms", "0"}, "invalid --vms (expected 1 to 1000)");
-    expect_refused({"--vms", "-1"}, "invalid --vms (expected 1 to 1000)");
-    expect_refused({"--load", "0"}, "invalid --load (expected 1 to");
-    expect_refused({"--lead", "0"}, "invalid --lead (expected 1 to");
+    expect_refused({"--vms", "0"}, "--vms: invalid number '0' (expected 1 to 1000)");
+    expect_refused({"--vms", "-1"}, "--vms: invalid number '-1' (expected 1 to 1000)");
+    expect_refused({"--load", "0"}, "--load: invalid number '0' (expected 1 to");
+    expect_refused({"--lead", "0"}, "--lead: invalid number '0' (expected 1 to");
     expect_refused({"--lead", "far"}, "see gcctl simulate --help");
 }
 TEST(SimulateOptions, WithABadSpeed) {
     for (const char* speed : {"0", "-1", "nan", "1e9"})
-        expect_refused({"--speed", speed}, "invalid --speed (expected 0.001 to 1000000)");
+        expect_refused(
+            {"--speed", speed},
+            fmt::format("--speed: invalid number '{}' (expected 0.001 to 1000000)", speed));
 }
 TEST(SimulateOptions, WithABadWord) {
     expect_refused({"--guide", "maybe"}, "invalid --guide 'maybe' (expected on or off)");
