@@ -43,8 +43,14 @@ Result<std::uint64_t> parse_guide_memory(std::string_view text) {
 
 options::Group migration_options(Options& options, Texts& texts) {
     options::Group group("Migration");
-    group.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
-                        "QMP unix socket of the source QEMU")(
+    group.add_options()(
+        "check", po::bool_switch(&options.check),
+        "only check: compare both QEMUs, print every difference and what would "
+        "come of it, and touch nothing; exit status 3 if the VM cannot be migrated")(
+        "allow-differences", po::bool_switch(&options.allow_differences),
+        "migrate even if the destination QEMU would, by what it says of itself, refuse the VM")(
+        "qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
+        "QMP unix socket of the source QEMU")(
         "to",
         po::value(&texts.to)->required()->value_name("HOST:PORT|ssh://[USER@]HOST[:PORT]/QMP"),
         "where 'gcctl receive' listens at the destination; with ssh, it is started there for the "
@@ -250,7 +256,7 @@ int command(std::span<const std::string> arguments) {
     if (!*options)
         return options::exit_done;
 
-    if ((*options)->report)
+    if ((*options)->report && !(*options)->check)
         if (const auto reserved = reserve_report(*(*options)->report); !reserved)
             return options::complain("migrate", reserved.error());
     Progress progress((*options)->output, (*options)->verbose, (*options)->security.insecure);
@@ -262,6 +268,8 @@ int command(std::span<const std::string> arguments) {
         progress.event("failed", {{"error", report.error}});
         status = options::complain("migrate", {failure, report.error});
     }
+    if ((*options)->check)
+        return status;
     if (progress.shows_summary() && completed)
         print_best_effort(stdout, "{}", report::summary(report));
     if ((*options)->report) {

@@ -7,6 +7,8 @@
 #include "migrate/release.h"
 #include "peer/identity.h"
 #include "peer/refusal.h"
+#include "preflight/compare.h"
+#include "preflight/facts.h"
 #include "qmp/migration.h"
 #include "util/guarded.h"
 #include "util/poll.h"
@@ -67,6 +69,9 @@ std::string kernel_release() {
 report::Report Migration::run(const Options& options, Progress& progress, ErrorKind& failure) {
     Migration migration(options, progress);
     const Result<void> finished = guarded([&]() -> Result<void> {
+        GC_CHECK(migration.check());
+        if (options.check)
+            return {};
         GC_CHECK(migration.prepare());
         GC_CHECK(migration.start());
         GC_CHECK(migration.loop());
@@ -87,7 +92,7 @@ report::Report Migration::run(const Options& options, Progress& progress, ErrorK
 
 // ---- before anything is touched
 
-Result<void> Migration::prepare() {
+Result<void> Migration::check() {
     report_.kernel = kernel_release();
     report_.next.pages = options_.next_pages;
     GC_TRY(signals_, Signals::block());
@@ -95,6 +100,17 @@ Result<void> Migration::prepare() {
     report_.qemu.source = source_->version();
 
     GC_CHECK(greet());
+    GC_CHECK(compare_ends());
+    if (!options_.check)
+        return {};
+    // Without this, the destination would wait for the channels of a source that is gone.
+    (void)control_->send(peer::Abandon{"it only checked (--check)"});
+    report_.result = report::Outcome::completed;
+    progress_.milestone("checked", "checked: the VM can be migrated; nothing was touched");
+    return {};
+}
+
+Result<void> Migration::prepare() {
     keep_record();
 
     GC_TRY(Guardian guardian, Guardian::start([this] {
@@ -208,7 +224,28 @@ Result<void> Migration::on_message(const peer::Ready& ready) {
     preempt_ = ready.preempt;
     measure_ = ready.measure;
     seal_ = ready.seal;
+    destination_vm_ = ready.vm;
     return {};
+}
+
+Result<void> Migration::compare_ends() {
+    if (!destination_vm_) {
+        progress_.warning("the destination's gcctl does not describe its QEMU: the two ends were "
+                          "not compared");
+        return {};
+    }
+    GC_TRY(const peer::VmFacts ours, preflight::facts_of(source_->qmp()));
+    std::string fatal;
+    for (const preflight::Difference& each : preflight::compare(ours, *destination_vm_)) {
+        progress_.difference(each);
+        if (each.fatal && fatal.empty())
+            fatal = fmt::format("{}: {}", each.what, each.consequence);
+    }
+    if (fatal.empty() || options_.allow_differences)
+        return {};
+    (void)control_->send(peer::Abandon{fatal});
+    return fail(ErrorKind::unsupported, "{}; to migrate all the same, give --allow-differences",
+                fatal);
 }
 
 Result<void> Migration::prepare_policy() {

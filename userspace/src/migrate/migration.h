@@ -39,9 +39,13 @@ class Migration {
         : options_(options), progress_(progress) {}
 
     // In the order of execution.
+    /// What can be found out without touching anything.
+    Result<void> check();
     Result<void> prepare();
     Result<void> greet();
     Result<peer::Security> find_destination();
+    /// Compares both QEMUs and shows each difference. Errors: unsupported, if one is fatal.
+    Result<void> compare_ends();
     /// Keeps a record on disk, from which `gcctl recover` and `gcctl take-back` know the migration.
     void keep_record();
     Result<void> prepare_policy();
@@ -113,9 +117,10 @@ class Migration {
     std::shared_ptr<peer::Channels> channels_;
     std::optional<peer::Control> control_;
     peer::Protection protection_ = peer::Protection::loopback;
-    std::optional<RemoteReceive> remote_;  ///< with ssh
-    Endpoint to_;                          ///< where the destination's gcctl listens
-    std::optional<peer::Digest> seal_;     ///< of the destination's right to refuse
+    std::optional<RemoteReceive> remote_;          ///< with ssh
+    Endpoint to_;                                  ///< where the destination's gcctl listens
+    std::optional<peer::Digest> seal_;             ///< of the destination's right to refuse
+    std::optional<peer::VmFacts> destination_vm_;  ///< nullopt from an older gcctl
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
     std::optional<policy::MigrationPolicy> policy_;

@@ -46,7 +46,9 @@ struct Options {
     std::optional<std::string> policy_device;      ///< default: the NIC towards the destination
     std::optional<std::uint64_t> policy_link;  ///< bytes per second; default: what the NIC reports
     bool policy_required = false;              ///< fail if the policy cannot be attached
-    bool kill_source = false;                  ///< once the VM no longer needs it
+    bool check = false;                        ///< only check
+    bool allow_differences = false;  ///< migrate even if the destination seems to be another VM
+    bool kill_source = false;        ///< once the VM no longer needs it
     std::chrono::milliseconds connect_timeout{10'000};
     std::optional<std::string> report;  ///< file
     Output output = Output::automatic;

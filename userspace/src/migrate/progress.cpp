@@ -75,6 +75,18 @@ void Progress::detail(std::string_view name, const nlohmann::json& fields, std::
     event(name, fields, verbose_ ? text : std::string_view{});
 }
 
+void Progress::difference(const preflight::Difference& difference) {
+    if (output_ == Output::json) {
+        event("difference", {{"fatal", difference.fatal},
+                             {"what", difference.what},
+                             {"consequence", difference.consequence}});
+        return;
+    }
+    end_line();
+    print_best_effort(stderr, "gcctl: {}: {}: {}\n", difference.fatal ? "fatal" : "warning",
+                      difference.what, difference.consequence);
+}
+
 void Progress::warning(std::string_view text) {
     if (output_ == Output::json) {
         event("warning", {{"message", text}});

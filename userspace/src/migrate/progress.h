@@ -4,6 +4,7 @@
 
 #include "ledger/class_counts.h"
 #include "migrate/options.h"
+#include "preflight/compare.h"
 
 #include <chrono>
 #include <cstdint>
@@ -38,6 +39,9 @@ class Progress {
 
     /// A problem that does not stop the migration.
     void warning(std::string_view text);
+
+    /// Of the two ends, found by the checks.
+    void difference(const preflight::Difference& difference);
 
     /// A detail, shown only with --verbose and in JSON mode.
     void detail(std::string_view event, const nlohmann::json& fields, std::string_view text);

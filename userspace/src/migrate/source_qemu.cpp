@@ -5,6 +5,7 @@
 #include "util/page.h"
 
 #include <array>
+#include <fmt/format.h>
 #include <numeric>
 
 namespace gc::migrate {
@@ -88,6 +89,9 @@ Result<void> SourceQemu::check_state() {
             "the source QEMU is already migrating ('{}'); wait for that migration or cancel it "
             "with migrate_cancel",
             migration.status);
+    if (!migration.blockers.empty())
+        return fail(ErrorKind::unsupported, "the source QEMU cannot migrate this VM: {}; unplug it",
+                    fmt::join(migration.blockers, "; "));
     return {};
 }
 

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<std::string_view, channel_count> channel_names{"control", "main", "bulk", "urgent"};
 constexpr std::size_t max_hello = 256;
 /// As the version 4 sent it, with a long reason perhaps.
-constexpr std::size_t max_answer = 8192;
+constexpr std::size_t max_answer = max_line;
 
 /// Byte by byte: what follows the line belongs to the channel.
 Result<std::string> read_line(Connection& from, std::size_t max_size, Deadline deadline) {

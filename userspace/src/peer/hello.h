@@ -18,9 +18,11 @@
 namespace gc::peer {
 
 inline constexpr int oldest_version = 3;
-inline constexpr int newest_version = 5;
+inline constexpr int newest_version = 6;
 /// From this version on, the channels travel in records (peer/record.h) and can be resumed.
 inline constexpr int records_version = 5;
+/// From this version on, `ready` describes the destination's VM.
+inline constexpr int facts_version = 6;
 
 enum class ChannelId : std::uint8_t { control, main, bulk, urgent };
 inline constexpr std::size_t channel_count = 4;

@@ -47,6 +47,13 @@ template <typename M> void write(const M& message, Json& object) {
     describe(message, writer);
 }
 
+void write(const Ready& message, Json& object) {
+    FieldWriter writer(object);
+    describe(message, writer);
+    if (message.vm)
+        object["vm"] = to_json(*message.vm);
+}
+
 void write(const Completed& message, Json& object) {
     if (message.demand)
         object["demand"] = report::to_json(*message.demand);
@@ -78,6 +85,16 @@ template <typename M> Result<void> read(const Json& object, std::string_view wha
     FieldReader reader(object, what);
     describe(message, reader);
     return std::move(reader.result);
+}
+
+Result<void> read(const Json& object, std::string_view what, Ready& message) {
+    FieldReader reader(object, what);
+    describe(message, reader);
+    GC_CHECK(reader.result);
+    if (const auto vm = object.find("vm"); vm != object.end()) {
+        GC_TRY(message.vm, vm_facts_from_json(*vm));
+    }
+    return {};
 }
 
 Result<void> read(const Json& object, std::string_view what, Completed& message) {

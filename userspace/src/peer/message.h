@@ -7,6 +7,7 @@
 #pragma once
 
 #include "measure/touched.h"
+#include "peer/vm_facts.h"
 #include "report/report.h"
 #include "util/error.h"
 
@@ -36,6 +37,7 @@ struct Ready {
     std::optional<std::chrono::milliseconds> measure; /**< "measure_ms": it measures, for at
                                                            least this long */
     std::optional<Digest> seal;                       ///< see peer/refusal.h; absent in version 3
+    std::optional<VmFacts> vm = std::nullopt;         ///< since version 6
 };
 /// The VM runs at the destination, or is there paused as it was.
 struct Resumed {};

@@ -77,6 +77,11 @@ Result<MigrationStatus> query_migrate(Client& client) {
                         : "none";
     if (reply.contains("error-desc") && reply["error-desc"].is_string())
         status.error = reply["error-desc"].get<std::string>();
+    if (const auto reasons = reply.find("blocked-reasons");
+        reasons != reply.end() && reasons->is_array())
+        for (const json& reason : *reasons)
+            if (reason.is_string())
+                status.blockers.push_back(reason.get<std::string>());
     if (const auto ram = reply.find("ram"); ram != reply.end() && ram->is_object())
         status.dirty_sync_count = ram->value("dirty-sync-count", 0U);
     return status;

@@ -31,7 +31,8 @@ Result<Parameters> query_parameters(Client& client);
 struct MigrationStatus {
     std::string status;  ///< "none", "setup", "active", "postcopy-active", "completed", ...
     std::string error;   ///< QEMU's reason for a failure; otherwise empty
-    unsigned dirty_sync_count = 0;  ///< number of passes over all of RAM
+    std::vector<std::string> blockers;  ///< why this VM cannot be migrated; mostly empty
+    unsigned dirty_sync_count = 0;      ///< number of passes over all of RAM
 
     [[nodiscard]] bool completed() const { return status == "completed"; }
     [[nodiscard]] bool failed() const { return status == "failed" || status == "cancelled"; }

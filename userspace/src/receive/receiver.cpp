@@ -2,6 +2,7 @@
 #include "receive/receiver.h"
 
 #include "peer/identity.h"
+#include "preflight/facts.h"
 #include "qmp/event.h"
 #include "qmp/migration.h"
 #include "receive/memory_check.h"
@@ -202,6 +203,27 @@ Result<std::optional<Arrival>> Receiver::next_arrival(Deadline deadline) {
     }
 }
 
+peer::Ready Receiver::ready(int version) {
+    peer::Ready ready{.version = version,
+                      .qemu = destination_.version(),
+                      .preempt = destination_.has_preempt(),
+                      .measure = options_.measure,
+                      .seal = refusal_->seal(),
+                      .vm = {}};
+    if (version < peer::facts_version)
+        return ready;
+    if (auto facts = preflight::facts_of(destination_.qmp()))
+        ready.vm = *std::move(facts);
+    else
+        print_best_effort(stderr,
+                          "gcctl: warning: the source cannot compare this QEMU with its own: {}\n",
+                          facts.error().message);
+    // A QEMU with some hundred memory backends.
+    if (peer::encode(ready).size() > peer::max_line)
+        ready.vm.reset();
+    return ready;
+}
+
 Result<void> Receiver::open_session(Arrival arrival) {
     peer::Connection connection = std::move(arrival.connection);
     const auto version = peer::agree(arrival.hello);
@@ -230,11 +252,7 @@ Result<void> Receiver::open_session(Arrival arrival) {
         channels_ = std::move(channels);
         token_ = arrival.hello.token;
     }
-    GC_CHECK(peer::send_answer(connection, peer::Ready{.version = *version,
-                                                       .qemu = destination_.version(),
-                                                       .preempt = destination_.has_preempt(),
-                                                       .measure = options_.measure,
-                                                       .seal = refusal_->seal()}));
+    GC_CHECK(peer::send_answer(connection, ready(*version)));
     GC_CHECK(channels_->attach(peer::ChannelId::control, std::move(connection), greet_timeout));
     control_.emplace(channel(peer::ChannelId::control), peer::End::destination,
                      peer::State::prepared);

@@ -60,6 +60,8 @@ class Receiver {
     Result<void> await_source();
     Result<std::optional<Arrival>> next_arrival(Deadline deadline);
     Result<void> open_session(Arrival arrival);
+    /// What this end can do, and what its QEMU is, if the source can read that.
+    [[nodiscard]] peer::Ready ready(int version);
     Result<void> await_channels();
     void take_channel(Arrival arrival);
     void end_session();

@@ -37,6 +37,44 @@ TEST(Message, ReadyComesAsItWasSent) {
     EXPECT_FALSE(again(Ready{}).measure);
 }
 
+TEST(Message, ReadyDescribesTheVmSinceVersion6) {
+    VmFacts vm{.qemu = "7.2",
+               .machine = "pc-q35-7.2",
+               .cpus = 2,
+               .cpu_model = "c",
+               .cpu_features = "f",
+               .blocks = {{"m", 1, 2, 3, "4:5"}, {"", 6, 7, 8, ""}},
+               .devices = {{"virtio-net-pci", 2}},
+               .board = {{"e1000e", 1}},
+               .host = "h"};
+    const Ready ready = again(Ready{6, "", false, {}, {}, vm});
+    ASSERT_TRUE(ready.vm);
+    EXPECT_EQ(ready.vm->machine, "pc-q35-7.2");
+    EXPECT_EQ(ready.vm->cpus, 2U);
+    ASSERT_EQ(ready.vm->blocks.size(), 2U);
+    EXPECT_EQ(ready.vm->blocks[0].file, "4:5");
+    EXPECT_EQ(ready.vm->blocks[1].max_length, 7U);
+    EXPECT_EQ(ready.vm->devices, vm.devices);
+    EXPECT_EQ(ready.vm->board, vm.board);
+    EXPECT_FALSE(again(Ready{5, "", false, {}, {}}).vm) << "an older gcctl says nothing";
+}
+
+TEST(Message, AMalformedDescriptionOfTheVmIsAnError) {
+    const std::string good =
+        R"("qemu":"7.2","board":{},"machine":"x","cpus":1,"cpu_model":"","cpu_features":"","host":"")";
+    for (const std::string& vm : {std::string("7"), std::string("{}"), "{" + good + "}",
+                                  "{" + good + R"(,"blocks":7,"devices":{}})",
+                                  "{" + good + R"(,"blocks":[7],"devices":{}})",
+                                  "{" + good + R"(,"blocks":[{}],"devices":{}})",
+                                  "{" + good + R"(,"blocks":[],"devices":{"x":-1}})",
+                                  "{" + good + R"(,"blocks":[],"devices":[]})"}) {
+        const auto message =
+            decode(R"({"type":"ready","version":6,"qemu":"7.2","preempt":true,"vm":)" + vm + "}");
+        ASSERT_FALSE(message) << vm;
+        EXPECT_EQ(message.error().kind, ErrorKind::protocol);
+    }
+}
+
 TEST(Message, ReadyOfVersion3HasNoVersionAndNoSeal) {
     const auto message = decode(R"({"type":"ready","qemu":"7.2.22","preempt":true})").value();
     const auto& ready = std::get<Ready>(message.value());

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Both QEMUs are compared before anything is touched: what cannot work is refused by name, and both QEMUs are as before."""
+
+import json
+from pathlib import Path
+
+import pytest
+from gclab.gcctl import EXIT_DONE, EXIT_REFUSED, Gcctl
+from gclab.testbed import Testbed
+from gclab.vm import Spec, Vm
+
+SMALL = Spec(ram_mib=64, memory_type="plain")
+
+
+def ends(testbed: Testbed, source_spec: Spec, destination_spec: Spec) -> tuple[Vm, Vm, Gcctl, int]:
+    """Both QEMUs, the gcctl at the destination, and its port."""
+    source = testbed.start_source(source_spec)
+    destination = testbed.start(destination_spec, "destination", incoming=True)
+    receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
+    return source, destination, receive, receive.wait_event("listening")["port"]
+
+
+def differences(gcctl: Gcctl, fatal: bool) -> str:
+    return "\n".join(f"{e['what']}: {e['consequence']}" for e in gcctl.events() if e["event"] == "difference" and e["fatal"] == fatal)
+
+
+FATAL = {
+    "memory": (SMALL, SMALL.but(ram_mib=96), "RAM block 'pc.ram', bytes: 67108864 at the source, 100663296 at the destination"),
+    "machine": (SMALL, SMALL.but(machine="pc"), "machine type: pc-q35"),
+    "cpus": (SMALL.but(cpus=2), SMALL, "vCPUs: 2 at the source, 1 at the destination"),
+    "device": (SMALL.but(args=("-device", "virtio-rng-pci")), SMALL, "devices of type virtio-rng-pci: 1 at the source, 0"),
+    "dimm": (SMALL.but(args=("-m", "64M,slots=2,maxmem=1G", "-object", "memory-backend-ram,id=d,size=32M", "-device", "pc-dimm,memdev=d")),
+             SMALL.but(args=("-m", "64M,slots=2,maxmem=1G")), "RAM block 'd' is missing at the destination"),
+}
+
+
+@pytest.mark.parametrize("case", FATAL)
+def test_what_the_destination_would_refuse(testbed: Testbed, case: str) -> None:
+    source_spec, destination_spec, says = FATAL[case]
+    source, destination, receive, port = ends(testbed, source_spec, destination_spec)
+    for option in ("--check",), ():
+        migrate, report = testbed.migrate_to(source, port, *option)
+        assert migrate.wait() == EXIT_REFUSED
+        assert says in differences(migrate, True) and says in migrate.errors()
+        assert report.exists() == (not option), "--check writes none"
+        assert source.status() == "running" and source.migration_status() == "none"
+        assert destination.status() == "inmigrate" and receive.process.poll() is None
+
+
+def test_a_check_touches_nothing(testbed: Testbed) -> None:
+    """Afterwards the same QEMUs can be used."""
+    source, destination, receive, port = ends(testbed, SMALL, SMALL)
+    for _ in range(2):
+        check, report = testbed.migrate_to(source, port, "--check")
+        assert check.wait() == EXIT_DONE, check.errors()
+        assert check.event("checked") and not check.event("difference")
+        assert not report.exists()
+        assert source.status() == "running" and destination.status() == "inmigrate"
+    migrate, _ = testbed.migrate_to(source, port)
+    assert migrate.wait() == EXIT_DONE, migrate.errors()
+    assert receive.wait() == EXIT_DONE
+    destination.wait_running()
+
+
+def test_another_cpu_model_is_a_warning(testbed: Testbed) -> None:
+    """QEMU does not check it, and the guest uses nothing that the other lacks."""
+    source, destination, _, port = ends(testbed, SMALL.but(args=("-cpu", "qemu64")), SMALL.but(args=("-cpu", "kvm64")))
+    migrate, _ = testbed.migrate_to(source, port)
+    assert migrate.wait() == EXIT_DONE, migrate.errors()
+    assert "CPU model: qemu64-x86_64-cpu at the source, kvm64-x86_64-cpu at the destination" in differences(migrate, False)
+    destination.wait_running()
+
+
+def test_both_share_their_memory(testbed: Testbed) -> None:
+    """The destination would write to the memory from which the source's pages are read."""
+    memory = Path("/dev/shm") / testbed.directory.name
+    shared = SMALL.but(machine="q35,memory-backend=s", args=("-object", f"memory-backend-file,id=s,size=64M,share=on,mem-path={memory}"))
+    source, destination, _, port = ends(testbed, shared, shared)
+    memory.unlink()
+    migrate, _ = testbed.migrate_to(source, port)
+    assert migrate.wait() == EXIT_REFUSED
+    assert "RAM block 's': both QEMUs share one file as its memory" in migrate.errors()
+    assert source.status() == "running" and destination.status() == "inmigrate"
+
+
+@pytest.mark.parametrize("device", ["nvme,serial=x", "ivshmem-plain,memdev=i"])
+def test_a_device_that_cannot_be_migrated(testbed: Testbed, device: str) -> None:
+    """QEMU says so, and nobody is connected to for that."""
+    spec = SMALL.but(args=("-object", "memory-backend-ram,id=i,size=1M,share=on", "-device", device))
+    source = testbed.start_source(spec)
+    migrate, _ = testbed.migrate_to(source, 9)  # nobody listens there
+    assert migrate.wait() == EXIT_REFUSED
+    assert "the source QEMU cannot migrate this VM: " in migrate.errors() and device.split(",")[0].split("-")[0] in migrate.errors()
+    assert source.status() == "running"
+
+
+def test_a_difference_can_be_allowed(testbed: Testbed) -> None:
+    """Then the destination QEMU decides."""
+    source, destination, receive, port = ends(testbed, SMALL.but(args=("-device", "virtio-rng-pci")), SMALL)
+    migrate, _ = testbed.migrate_to(source, port, "--allow-differences")
+    assert migrate.wait() not in (EXIT_DONE, EXIT_REFUSED)
+    assert "devices of type virtio-rng-pci" in differences(migrate, True)
+    source.wait_running()
+    assert receive.wait() != EXIT_DONE
+    destination.wait_end()
