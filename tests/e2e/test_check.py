@@ -103,3 +103,29 @@ def test_a_difference_can_be_allowed(testbed: Testbed) -> None:
     source.wait_running()
     assert receive.wait() != EXIT_DONE
     destination.wait_end()
+
+
+def test_virtio_mem(testbed: Testbed) -> None:
+    """QEMU never sends what is not plugged in, and the ledger would wait for it."""
+    spec = SMALL.but(args=("-m", "64M,slots=4,maxmem=1G", "-object", "memory-backend-ram,id=v0,size=16M",
+                           "-device", "virtio-mem-pci,memdev=v0,requested-size=0"))
+    source = testbed.start_source(spec)
+    migrate, _ = testbed.migrate_to(source, 9)  # nobody listens there
+    assert migrate.wait() == EXIT_REFUSED
+    assert "virtio-mem (memory backend /objects/v0)" in migrate.errors()
+    assert source.status() == "running" and source.migration_status() == "none"
+
+
+def test_memory_that_qemu_does_not_migrate(testbed: Testbed) -> None:
+    """The blocks of virtio-pmem, which is a shared disk, and of a backend that no device uses, have no name."""
+    directory = testbed.new_directory("pmem")
+
+    def spec(end: str) -> Spec:
+        return SMALL.but(args=("-m", "64M,slots=4,maxmem=1G", "-object", "memory-backend-ram,id=unused,size=8M",
+                               "-object", f"memory-backend-file,id=nv,size=16M,mem-path={directory}/{end},share=on",
+                               "-device", "virtio-pmem-pci,memdev=nv"))
+
+    source, destination, _, port = ends(testbed, spec("source"), spec("destination"))
+    migrate, _ = testbed.migrate_to(source, port)
+    assert migrate.wait() == EXIT_DONE, migrate.errors()
+    destination.wait_running()

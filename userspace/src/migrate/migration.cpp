@@ -503,6 +503,12 @@ Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
     phase_ = Phase::switched_over;
     state::set(journal_, state::Phase::switched_over);
     awaited_pong_ = notice.last_ping;
+    if (notice.run_state)
+        source_->set_was_running(*notice.run_state == "running");
+    if (!source_->was_running()) {
+        stopped_ = Clock::now();  // the switch-over did not stop it
+        end_guide(report::GuideEnd::off, "the VM was stopped before the switch-over");
+    }
     progress_.milestone("switch-over", "switch-over: the VM is stopped, its state is being sent");
     if (guide_) {
         data_->guide_origin().serve(guide_->server());
@@ -635,8 +641,8 @@ Result<void> Migration::on_source_events() {
         const auto& event = *next;
         if (!event)
             return {};
-        if (event->name == "STOP" && stopped_ == Clock::time_point{})
-            stopped_ = event->arrived;
+        if (event->name == "STOP" || event->name == "RESUME")
+            GC_CHECK(on_run_state(event->name == "STOP", event->arrived));
         if (event->name != "MIGRATION" || phase_ >= Phase::committed)
             continue;
         const std::string status = event->data.value("status", "");
@@ -647,6 +653,25 @@ Result<void> Migration::on_source_events() {
                         now.error.empty() ? "" : ": ", now.error);
         }
     }
+    return {};
+}
+
+/// In pre-copy anybody may stop the VM, and resume it.
+Result<void> Migration::on_run_state(bool stopped, Clock::time_point when) {
+    if (stopped_ != Clock::time_point{} || phase_ > Phase::switched_over)
+        return {};
+    const bool was_running = source_->was_running();
+    // Once post-copy is requested, the package will tell, and the commit must not wait for QMP.
+    bool for_migration = postcopy_requested_;
+    if (!for_migration) {
+        GC_TRY(for_migration, source_->stopped_for_migration());
+    }
+    if (for_migration && stopped && was_running)
+        stopped_ = when;
+    else if (source_->was_running() != was_running)
+        progress_.event("run-state", {{"running", source_->was_running()}},
+                        source_->was_running() ? "the VM was resumed at the source"
+                                               : "the VM was stopped at the source, not by gcctl");
     return {};
 }
 

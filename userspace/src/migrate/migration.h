@@ -85,6 +85,7 @@ class Migration {
     /// Of the measurement, which take_measurement() reads.
     template <typename Other> Result<void> on_message(const Other& /*other*/) { return {}; }
     Result<void> on_source_events();
+    Result<void> on_run_state(bool stopped, Clock::time_point when);
     Result<void> on_source_lost(const Error& error);
     Result<void> on_signals();
     void on_guide();

@@ -95,6 +95,14 @@ Result<void> SourceQemu::check_state() {
     return {};
 }
 
+Result<bool> SourceQemu::stopped_for_migration() {
+    GC_TRY(const qmp::RunState state, qmp::query_status(qmp_));
+    if (state.status == "finish-migrate" || state.status == "postmigrate")
+        return true;
+    was_running_ = state.running;
+    return false;
+}
+
 Result<void> SourceQemu::check_capabilities() {
     GC_TRY(capabilities_, qmp::query_capabilities(qmp_));
     if (!capabilities_.contains("postcopy-ram"))
@@ -122,6 +130,13 @@ Result<void> SourceQemu::check_capabilities() {
 }
 
 Result<void> SourceQemu::check_memory() {
+    GC_TRY(const auto devices, qmp::virtio_mem_devices(qmp_));
+    if (!devices.empty())
+        return fail(ErrorKind::unsupported,
+                    "the VM has virtio-mem (memory backend {}), of which QEMU sends only the parts "
+                    "that are plugged in: guidecopy would wait for the others; unplug the device, "
+                    "or use QEMU's own migration",
+                    fmt::join(devices, ", "));
     GC_TRY(guest_ram_, migrate::guest_ram(qmp_, pid_));
     return {};
 }

@@ -25,7 +25,14 @@ class SourceQemu {
 
     [[nodiscard]] qmp::Client& qmp() { return qmp_; }
     [[nodiscard]] pid_t pid() const { return pid_; }
+    /// Whether the VM ran before the switch-over, as far as is known.
     [[nodiscard]] bool was_running() const { return was_running_; }
+    /// After STOP or RESUME, before the switch-over is known of: whether it was the switch-over
+    /// that stopped the VM. Otherwise the operator, the guest or a device did, and was_running()
+    /// changes.
+    Result<bool> stopped_for_migration();
+    /// What the switch-over's stream says.
+    void set_was_running(bool was_running) { was_running_ = was_running; }
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
 
     [[nodiscard]] const std::vector<qmp::RamBlock>& guest_ram() const { return guest_ram_; }

@@ -99,6 +99,8 @@ class Comparison {
 
     void blocks() {
         for (const Block& block : source_.blocks) {
+            if (block.name.empty())
+                continue;  // QEMU does not migrate it
             const Block* other = find(destination_.blocks, block.name);
             if (other == nullptr)
                 fatal(fmt::format("RAM block {} is missing at the destination", quoted(block)),
@@ -107,7 +109,7 @@ class Comparison {
                 compare_blocks(block, *other);
         }
         for (const Block& block : destination_.blocks)
-            if (find(source_.blocks, block.name) == nullptr)
+            if (!block.name.empty() && find(source_.blocks, block.name) == nullptr)
                 tolerated(fmt::format("RAM block {} is at the destination only", quoted(block)),
                           "its content stays as it is there");
     }

@@ -28,8 +28,9 @@ std::uint64_t scaled_size(const std::string& number, const std::string& unit) {
 }  // namespace
 
 Result<std::vector<RamBlockLine>> parse_ram_blocks(std::string_view text) {
-    // Names are right-aligned and may contain spaces, so match the columns from the right.
-    static const std::regex row(R"(\s*(\S|\S.*\S)\s+([0-9]{1,4}(?:\.[0-9]+)?) (B|[KMGTPE]iB))"
+    // Names are right-aligned and may contain spaces, so match the columns from the right. A block
+    // that QEMU never migrates, such as virtio-pmem's, has no name.
+    static const std::regex row(R"(\s*(?:(\S|\S.*\S)\s+)?([0-9]{1,4}(?:\.[0-9]+)?) (B|[KMGTPE]iB))"
                                 R"(\s+0x[0-9a-f]{16}\s+0x([0-9a-f]{16})\s+0x([0-9a-f]{16}))"
                                 R"((?:\s+0x([0-9a-f]{16}))?(?:\s+r[ow])?\s*)");
     std::vector<RamBlockLine> blocks;

@@ -127,6 +127,15 @@ Result<std::vector<RamBlockLine>> ram_block_lines(Client& client) {
     return parse_ram_blocks(text);
 }
 
+Result<std::vector<std::string>> virtio_mem_devices(Client& client) {
+    GC_TRY(const json reply, client.execute("query-memory-devices"));
+    std::vector<std::string> backends;
+    for (const json& device : reply)
+        if (device.is_object() && device.value("type", "") == "virtio-mem")
+            backends.push_back(device.value("data", json::object()).value("memdev", "unknown"));
+    return backends;
+}
+
 std::string_view to_string(Backing backing) {
     switch (backing) {
     case Backing::shmem:

@@ -54,6 +54,9 @@ struct RamBlock {
 /// QEMU's own table of them. Errors: those of Client.
 Result<std::vector<RamBlockLine>> ram_block_lines(Client& client);
 
+/// The memory backends of virtio-mem devices. Errors: those of Client.
+Result<std::vector<std::string>> virtio_mem_devices(Client& client);
+
 /// All RAM blocks, in QEMU's order. Opening their files needs ptrace permission on the process.
 /// Works with QEMU 7.2 and later, and does not affect the guest.
 /// @param pid the QEMU process. Errors: those of Client; io, if a file cannot be opened

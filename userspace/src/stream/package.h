@@ -7,6 +7,7 @@
 #include "stream/writer.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,11 @@ struct PackageParts {
     std::span<const std::byte> devices;  ///< SECTION_FULL ... with their footers, verbatim
     std::uint32_t last_ping;  ///< its pong arrives when the device state is loaded, before RUN
 };
+
+/// The VM's run state at the switch-over, as QEMU's section "globalstate" has it: "running",
+/// "paused", "io-error", "guest-panicked", ... Sections have no length, so it is searched for.
+/// @param devices of a package. @return nullopt if it is not there (a machine type without it)
+[[nodiscard]] std::optional<std::string> run_state(std::span<const std::byte> devices);
 
 /// Errors: protocol; the message names the unexpected part.
 Result<PackageParts> split_package(std::span<const std::byte> body);

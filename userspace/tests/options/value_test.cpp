@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What is no number, size, time, rate or address is refused by name: nothing wraps, nothing is cut.
+// Invalid numbers, sizes, times, rates and addresses are refused by name: nothing wraps, nothing is
+// cut.
 #include "migrate/command.h"
 #include "options/arguments.h"
 #include "policy/command.h"

@@ -78,6 +78,17 @@ TEST(ParseRamBlocks, WithHostAddresses) {
     EXPECT_EQ(blocks->at(1).hva, 0x7f1000000000u);
 }
 
+TEST(ParseRamBlocks, OneThatIsNotMigratedHasNoName) {
+    const auto blocks = parse_ram_blocks("         0000:00:03.0/v0    4 KiB  0x0000000000000000 "
+                                         "0x0000000001000000 0x0000000001000000\n"
+                                         "                            4 KiB  0x0000000001000000 "
+                                         "0x0000000002000000 0x0000000002000000\n");
+    ASSERT_TRUE(blocks) << blocks.error().message;
+    EXPECT_EQ(blocks->at(0).name, "0000:00:03.0/v0");
+    EXPECT_EQ(blocks->at(1).name, "");
+    EXPECT_EQ(blocks->at(1).used_length, 32u << 20);
+}
+
 TEST(ParseRamBlocks, RefusesWhatItDoesNotKnow) {
     EXPECT_FALSE(parse_ram_blocks(""));
     EXPECT_FALSE(parse_ram_blocks("Block Name PSize\n"));
