@@ -4,11 +4,14 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <memory>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace gc {
@@ -28,18 +31,55 @@ void remove_files(int directory) {
         ::unlinkat(directory, entry->d_name, 0);
 }
 
+Result<std::string> temporary() {
+    const char* base = std::getenv("TMPDIR");
+    if (base == nullptr || *base == '\0')
+        return "/tmp";
+    if (*base != '/')
+        return fail(ErrorKind::usage, "invalid TMPDIR '{}' (expected an absolute path)", base);
+    return base;
+}
+
+/// Whether a path means another file to a process: after chroot(2), or in a container.
+bool has_other_paths(pid_t pid) {
+    for (const char* link : {"root", "ns/mnt"}) {
+        struct stat ours {
+        }, its{};
+        if (::stat(fmt::format("/proc/self/{}", link).c_str(), &ours) == 0 &&
+            ::stat(fmt::format("/proc/{}/{}", pid, link).c_str(), &its) == 0 &&
+            (ours.st_dev != its.st_dev || ours.st_ino != its.st_ino))
+            return true;
+    }
+    return false;
+}
+
+/// Opens a directory as a process sees it. No symbolic link leads out of the process's root.
+UniqueFd open_as(pid_t pid, const std::string& path) {
+    const UniqueFd root(
+        ::open(fmt::format("/proc/{}/root", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    open_how how{.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+                 .mode = 0,
+                 .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    return UniqueFd(
+        static_cast<int>(::syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof how)));
+}
+
 }  // namespace
 
 Result<PrivateDirectory> PrivateDirectory::make() {
-    const char* base = std::getenv("TMPDIR");
-    if (base == nullptr || *base == '\0')
-        base = "/tmp";
-    if (*base != '/')
-        return fail(ErrorKind::usage, "invalid TMPDIR '{}' (expected an absolute path)", base);
-    std::string path = fmt::format("{}/gcctl-XXXXXX", base);
-    if (::mkdtemp(path.data()) == nullptr)
-        return fail_errno(errno, fmt::format("create directory {}", path));
-    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    GC_TRY(const std::string base, temporary());
+    return make_in(UniqueFd(::open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)), base);
+}
+
+Result<PrivateDirectory> PrivateDirectory::make_in(UniqueFd parent, const std::string& base) {
+    std::string name = "gcctl-XXXXXX";
+    std::string path = fmt::format("/proc/self/fd/{}/{}", parent.get(), name);
+    if (!parent || ::mkdtemp(path.data()) == nullptr)
+        return fail_errno(errno, fmt::format("create directory {}/{}", base, name));
+    name = path.substr(path.size() - name.size());
+    path = fmt::format("{}{}{}", base, base.ends_with('/') ? "" : "/", name);
+    UniqueFd fd(
+        ::openat(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd)
         return fail_errno(errno, fmt::format("open directory {}", path));
     // Whoever can write to $TMPDIR can have replaced the directory.
@@ -47,11 +87,25 @@ Result<PrivateDirectory> PrivateDirectory::make() {
     if (::fstat(fd.get(), &status) != 0 || status.st_uid != ::geteuid() ||
         (status.st_mode & 07777) != 0700)
         return fail(ErrorKind::io, "{} was replaced by another user; use another TMPDIR", path);
-    return PrivateDirectory(std::move(path), std::move(fd));
+    return PrivateDirectory(std::move(path), std::move(parent), std::move(fd));
+}
+
+Result<PrivateDirectory> PrivateDirectory::make_as_seen_by(pid_t pid) {
+    if (!has_other_paths(pid))
+        return make();
+    GC_TRY(const std::string first, temporary());
+    for (const std::string& base : {first, std::string("/tmp"), std::string("/run"),
+                                    std::string("/var/tmp"), std::string("/")})
+        if (auto made = make_in(open_as(pid, base), base))
+            return made;
+    return fail(ErrorKind::io,
+                "process {} has another root or mount namespace, and no directory for a socket "
+                "could be created there (tried {}, /tmp, /run, /var/tmp, /): {}",
+                pid, first, std::strerror(errno));
 }
 
 Result<PrivateDirectory> PrivateDirectory::make(pid_t pid) {
-    GC_TRY(PrivateDirectory directory, make());
+    GC_TRY(PrivateDirectory directory, make_as_seen_by(pid));
     GC_CHECK(directory.give_to(pid));
     return directory;
 }
@@ -68,14 +122,15 @@ Result<void> PrivateDirectory::give_to(pid_t pid) {
 }
 
 PrivateDirectory::PrivateDirectory(PrivateDirectory&& other) noexcept
-    : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)), owner_(other.owner_),
-      uid_(other.uid_) {}
+    : path_(std::exchange(other.path_, {})), parent_(std::move(other.parent_)),
+      fd_(std::move(other.fd_)), owner_(other.owner_), uid_(other.uid_) {}
 
 PrivateDirectory::~PrivateDirectory() {
     if (path_.empty())
         return;
     remove_files(fd_.get());
-    ::rmdir(path_.c_str());  // fails on a symbolic link
+    // Not by the path, which may be another process's. Fails on a symbolic link.
+    ::unlinkat(parent_.get(), path_.c_str() + path_.rfind('/') + 1, AT_REMOVEDIR);
 }
 
 Result<UniqueFd> PrivateDirectory::connect(const std::string& name, Deadline deadline,

@@ -17,7 +17,8 @@ inline namespace util {
 /// the name: it checks who listens.
 class PrivateDirectory {
   public:
-    /// Creates the directory and gives it to the user of a process.
+    /// Creates the directory and gives it to the user of a process. If that has another root or
+    /// mount namespace, the directory is in there.
     static Result<PrivateDirectory> make(pid_t pid);
 
     /// Creates the directory; it belongs to gcctl's user.
@@ -32,6 +33,7 @@ class PrivateDirectory {
     PrivateDirectory& operator=(const PrivateDirectory&) = delete;
     ~PrivateDirectory();
 
+    /// As the process sees it.
     [[nodiscard]] const std::string& path() const { return path_; }
 
     /// Connects to a socket in the directory, on which the process that the directory was given to
@@ -42,9 +44,13 @@ class PrivateDirectory {
                                            bool by_pid = true) const;
 
   private:
-    PrivateDirectory(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+    PrivateDirectory(std::string path, UniqueFd parent, UniqueFd fd)
+        : path_(std::move(path)), parent_(std::move(parent)), fd_(std::move(fd)) {}
+    static Result<PrivateDirectory> make_in(UniqueFd parent, const std::string& base);
+    static Result<PrivateDirectory> make_as_seen_by(pid_t pid);
 
     std::string path_;
+    UniqueFd parent_;
     UniqueFd fd_;
     pid_t owner_ = -1;
     uid_t uid_ = static_cast<uid_t>(-1);
