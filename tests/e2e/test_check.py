@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Both QEMUs are compared before anything is touched: what cannot work is refused by name, and both QEMUs are as before."""
 
-import json
+import os
 from pathlib import Path
 
 import pytest
-from gclab.gcctl import EXIT_DONE, EXIT_REFUSED, Gcctl
+from gclab.gcctl import EXIT_DONE, EXIT_REFUSED, Gcctl, run
 from gclab.testbed import Testbed
 from gclab.vm import Spec, Vm
 
@@ -129,3 +129,15 @@ def test_memory_that_qemu_does_not_migrate(testbed: Testbed) -> None:
     migrate, _ = testbed.migrate_to(source, port)
     assert migrate.wait() == EXIT_DONE, migrate.errors()
     destination.wait_running()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_a_user_who_may_not_look_into_qemu(testbed: Testbed) -> None:
+    source = testbed.start_source(SMALL)
+    testbed.directory.chmod(0o755)
+    Path(source.gcctl_qmp()).chmod(0o777)
+    user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    refused = run("migrate", "--qmp", source.gcctl_qmp(), "--to", "127.0.0.1:9", launcher=user)
+    assert refused.returncode == EXIT_REFUSED
+    assert "run gcctl as root, or as that process's user" in refused.stderr
+    assert source.status() == "running"

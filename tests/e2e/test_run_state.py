@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from gclab.environment import SLOW
-from gclab.gcctl import EXIT_CANCELLED, EXIT_DONE
+from gclab.gcctl import EXIT_CANCELLED, EXIT_DONE, EXIT_NEEDS_OPERATOR
 from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec
 from gclab.wait import wait_for
@@ -51,3 +51,16 @@ def test_stopped_in_precopy_and_interrupted(testbed: Testbed) -> None:
     migration.migrate.signal(signal.SIGINT)
     assert migration.migrate.wait() == EXIT_CANCELLED
     assert migration.source.status() == "paused"
+
+
+def test_the_source_ends_in_precopy(testbed: Testbed) -> None:
+    """There is nothing that could be resumed, and gcctl does not advise to."""
+    source = testbed.start_source(SMALL)
+    migration = testbed.migrate(source, SMALL, "--precopy-time", "600s", "--bandwidth", "1M")
+    migration.migrate.wait_event("progress")
+    source.process.kill()
+    assert migration.migrate.wait() == EXIT_NEEDS_OPERATOR
+    assert "ended during the migration, and its VM with it" in migration.report()["error"]
+    assert "take-back" not in migration.migrate.errors()
+    assert migration.receive.wait(20) != EXIT_DONE
+    migration.destination.wait_end()

@@ -85,10 +85,16 @@ Check check_module(const Host& host) {
     const std::string release = host.kernel_release();
     if (module_installed(host, release))
         return doubtful(name, "guidecopy is installed but not loaded", "modprobe guidecopy");
+    // Debian has a package of headers for each of its own kernels, and for no others.
+    const std::string headers =
+        host.kernel_is_debians() ? fmt::format("apt install linux-headers-{} && ", release)
+        : host.exists(fmt::format("/lib/modules/{}/build", release))
+            ? ""
+            : fmt::format("install the headers of this kernel, so that /lib/modules/{}/build "
+                          "exists; then ",
+                          release);
     return doubtful(name, fmt::format("guidecopy is not installed for Linux {}", release),
-                    fmt::format("apt install linux-headers-{} && make && sudo make install && "
-                                "sudo modprobe guidecopy",
-                                release));
+                    headers + "make && sudo make install && sudo modprobe guidecopy");
 }
 
 Check check_capture(const Host& host) {

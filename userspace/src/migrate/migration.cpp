@@ -626,7 +626,11 @@ Result<void> Migration::on_message(const peer::Refused& refused) {
                                               refused.reason)});
     never_ran_ = true;
     state::set(journal_, state::Phase::switched_over);
-    return fail(ErrorKind::unsupported, "the destination refused the VM: {}", refused.reason);
+    return fail(ErrorKind::unsupported, "the destination refused the VM: {}{}", refused.reason,
+                phase_ >= Phase::switched_over
+                    ? "; it runs on here, although this QEMU's query-migrate will say 'completed', "
+                      "and can be migrated again, to another destination QEMU"
+                    : "");
 }
 
 Result<void> Migration::on_message(const peer::Failed& failed) {
@@ -838,6 +842,14 @@ Error Migration::roll_back(Error error) {
     const Result<void> running = resume_source();
     if (guardian_)
         guardian_->dismiss();
+    if (!running && source_->ends(2s)) {
+        state::finish(journal_);
+        await_refused();
+        return {ErrorKind::needs_operator,
+                fmt::format("the source QEMU (process {}) ended during the migration, and its VM "
+                            "with it, which did not run at the destination; start it again",
+                            source_->pid())};
+    }
     if (!running) {
         error.kind = ErrorKind::needs_operator;
         error.message += fmt::format("; and the VM could not be resumed at the source: {}; run "

@@ -7,6 +7,7 @@
 #include <array>
 #include <fmt/format.h>
 #include <numeric>
+#include <thread>
 
 namespace gc::migrate {
 namespace {
@@ -60,6 +61,7 @@ Result<SourceQemu> SourceQemu::open(const std::string& qmp_path, bool to_be_kill
                     qmp.version().text());
     GC_TRY(const pid_t pid, qmp.peer_pid());
     SourceQemu source(std::move(qmp), pid);
+    GC_TRY(source.identity_, state::Process::of(pid));
     if (to_be_killed) {
         GC_TRY(source.process_, qmp::QemuProcess::open(source.qmp_));
         if (!source.process_)
@@ -178,6 +180,15 @@ Result<void> SourceQemu::kill() const {
     return ended ? Result<void>{}
                  : fail(ErrorKind::io, "the source QEMU (process {}) did not end after SIGKILL",
                         pid_);
+}
+
+bool SourceQemu::ends(Deadline deadline) const {
+    while (identity_.alive()) {
+        if (deadline.expired())
+            return false;
+        std::this_thread::sleep_for(5ms);
+    }
+    return true;
 }
 
 void SourceQemu::restore_settings() {

@@ -7,6 +7,7 @@
 #include "qmp/migration.h"
 #include "qmp/qemu_process.h"
 #include "qmp/ram_blocks.h"
+#include "state/process.h"
 
 #include <chrono>
 #include <optional>
@@ -59,6 +60,9 @@ class SourceQemu {
     /// Kills QEMU. Errors: io (it is still there).
     Result<void> kill() const;
 
+    /// Whether QEMU's process is gone, or goes within the timeout: its monitor is closed first.
+    [[nodiscard]] bool ends(Deadline deadline) const;
+
     /// Restores capabilities and parameters after the migration. Best effort.
     void restore_settings();
 
@@ -71,6 +75,7 @@ class SourceQemu {
 
     qmp::Client qmp_;
     pid_t pid_;
+    state::Process identity_;
     std::optional<qmp::QemuProcess> process_;  ///< if it may have to be killed
     bool was_running_ = false;
     qmp::Capabilities capabilities_;    ///< as found

@@ -64,8 +64,15 @@ Result<std::vector<MapsLine>> parse_process_maps(std::string_view text) {
 }
 
 Result<std::vector<MapsLine>> read_process_maps(pid_t pid) {
-    GC_TRY(const std::string text, read_whole_file(fmt::format("/proc/{}/maps", pid)));
-    return parse_process_maps(text);
+    const auto text = read_whole_file(fmt::format("/proc/{}/maps", pid));
+    if (!text && (text.error().error_number == EACCES || text.error().error_number == EPERM))
+        return fail(ErrorKind::unsupported,
+                    "process {} may not be looked into ({}); run gcctl as root, or as that "
+                    "process's user with CAP_SYS_PTRACE",
+                    pid, text.error().message);
+    if (!text)
+        return Unexpected(text.error());
+    return parse_process_maps(*text);
 }
 
 Result<std::vector<int>> process_fds(pid_t pid) {

@@ -60,6 +60,13 @@ TEST_F(DoctorTest, KvmIsNotThereOrIsSomethingElse) {
 TEST_F(DoctorTest, ModuleStates) {
     auto check = check_module(host());
     EXPECT_EQ(check.verdict, Verdict::warning) << "there is userfaultfd";
+    EXPECT_THAT(check.remedy,
+                AllOf(HasSubstr("/lib/modules/6.1.0-56-amd64/build"), Not(HasSubstr("apt"))))
+        << "only Debian's kernels have such packages";
+    put("/lib/modules/6.1.0-56-amd64/build/Makefile", "");
+    EXPECT_THAT(check_module(host()).remedy, testing::StartsWith("make && sudo make install"));
+    put("/proc/version", "Linux version 6.1.0-56-amd64 (Debian 12) #1 SMP Debian 6.1.1-1");
+    check = check_module(host());
     EXPECT_THAT(check.remedy, HasSubstr("apt install linux-headers-6.1.0-56-amd64"));
     put("/lib/modules/6.1.0-56-amd64/modules.dep",
         "kernel/a.ko:\nupdates/guidecopy.ko: kernel/a.ko\n");
