@@ -105,10 +105,20 @@ soak-faults: userspace guests  ## the same with N migrations
 	@tests/faults/sweep --jobs 4 $(or $(N),1000)
 
 .PHONY: lab-faults
-lab-faults: userspace guests kmod  ## break 30 migrations in the lab, with KVM, the module and guides: half an hour
+lab-faults: userspace guests kmod  ## break 30 migrations in the lab, with KVM, the module and guides: an hour
 	@$(MAKE) -C tests/faults --no-print-directory
 	@kernel=$$(scripts/kernels | head -n 1) && \
-	 scripts/lab --kernel $$kernel --mem 8G --timeout 3600 --module build/kmod/$$kernel/guidecopy.ko -- tests/faults/sweep --wait 400 $(or $(N),30)
+	 scripts/lab --kernel $$kernel --mem 8G --timeout 7200 --module build/kmod/$$kernel/guidecopy.ko -- tests/faults/sweep --wait 400 $(or $(N),30)
+
+
+# QEMU, or QEMU_SRC and QEMU_DST, is a program or what scripts/fetch-qemu knows; ONLY goes to pytest as -k.
+.PHONY: check-qemu
+qemu_program = $(if $(filter 10.0 11.1,$(1)),$$(scripts/fetch-qemu $(1)),$(1))
+check-qemu: export QEMU_SRC := $(or $(QEMU_SRC),$(QEMU),qemu-system-x86_64)
+check-qemu: export QEMU_DST := $(or $(QEMU_DST),$(QEMU),qemu-system-x86_64)
+check-qemu: userspace guests  ## run check-tcg's tests with another QEMU: QEMU=10.0|11.1|PROGRAM, or QEMU_SRC= and QEMU_DST= (root)
+	@QEMU_SRC=$(call qemu_program,$(QEMU_SRC)) && QEMU_DST=$(call qemu_program,$(QEMU_DST)) && export QEMU_SRC QEMU_DST && \
+	 QEMU=$$QEMU_SRC /usr/bin/python3 -m pytest tests/e2e -q --tb=short $(if $(ONLY),-k '$(ONLY)')
 
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/check asan

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from gclab.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB, MODULE, MODULE_PARAMETERS, SLOW
+from gclab.qemu import DESTINATION_QEMU, SOURCE_QEMU, release
 from gclab.testbed import Testbed
 
 
@@ -20,8 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    between_releases = release(SOURCE_QEMU) != release(DESTINATION_QEMU)
+
     def runs_here(item: pytest.Item) -> bool:
         marks = {mark.name for mark in item.iter_markers()}
+        # It has no versions: what one release sends is nothing that another one promises to load.
+        if between_releases and "microvm" in item.name:
+            return False
         return bool(marks & {"lab", "both"}) if IN_LAB else "lab" not in marks
 
     left_out = [item for item in items if not runs_here(item)]

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU: its command lines, its processes, and what the installed one can do. Nothing else in the project starts one.
 
-The environment variable QEMU names another program than the installed one.
+The environment variable QEMU names another program than the installed one; QEMU_SRC and QEMU_DST name those of VMs that
+leave and of VMs that arrive (see scripts/fetch-qemu).
 """
 
+import functools
 import json
 import os
 import shlex
@@ -15,6 +17,8 @@ from typing import Any
 from .qmp import Qmp
 
 QEMU = os.environ.get("QEMU", "qemu-system-x86_64")
+SOURCE_QEMU = os.environ.get("QEMU_SRC", QEMU)
+DESTINATION_QEMU = os.environ.get("QEMU_DST", QEMU)
 QUERY_TIMEOUT = 60  # seconds
 
 
@@ -135,10 +139,27 @@ class Qemu(QemuProcess):
         self.qmp.close()
 
 
-def version() -> str:
-    """Of the QEMU that is installed."""
-    said = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True, timeout=QUERY_TIMEOUT).stdout
+@functools.cache
+def version(program: str = QEMU) -> str:
+    """Of the QEMU that is installed, or of another one."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=QUERY_TIMEOUT).stdout
     return said.splitlines()[0].removeprefix("QEMU emulator version ")
+
+
+def release(program: str) -> tuple[int, int]:
+    """Of a QEMU, such as (7, 2)."""
+    major, minor = version(program).split(".")[:2]
+    return int(major), int(minor)
+
+
+def common_machine(machine: str) -> str:
+    """A machine type that is the same in the QEMU that a VM leaves and in the one where it arrives: q35 and pc name the
+    newest of each release. microvm has no versions."""
+    releases = release(SOURCE_QEMU), release(DESTINATION_QEMU)
+    if releases[0] == releases[1] or machine not in ("q35", "pc"):
+        return machine
+    major, minor = min(releases)
+    return f"pc-{'q35' if machine == 'q35' else 'i440fx'}-{major}.{minor}"
 
 
 def migration_capabilities() -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import ACCEL, GUEST, IN_LAB, SLOW
-from .qemu import Command, Qemu
+from .qemu import DESTINATION_QEMU, SOURCE_QEMU, Command, Qemu, common_machine
 from .sampler import Sampler, Samples
 from .wait import wait_for
 
@@ -68,11 +68,11 @@ class Spec:
                 args += ["-numa", f"node,nodeid={n},memdev={name}"]
         return args
 
-    def command(self, kernel: Path | None = None) -> Command:
+    def command(self, kernel: Path | None = None, binary: str = SOURCE_QEMU) -> Command:
         """`kernel` instead of the spec's own."""
         memory = self.memory_args()
-        machine = self.machine + (",memory-backend=m" if self.backends == 1 and memory else "")
-        command = Command(machine, self.accel, str(self.ram_mib), self.cpus).add(*memory)
+        machine = common_machine(self.machine) + (",memory-backend=m" if self.backends == 1 and memory else "")
+        command = Command(machine, self.accel, str(self.ram_mib), self.cpus, binary=binary).add(*memory)
         return command.kernel(kernel or self.kernel, self.append, self.initrd).add(*self.args)
 
 
@@ -97,7 +97,8 @@ class Vm(Qemu):
         self._serial = directory / f"{name}.serial"
         self._meter = directory / f"{name}.meter" if spec.meter else None
         self._sampler: Sampler | None = None
-        command = spec.command(kernel).serial_to_file(self._serial)
+        binary = DESTINATION_QEMU if incoming else SOURCE_QEMU
+        command = spec.command(kernel, binary).serial_to_file(self._serial)
         if self._meter:
             command.serial_to_file(self._meter)
         command.monitor(self._gcctl_qmp)
