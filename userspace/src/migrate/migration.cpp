@@ -398,7 +398,7 @@ Result<bool> Migration::precopy_is_over() {
 }
 
 Result<void> Migration::maybe_start_postcopy() {
-    if (postcopy_requested_)
+    if (postcopy_requested_ || !data_->announced())
         return {};
     if (!held_since_) {
         GC_TRY(const bool over, precopy_is_over());
@@ -410,7 +410,9 @@ Result<void> Migration::maybe_start_postcopy() {
     if (data_->in_flight() > max_in_flight && Clock::now() - *held_since_ < max_hold)
         return {};
     postcopy_requested_ = true;
-    return qmp::migrate_start_postcopy(source_->qmp());
+    GC_CHECK(data_->free_source());
+    GC_CHECK(source_->switch_over());
+    return data_->wake_source();
 }
 
 // ---- the loop
@@ -526,8 +528,12 @@ Result<void> Migration::on_notice(transfer::Converged&) {
 
 Result<void> Migration::on_notice(transfer::Pong& notice) {
     if (phase_ == Phase::switched_over && notice.value == awaited_pong_)
-        return commit();
-    return {};
+        accepted_ = true;
+    return maybe_commit();
+}
+
+Result<void> Migration::maybe_commit() {
+    return phase_ == Phase::switched_over && accepted_ && frozen_ ? commit() : Result<void>{};
 }
 
 Result<void> Migration::commit() {
@@ -650,6 +656,10 @@ Result<void> Migration::on_source_events() {
         if (event->name != "MIGRATION" || phase_ >= Phase::committed)
             continue;
         const std::string status = event->data.value("status", "");
+        if (status == "postcopy-active") {
+            frozen_ = true;
+            GC_CHECK(maybe_commit());
+        }
         if (status == "failed" || status == "cancelled") {
             GC_TRY(const qmp::MigrationStatus now, qmp::query_migrate(source_->qmp()));
             return fail(status == "cancelled" ? ErrorKind::cancelled : ErrorKind::io,
@@ -797,6 +807,7 @@ void Migration::take_measured() {
 
 Result<void> Migration::end_source() {
     Result<void> ended;
+    source_->send_rest();
     if (!converged_)
         ended = data_->drain_source(end_source_timeout);
     if (ended)
@@ -815,6 +826,7 @@ Result<void> Migration::resume_source() {
     if (phase_ >= Phase::switched_over) {
         // The source completes its migration when it has sent all of its memory. The VM stands
         // still meanwhile: if that takes long, run_on() has a faster way.
+        source_->send_rest();
         (void)data_->drain_source(max_drain);
     }
     if (data_)

@@ -89,6 +89,8 @@ class Migration {
     Result<void> on_source_lost(const Error& error);
     Result<void> on_signals();
     void on_guide();
+    /// Once the destination has accepted the state, and the source QEMU cannot run it any more.
+    Result<void> maybe_commit();
     Result<void> commit();
 
     Result<void> finish();
@@ -131,6 +133,9 @@ class Migration {
     std::uint32_t awaited_pong_ = 0;
     std::optional<Clock::time_point> held_since_;  ///< see SourceQemu::hold()
     bool postcopy_requested_ = false;
+    bool accepted_ = false;  ///< the device state, by the destination QEMU
+    /// The source QEMU's migration is postcopy-active: when it breaks, it waits to be continued.
+    bool frozen_ = false;
     bool converged_ = false;
     bool never_ran_ = false;  ///< the destination has proved that the VM did not run there
     bool all_sent_ = false;

@@ -104,6 +104,7 @@ Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
     GC_CHECK(await_status(source, deadline, "postcopy-paused",
                           [](const auto& s) { return s.status == "postcopy-paused"; }));
     GC_TRY(const auto pages, block_pages(source));
+    qmp::send_rest(source);
     GC_TRY(const UniqueFd fd, qmp::migrate_to_socket(source, true));
     GC_CHECK(play_destination(fd.get(), pages, deadline));
     return await_completed(source, timeout);

@@ -32,11 +32,13 @@ const qmp::Capabilities wanted_capabilities{
     {"return-path", false},
 };
 
-/// QEMU's own pacing is off, because the relay reads only what it can send. Its limit for the
-/// convergence of pre-copy is low, because gcctl decides when to switch over.
+/// QEMU's own pacing is off in pre-copy, because the relay reads only what it can send. In
+/// post-copy QEMU sends nothing but what is requested, so that its migration does not end before
+/// the VM has all of its memory. Its limit for the convergence of pre-copy is low, because gcctl
+/// decides when to switch over.
 const qmp::NumberParameters wanted_parameters{
     {"max-bandwidth", std::int64_t{1} << 40},
-    {"max-postcopy-bandwidth", 0},
+    {"max-postcopy-bandwidth", qmp::only_requested},
     {"downtime-limit", 1},
 };
 
@@ -51,13 +53,6 @@ Result<SourceQemu> SourceQemu::open(const std::string& qmp_path, bool to_be_kill
     GC_TRY(qmp::Client qmp, qmp::Client::connect(qmp_path));
     if (!qmp.version().at_least(7, 2))
         return fail(ErrorKind::unsupported, "the source QEMU is {}; expected 7.2 or later",
-                    qmp.version().text());
-    // From 10.2 on it lets the VM run again when the migration fails in its state postcopy-device,
-    // which gcctl does not bring it out of before the commit.
-    if (qmp.version().at_least(10, 2))
-        return fail(ErrorKind::unsupported,
-                    "the source QEMU is {}; expected one before 10.2, because a later one may run "
-                    "the VM again after it was handed over (docs/operations/limits.md)",
                     qmp.version().text());
     GC_TRY(const pid_t pid, qmp.peer_pid());
     SourceQemu source(std::move(qmp), pid);
@@ -124,6 +119,12 @@ Result<void> SourceQemu::check_capabilities() {
             ErrorKind::unsupported,
             "the source QEMU has the migration parameter tls-creds set, but gcctl reads its stream "
             "on this host without TLS; set tls-creds to the empty string");
+    if (!parameters.mode.empty() && parameters.mode != "normal")
+        return fail(ErrorKind::unsupported,
+                    "expected the source QEMU's migration parameter mode to be normal, found {}, "
+                    "with which the VM does not leave this host; set it: migrate_set_parameter "
+                    "mode normal",
+                    parameters.mode);
     for (const auto& [name, value] : wanted_parameters) {
         const auto found = parameters.numbers.find(name);
         parameters_[name] = found == parameters.numbers.end() ? value : found->second;
@@ -164,6 +165,16 @@ Result<UniqueFd> SourceQemu::start(Pace pace) {
     if (pace == Pace::held)
         GC_CHECK(hold());
     return qmp::migrate_to_socket(qmp_);
+}
+
+Result<void> SourceQemu::switch_over() {
+    if (was_running_)
+        GC_CHECK(qmp::stop(qmp_));
+    return qmp::migrate_start_postcopy(qmp_);
+}
+
+void SourceQemu::send_rest() {
+    qmp::send_rest(qmp_);
 }
 
 Result<void> SourceQemu::hold() {

@@ -50,6 +50,13 @@ class SourceQemu {
     /// Sets capabilities and parameters and makes QEMU migrate to a socket of gcctl. If gcctl fails
     /// or ends afterwards, the VM keeps running. @return the socket
     Result<UniqueFd> start(Pace pace);
+    /// Stops the VM and starts post-copy. The VM is stopped as by a user, because QEMU would let it
+    /// run again, if it were stopped by its migration, when that migration fails: from 8.2 on also
+    /// after all memory was sent (migration_completion() and migration_iteration_finish() in
+    /// migration/migration.c), when it may run at the destination.
+    Result<void> switch_over();
+    /// Lets QEMU send the rest of its memory, which ends its migration.
+    void send_rest();
     /// From now on QEMU sends almost nothing until it switches over: the device state, for which
     /// the VM is stopped, waits for everything in flight before it.
     Result<void> hold();

@@ -50,6 +50,10 @@ Result<void> set_parameters(Client& client, const NumberParameters& parameters) 
     return run(client, "migrate-set-parameters", parameters);
 }
 
+void send_rest(Client& client) {
+    (void)set_parameters(client, {{"max-postcopy-bandwidth", 0}});
+}
+
 Result<Parameters> query_parameters(Client& client) {
     constexpr std::string_view command = "query-migrate-parameters";
     GC_TRY(const json reply, client.execute(command));
@@ -61,13 +65,15 @@ Result<Parameters> query_parameters(Client& client) {
             parameters.numbers[name] = value.get<std::int64_t>();
         else if (name == "tls-creds" && value.is_string())
             parameters.tls_creds = value.get<std::string>();
+        else if (name == "mode" && value.is_string())
+            parameters.mode = value.get<std::string>();
     }
     return parameters;
 }
 
-Result<MigrationStatus> query_migrate(Client& client) {
+Result<MigrationStatus> query_migrate(Client& client, std::chrono::milliseconds timeout) {
     constexpr std::string_view command = "query-migrate";
-    GC_TRY(const json reply, client.execute(command));
+    GC_TRY(const json reply, client.execute(command, nullptr, timeout));
     if (!reply.is_object())
         return malformed(client, command, reply);
     MigrationStatus status;
@@ -124,8 +130,11 @@ Result<UniqueFd> migrate_to_socket(Client& client, bool resume) {
     return std::move(pair.ours);
 }
 
-Result<void> migrate_incoming(Client& client, const std::string& uri) {
-    return run(client, "migrate-incoming", {{"uri", uri}});
+Result<void> migrate_incoming(Client& client, const std::string& uri, OnError on_error) {
+    json arguments = {{"uri", uri}};
+    if (on_error == OnError::stay)
+        arguments["exit-on-error"] = false;
+    return run(client, "migrate-incoming", std::move(arguments));
 }
 
 Result<void> migrate_start_postcopy(Client& client) {

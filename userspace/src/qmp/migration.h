@@ -4,6 +4,7 @@
 
 #include "qmp/client.h"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -22,9 +23,17 @@ Result<void> set_capabilities(Client& client, const Capabilities& wanted);
 using NumberParameters = std::map<std::string, std::int64_t, std::less<>>;
 Result<void> set_parameters(Client& client, const NumberParameters& parameters);
 
+/// A value of max-postcopy-bandwidth: a byte for each of QEMU's pacing windows, of which there are
+/// ten a second, so that only what is requested gets through (ram_save_iterate() in
+/// migration/ram.c, 7.2). 0 would be no limit.
+constexpr std::int64_t only_requested = 10;
+/// Ends that limit. Best effort.
+void send_rest(Client& client);
+
 struct Parameters {
     NumberParameters numbers;
     std::string tls_creds;  ///< empty without TLS
+    std::string mode;       ///< "normal", "cpr-..."; empty before QEMU 8.2
 };
 Result<Parameters> query_parameters(Client& client);
 
@@ -39,7 +48,8 @@ struct MigrationStatus {
     /// Whether nothing more will happen by itself: completed, failed, or never started.
     [[nodiscard]] bool idle() const { return completed() || failed() || status == "none"; }
 };
-Result<MigrationStatus> query_migrate(Client& client);
+Result<MigrationStatus> query_migrate(Client& client,
+                                      std::chrono::milliseconds timeout = Client::default_timeout);
 
 struct RunState {
     std::string status;  ///< "running", "paused", "inmigrate", "finish-migrate", "postmigrate", ...
@@ -58,7 +68,11 @@ void announce(Client& client);
 /// could connect. It must be the stream's only channel: postcopy-preempt opens a second one, for
 /// which QEMU needs an address (7.2 and later).
 Result<UniqueFd> migrate_to_socket(Client& client, bool resume = false);
-Result<void> migrate_incoming(Client& client, const std::string& uri);
+/// What a destination QEMU does when its migration fails.
+enum class OnError { exit, stay };
+/// @param on_error stay: QEMU 9.1 or later
+Result<void> migrate_incoming(Client& client, const std::string& uri,
+                              OnError on_error = OnError::exit);
 Result<void> migrate_start_postcopy(Client& client);
 Result<void> migrate_cancel(Client& client);
 Result<void> stop(Client& client);

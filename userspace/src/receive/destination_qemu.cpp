@@ -11,6 +11,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr auto error_timeout = 500ms;
+constexpr auto probe_timeout = 50ms;
 // QEMU's main loop may itself be waiting for a page in flight.
 constexpr auto resume_timeout = 120s;
 constexpr auto end_timeout = 2s;
@@ -49,7 +51,21 @@ Result<void> DestinationQemu::listen() {
     GC_TRY(const pid_t pid, qmp_.peer_pid());
     GC_TRY(PrivateDirectory directory, PrivateDirectory::make(pid));
     directory_.emplace(std::move(directory));
-    return qmp::migrate_incoming(qmp_, fmt::format("unix:{}/incoming", directory_->path()));
+    // 9.1 to 10.1 know exit-on-error, too, but destroy what the thread that receives post-copy uses
+    // when the device state is refused (process_incoming_migration_co() in migration/migration.c).
+    return qmp::migrate_incoming(qmp_, fmt::format("unix:{}/incoming", directory_->path()),
+                                 qmp_.version().at_least(10, 2) ? qmp::OnError::stay
+                                                                : qmp::OnError::exit);
+}
+
+std::string DestinationQemu::error() {
+    const auto status = qmp::query_migrate(qmp_, error_timeout);
+    return status ? status->error : std::string();
+}
+
+bool DestinationQemu::hangs() {
+    const auto status = qmp::query_migrate(qmp_, probe_timeout);
+    return status && status->status == "postcopy-device";
 }
 
 Result<UniqueFd> DestinationQemu::connect() const {

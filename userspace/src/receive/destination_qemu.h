@@ -32,6 +32,18 @@ class DestinationQemu {
     /// Nothing connects any more: removes the socket.
     void connected() { directory_.reset(); }
 
+    /// Why QEMU's migration failed, as far as it says so. Waits little: its main loop may be
+    /// waiting for a page.
+    std::string error();
+    /// Once QEMU has been given all of the device state: whether it has neither accepted it nor is
+    /// loading it, for which its main loop would not answer. Seen once, QEMU may be about to begin.
+    ///
+    /// From 10.2 on a QEMU that refuses the state stays in postcopy-device without a word until the
+    /// stream ends: its main thread leaves that to the thread that receives post-copy, which reads
+    /// on (process_incoming_migration_co() in migration/migration.c, postcopy_listen_thread() in
+    /// migration/postcopy-ram.c). Earlier ones exit.
+    bool hangs();
+
     /// Lets the VM run. If QEMU is still loading the device state, the VM starts as soon as it is
     /// loaded (qmp_cont in softmmu/cpus.c, 7.2: in RUN_STATE_INMIGRATE it sets autostart).
     Result<void> resume();

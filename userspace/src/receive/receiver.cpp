@@ -34,6 +34,8 @@ constexpr auto channels_timeout = 120s;
 constexpr auto stream_timeout = 60s;
 constexpr auto tick = 250ms;
 constexpr auto shut_timeout = 5s;
+/// How often a destination QEMU that hangs is asked until it is given up.
+constexpr unsigned max_hangs = 6;
 constexpr std::size_t file_header_bytes = 8;
 
 /// What failed before anything was touched is a refusal.
@@ -317,7 +319,11 @@ Result<void> Receiver::start_stream() {
         channel(peer::ChannelId::main), channel(peer::ChannelId::bulk), qemu_main_,
         MergerTaps{.begun = [this] { notices_.post(StreamBegan{}); },
                    .broke = [this](const Error& error) { notices_.post(StreamBroke{error}); },
-                   .switched_over = [this] { meter_.saw_switch_over(); },
+                   .switched_over =
+                       [this] {
+                           meter_.saw_switch_over();
+                           notices_.post(StateGiven{});
+                       },
                    .sections = [this](auto bytes) { meter_.saw_sections(bytes); }});
     stream_began_by_ = Clock::now() + stream_timeout;
     to_qemu_main_->start(file_header_bytes);
@@ -370,6 +376,7 @@ Result<void> Receiver::loop() {
         GC_CHECK(on_signals());
         GC_CHECK(on_notices());
         GC_CHECK(on_qmp());
+        GC_CHECK(check_refused());
         if (!source_gone_)
             GC_CHECK(on_control());
         GC_CHECK(on_connections());
@@ -406,6 +413,10 @@ Result<void> Receiver::on_notices() {
                                            // QEMU has seen the end of its stream and will say what
                                            // it makes of it.
                                            stream_error_ = broke.error.message;
+                                           return {};
+                                       },
+                                       [this](const StateGiven&) -> Result<void> {
+                                           check_at_ = Clock::now() + tick;
                                            return {};
                                        }},
                             *notice));
@@ -517,15 +528,39 @@ Result<void> Receiver::on_status(const std::string& status) {
     // No QMP command here: QEMU's main loop may be waiting for a page, and this loop must not
     // block.
     const std::string cause = stream_error_.empty() ? "" : fmt::format(" ({})", stream_error_);
-    if (status == "failed" || status == "cancelled")
-        return fail(ErrorKind::unsupported,
-                    "the destination QEMU's migration was {}{}; see its own output", status, cause);
+    status_ = status;
+    if (status == "failed" || status == "cancelled") {
+        // It has failed, so its main loop waits for nothing.
+        const std::string error = destination_.error();
+        if (error.empty())
+            return fail(ErrorKind::unsupported,
+                        "the destination QEMU's migration was {}{}; see its own output", status,
+                        cause);
+        return fail(ErrorKind::unsupported, "the destination QEMU's migration was {}{}: {}", status,
+                    cause, error);
+    }
     if (status == "postcopy-paused")
         return fail(ErrorKind::io, "the connection to the source broke{}{}", cause,
                     committed_ ? "; the VM's missing pages are still at the source: do not end the "
                                  "source QEMU"
                                : "");
     completed_ = status == "completed";
+    return {};
+}
+
+Result<void> Receiver::check_refused() {
+    if (committed_ || status_ != "postcopy-device" || Clock::now() < check_at_)
+        return {};
+    check_at_ = Clock::now() + tick;
+    hangs_ = destination_.hangs() ? hangs_ + 1 : 0;
+    if (hangs_ < 2 || status_ != "postcopy-device")
+        return {};
+    if (hangs_ > max_hangs)
+        return fail(ErrorKind::unsupported,
+                    "the destination QEMU did not accept the device state, and does not say why; "
+                    "see its own output");
+    // The end of the stream makes it fail, and say why.
+    qemu_main_.end_writing();
     return {};
 }
 

@@ -37,7 +37,9 @@ class Receiver {
     struct StreamBroke {
         Error error;
     };
-    using StreamNotice = std::variant<StreamBegan, StreamBroke>;
+    /// QEMU has been given all of the device state.
+    struct StateGiven {};
+    using StreamNotice = std::variant<StreamBegan, StreamBroke, StateGiven>;
 
     Receiver(const Options& options, peer::Security security, DestinationQemu destination,
              Guardian guardian, std::optional<TouchMeter> touches, Waker notices, Signals signals)
@@ -80,6 +82,8 @@ class Receiver {
     Result<void> on_control();
     Result<void> on_qmp();
     Result<void> on_status(const std::string& status);
+    /// Errors: unsupported, if QEMU has refused the device state without a word.
+    Result<void> check_refused();
     Result<void> commit(bool run);
     /// Errors: io, before the commit, if the source has been away for too long.
     Result<void> on_connections();
@@ -122,7 +126,10 @@ class Receiver {
     std::unique_ptr<StreamMerger> to_qemu_main_;
     std::unique_ptr<ByteRelay> to_qemu_urgent_, from_qemu_;
     std::string stream_error_;  ///< why the stream broke, if it did
-    bool began_ = false;        ///< QEMU has the head of the stream
+    std::string status_;        ///< of QEMU's migration, as its last event said
+    std::chrono::steady_clock::time_point check_at_ = std::chrono::steady_clock::time_point::max();
+    unsigned hangs_ = 0;  ///< how often in a row DestinationQemu::hangs()
+    bool began_ = false;  ///< QEMU has the head of the stream
     bool committed_ = false;
     bool interrupted_ = false;  ///< by a signal
     bool resumed_ = false;      ///< the VM runs here, or stays paused as it was at the source

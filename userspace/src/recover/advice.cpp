@@ -44,7 +44,8 @@ Advice source_advice(const Record& record, const Seen& seen) {
         return {Standing::over, "the source QEMU has ended before the VM was handed over", {}, ""};
     if (!seen.run_state)
         return silent(record, seen);
-    if (*seen.run_state == "running" || *seen.run_state == "paused")
+    // gcctl has stopped the VM for the switch-over, unless it was paused before.
+    if (*seen.run_state == "running" || (*seen.run_state == "paused" && !record.runs))
         return {Standing::over, fmt::format("the VM is here, {}", *seen.run_state), {}, ""};
     if (record.phase == Phase::taking_back)
         return {Standing::stranded,

@@ -22,11 +22,9 @@ using namespace std::chrono_literals;
 
 constexpr auto fetch_timeout = 60s;
 constexpr auto end_timeout = 30s;
-/// A byte for each of QEMU's pacing windows, of which there are ten a second: only what is
-/// requested gets through (ram_save_iterate() in migration/ram.c, 7.2). 0 would be no limit. A
-/// source QEMU that came to the end of its memory would wait for the destination's word, and could
-/// not be recovered again when the socket is closed.
-const qmp::NumberParameters slow_parameters{{"max-postcopy-bandwidth", 10}};
+/// A source QEMU that came to the end of its memory would wait for the destination's word, and
+/// could not be recovered again when the socket is closed.
+const qmp::NumberParameters slow_parameters{{"max-postcopy-bandwidth", qmp::only_requested}};
 constexpr auto kill_timeout = 60s;
 
 /// Requests for runs of pages: a run is what the set has in a row.
@@ -79,8 +77,9 @@ Result<void> FrozenSource::await_paused() {
     for (const Deadline deadline(pause_timeout);;) {
         GC_TRY(const qmp::RunState state, qmp::query_status(qmp_));
         GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp_));
-        completed_ = migration.completed() && state.status == "postmigrate";
-        if (completed_ || (migration.status == "postcopy-paused" && !state.running))
+        ended_ = (migration.completed() && state.status == "postmigrate") ||
+                 (migration.status == "failed" && !state.running);
+        if (ended_ || (migration.status == "postcopy-paused" && !state.running))
             return {};
         if (!migration.status.starts_with("postcopy-") || deadline.expired())
             return fail(ErrorKind::unsupported,
@@ -105,9 +104,9 @@ Result<void> FrozenSource::fetch(const std::set<PageId>& wanted_pages) {
             wanted.insert(page);
     if (wanted.empty() && section_)
         return {};
-    if (completed_)
+    if (ended_)
         return fail(ErrorKind::unsupported,
-                    "the source QEMU has completed its migration, but the destination QEMU lacks "
+                    "the source QEMU has ended its migration, but the destination QEMU lacks "
                     "pages that only the source QEMU could send");
     if (wanted.empty())  // any page tells the section's id
         wanted.insert({std::ranges::find_if(blocks_, &Block::pages)->name, 0});
@@ -196,7 +195,7 @@ Result<std::span<const std::byte>> FrozenSource::read(const PageId& page,
 // ---- the end
 
 Result<void> FrozenSource::end() {
-    if (completed_)
+    if (ended_)
         return {};
     return migrate::end_as_received(qmp_, end_timeout);
 }

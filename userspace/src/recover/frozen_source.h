@@ -32,8 +32,11 @@ class FrozenSource {
     [[nodiscard]] const state::Process& process() const { return process_; }
     [[nodiscard]] const std::string& uuid() const { return uuid_; }
     [[nodiscard]] const std::vector<Block>& blocks() const { return blocks_; }
-    /// Its migration is complete: the destination had told it that everything arrived.
-    [[nodiscard]] bool completed() const { return completed_; }
+    /// QEMU sends nothing any more. Its migration is complete, because the destination had told it
+    /// that everything arrived; or it had sent everything and waited for that, which QEMU 8.2 and
+    /// later call a failure (migration_completion() in migration/migration.c). SourceQemu's
+    /// switch_over() sees to it that the VM stays stopped then.
+    [[nodiscard]] bool ended() const { return ended_; }
 
     /// A page of a block, by the block's name.
     using PageId = std::pair<std::string, std::uint64_t>;
@@ -64,7 +67,7 @@ class FrozenSource {
     qmp::Client qmp_;
     state::Process process_;
     std::string uuid_;
-    bool completed_ = false;
+    bool ended_ = false;
     std::vector<Block> blocks_;
     std::optional<image::SourceImage> image_;
     std::optional<std::uint32_t> section_;

@@ -66,7 +66,7 @@ Result<Frame> Sending::expect(FrameKind kind, Deadline deadline) {
 
 Result<void> Sending::agree(const std::string& id) {
     GC_CHECK(link_.send_line(hello(id)));
-    const Description here{id, source_.uuid(), source_.completed(), source_.blocks()};
+    const Description here{id, source_.uuid(), source_.ended(), source_.blocks()};
     GC_CHECK(link_.send(FrameKind::description, encode(here)));
     const auto frame = expect(FrameKind::description, dead_after);
     if (!frame && frame.error().kind == ErrorKind::io)

@@ -67,6 +67,12 @@ class ReturnPathReader {
     std::optional<Error> broken_;
 };
 
+/// A source QEMU 10.2 or later learns from the pong to this ping, the last one in its package, that
+/// the destination has the device state (QEMU_VM_PING_PACKAGED_LOADED in migration/savevm.h). Only
+/// then does it leave its state postcopy-device, in which it lets the VM run again if the migration
+/// fails (migration_iteration_run() and migration_detect_error() in migration/migration.c).
+constexpr std::uint32_t package_loaded_ping = 0x42;
+
 void append_shut(Buffer& out, std::uint32_t status);
 void append_pong(Buffer& out, std::uint32_t value);
 /// Always includes the block's name. `length` may exceed a page: QEMU accepts any range of the

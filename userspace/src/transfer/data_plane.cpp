@@ -95,6 +95,20 @@ void DataPlane::stop() {
     sender_.close();
 }
 
+Result<void> DataPlane::free_source() {
+    stream::Buffer pong;
+    stream::append_pong(pong, stream::package_loaded_ping);
+    return source_.write(pong);
+}
+
+Result<void> DataPlane::wake_source() {
+    const ledger::Ledger::Block& block = ledger_.load()->blocks().front();
+    stream::Buffer request;
+    stream::append_page_request(request, block.name, 0,
+                                static_cast<std::uint32_t>(block.granule * page_size));
+    return source_.write(request);
+}
+
 Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
                                              std::uint32_t ram_section) {
     if (ledger_storage_)

@@ -69,6 +69,18 @@ class DataPlane {
         return source_.unread() + relay_.pending() + sender_.in_flight();
     }
 
+    /// Whether the source has announced its RAM blocks.
+    [[nodiscard]] bool announced() const { return ledger_.load() != nullptr; }
+    /// Once the source has announced its RAM blocks, and before it switches over. Tells it at once
+    /// that its package was loaded: whether the VM is handed over is gcctl's decision, and a QEMU
+    /// that waits for that must not make another one. Errors: io.
+    Result<void> free_source();
+    /// Wakes the source QEMU, which is asked to switch over and may sleep until the end of one of
+    /// its pacing windows of 100 ms, by requesting a page (migration_rate_limit() in
+    /// migration/migration.c and migration_make_urgent_request(), 7.2 to 11.1). Before it has
+    /// announced its RAM blocks, it would crash. Errors: io.
+    Result<void> wake_source();
+
     /// After SwitchedOver: where a guide that requests its pages gets them.
     [[nodiscard]] GuideOrigin& guide_origin() { return origin_; }
     /// The guide's feeds are no longer used when this returns.

@@ -98,6 +98,23 @@ TEST(Migration, SendsTheCommandsAsQemuSpellsThem) {
     EXPECT_EQ(qemu.asked[7]["arguments"], json({{"max-bandwidth", 1 << 20}}));
 }
 
+TEST(Migration, TellsADestinationToStayAfterAnError) {
+    Scripted qemu(std::vector<json>(1, json::object()));
+    ASSERT_TRUE(migrate_incoming(qemu.client, "unix:/b", OnError::stay));
+    EXPECT_EQ(qemu.asked[0]["arguments"], json({{"uri", "unix:/b"}, {"exit-on-error", false}}));
+}
+
+TEST(Migration, ReportsTheParametersThatMatter) {
+    Scripted qemu(std::vector<json>{
+        {{"mode", "cpr-reboot"}, {"tls-creds", "t"}, {"max-bandwidth", 7}}, json::object()});
+    const auto parameters = query_parameters(qemu.client);
+    ASSERT_TRUE(parameters);
+    EXPECT_EQ(parameters->mode, "cpr-reboot");
+    EXPECT_EQ(parameters->tls_creds, "t");
+    EXPECT_EQ(parameters->numbers.at("max-bandwidth"), 7);
+    EXPECT_EQ(query_parameters(qemu.client)->mode, "");
+}
+
 TEST(Migration, ClosesTheDescriptorThatQemuDidNotTake) {
     FakeMonitor monitor([](FakeMonitor& m) {
         m.greet();

@@ -68,6 +68,18 @@ TEST(Advice, SourceThatRunsOrHasMovedIsOver) {
     EXPECT_THAT(moved.type, ElementsAre("kill 20"));
 }
 
+TEST(Advice, SourceThatGcctlStoppedIsStranded) {
+    Record stopped = record(Role::source, Phase::begun);
+    stopped.runs = true;
+    EXPECT_THAT(advise(stopped, asked("paused", "failed")).type,
+                ElementsAre("gcctl take-back --qmp /run/vm.qmp"));
+    stopped.phase = Phase::running;
+    EXPECT_THAT(advise(stopped, asked("paused", "failed")).type,
+                ElementsAre("gcctl recover migrate --qmp /run/vm.qmp"));
+    stopped.runs = false;
+    EXPECT_EQ(advise(stopped, asked("paused", "failed")).standing, Standing::over);
+}
+
 TEST(Advice, AManagerIsNotKilled) {
     Seen seen = asked("postmigrate", "completed");
     seen.is_qemu = false;
