@@ -76,6 +76,7 @@ def test_destination_refuses_device_state(testbed: Testbed, before: Before, guid
     migration = testbed.migrate(source, spec, "--allow-differences", guide=guide)
     assert migration.migrate.wait() == EXIT_FAILED
     check_failed(migration)
+    assert "the destination refused the VM: the destination QEMU" in migration.report()["error"]
     check_source_runs_on(testbed, before, migration)
 
 

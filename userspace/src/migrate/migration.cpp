@@ -37,6 +37,8 @@ constexpr auto abandon_timeout = 5s;
 /// For a connection that is missing when all is done.
 constexpr auto farewell_timeout = 3s;
 constexpr auto run_on_timeout = 30s;
+/// For the destination's reason why it failed; the VM may stand still meanwhile.
+constexpr auto hear_timeout = 500ms;
 /// In a roll-back, for reading the rest of the memory from the source QEMU.
 constexpr auto max_drain = 500ms;
 /// For reading the rest of the memory from the source QEMU: a few seconds for each 8 GiB.
@@ -548,6 +550,8 @@ Result<void> Migration::commit() {
 
 Result<void> Migration::on_notice(transfer::Shut& notice) {
     if (notice.status != 0)
+        GC_CHECK(hear_destination());
+    if (notice.status != 0)
         return fail(ErrorKind::protocol, "the destination QEMU ended the migration with status {}",
                     notice.status);
     shut_ = true;
@@ -562,11 +566,15 @@ Result<void> Migration::on_notice(transfer::AllSent&) {
 }
 
 Result<void> Migration::on_notice(transfer::Broken& notice) {
-    // The destination's gcctl may know the cause, and its message is the better error.
-    if (!control_lost_)
-        if (auto message = control_->receive(500ms); message && *message)
-            GC_CHECK(on_destination_message(**message));
+    GC_CHECK(hear_destination());
     return Unexpected(notice.error);
+}
+
+Result<void> Migration::hear_destination() {
+    if (control_lost_)
+        return {};
+    auto message = control_->receive(hear_timeout);
+    return message && *message ? on_destination_message(**message) : Result<void>{};
 }
 
 Result<void> Migration::on_destination() {

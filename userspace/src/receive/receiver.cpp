@@ -536,6 +536,11 @@ Result<void> Receiver::on_status(const std::string& status) {
             return fail(ErrorKind::unsupported,
                         "the destination QEMU's migration was {}{}; see its own output", status,
                         cause);
+        if (hangs_ > 0)  // check_refused() ended the stream, of which this tells
+            return fail(ErrorKind::unsupported,
+                        "the destination QEMU refused the device state; compare the devices of "
+                        "both command lines (QEMU's own reason is lost; it says: {})",
+                        error);
         return fail(ErrorKind::unsupported, "the destination QEMU's migration was {}{}: {}", status,
                     cause, error);
     }
@@ -557,8 +562,8 @@ Result<void> Receiver::check_refused() {
         return {};
     if (hangs_ > max_hangs)
         return fail(ErrorKind::unsupported,
-                    "the destination QEMU did not accept the device state, and does not say why; "
-                    "see its own output");
+                    "the destination QEMU neither accepted nor refused the device state; see its "
+                    "own output");
     // The end of the stream makes it fail, and say why.
     qemu_main_.end_writing();
     return {};
