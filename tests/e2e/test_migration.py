@@ -27,8 +27,8 @@ def test_switched_over_at_once(testbed: Testbed, guide: str) -> None:
     report = testbed.migrate_completely(testbed.start_source(spec), spec, guide=guide)
     check_mode(report, guide)
     # Almost nothing is queued before the device state, for which the VM is stopped: at most what the source may send in
-    # the 2 s that it may be held.
-    assert report["bytes"]["precopy"] < 128 << 10, report["bytes"]
+    # the 2 s that it may be held. Later QEMUs than 7.2 count 253 pages late.
+    assert report["bytes"]["precopy"] < 256 << 10, report["bytes"]
 
 
 def test_source_is_killed(testbed: Testbed, guide: str) -> None:
