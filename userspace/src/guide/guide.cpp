@@ -270,7 +270,8 @@ Result<void> Guide::await_running() {
         if (status == "failed")
             return fail(ErrorKind::io, "the guide could not load the device state");
     }
-    // If the state says that the VM was running, QEMU starts it by itself and RESUME comes above.
+    // The state says that the VM is paused, since gcctl stopped it before the switch-over. If it
+    // said running, QEMU would start it by itself, and RESUME would have come above.
     return qmp::cont(*qmp_);
 }
 
