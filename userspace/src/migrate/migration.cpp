@@ -413,7 +413,9 @@ Result<void> Migration::maybe_start_postcopy() {
         return {};
     postcopy_requested_ = true;
     GC_CHECK(data_->free_source());
+    const bool was_running = source_->was_running();
     GC_CHECK(source_->switch_over());
+    tell_run_state(was_running);
     return data_->wake_source();
 }
 
@@ -507,8 +509,6 @@ Result<void> Migration::on_notice(transfer::SwitchedOver& notice) {
     phase_ = Phase::switched_over;
     state::set(journal_, state::Phase::switched_over);
     awaited_pong_ = notice.last_ping;
-    if (notice.run_state)
-        source_->set_was_running(*notice.run_state == "running");
     if (!source_->was_running()) {
         stopped_ = Clock::now();  // the switch-over did not stop it
         end_guide(report::GuideEnd::off, "the VM was stopped before the switch-over");
@@ -683,18 +683,24 @@ Result<void> Migration::on_run_state(bool stopped, Clock::time_point when) {
     if (stopped_ != Clock::time_point{} || phase_ > Phase::switched_over)
         return {};
     const bool was_running = source_->was_running();
-    // Once post-copy is requested, the package will tell, and the commit must not wait for QMP.
+    // Once post-copy is requested gcctl has stopped the VM, and the commit must not wait for QMP.
     bool for_migration = postcopy_requested_;
     if (!for_migration) {
         GC_TRY(for_migration, source_->stopped_for_migration());
     }
     if (for_migration && stopped && was_running)
         stopped_ = when;
-    else if (source_->was_running() != was_running)
-        progress_.event("run-state", {{"running", source_->was_running()}},
-                        source_->was_running() ? "the VM was resumed at the source"
-                                               : "the VM was stopped at the source, not by gcctl");
+    else
+        tell_run_state(was_running);
     return {};
+}
+
+void Migration::tell_run_state(bool before) const {
+    if (source_->was_running() == before)
+        return;
+    progress_.event("run-state", {{"running", source_->was_running()}},
+                    before ? "the VM was stopped at the source, not by gcctl"
+                           : "the VM was resumed at the source");
 }
 
 /// Once the VM was handed over it needs the source QEMU's memory, not the source QEMU.

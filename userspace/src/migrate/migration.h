@@ -89,6 +89,8 @@ class Migration {
     template <typename Other> Result<void> on_message(const Other& /*other*/) { return {}; }
     Result<void> on_source_events();
     Result<void> on_run_state(bool stopped, Clock::time_point when);
+    /// If the VM has been stopped or resumed, not by gcctl.
+    void tell_run_state(bool before) const;
     Result<void> on_source_lost(const Error& error);
     Result<void> on_signals();
     void on_guide();

@@ -168,7 +168,9 @@ Result<UniqueFd> SourceQemu::start(Pace pace) {
 }
 
 Result<void> SourceQemu::switch_over() {
-    if (was_running_)
+    // Pre-copy may have converged just now.
+    GC_TRY(const bool stopped, stopped_for_migration());
+    if (!stopped && was_running_)
         GC_CHECK(qmp::stop(qmp_));
     return qmp::migrate_start_postcopy(qmp_);
 }

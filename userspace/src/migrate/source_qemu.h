@@ -32,8 +32,6 @@ class SourceQemu {
     /// that stopped the VM. Otherwise the operator, the guest or a device did, and was_running()
     /// changes.
     Result<bool> stopped_for_migration();
-    /// What the switch-over's stream says.
-    void set_was_running(bool was_running) { was_running_ = was_running; }
     [[nodiscard]] std::string version() const { return qmp_.version().text(); }
 
     [[nodiscard]] const std::vector<qmp::RamBlock>& guest_ram() const { return guest_ram_; }
@@ -50,10 +48,11 @@ class SourceQemu {
     /// Sets capabilities and parameters and makes QEMU migrate to a socket of gcctl. If gcctl fails
     /// or ends afterwards, the VM keeps running. @return the socket
     Result<UniqueFd> start(Pace pace);
-    /// Stops the VM and starts post-copy. The VM is stopped as by a user, because QEMU would let it
-    /// run again, if it were stopped by its migration, when that migration fails: from 8.2 on also
-    /// after all memory was sent (migration_completion() and migration_iteration_finish() in
-    /// migration/migration.c), when it may run at the destination.
+    /// Stops the VM, if it runs, and starts post-copy. was_running() says whether it ran. It is
+    /// stopped as by a user, because QEMU would let it run again, if it were stopped by its
+    /// migration, when that migration fails: from 8.2 on also after all memory was sent
+    /// (migration_completion() and migration_iteration_finish() in migration/migration.c), when it
+    /// may run at the destination.
     Result<void> switch_over();
     /// Lets QEMU send the rest of its memory, which ends its migration.
     void send_rest();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "stream/package.h"
 
-#include <algorithm>
-
 namespace gc::stream {
 namespace {
 
@@ -60,28 +58,6 @@ Result<PackageParts> split_package(std::span<const std::byte> body) {
     if (body.empty() || static_cast<Tag>(body.front()) != Tag::section_full)
         return fail(ErrorKind::protocol, "expected device sections in the package, found none");
     return PackageParts{body, *last_ping};
-}
-
-std::optional<std::string> run_state(std::span<const std::byte> devices) {
-    // migration/global_state.c, 7.2: the size of the text, then a buffer of 100 bytes.
-    constexpr std::string_view name = "globalstate";
-    constexpr std::size_t buffer = 100;
-    const std::string_view bytes(reinterpret_cast<const char*>(devices.data()), devices.size());
-    const std::string head = static_cast<char>(name.size()) + std::string(name);
-    for (std::size_t at = bytes.find(head); at != std::string_view::npos;
-         at = bytes.find(head, at + 1)) {
-        Cursor in(devices.subspan(at + head.size()));
-        const auto instance = in.be<std::uint32_t>(), version = in.be<std::uint32_t>(),
-                   size = in.be<std::uint32_t>();
-        const auto text = in.bytes(buffer);
-        if (in.short_of_data() || instance != 0 || version != 1 || size == 0 || size > buffer)
-            continue;
-        const std::string state(reinterpret_cast<const char*>(text.data()), size - 1);
-        if (std::ranges::all_of(state, [](char c) { return (c >= 'a' && c <= 'z') || c == '-'; }) &&
-            text[size - 1] == std::byte{0})
-            return state;
-    }
-    return std::nullopt;
 }
 
 void append_portable_configuration(Buffer& out, const Configuration& configuration) {

@@ -20,11 +20,6 @@ struct PackageParts {
     std::uint32_t last_ping;  ///< its pong arrives when the device state is loaded, before RUN
 };
 
-/// The VM's run state at the switch-over, as QEMU's section "globalstate" has it: "running",
-/// "paused", "io-error", "guest-panicked", ... Sections have no length, so it is searched for.
-/// @param devices of a package. @return nullopt if it is not there (a machine type without it)
-[[nodiscard]] std::optional<std::string> run_state(std::span<const std::byte> devices);
-
 /// Errors: protocol; the message names the unexpected part.
 Result<PackageParts> split_package(std::span<const std::byte> body);
 

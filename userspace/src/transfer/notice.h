@@ -14,9 +14,8 @@ namespace gc::transfer {
 /// The source is stopped and the package is about to be sent: the destination will load its device
 /// state and may then request pages.
 struct SwitchedOver {
-    stream::GuideState guide;              ///< what a guide loads
-    std::uint32_t last_ping;               ///< its pong means that the device state was accepted
-    std::optional<std::string> run_state;  ///< see stream::run_state()
+    stream::GuideState guide;  ///< what a guide loads
+    std::uint32_t last_ping;   ///< its pong means that the device state was accepted
 };
 
 /// Pre-copy converged: the source QEMU ran out of dirty pages, and its whole stream was relayed.

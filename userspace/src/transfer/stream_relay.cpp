@@ -230,8 +230,7 @@ Result<void> StreamRelay::switch_over(const stream::Package& package,
     pending_.refer(raw.first(raw.size() - last.size()));
     // Posted before the package is sent: the control loop must know which pong to wait for before
     // it can arrive.
-    notices_.post(SwitchedOver{guide_state(parts.devices), parts.last_ping,
-                               stream::run_state(parts.devices)});
+    notices_.post(SwitchedOver{guide_state(parts.devices), parts.last_ping});
     GC_CHECK(sender_.begin_switch_over(pending_));
     pending_.clear();
     await_guide();

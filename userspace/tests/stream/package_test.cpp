@@ -3,7 +3,6 @@
 
 #include "samples.h"
 
-#include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -53,35 +52,6 @@ TEST(Package, IsRebuiltWithAnotherPing) {
     ASSERT_TRUE(parts);
     parts->last_ping = 0x6763;
     EXPECT_EQ(package_body(*parts), samples::package({0x6763}));
-}
-
-/// A "globalstate" section as QEMU writes it, behind another device's.
-Buffer devices_with(const std::string& state, std::uint32_t size) {
-    Buffer out = device();
-    append_section_start(out, Tag::section_full, 8, "globalstate", 0, 1);
-    for (int shift = 24; shift >= 0; shift -= 8)
-        out.push_back(static_cast<std::byte>(size >> shift));
-    for (std::size_t i = 0; i < 100; ++i)
-        out.push_back(static_cast<std::byte>(i < state.size() ? state[i] : 0));
-    return out;
-}
-
-TEST(RunState, IsThatOfTheSwitchOver) {
-    for (const char* state : {"running", "paused", "io-error", "guest-panicked", "watchdog"})
-        EXPECT_EQ(run_state(devices_with(state, static_cast<std::uint32_t>(strlen(state) + 1))),
-                  state);
-}
-
-TEST(RunState, IsUnknownIfNothingSaysIt) {
-    EXPECT_EQ(run_state({}), std::nullopt);
-    EXPECT_EQ(run_state(device()), std::nullopt);
-    EXPECT_EQ(run_state(devices_with("running", 0)), std::nullopt);
-    EXPECT_EQ(run_state(devices_with("running", 101)), std::nullopt);
-    EXPECT_EQ(run_state(devices_with("running", 5)), std::nullopt) << "no end of the text";
-    EXPECT_EQ(run_state(devices_with("RUN\x01ing", 8)), std::nullopt);
-    const Buffer whole = devices_with("running", 8);
-    for (std::size_t size = 0; size < whole.size(); ++size)
-        EXPECT_EQ(run_state(std::span(whole).first(size)), std::nullopt) << size;
 }
 
 TEST(Package, MustBeginWithListen) {
