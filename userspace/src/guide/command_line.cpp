@@ -5,7 +5,11 @@
 
 #include "guide/derivation.h"
 
+#include "util/text.h"
+
 #include <algorithm>
+#include <optional>
+#include <regex>
 
 namespace gc::guide {
 
@@ -268,6 +272,70 @@ const Rule* find_rule(std::string_view name) {
     return rule != std::end(rules) ? rule : nullptr;
 }
 
+/// "[drive \"id\"]" or "[machine]". @return the option's name and the id, or nullopt
+std::optional<std::pair<std::string, std::string>> config_group(std::string_view line) {
+    if (!line.starts_with('[') || !line.ends_with(']'))
+        return std::nullopt;
+    line = line.substr(1, line.size() - 2);
+    const std::size_t space = line.find(' ');
+    std::string name(line.substr(0, space));
+    std::string id(space == std::string_view::npos ? "" : line.substr(space + 1));
+    if (!id.empty() && (id.size() < 2 || id.front() != '"' || id.back() != '"'))
+        return std::nullopt;
+    // The names of QemuOptsLists that are not those of their options (softmmu/vl.c, 7.2).
+    for (const auto& [list, option] :
+         {std::pair("memory", "m"), std::pair("smp-opts", "smp"), std::pair("boot-opts", "boot")})
+        if (name == list)
+            name = option;
+    return std::pair(std::move(name), id.empty() ? id : id.substr(1, id.size() - 2));
+}
+
+/// The options of a file of -readconfig, as words of a command line (qemu_config_foreach() in
+/// util/qemu-config.c, 7.2): a group is an option, and each line of it a property.
+Result<std::vector<std::string>> words_of_config(const std::string& name, std::string_view text) {
+    std::vector<std::string> words;
+    for (std::string line : lines_of(text)) {
+        const auto end = line.find_last_not_of(" \t");
+        line.resize(end == std::string::npos ? 0 : end + 1);
+        if (line.empty() || line.front() == '#')
+            continue;
+        if (auto group = config_group(line)) {
+            words.push_back("-" + group->first);
+            words.push_back(group->second.empty() ? "" : "id=" + escape_commas(group->second));
+            continue;
+        }
+        static const std::regex property(R"RE(\s*([A-Za-z0-9_.-]+)\s*=\s*"([^"]*)")RE");
+        std::smatch part;
+        if (words.empty() || !std::regex_match(line, part, property))
+            return fail(ErrorKind::unsupported,
+                        "-readconfig {}: expected '[GROUP]' or 'KEY = \"VALUE\"', found '{:.80}'",
+                        name, line);
+        words.back() += fmt::format("{}{}={}", words.back().empty() ? "" : ",", part[1].str(),
+                                    escape_commas(part[2].str()));
+    }
+    return words;
+}
+
+/// The command line with the files of -readconfig in their places.
+Result<std::vector<std::string>>
+with_configs(std::span<const std::string> arguments,
+             const std::map<std::string, std::string, std::less<>>& files) {
+    std::vector<std::string> words;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        const bool is_config = arguments[i] == "-readconfig" || arguments[i] == "--readconfig";
+        const auto file =
+            is_config && i + 1 < arguments.size() ? files.find(arguments[i + 1]) : files.end();
+        if (file == files.end()) {
+            words.push_back(arguments[i]);
+            continue;
+        }
+        GC_TRY(const auto more, words_of_config(file->first, file->second));
+        words.insert(words.end(), more.begin(), more.end());
+        ++i;
+    }
+    return words;
+}
+
 /// Splits the source's argv as lookup_opt (softmmu/vl.c) does.
 Result<std::vector<SourceOption>> split(std::span<const std::string> arguments) {
     std::vector<SourceOption> options;
@@ -315,10 +383,11 @@ Result<GuideCommandLine> derive_guide_command_line(std::span<const std::string> 
                                                    const GuideSubstitutes& substitutes) {
     if (source_argv.empty())
         return fail(ErrorKind::usage, "the source's command line is empty");
-    for (const std::string& argument : source_argv)
+    GC_TRY(const auto words, with_configs(source_argv.subspan(1), substitutes.config_files));
+    for (const std::string& argument : words)
         if (argument.find(own_monitor) != std::string::npos)
             return refuse(fmt::format("'{:.80}'", argument), "it names gcctl's own monitor");
-    GC_TRY(const auto options, split(source_argv.subspan(1)));
+    GC_TRY(const auto options, split(words));
     Derivation derivation(substitutes, source_argv[0]);
     GC_CHECK(derivation.survey(options));
     for (const SourceOption& option : options) {

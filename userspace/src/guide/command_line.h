@@ -32,6 +32,10 @@ struct GuideSubstitutes {
     /// Image file name as in the source's command line -> number of backing files below it, none of
     /// which must be locked. Not needed where -blockdev gives the chain.
     std::map<std::string, unsigned, std::less<>> backing_files;
+    /// Node name, or id of a -drive -> size in bytes. For disks that a guide must not open.
+    std::map<std::string, std::uint64_t, std::less<>> disk_sizes;
+    /// Argument of -readconfig -> the file's text.
+    std::map<std::string, std::string, std::less<>> config_files;
     /// Netdev id -> whether the source's tap has IFF_VNET_HDR. Needed only for a tap passed as a
     /// descriptor (fd=). Default: as libvirt does, on with virtio-net and off with other NICs.
     std::map<std::string, bool, std::less<>> vnet_hdr;

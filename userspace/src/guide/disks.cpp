@@ -68,7 +68,50 @@ Result<void> check_filename(std::string_view filename) {
     return {};
 }
 
+/// Whether a guide gets an empty disk of the same size instead: the storage is on the network,
+/// where a second client can cost the source its connection or its lease, or in a drive with a
+/// tray. What the guide reads there is wrong, which costs hints and no more.
+bool is_replaced(std::string_view driver) {
+    constexpr std::array<std::string_view, 12> drivers = {
+        "rbd",  "nbd", "iscsi", "nfs",     "http",       "https",
+        "ftps", "ftp", "ssh",   "gluster", "host_cdrom", "sheepdog"};
+    // "nbd+unix", "gluster+tcp"
+    return std::ranges::find(drivers, driver.substr(0, driver.find('+'))) != drivers.end();
+}
+
+bool file_is_replaced(std::string_view filename) {
+    return filename.starts_with("/dev/cdrom") || filename.starts_with("/dev/sr") ||
+           filename.starts_with("/dev/fdset/") || is_replaced(protocol_of(filename));
+}
+
 constexpr unsigned max_graph_nodes = 4096;
+
+/// Whether anything in a block graph is replaced. @param budget nodes that may still be visited
+bool graph_is_replaced(const Derivation& derivation, const json& node, unsigned& budget) {
+    if (!node.is_object() || budget == 0)
+        return false;
+    --budget;
+    const auto text = [&](const char* key) {
+        const auto found = node.find(key);
+        return found != node.end() && found->is_string() ? found->get<std::string>()
+                                                         : std::string();
+    };
+    if (is_replaced(text("driver")) || file_is_replaced(text("filename")))
+        return true;
+    for (const char* key : {"file", "backing", "data-file"}) {
+        const auto child = node.find(key);
+        if (child == node.end())
+            continue;
+        const auto named = derivation.block_nodes.find(text(key));
+        if (graph_is_replaced(derivation,
+                              child->is_string() && named != derivation.block_nodes.end()
+                                  ? named->second
+                                  : *child,
+                              budget))
+            return true;
+    }
+    return false;
+}
 
 /// Makes a node and all nodes below it read-only and lock-free.
 /// @param depth limits the recursion, in case the references form a cycle
@@ -84,7 +127,8 @@ Result<json> harmless_node(Derivation& derivation, json node, int depth) {
                     node.dump());
     const auto driver = node["driver"].get<std::string>();
     GC_CHECK(check_driver(driver));
-    for (const char* key : {"node-name", "read-only", "auto-read-only", "force-share"})
+    for (const char* key :
+         {"node-name", "read-only", "auto-read-only", "force-share", "pr-manager"})
         node.erase(key);
     if (is_local_file(driver)) {
         if (node.contains("filename") && node["filename"].is_string())
@@ -129,6 +173,24 @@ void emit_drive(Derivation& derivation, OptionList drive, bool read_only) {
     derivation.emit("drive", drive.print());
 }
 
+/// An empty disk of the size that the source's has. @param drive what the guest sees of it
+Result<void> emit_empty_disk(Derivation& derivation, OptionList drive, const std::string& name,
+                             bool read_only) {
+    const auto size = derivation.substitutes.disk_sizes.find(name);
+    if (name.empty() || size == derivation.substitutes.disk_sizes.end())
+        return refuse(
+            fmt::format("the disk '{}' on the network, in a tray or behind a descriptor", name),
+            "its size is not known, so it cannot be replaced by an empty one");
+    drive.set("format", "raw");
+    drive.set("file.driver", "null-co");
+    drive.set("file.size", std::to_string(size->second));
+    drive.set("file.read-zeroes", "on");
+    derivation.note(
+        fmt::format("the disk '{}' is empty in the guide: a guide does not open it", name));
+    emit_drive(derivation, std::move(drive), read_only);
+    return {};
+}
+
 /// file=json:{...}: a block graph in a file name.
 Result<void> translate_json_filename(Derivation& derivation, OptionList drive,
                                      const std::string& filename, bool read_only) {
@@ -155,6 +217,20 @@ void unlock_images(const Derivation& derivation, OptionList& drive, const std::s
     }
 }
 
+bool drive_is_replaced(const Derivation& derivation, const OptionList& drive,
+                       const std::string& driver, const std::string& filename) {
+    if (is_replaced(driver))
+        return true;
+    for (const auto& [key, value] : drive.entries())
+        if (key.ends_with(".driver") && is_replaced(value))
+            return true;
+    if (!filename.starts_with("json:"))
+        return file_is_replaced(filename);
+    const auto node = parse_nested(std::string_view(filename).substr(5));
+    unsigned budget = max_graph_nodes;
+    return node && graph_is_replaced(derivation, *node, budget);
+}
+
 Result<void> add_drive(Derivation& derivation, OptionList drive) {
     const bool cdrom = drive.get("media") == "cdrom";
     const bool read_only = cdrom || drive.is_on("readonly") || drive.is_on("read-only");
@@ -167,6 +243,13 @@ Result<void> add_drive(Derivation& derivation, OptionList drive) {
         if (filename.empty())
             filename = drive.get(key);
 
+    if (drive_is_replaced(derivation, drive, driver, filename)) {
+        OptionList seen;
+        for (const char* key : {"if", "id", "index", "media", "bus", "unit"})
+            if (drive.has(key))
+                seen.set(key, drive.get(key));
+        return emit_empty_disk(derivation, std::move(seen), drive.get("id"), read_only);
+    }
     if (!driver.empty())
         GC_CHECK(check_driver(driver));
     for (const auto& [key, value] : drive.entries())
@@ -200,10 +283,12 @@ Result<void> translate_blockdev(Derivation& derivation, const SourceOption& opti
                     [&](const OptionList& device) { return device.get("drive") == name; });
     if (derivation.child_nodes.contains(name) && !used_by_device)
         return {};  // part of another drive
-    GC_TRY(const json node, harmless_node(derivation, source, 0));
     OptionList drive;
     drive.set("if", "none");
     drive.set("id", name);
+    if (unsigned budget = max_graph_nodes; graph_is_replaced(derivation, source, budget))
+        return emit_empty_disk(derivation, std::move(drive), name, json_flag(source, "read-only"));
+    GC_TRY(const json node, harmless_node(derivation, source, 0));
     drive.set("file", "json:" + node.dump());
     emit_drive(derivation, std::move(drive), json_flag(source, "read-only"));
     return {};

@@ -10,6 +10,7 @@
 #include "util/private_socket.h"
 #include "util/process_maps.h"
 #include "util/process_memory.h"
+#include "util/whole_file.h"
 
 #include <algorithm>
 #include <bit>
@@ -119,17 +120,41 @@ void Guide::name_memory(GuideSubstitutes& substitutes, SpawnOptions& options) co
         userfault_->give(options);
 }
 
+namespace {
+
+/// The files of -readconfig, as the source sees them. One that cannot be read is left out: then the
+/// option is refused.
+std::map<std::string, std::string, std::less<>> config_files(const std::vector<std::string>& argv,
+                                                             pid_t source) {
+    constexpr std::size_t max_config = std::size_t{1} << 20;
+    std::map<std::string, std::string, std::less<>> files;
+    for (std::size_t i = 0; i + 1 < argv.size(); ++i) {
+        if (argv[i] != "-readconfig" && argv[i] != "--readconfig")
+            continue;
+        const std::string& path = argv[i + 1];
+        const std::string link = path.starts_with('/') ? "root" : "cwd/";
+        if (auto text =
+                read_whole_file(fmt::format("/proc/{}/{}{}", source, link, path), max_config))
+            files[path] = *std::move(text);
+    }
+    return files;
+}
+
+}  // namespace
+
 Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     guide::GuideSubstitutes substitutes;
     guide::SpawnOptions options;
     substitutes.first_fd = incoming_number + 1;
     name_memory(substitutes, options);
     GC_TRY(substitutes.backing_files, guide::backing_file_counts(source_qmp));
+    GC_TRY(substitutes.disk_sizes, guide::disk_sizes(source_qmp));
     GC_TRY(const Program program, Program::of(source));
     if (program.path.find("qemu", program.path.rfind('/')) == std::string::npos)
         return fail(ErrorKind::unsupported, "expected the source to run a QEMU, it runs {}",
                     program.path);
     GC_TRY(const std::vector<std::string> source_argv, process_command_line(source));
+    substitutes.config_files = config_files(source_argv, source);
     GC_TRY(guide::GuideCommandLine derived,
            guide::derive_guide_command_line(source_argv, substitutes));
     GC_TRY(quarantine_, guide::Quarantine::create(derived.taps));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 namespace gc::guide {
 
@@ -26,6 +27,41 @@ Result<std::map<std::string, unsigned, std::less<>>> backing_file_counts(qmp::Cl
         counts[name] = std::max(counts[name], layers);
     }
     return counts;
+}
+
+namespace {
+
+/// The size that an image has for the guest; nullopt if QEMU does not say.
+std::optional<std::uint64_t> virtual_size(const json& node) {
+    const auto image = node.find("image");
+    if (image == node.end() || !image->is_object())
+        return std::nullopt;
+    const auto size = image->find("virtual-size");
+    return size != image->end() && size->is_number_unsigned()
+               ? std::optional(size->get<std::uint64_t>())
+               : std::nullopt;
+}
+
+}  // namespace
+
+Result<std::map<std::string, std::uint64_t, std::less<>>> disk_sizes(qmp::Client& client) {
+    std::map<std::string, std::uint64_t, std::less<>> sizes;
+    const auto note = [&](const json& named, const char* name, const json& node) {
+        const auto found = named.find(name);
+        if (found == named.end() || !found->is_string() || !node.is_object())
+            return;
+        if (const auto size = virtual_size(node))
+            sizes[found->get<std::string>()] = *size;
+    };
+    GC_TRY(const json nodes, client.execute("query-named-block-nodes"));
+    for (const json& node : nodes)
+        if (node.is_object())
+            note(node, "node-name", node);
+    GC_TRY(const json drives, client.execute("query-block"));
+    for (const json& drive : drives)
+        if (drive.is_object() && drive.contains("inserted"))
+            note(drive, "device", drive["inserted"]);
+    return sizes;
 }
 
 }  // namespace gc::guide

@@ -61,12 +61,20 @@ constexpr std::array<std::string_view, 10> host_properties = {
     "sysfsdev", "vhostfd", "vhostfds", "wwpn",  "hostdevice",
     "fsdev",    "tpmdev",  "evdev",    "ibdev", "jsonfile"};
 
+constexpr std::array<Refusal, 5> refused_objects = {{
+    {"dbus-vmstate", "the VM's state has that of other processes in it"},
+    {"sev-*", "its memory cannot be read"},
+    {"tdx-*", "its memory cannot be read"},
+    {"cryptodev-vhost-user", other_process},
+    {"cryptodev-backend-lkcf", "it uses keys in the host's kernel"},
+}};
+
 enum class Keep { as_is, drop, as_rng_builtin };
 struct ObjectRule {
     std::string_view pattern;
     Keep keep;
 };
-constexpr std::array<ObjectRule, 17> kept_objects = {{
+constexpr std::array<ObjectRule, 18> kept_objects = {{
     {"iothread", Keep::as_is},
     {"main-loop", Keep::as_is},
     {"throttle-group", Keep::as_is},
@@ -86,6 +94,7 @@ constexpr std::array<ObjectRule, 17> kept_objects = {{
     {"input-linux", Keep::drop},
     {"input-barrier", Keep::drop},
     {"can-host-*", Keep::drop},
+    {"pr-manager-helper", Keep::drop},
 }};
 
 constexpr std::array<std::string_view, 4> memory_objects = {
@@ -130,6 +139,9 @@ Result<void> translate_object(Derivation& derivation, const SourceOption& option
     const std::string type = object.get("qom-type");
     if (std::find(memory_objects.begin(), memory_objects.end(), type) != memory_objects.end())
         return translate_memory(derivation, object);
+    for (const Refusal& refusal : refused_objects)
+        if (matches(type, refusal.pattern))
+            return refuse("-object " + type, refusal.why);
     const auto rule =
         std::find_if(kept_objects.begin(), kept_objects.end(),
                      [&](const ObjectRule& candidate) { return matches(type, candidate.pattern); });

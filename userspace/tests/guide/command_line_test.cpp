@@ -446,22 +446,87 @@ TEST(CommandLine, RefusesByNameWhatHasNoHarmlessForm) {
     EXPECT_THAT(refusal_of("-fsdev local,id=f,path=/"), HasSubstr("-fsdev"));
     EXPECT_THAT(refusal_of("-plugin /tmp/x.so"), HasSubstr("-plugin"));
     EXPECT_THAT(refusal_of("-readconfig vm.cfg"), HasSubstr("-readconfig"));
-    EXPECT_THAT(refusal_of("-object pr-manager-helper,id=p,path=/run/pr"),
-                HasSubstr("pr-manager-helper"));
-    EXPECT_THAT(refusal_of("-object sev-guest,id=sev0"), HasSubstr("sev-guest"));
+    EXPECT_THAT(refusal_of("-object sev-guest,id=sev0"),
+                HasSubstr("-object sev-guest cannot be made harmless for a guide: its memory"));
+    EXPECT_THAT(refusal_of("-object dbus-vmstate,id=v,addr=a"), HasSubstr("other processes"));
     EXPECT_THAT(refusal_of("-machine confidential-guest-support=sev0"),
                 HasSubstr("confidential-guest-support"));
-    EXPECT_THAT(refusal_of("-drive file=nbd:unix:/run/nbd,if=virtio"), HasSubstr("driver nbd"));
-    EXPECT_THAT(refusal_of("-drive file.driver=rbd,file.pool=p,if=virtio"),
-                HasSubstr("driver rbd"));
+    EXPECT_THAT(refusal_of("-drive file=nbd:unix:/run/nbd,if=virtio"),
+                HasSubstr("its size is not known"));
+    EXPECT_THAT(refusal_of("-drive file.driver=rbd,file.pool=p,if=virtio,id=d"),
+                HasSubstr("the disk 'd' on the network"));
     EXPECT_THAT(refusal_of("-drive file=fat:rw:/srv,if=virtio"), HasSubstr("vvfat"));
-    EXPECT_THAT(refusal_of("-cdrom /dev/cdrom"), HasSubstr("host_cdrom"));
+    EXPECT_THAT(refusal_of("-cdrom /dev/cdrom"), HasSubstr("in a tray"));
     EXPECT_THAT(refusal_of("-blockdev driver=nvme,node-name=n,device=0000:01:00.0,namespace=1"),
                 HasSubstr("driver nvme"));
-    EXPECT_THAT(refusal_of("-drive file=/dev/fdset/3,if=virtio"), HasSubstr("/dev/fdset/3"));
+    EXPECT_THAT(refusal_of("-drive file=/dev/fdset/3,if=virtio"), HasSubstr("behind a descriptor"));
     EXPECT_THAT(refusal_of("-set drive.d.file=/etc/passwd"), HasSubstr("-set drive.d.file"));
     EXPECT_THAT(refusal_of("-usbdevice serial"), HasSubstr("-usbdevice serial"));
     EXPECT_THAT(refusal_of("-teleport now"), HasSubstr("-teleport"));
+}
+
+TEST(CommandLine, ADiskThatAGuideMustNotOpenIsEmpty) {
+    GuideSubstitutes known = one_node();
+    known.disk_sizes = {
+        {"libvirt-1-format", 1u << 20}, {"libvirt-1-storage", 1u << 21}, {"d", 4096}};
+    const std::string empty = "-drive if=none,id=libvirt-1-format,format=raw,file.driver=null-co,"
+                              "file.size=1048576,file.read-zeroes=on,snapshot=on\n"
+                              "-device virtio-blk-pci,drive=libvirt-1-format\n" +
+                              default_memory + own_options(10);
+    for (
+        const char* storage :
+        {R"({"driver":"rbd","pool":"volumes","image":"v","node-name":"libvirt-1-storage"})",
+         R"({"driver":"nbd","server":{"type":"unix","path":"/n"},"node-name":"libvirt-1-storage"})",
+         R"({"driver":"iscsi","portal":"h","target":"t","node-name":"libvirt-1-storage"})",
+         R"({"driver":"https","url":"https://h/x","node-name":"libvirt-1-storage"})",
+         R"({"driver":"file","filename":"/dev/fdset/7","node-name":"libvirt-1-storage"})",
+         R"({"driver":"host_cdrom","filename":"/dev/sr0","node-name":"libvirt-1-storage"})"})
+        expect_derived(std::string("-blockdev ") + storage +
+                           "\n-blockdev {\"node-name\":\"libvirt-1-format\",\"driver\":\"raw\","
+                           "\"file\":\"libvirt-1-storage\"}\n"
+                           "-device virtio-blk-pci,drive=libvirt-1-format",
+                       empty, known);
+    for (const char* file :
+         {"nbd:unix:/run/nbd", "nbd+unix:///?socket=/n", "/dev/fdset/3", "/dev/sr0",
+          R"(json:{"driver":"raw",,"file":{"driver":"rbd",,"pool":"p"}})"})
+        expect_derived(fmt::format("-drive file={},if=virtio,id=d,media=cdrom,cache=none", file),
+                       "-drive if=virtio,id=d,media=cdrom,format=raw,file.driver=null-co,"
+                       "file.size=4096,file.read-zeroes=on,readonly=on\n" +
+                           default_memory + own_options(10),
+                       known);
+}
+
+TEST(CommandLine, AConfigurationFileIsReadLikeOptions) {
+    GuideSubstitutes known = one_node();
+    known.config_files["/run/vm.conf"] = "# Machine\n[machine]\ntype = \"q35\"\n\n"
+                                         "[memory]\n  size = \"1024M\"  \n"
+                                         "[drive \"d,0\"]\nfile = \"a,b.img\"\nif = \"none\"\n"
+                                         "[device \"rng\"]\ndriver = \"virtio-rng-pci\"\n"
+                                         "[chardev \"mon\"]\nbackend = \"socket\"\npath = \"/m\"\n"
+                                         "[mon]\nchardev = \"mon\"\nmode = \"control\"\n";
+    expect_derived("-readconfig /run/vm.conf\n-nodefaults",
+                   "-machine q35\n-m size=1024M\n"
+                   "-drive id=d,,0,file=a,,b.img,if=none,file.locking=off,snapshot=on\n"
+                   "-device id=rng,driver=virtio-rng-pci\n-chardev null,id=mon\n-nodefaults\n" +
+                       default_memory + own_options(10),
+                   known);
+    for (const char* bad :
+         {"type = \"q35\"", "[machine", "[machine]\ntype = q35", "[machine x]",
+          "[machine]\nnonsense", "[teleport]\nx = \"y\"", "[device \"v\"]\ndriver = \"vfio-pci\"",
+          "[device]\ndriver = \"virtio-serial,x=gcqmp\""}) {
+        known.config_files["/run/vm.conf"] = bad;
+        EXPECT_FALSE(derive_guide_command_line(arguments("-readconfig /run/vm.conf"), known))
+            << bad;
+    }
+}
+
+TEST(CommandLine, AHelperForReservationsIsLeftOut) {
+    expect_derived("-object pr-manager-helper,id=p,path=/run/pr\n"
+                   "-blockdev {\"driver\":\"host_device\",\"filename\":\"/dev/sdb\","
+                   "\"pr-manager\":\"p\",\"node-name\":\"n\"}\n-device scsi-hd,drive=n",
+                   "-drive if=none,id=n,file=json:{\"driver\":\"host_device\",,\"filename\":"
+                   "\"/dev/sdb\",,\"locking\":\"off\"},snapshot=on\n-device scsi-hd,drive=n\n" +
+                       default_memory + own_options(10));
 }
 
 TEST(CommandLine, RefusesABrokenBlockGraph) {
