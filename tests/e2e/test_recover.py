@@ -15,8 +15,8 @@ from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec, Vm
 from gclab.wait import wait_for
 
-SPEC = Spec(ram_mib=96, append="mode=check size=40M")
-# 40 MiB take 13 s.
+SPEC = Spec(ram_mib=96, append="mode=check size=16M cold=30M")
+# 30 MiB, which a running VM does not request, take 10 s.
 SLOW_POSTCOPY = ("--bandwidth", "3M")
 
 
