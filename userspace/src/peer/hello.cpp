@@ -11,7 +11,8 @@
 namespace gc::peer {
 namespace {
 
-constexpr std::array<std::string_view, channel_count> channel_names{"control", "main", "bulk", "urgent"};
+constexpr std::array<std::string_view, channel_count> channel_names{"control", "main", "bulk",
+                                                                    "urgent"};
 constexpr std::size_t max_hello = 256;
 /// As the version 4 sent it, with a long reason perhaps.
 constexpr std::size_t max_answer = max_line;

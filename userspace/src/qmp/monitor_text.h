@@ -14,7 +14,7 @@ namespace gc::qmp {
 
 /// A row of x-query-ramblock (ram_block_format in QEMU's softmmu/physmem.c).
 struct RamBlockLine {
-    std::string name;  ///< empty if QEMU does not migrate the block
+    std::string name;                  ///< empty if QEMU does not migrate the block
     std::uint64_t page_size = 0;       ///< bytes, of the host page behind it
     std::uint64_t used_length = 0;     ///< bytes
     std::uint64_t max_length = 0;      ///< bytes
