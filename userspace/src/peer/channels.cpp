@@ -243,9 +243,14 @@ Error Channels::cause() const {
 }
 
 Losses Channels::losses() const {
-    const bool whole = complete();  // a line that ended meanwhile needs no connection
+    // A line that ended meanwhile needs no connection.
+    std::array<bool, channel_count> over{};
+    std::ranges::transform(lines_, over.begin(),
+                           [](const Line& each) { return each.opened && each.channel->over(); });
     const std::lock_guard lock(mutex_);
-    const bool missing = missing_ > 0 && !whole;
+    bool missing = false;
+    for (std::size_t i = 0; i < lines_.size(); ++i)
+        missing = missing || (lines_[i].missing && !over[i]);
     return {lost_, missing_time_ + (missing ? Clock::now() - missing_since_ : Clock::duration{})};
 }
 
