@@ -34,8 +34,8 @@ TEST(Frame, AnUnknownKindIsRefused) {
 }
 
 /// A split frame with these remaining bytes and a number of pages, filled with 'A', 'B', ...
-std::vector<std::byte> split(const std::vector<std::size_t>& cuts, std::string_view around,
-                             std::size_t pages) {
+std::vector<std::byte> split_frame(const std::vector<std::size_t>& cuts, std::string_view around,
+                                   std::size_t pages) {
     std::vector<std::byte> frame = encode_cuts(cuts);
     for (const char c : around)
         frame.push_back(static_cast<std::byte>(c));
@@ -57,18 +57,19 @@ std::string join(const std::vector<std::byte>& frame) {
 }
 
 TEST(SplitFrame, PagesAreWhereTheyWere) {
-    EXPECT_EQ(join(split({2, 4, 4}, "1:2:.", 3)), "1:A2:BC.");
-    EXPECT_EQ(join(split({0}, "", 1)), "A");
-    EXPECT_EQ(join(split({}, "none", 0)), "none");
+    EXPECT_EQ(join(split_frame({2, 4, 4}, "1:2:.", 3)), "1:A2:BC.");
+    EXPECT_EQ(join(split_frame({0}, "", 1)), "A");
+    EXPECT_EQ(join(split_frame({}, "none", 0)), "none");
 }
 
 TEST(SplitFrame, WhatDoesNotFitIsRefused) {
     EXPECT_NE(join({}).find("at least 2 bytes"), std::string::npos);
-    EXPECT_NE(join(split({1, 2}, "ab", 1)).find("at least 8198 bytes for its 2 pages"),
+    EXPECT_NE(join(split_frame({1, 2}, "ab", 1)).find("at least 8198 bytes for its 2 pages"),
               std::string::npos);
-    EXPECT_NE(join(split({2, 1}, "ab", 2)).find("page 1 is at byte 1, expected 2 to 2"),
+    EXPECT_NE(join(split_frame({2, 1}, "ab", 2)).find("page 1 is at byte 1, expected 2 to 2"),
               std::string::npos);
-    EXPECT_NE(join(split({3}, "ab", 1)).find("is at byte 3, expected 0 to 2"), std::string::npos);
+    EXPECT_NE(join(split_frame({3}, "ab", 1)).find("is at byte 3, expected 0 to 2"),
+              std::string::npos);
 }
 
 }  // namespace
