@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A VM that somebody stops or resumes in pre-copy arrives, or stays, as it was at the switch-over."""
 
+import os
 import signal
 
 import pytest
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_CANCELLED, EXIT_DONE, EXIT_NEEDS_OPERATOR
+from gclab.processes import children
 from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec
 from gclab.wait import wait_for
@@ -13,6 +15,9 @@ from gclab.wait import wait_for
 SMALL = Spec(ram_mib=64, memory_type="plain")
 # Pre-copy ends by time while there is still memory to send, so that post-copy follows; or when all is sent.
 PRECOPY = {"post-copy": ("--precopy-time", "6s", "--bandwidth", "1M"), "converged": ("--precopy-time", "600s", "--bandwidth", "8M")}
+
+
+ENDLESS = ("--precopy-time", "600s", "--bandwidth", "1M")
 
 
 def stopped_in_precopy(testbed: Testbed, *options: str, guide: str = "off") -> Migration:
@@ -47,9 +52,19 @@ def test_stopped_and_resumed_in_precopy(testbed: Testbed) -> None:
 
 def test_stopped_in_precopy_and_interrupted(testbed: Testbed) -> None:
     """Not gcctl stopped it, so gcctl does not resume it."""
-    migration = stopped_in_precopy(testbed, "--precopy-time", "600s", "--bandwidth", "1M")
+    migration = stopped_in_precopy(testbed, *ENDLESS)
     migration.migrate.signal(signal.SIGINT)
     assert migration.migrate.wait() == EXIT_CANCELLED
+    assert migration.source.status() == "paused"
+
+
+def test_stopped_in_precopy_and_killed(testbed: Testbed) -> None:
+    """Nor does its guardian."""
+    migration = stopped_in_precopy(testbed, *ENDLESS)
+    guardian, = children(migration.migrate.process.pid)
+    migration.migrate.signal(signal.SIGKILL)
+    migration.migrate.wait()
+    wait_for("the guardian has ended", lambda: not os.path.exists(f"/proc/{guardian}/exe"), 20 * SLOW)
     assert migration.source.status() == "paused"
 
 

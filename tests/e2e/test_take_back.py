@@ -5,12 +5,12 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, run, state_env
+from gclab.processes import children
 from gclab.testbed import Migration, Testbed
 from gclab.vm import Spec
 from gclab.wait import wait_for
@@ -28,10 +28,6 @@ def status(testbed: Testbed) -> dict[str, dict[str, Any]]:
     done = gcctl(testbed, "status", "--json")
     assert done.returncode == EXIT_DONE, done.stderr
     return {migration["role"]: migration for migration in json.loads(done.stdout)}
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def strand(testbed: Testbed) -> Migration:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gclab.gcctl import Gcctl
+from gclab.processes import children
 from gclab.vm import Vm
 from wire import Wire
 
@@ -45,11 +46,6 @@ class Fault:
     inject: Callable[[Scene], None]
     begin: Callable[[Wire], None] = lambda wire: None  # before the migration starts
     small_disk: bool = False  # the report is written to a full disk
-
-
-def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in found.read_text().split()] if found.exists() else []
 
 
 def signalled(name: str, number: signal.Signals) -> Callable[[Scene], None]:

@@ -12,10 +12,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from faults import FAULTS, Missed, Scene, children, full_disk
+from faults import FAULTS, Missed, Scene, full_disk
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_DONE
 from gclab.network import links, namespaces
+from gclab.processes import children
 from gclab.testbed import Testbed, in_clear
 from gclab.vm import Spec
 from gclab.wait import Deadline

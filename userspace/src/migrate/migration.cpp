@@ -115,14 +115,14 @@ Result<void> Migration::check() {
 Result<void> Migration::prepare() {
     keep_record();
 
-    GC_TRY(Guardian guardian, Guardian::start([this] {
-               const int status = resume_for_killed_gcctl(options_.qmp, source_->was_running());
+    GC_TRY(Guardian guardian, Guardian::start([this](std::uint8_t was_running) {
+               const int status = resume_for_killed_gcctl(options_.qmp, was_running != 0);
                if (status == 0 && journal_)
                    journal_->finish();
                return status;
            }));
     guardian_.emplace(std::move(guardian));
-    guardian_->arm();
+    guardian_->arm(source_->was_running() ? 1 : 0);
     GC_CHECK(prepare_policy());
     GC_CHECK(prepare_hot());
     prepare_guide();
@@ -695,9 +695,10 @@ Result<void> Migration::on_run_state(bool stopped, Clock::time_point when) {
     return {};
 }
 
-void Migration::tell_run_state(bool before) const {
+void Migration::tell_run_state(bool before) {
     if (source_->was_running() == before)
         return;
+    guardian_->arm(source_->was_running() ? 1 : 0);
     progress_.event("run-state", {{"running", source_->was_running()}},
                     before ? "the VM was stopped at the source, not by gcctl"
                            : "the VM was resumed at the source");

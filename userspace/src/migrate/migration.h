@@ -90,7 +90,7 @@ class Migration {
     Result<void> on_source_events();
     Result<void> on_run_state(bool stopped, Clock::time_point when);
     /// If the VM has been stopped or resumed, not by gcctl.
-    void tell_run_state(bool before) const;
+    void tell_run_state(bool before);
     Result<void> on_source_lost(const Error& error);
     Result<void> on_signals();
     void on_guide();

@@ -60,8 +60,9 @@ Result<void> Receiver::run(const Options& options) {
         GC_TRY(touches, TouchMeter::start(destination.qmp()));
     }
     GC_TRY(Waker notices, Waker::create());
-    GC_TRY(Guardian guardian, Guardian::start([&] { return destination.end_orphan(options.qmp); },
-                                              destination.process_fd()));
+    GC_TRY(Guardian guardian,
+           Guardian::start([&](auto) { return destination.end_orphan(options.qmp); },
+                           destination.process_fd()));
     Receiver receiver(options, std::move(security), std::move(destination), std::move(guardian),
                       std::move(touches), std::move(notices), std::move(signals));
     GC_CHECK(untouched(receiver.listen()));

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <exception>
 #include <fcntl.h>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <sys/prctl.h>
@@ -21,8 +22,7 @@ namespace gc {
 inline namespace util {
 namespace {
 
-constexpr std::byte armed{'A'};
-constexpr std::byte dismissed{'D'};
+constexpr std::uint8_t dismissed = 255;
 
 void close_all_but(std::vector<int> keep) {
     std::ranges::sort(keep);
@@ -64,18 +64,18 @@ void leave_control_group() {
         write_proc(root + "/cgroup.procs", "0");
 }
 
-[[noreturn]] void guard(int lifeline, const std::function<int()>& act) {
-    bool is_armed = false;
+[[noreturn]] void guard(int lifeline, const std::function<int(std::uint8_t)>& act) {
+    std::optional<std::uint8_t> armed;
     for (std::array<std::byte, 1> word{};;) {
         const auto got = read_some(lifeline, word);
         if (!got || *got == 0)
             break;
-        if (word[0] == dismissed)
+        armed = std::to_integer<std::uint8_t>(word[0]);
+        if (armed == dismissed)
             std::_Exit(0);
-        is_armed = word[0] == armed;
     }
     try {
-        std::_Exit(is_armed ? act() : 0);
+        std::_Exit(armed ? act(*armed) : 0);
     } catch (const std::exception&) {
         std::_Exit(1);
     }
@@ -83,7 +83,8 @@ void leave_control_group() {
 
 }  // namespace
 
-Result<Guardian> Guardian::start(const std::function<int()>& act, std::span<const int> keep) {
+Result<Guardian> Guardian::start(const std::function<int(std::uint8_t)>& act,
+                                 std::span<const int> keep) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
         return fail_errno(errno, "pipe");
@@ -117,15 +118,15 @@ Guardian::~Guardian() {
         ::waitpid(pid_, nullptr, 0);
 }
 
-void Guardian::arm() {
+void Guardian::arm(std::uint8_t what) {
     if (lifeline_)
-        (void)write_all(lifeline_.get(), std::span(&armed, 1));
+        (void)write_all(lifeline_.get(), std::as_bytes(std::span(&what, 1)));
 }
 
 void Guardian::dismiss() {
     if (!lifeline_)
         return;
-    (void)write_all(lifeline_.get(), std::span(&dismissed, 1));
+    (void)write_all(lifeline_.get(), std::as_bytes(std::span(&dismissed, 1)));
     lifeline_.reset();
 }
 

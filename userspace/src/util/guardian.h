@@ -4,6 +4,7 @@
 
 #include "util/fd.h"
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <sys/types.h>
@@ -16,9 +17,10 @@ inline namespace util {
 class Guardian {
   public:
     /// Forks an unarmed one. Call it before any thread exists: the child runs `act`.
-    /// @param act returns the child's exit status. Of descriptors it has 0, 1, 2 and those of
-    /// `keep`
-    static Result<Guardian> start(const std::function<int()>& act, std::span<const int> keep = {});
+    /// @param act gets what arm() was given last, and returns the child's exit status. Of
+    /// descriptors it has 0, 1, 2 and those of `keep`
+    static Result<Guardian> start(const std::function<int(std::uint8_t what)>& act,
+                                  std::span<const int> keep = {});
 
     Guardian(Guardian&& other) noexcept;
     Guardian& operator=(Guardian&&) = delete;
@@ -27,7 +29,8 @@ class Guardian {
     /// Dismisses it, too: on an orderly end, gcctl has taken care of the VM itself.
     ~Guardian();
 
-    void arm();
+    /// @param what below 255. May change while it is armed
+    void arm(std::uint8_t what = 0);
     /// Makes it leave the VM alone from now on. Does not wait.
     void dismiss();
 
