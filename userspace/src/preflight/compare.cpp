@@ -30,7 +30,8 @@ class Comparison {
         cpus();
         blocks();
         devices();
-        std::ranges::stable_partition(found_, &Difference::fatal);
+        std::stable_partition(found_.begin(), found_.end(),
+                              [](const Difference& each) { return each.fatal; });
         return std::move(found_);
     }
 
