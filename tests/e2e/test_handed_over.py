@@ -37,6 +37,7 @@ def kill(migration: Migration) -> None:
     migration.migrate.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay", [0, 0.005, 0.02, 0.1, 0.5])
 @pytest.mark.parametrize("event", ["switch-over", "commit", "resumed"])
 def test_killed(testbed: Testbed, event: str, delay: float) -> None:

@@ -29,6 +29,7 @@ def stopped_in_precopy(testbed: Testbed, *options: str, guide: str = "off") -> M
     return migration
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", PRECOPY)
 def test_stopped_in_precopy(testbed: Testbed, guide: str, end: str) -> None:
     migration = stopped_in_precopy(testbed, *PRECOPY[end], guide=guide)
