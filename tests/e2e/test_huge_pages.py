@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gclab.gcctl import EXIT_REFUSED
 from gclab.testbed import Testbed
 from gclab.vm import HUGE_MEMORY, Spec
 
@@ -57,5 +58,6 @@ def test_other_page_size_at_the_destination(reserve: Callable[[int], None], test
     reserve(spec.ram_mib)
     source = testbed.start_source(spec)
     migration = testbed.migrate(source, spec.but(memory_type="ram"))
-    assert migration.migrate.wait() == 1
+    assert migration.migrate.wait() == EXIT_REFUSED
+    assert "page size: 2097152 at the source, 4096 at the destination" in migration.migrate.errors()
     source.wait_running()

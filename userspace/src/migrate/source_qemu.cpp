@@ -4,6 +4,7 @@
 #include "migrate/guest_memory.h"
 #include "util/page.h"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 #include <numeric>
@@ -42,10 +43,9 @@ const qmp::NumberParameters wanted_parameters{
     {"downtime-limit", 1},
 };
 
-/// The same, with one page for each of QEMU's pacing windows, of which there are ten a second
-/// (XFER_LIMIT_RATIO in migration/qemu-file.h, 7.2). The device state is not paced
-/// (postcopy_start() in migration/migration.c).
-const qmp::NumberParameters held_parameters{{"max-bandwidth", 10 * page_size}};
+/// QEMU's pacing windows (XFER_LIMIT_RATIO in migration/qemu-file.h, 7.2). The device state is not
+/// paced (postcopy_start() in migration/migration.c).
+constexpr std::int64_t windows_per_s = 10;
 
 }  // namespace
 
@@ -180,7 +180,13 @@ void SourceQemu::send_rest() {
 }
 
 Result<void> SourceQemu::hold() {
-    return qmp::set_parameters(qmp_, held_parameters);
+    // One page for each window. QEMU does not switch over within a host page, which must not take
+    // many windows: the VM stands still by then.
+    std::uint64_t largest = page_size;
+    for (const qmp::RamBlock& block : guest_ram_)
+        largest = std::max(largest, block.page_size);
+    return qmp::set_parameters(
+        qmp_, {{"max-bandwidth", windows_per_s * static_cast<std::int64_t>(largest)}});
 }
 
 Result<unsigned> SourceQemu::precopy_rounds() {
