@@ -549,11 +549,11 @@ Result<void> Migration::commit() {
 }
 
 Result<void> Migration::on_notice(transfer::Shut& notice) {
-    if (notice.status != 0)
+    if (notice.status != 0) {
         GC_CHECK(hear_destination());
-    if (notice.status != 0)
         return fail(ErrorKind::protocol, "the destination QEMU ended the migration with status {}",
                     notice.status);
+    }
     shut_ = true;
     // Without post-copy, this is how the destination confirms that it has the whole VM.
     return converged_ ? commit() : Result<void>{};

@@ -43,10 +43,6 @@ const qmp::NumberParameters wanted_parameters{
     {"downtime-limit", 1},
 };
 
-/// QEMU's pacing windows (XFER_LIMIT_RATIO in migration/qemu-file.h, 7.2). The device state is not
-/// paced (postcopy_start() in migration/migration.c).
-constexpr std::int64_t windows_per_s = 10;
-
 }  // namespace
 
 Result<SourceQemu> SourceQemu::open(const std::string& qmp_path, bool to_be_killed) {
@@ -181,12 +177,13 @@ void SourceQemu::send_rest() {
 
 Result<void> SourceQemu::hold() {
     // One page for each window. QEMU does not switch over within a host page, which must not take
-    // many windows: the VM stands still by then.
+    // many windows: the VM stands still by then. The device state is not limited (postcopy_start()
+    // in migration/migration.c, 7.2).
     std::uint64_t largest = page_size;
     for (const qmp::RamBlock& block : guest_ram_)
         largest = std::max(largest, block.page_size);
     return qmp::set_parameters(
-        qmp_, {{"max-bandwidth", windows_per_s * static_cast<std::int64_t>(largest)}});
+        qmp_, {{"max-bandwidth", qmp::windows_per_s * static_cast<std::int64_t>(largest)}});
 }
 
 Result<unsigned> SourceQemu::precopy_rounds() {

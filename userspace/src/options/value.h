@@ -8,6 +8,7 @@
 
 #include <boost/any.hpp>
 #include <boost/program_options.hpp>
+#include <chrono>
 #include <limits>
 #include <string>
 #include <utility>
@@ -61,6 +62,17 @@ template <typename T>
     return value(target, [min, max](std::string_view text) -> Result<T> {
         GC_TRY(const std::uint64_t number, parse_number(text, min, max));
         return static_cast<T>(number);
+    });
+}
+
+/// A time of at least `min`.
+template <typename T> [[nodiscard]] auto* duration(T* target, std::chrono::milliseconds min) {
+    return value(target, [min](std::string_view text) -> Result<std::chrono::milliseconds> {
+        GC_TRY(const std::chrono::milliseconds time, parse_duration(text));
+        if (time < min)
+            return fail(ErrorKind::usage, "invalid duration '{}' (expected at least {}ms)", text,
+                        min.count());
+        return time;
     });
 }
 

@@ -14,8 +14,6 @@ namespace {
 constexpr std::array<std::string_view, channel_count> channel_names{"control", "main", "bulk",
                                                                     "urgent"};
 constexpr std::size_t max_hello = 256;
-/// As the version 4 sent it, with a long reason perhaps.
-constexpr std::size_t max_answer = max_line;
 
 /// Byte by byte: what follows the line belongs to the channel.
 Result<std::string> read_line(Connection& from, std::size_t max_size, Deadline deadline) {
@@ -91,7 +89,7 @@ Result<void> send_answer(Connection& to, const Message& answer) {
 
 Result<Message> receive_answer(Connection& from, Deadline deadline) {
     for (;;) {
-        GC_TRY(const std::string line, read_line(from, max_answer, deadline));
+        GC_TRY(const std::string line, read_line(from, max_line, deadline));
         GC_TRY(auto message, decode(line));
         if (message)
             return *std::move(message);

@@ -6,7 +6,6 @@
 #include "options/value.h"
 #include "util/poll.h"
 #include "util/signals.h"
-#include "util/units.h"
 
 #include <algorithm>
 #include <map>
@@ -24,19 +23,12 @@ struct Options {
     bool json = false;
 };
 
-Result<std::chrono::milliseconds> parse_interval(std::string_view text) {
-    GC_TRY(const std::chrono::milliseconds interval, parse_duration(text));
-    if (interval < std::chrono::milliseconds(10))
-        return fail(ErrorKind::usage, "invalid duration '{}' (expected at least 10ms)", text);
-    return interval;
-}
-
 options::Manual manual_of(Options& options) {
     options::Group group("Options");
     group.add_options()("dev", po::value(&options.device)->value_name("NIC"),
                         "the NIC (default: every NIC with a policy)")(
         "watch",
-        options::value(&options.watch, parse_interval)
+        options::duration(&options.watch, std::chrono::milliseconds(10))
             ->implicit_value("1s")
             ->value_name("INTERVAL"),
         "repeat with the rates of each interval until SIGINT")(
@@ -141,7 +133,6 @@ Result<void> show(const Options& options) {
 
 options::Manual show_manual() {
     static Options options;
-    static std::string watch;
     return manual_of(options);
 }
 

@@ -23,10 +23,11 @@ Result<void> set_capabilities(Client& client, const Capabilities& wanted);
 using NumberParameters = std::map<std::string, std::int64_t, std::less<>>;
 Result<void> set_parameters(Client& client, const NumberParameters& parameters);
 
-/// A value of max-postcopy-bandwidth: a byte for each of QEMU's pacing windows, of which there are
-/// ten a second, so that only what is requested gets through (ram_save_iterate() in
-/// migration/ram.c, 7.2). 0 would be no limit.
-constexpr std::int64_t only_requested = 10;
+/// QEMU limits its rate in windows of 100 ms (XFER_LIMIT_RATIO in migration/qemu-file.h, 7.2).
+constexpr std::int64_t windows_per_s = 10;
+/// With this as max-postcopy-bandwidth, QEMU sends only the pages that are requested: it is one
+/// byte a window (ram_save_iterate() in migration/ram.c, 7.2). 0 would lift the limit.
+constexpr std::int64_t only_requested = windows_per_s;
 /// Ends that limit. Best effort.
 void send_rest(Client& client);
 

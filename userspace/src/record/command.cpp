@@ -10,7 +10,6 @@
 #include "util/poll.h"
 #include "util/print.h"
 #include "util/signals.h"
-#include "util/units.h"
 
 #include <array>
 #include <csignal>
@@ -41,13 +40,6 @@ Result<capture::TrackMode> parse_mode(std::string_view text) {
     return fail(ErrorKind::usage, "invalid mode '{}' (expected order or age)", text);
 }
 
-Result<milliseconds> parse_length(std::string_view text) {
-    GC_TRY(const milliseconds length, parse_duration(text));
-    if (length < milliseconds(1))
-        return fail(ErrorKind::usage, "invalid duration '{}' (expected at least 1ms)", text);
-    return length;
-}
-
 options::Manual manual_of(Options& options) {
     options::Group recording("Recording");
     recording.add_options()("qmp", po::value(&options.qmp)->required()->value_name("SOCKET"),
@@ -57,9 +49,11 @@ options::Manual manual_of(Options& options) {
         "order: the first touches of each interval in order, at the cost of a page fault each; "
         "age: the set of pages touched in each interval, without faults")(
         "for",
-        options::value(&options.duration, parse_length)->default_value("10s")->value_name("TIME"),
+        options::duration(&options.duration, milliseconds(1))
+            ->default_value("10s")
+            ->value_name("TIME"),
         "length of the recording; SIGINT ends it earlier")(
-        "interval", options::value(&options.interval, parse_length)->value_name("TIME"),
+        "interval", options::duration(&options.interval, milliseconds(1))->value_name("TIME"),
         "length of an interval, which becomes an epoch of the trace (default: 1s, or longer if a "
         "scan "
         "of all memory would take more than 1 % of a CPU)");

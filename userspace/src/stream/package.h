@@ -7,7 +7,6 @@
 #include "stream/writer.h"
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
