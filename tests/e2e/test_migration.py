@@ -43,7 +43,8 @@ def test_source_is_killed(testbed: Testbed, guide: str) -> None:
 
 def test_source_dies_after_the_commit(testbed: Testbed, guide: str) -> None:
     """Its memory is a file, which gcctl has open, and its ROMs and video memory have been fetched."""
-    spec = Spec(args=("-vga", "std"))
+    # More than the guest can have asked for when the source is killed.
+    spec = Spec(args=("-vga", "std"), append="mode=check size=96M")
     migration = testbed.migrate(testbed.start_source(spec), spec, "--bandwidth", "16M", guide=guide)
     migration.migrate.wait_event("resumed")
     time.sleep(0.5)
