@@ -100,7 +100,6 @@ def test_guide_killed(testbed: Testbed) -> None:
     assert report["guide"]["reason"]
 
 
-@pytest.mark.both
 def test_guide_frozen(testbed: Testbed) -> None:
     spec = Spec()
     migration, pid = start_held(testbed, spec)
@@ -121,7 +120,6 @@ def start_frozen(testbed: Testbed, spec: Spec, *options: str) -> tuple[Migration
     return migration, pid
 
 
-@pytest.mark.both
 @pytest.mark.long
 def test_vm_waits_for_its_guide(testbed: Testbed) -> None:
     spec = Spec()

@@ -82,7 +82,6 @@ def test_in_precopy(testbed: Testbed, what: str) -> None:
     assert migration.report()["connection_losses"] >= 1
 
 
-@pytest.mark.both
 @pytest.mark.parametrize("when", ["started", "switch-over"])
 def test_at_switch_over(testbed: Testbed, when: str) -> None:
     migration = start(testbed)

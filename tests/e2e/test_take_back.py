@@ -68,7 +68,6 @@ def check_runs_on(testbed: Testbed, migration: Migration, *verdict: str) -> None
     assert "source" not in status(testbed)
 
 
-@pytest.mark.both
 def test_not_handed_over(testbed: Testbed) -> None:
     """The record proves that the commit was never sent: no verdict is needed."""
     migration = strand(testbed)

@@ -99,13 +99,28 @@ def stages() -> list[Stage]:
     for number, kernel in enumerate(modules):
         found += _network_stages(kernel, first=number == 0)
     for number, (kernel, module) in enumerate(modules.items()):
-        name = f"lab-{kernel}"
-        # On the other kernels, one migration of each kind shows that the module works there, too.
-        only = [] if number == 0 else ["-k", "(test_machine and q35) or test_two_ram_backends"]
-        found.append(Stage(name, f"end to end with KVM and guides, in the lab on Linux {kernel}",
-                           lab(name, kernel, 3000, "--mem", "8G", "--module", str(module),
-                               command=pytest_command(name, "tests/e2e", "-v", *only)), 3100, beside=True))
+        found += _lab_stages(kernel, module) if number == 0 else [_short_lab_stage(kernel, module)]
     return found + debug_stages()
+
+
+def _lab_stages(kernel: str, module: Path) -> list[Stage]:
+    """Two, so that two CPUs can share them."""
+    apart = ("track", "silence", "quarantine")
+    others = ["tests/e2e", *(f"--ignore=tests/e2e/test_{name}.py" for name in apart)]
+    return [_lab_stage(f"lab-{kernel}", f"end to end with KVM and guides, in the lab on Linux {kernel}", kernel, module, *others),
+            _lab_stage(f"lab-host-{kernel}", f"tracks, policies and the quarantine with KVM, in the lab on Linux {kernel}", kernel,
+                       module, *(f"tests/e2e/test_{name}.py" for name in apart))]
+
+
+def _short_lab_stage(kernel: str, module: Path) -> Stage:
+    """One migration of each kind shows that the module works on this kernel, too."""
+    return _lab_stage(f"lab-{kernel}", f"end to end with KVM and guides, in the lab on Linux {kernel}", kernel, module, "tests/e2e",
+                      "-k", "(test_machine and q35) or test_two_ram_backends")
+
+
+def _lab_stage(name: str, what: str, kernel: str, module: Path, *arguments: str) -> Stage:
+    return Stage(name, what, lab(name, kernel, 2700, "--mem", "8G", "--module", str(module),
+                                 command=pytest_command(name, *arguments, "-v")), 2800, beside=True)
 
 
 def _module_stages(kernel: str, module: Path) -> list[Stage]:

@@ -103,8 +103,10 @@ class SourceRecovery {
         if (now < quiet_until_)
             return;
         quiet_until_ = now + repeat_warning;
-        options_.voice.warn(
-            fmt::format("no connection to {}: {}; trying again", there_, error.message));
+        options_.voice.warn(fmt::format(
+            "no connection to {}: {}; trying again. 'gcctl recover receive' must run there, which "
+            "also tells whether the VM is complete",
+            there_, error.message));
     }
 
     Result<void> pause() {
