@@ -7,7 +7,6 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
-#include <linux/pagevec.h>
 #include <linux/shmem_fs.h>
 
 #include <guidecopy.h>
@@ -88,7 +87,7 @@ static const struct file_operations *gc_copies_fops(const struct file_operations
 static struct file *gc_copies_create(u64 length)
 {
 	/* NORESERVE: do not account for pages that may never be copied. */
-	struct file *file = shmem_file_setup("guidecopy", length, VM_NORESERVE);
+	struct file *file = gc_shmem_file_setup_noreserve("guidecopy", length);
 
 	if (IS_ERR(file))
 		return file;
@@ -159,16 +158,13 @@ int gc_backing_map(struct gc_backing *backing, struct vm_area_struct *vma)
 	 * DONTEXPAND also makes the VMA special: it is never merged with a plain mapping of the
 	 * file, and never collapsed into a huge page by khugepaged or MADV_COLLAPSE. NOHUGEPAGE
 	 * alone would not do: QEMU calls MADV_HUGEPAGE on all of its RAM. DONTDUMP: a core dump
-	 * must not touch every page.
+	 * must not touch every page. MIXEDMAP: for gc_backing_map_page().
 	 */
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_NOHUGEPAGE);
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_NOHUGEPAGE | VM_MIXEDMAP);
 	return 0;
 }
 
-/*
- * Allocates the page table. With an empty PMD and a huge page in the file, finish_fault()
- * (mm/memory.c) would map all 2 MiB and hide 511 first touches; on 6.1 whatever the VMA's flags.
- */
+/* Allocates the page table: not under a page's lock. */
 static int gc_backing_fill_pmd(struct vm_fault *vmf)
 {
 	if (likely(!pmd_none(*vmf->pmd)))
@@ -184,6 +180,25 @@ vm_fault_t gc_backing_undo_fault(struct vm_fault *vmf, vm_fault_t ret)
 	put_page(vmf->page);
 	vmf->page = NULL;
 	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * finish_fault() (mm/memory.c) would map all of a huge page in the file and hide 511 first touches:
+ * in 7.3 always, in 6.1 where the PMD is empty. It still maps the copy of one page that a write to
+ * a private mapping makes, and reports a memory error.
+ */
+vm_fault_t gc_backing_map_page(struct vm_fault *vmf, vm_fault_t ret)
+{
+	vm_fault_t mapped;
+
+	if ((vmf->flags & FAULT_FLAG_WRITE) && !(vmf->vma->vm_flags & VM_SHARED))
+		return ret;
+	if (PageHWPoison(vmf->page))
+		return ret;
+	mapped = vmf_insert_page(vmf->vma, vmf->address & PAGE_MASK, vmf->page) |
+		 (ret & VM_FAULT_MAJOR);
+	gc_backing_undo_fault(vmf, ret);
+	return mapped;
 }
 
 static vm_fault_t gc_backing_fault_file(struct gc_backing *backing, struct vm_fault *vmf)

@@ -64,10 +64,13 @@ static inline bool gc_backing_needs_copy(const struct gc_backing *backing, u64 p
 /* Copies a page. Sleeps. locked and the errors are those of gc_process_get_page(). */
 int gc_backing_copy(struct gc_backing *backing, u64 page, bool locked);
 
-/* Serves a fault. Maps at most the faulting page. */
+/* Serves a fault. After VM_FAULT_LOCKED, one of the next two must follow. */
 vm_fault_t gc_backing_fault(struct gc_backing *backing, struct vm_fault *vmf);
 
-/* Undoes gc_backing_fault(), which returned ret, and makes the access fault again. */
+/* Maps the faulting page alone, for which gc_backing_fault() returned ret. */
+vm_fault_t gc_backing_map_page(struct vm_fault *vmf, vm_fault_t ret);
+
+/* Undoes gc_backing_fault(), which returned ret; the access faults again. */
 vm_fault_t gc_backing_undo_fault(struct vm_fault *vmf, vm_fault_t ret);
 
 /*

@@ -2,6 +2,7 @@
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kvm_host.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pgtable.h>
@@ -20,9 +21,9 @@
  * on the VM's memory reaches it, in the vCPU's thread, inside kvm->srcu, before KVM resolves the
  * fault.
  */
-DECLARE_TRACE(kvm_page_fault,
-	      TP_PROTO(struct kvm_vcpu *vcpu, u64 fault_address, u64 error_code),
-	      TP_ARGS(vcpu, fault_address, error_code));
+DECLARE_TRACE_EVENT(kvm_page_fault,
+		    TP_PROTO(struct kvm_vcpu *vcpu, u64 fault_address, u64 error_code),
+		    TP_ARGS(vcpu, fault_address, error_code));
 
 #define GC_DRAIN_TRIES 100
 
@@ -50,7 +51,7 @@ static bool gc_kvm_address_is_gpa(const struct kvm_vcpu *vcpu)
 
 /*
  * The tracepoint's error code is a page-fault error code from npf_interception() (svm.c), but the
- * exit qualification of the EPT violation from handle_ept_violation() (vmx.c), in 6.1 and in 6.12.
+ * exit qualification of the EPT violation from handle_ept_violation() (vmx.c), from 6.1 to 7.3.
  */
 static enum gc_kind gc_kvm_fault_kind(u64 error_code)
 {
@@ -265,6 +266,18 @@ static const struct gc_vm_ops gc_kvm_ops = {
 
 /* Attaching */
 
+/*
+ * In 7.2, file_is_kvm() is exported to KVM's own modules only. The name of an anonymous inode is
+ * the kernel's choice, never a user's.
+ */
+static bool gc_file_is_kvm(const struct file *file)
+{
+	const struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(dentry->d_name.name, "kvm-vm");
+}
+
 /* Pins the VM behind a file descriptor. */
 static struct kvm *gc_kvm_get(int fd)
 {
@@ -273,7 +286,7 @@ static struct kvm *gc_kvm_get(int fd)
 
 	if (!file)
 		return ERR_PTR(-EBADF);
-	kvm = file_is_kvm(file) ? file->private_data : ERR_PTR(-ENODEV);
+	kvm = gc_file_is_kvm(file) ? file->private_data : ERR_PTR(-ENODEV);
 	/* The file holds a reference of its own, so the count is not zero here. */
 	if (!IS_ERR(kvm))
 		kvm_get_kvm(kvm);

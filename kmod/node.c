@@ -178,7 +178,7 @@ static vm_fault_t gc_node_serve(struct vm_fault *vmf, struct gc_node *node, u64 
 	smp_mb__after_atomic();
 	if (unlikely(!gc_node_is_recorded(node, page)))
 		return gc_backing_undo_fault(vmf, ret);
-	return ret;
+	return gc_backing_map_page(vmf, ret);
 }
 
 static vm_fault_t gc_node_vm_fault(struct vm_fault *vmf)
@@ -310,6 +310,8 @@ static int gc_node_init_fs_context(struct fs_context *fc)
 	if (!context)
 		return -ENOMEM;
 	context->ops = &gc_node_super_ops;
+	/* 6.16 sets it for all pseudo file systems. A node is memory, as a memfd is. */
+	fc->s_iflags &= ~SB_I_NOEXEC;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <linux/overflow.h>
 #include <linux/pid.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 
 #include "compat.h"
@@ -13,17 +14,39 @@
 
 #define GC_LOCK_TRIES 1000
 
+/*
+ * Returns the memory of the program that the task runs, or an error if the caller lacks the
+ * capability over it that ptrace(2) and process_vm_readv(2) require.
+ */
+static struct mm_struct *gc_task_get_mm(struct task_struct *task)
+{
+	struct mm_struct *mm;
+
+	/* As in mm_access(): execve(2) may start a program that the caller has no right to. */
+	if (down_read_killable(&task->signal->exec_update_lock))
+		return ERR_PTR(-EINTR);
+	mm = get_task_mm(task);
+	if (!mm) {
+		mm = ERR_PTR(-ESRCH);
+	} else if (!gc_has_capability_over(task, mm, CAP_SYS_PTRACE)) {
+		mmput(mm);
+		mm = ERR_PTR(-EPERM);
+	}
+	up_read(&task->signal->exec_update_lock);
+	return mm;
+}
+
 static struct mm_struct *gc_process_get_mm(pid_t nr)
 {
 	struct pid *pid = find_get_pid(nr);
 	struct task_struct *task = get_pid_task(pid, PIDTYPE_PID);
-	struct mm_struct *mm = NULL;
+	struct mm_struct *mm;
 
 	put_pid(pid);
-	if (task) {
-		mm = get_task_mm(task);
-		put_task_struct(task);
-	}
+	if (!task)
+		return ERR_PTR(-ESRCH);
+	mm = gc_task_get_mm(task);
+	put_task_struct(task);
 	return mm;
 }
 
@@ -50,9 +73,6 @@ static int gc_process_check(struct mm_struct *mm, u64 address, u64 length)
 	u64 end;
 	bool has;
 
-	/* The capability that ptrace(2) and process_vm_readv(2) require. */
-	if (!ns_capable(mm->user_ns, CAP_SYS_PTRACE))
-		return -EPERM;
 	if (check_add_overflow(address, length, &end) || end > TASK_SIZE_MAX)
 		return -ERANGE;
 	if (mmap_read_lock_killable(mm))
@@ -67,8 +87,8 @@ int gc_process_init(struct gc_process *process, pid_t pid, u64 address, u64 leng
 	struct mm_struct *mm = gc_process_get_mm(pid);
 	int err;
 
-	if (!mm)
-		return -ESRCH;
+	if (IS_ERR(mm))
+		return PTR_ERR(mm);
 	err = gc_process_check(mm, address, length);
 	if (!err) {
 		/* Pins the struct alone, so that an exiting process frees its memory. */

@@ -294,7 +294,7 @@ struct gc_record {
  * @length: of the range, in bytes; a multiple of 4 KiB, not 0
  * @pid: with GC_SESSION_PROCESS the process, in the caller's PID namespace; else 0. A pid may have
  *       been reused: hold a pidfd and check afterwards that the process is still the one meant.
- *       Nothing is read of the process before an access to the node. (Kernels up to 6.12 export no
+ *       Nothing is read of the process before an access to the node. (Kernels up to 7.3 export no
  *       function to modules that looks up a pidfd.)
  * @node_fd: out: a descriptor of the memory node, open for reading and writing, with O_CLOEXEC set
  *

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
 #include <numeric>
 #include <poll.h>
 #include <set>
@@ -541,6 +543,13 @@ TEST_F(Track, Refusals) {
     EXPECT_EQ(refusal({good}, [](auto& arg) { arg.ring_entries = 4 * pages; }), ENOBUFS);
     EXPECT_EQ(refusal({good}, [](auto& arg) { arg.kvm_fd = -1; }), EBADF);
     EXPECT_EQ(refusal({good}, [](auto& arg) { arg.kvm_fd = 1; }), ENODEV);
+    // The module knows a VM by the name of its inode.
+    const std::string path = fmt::format("/dev/shm/{}/kvm-vm", ::getpid());
+    std::filesystem::create_directory(std::filesystem::path(path).parent_path());
+    const UniqueFd namesake(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    std::filesystem::remove_all(std::filesystem::path(path).parent_path());
+    ASSERT_TRUE(namesake);
+    EXPECT_EQ(refusal({good}, [&](auto& arg) { arg.kvm_fd = namesake.get(); }), ENODEV);
     EXPECT_EQ(refusal({}, same), EINVAL);
     EXPECT_EQ(refusal(std::vector(GC_TRACK_MAX_RANGES + 1, good), same), EINVAL);
     EXPECT_EQ(refusal({good, good}, same), EINVAL) << "they overlap";

@@ -12,9 +12,9 @@ from gclab.environment import TREE, kernels
 SCRIPT = TREE / "kmod/check-tracepoint"
 
 
-def check(release: str, tools: Path | None = None) -> subprocess.CompletedProcess[str]:
+def check(release: str, tools: Path | None = None, root: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}" if tools else os.environ["PATH"]}
-    return subprocess.run([SCRIPT, release], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([SCRIPT, release, *([root] if root else [])], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def expected() -> str:
@@ -49,6 +49,27 @@ def test_another_prototype_fails(prototype: str, tmp_path: Path) -> None:
     assert expected() in result.stderr
 
 
+def test_a_struct_that_bpftool_numbers_is_the_same(tmp_path: Path) -> None:
+    numbered = expected().replace("kvm_vcpu ", "kvm_vcpu___2 ")
+    result = check(kernels()[0], bpftool(tmp_path, f"typedef {numbered}"))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_kernel_that_is_not_installed(tmp_path: Path) -> None:
+    """Its headers and modules are below a directory, as scripts/fetch-kernel makes it."""
+    root = tmp_path / "root"
+    (root / "build").mkdir(parents=True)
+    (root / "build" / "vmlinux").write_bytes(b"BTF")
+    modules = root / "lib/modules/7.9.0-none/kernel"
+    modules.mkdir(parents=True)
+    (modules / "kvm.ko").write_bytes(b"BTF")
+    tools = bpftool(tmp_path, f"typedef {expected()}")
+    assert "not checked: no BTF of the kernel" in check("7.9.0-none", tools).stderr
+    result = check("7.9.0-none", tools, root)
+    assert (result.returncode, result.stdout, result.stderr) == (
+        0, "check-tracepoint: kvm_page_fault of 7.9.0-none is as expected\n", "")
+
+
 def test_what_cannot_be_checked_is_noted(tmp_path: Path) -> None:
     assert "not checked: no BTF of the kernel" in check("0.0.0-none").stderr
     result = check(kernels()[0], bpftool(tmp_path, "typedef int other;"))
@@ -58,7 +79,7 @@ def test_what_cannot_be_checked_is_noted(tmp_path: Path) -> None:
 
 def test_the_module_declares_what_is_checked() -> None:
     source = " ".join((TREE / "kmod/kvm.c").read_text().split())
-    declared = re.search(r"DECLARE_TRACE\(kvm_page_fault, TP_PROTO\((.*?)\),", source)
+    declared = re.search(r"DECLARE_TRACE_EVENT\(kvm_page_fault, TP_PROTO\((.*?)\),", source)
     assert declared
     types = [re.sub(r"\w+$", "", argument.strip()).strip() for argument in declared[1].split(",")]
     assert expected() == f"void (*btf_trace_kvm_page_fault)(void *, {', '.join(types)});"
