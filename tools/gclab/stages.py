@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The stages of `make check`: commands that write JUnit XML."""
+"""The stages of scripts/check: commands that write JUnit XML."""
 
 import os
 from dataclasses import dataclass
@@ -16,13 +16,15 @@ MODULE_DEBUG = ("Failure",)
 
 @dataclass(frozen=True)
 class Stage:
-    """`what` it tests, for the reader; `beside` others, since it keeps at most one CPU busy."""
+    """`what` it tests, for the reader; `beside` others, since it keeps at most one CPU busy; whether it is `usual`, a part
+    of `make check`."""
 
     name: str
     what: str
     command: list[str]
     timeout: int  # seconds
     beside: bool = False
+    usual: bool = True
     counted: frozenset[str] | None = None  # the cases that count, of all in the results; None: all
 
     def results(self) -> list[Path]:
@@ -34,8 +36,8 @@ def _results(name: str) -> Path:
     return RESULTS / f"{name}.xml"
 
 
-def pytest(name: str, what: str, timeout: int, *arguments: str) -> Stage:
-    return Stage(name, what, pytest_command(name, *arguments), timeout)
+def pytest(name: str, what: str, timeout: int, *arguments: str, usual: bool = True) -> Stage:
+    return Stage(name, what, pytest_command(name, *arguments), timeout, usual=usual)
 
 
 def pytest_command(name: str, *arguments: str) -> list[str]:
@@ -85,7 +87,8 @@ def stages() -> list[Stage]:
         sanitized("tsan", "unit and end-to-end tests of the data plane under ThreadSanitizer"),
         Stage("fuzz", "the formats that gcctl reads, each fuzzed for a few seconds",
               [str(SCRIPTS / "fuzz"), f"--junit={_results('fuzz')}"], 1800),
-        pytest("tcg", "end to end with QEMU's TCG, without the lab", 1500, "tests/e2e"),
+        pytest("long", "end to end with QEMU's TCG: what the sanitizers leave out", 1500, "tests/e2e", "-m", "long"),
+        pytest("tcg", "end to end with QEMU's TCG: all, without sanitizers", 1500, "tests/e2e", usual=False),
         pytest("faults", "a hundred migrations that break in as many ways, with QEMU's TCG", 1500, "tests/faults"),
         pytest("scripts", "the tests' own tools, and the documents", 180, "tests/scripts"),
         pytest("html_report", "the HTML of gcctl report, in a browser", 480, "tests/html_report"),
@@ -155,8 +158,9 @@ def debug_stages() -> list[Stage]:
     module_command = ["env", "GC_STRESS_SECONDS=60", *module_test("debug-module", Path(module), "-Node/HugePages.*")]
     migration_command = pytest_command("debug-migration", "tests/e2e", "-v", "-k", "test_two_ram_backends and guide-on")
     return [Stage("debug-kunit", "KUnit suites of the module's engine, on the debug kernel",
-                  [str(SCRIPTS / "kunit"), "--debug", f"--junit={_results('debug-kunit')}"], 1500),
+                  [str(SCRIPTS / "kunit"), "--debug", f"--junit={_results('debug-kunit')}"], 1500, usual=False),
             Stage("debug-module", "the module, its failures and stress, on the debug kernel",
-                  debug_lab("debug-module", 1500, command=module_command), 3000),
+                  debug_lab("debug-module", 1500, command=module_command), 3000, usual=False),
             Stage("debug-migration", "a migration with its guide on the debug kernel",
-                  debug_lab("debug-migration", 1500, "--mem", "8G", "--module", module, command=migration_command), 3000)]
+                  debug_lab("debug-migration", 1500, "--mem", "8G", "--module", module, command=migration_command), 3000,
+                  usual=False)]
