@@ -26,7 +26,7 @@ static unsigned int gc_account_count(const struct user_struct *user)
 
 	lockdep_assert_held(&gc_accounts_lock);
 	list_for_each_entry(account, &gc_accounts, entry)
-		count += account->user == user;
+		count += account->cred->user == user;
 	return count;
 }
 
@@ -36,7 +36,7 @@ static int gc_account_add(struct gc_account *account)
 	int err = 0;
 
 	spin_lock(&gc_accounts_lock);
-	if (limited && gc_account_count(account->user) >= READ_ONCE(max_captures_per_user))
+	if (limited && gc_account_count(account->cred->user) >= READ_ONCE(max_captures_per_user))
 		err = -ENOSPC;
 	else
 		list_add(&account->entry, &gc_accounts);
@@ -58,15 +58,15 @@ static int gc_account_charge(struct user_struct *user, unsigned long pages)
 
 int gc_account_open(struct gc_account *account, u64 bytes)
 {
-	struct user_struct *user = get_uid(current_user());
+	struct user_struct *user = current_user();
 	int err;
 
-	*account = (struct gc_account){ .user = user };
+	*account = (struct gc_account){ .cred = get_current_cred() };
 	if (!capable(CAP_IPC_LOCK)) {
 		account->pages = PAGE_ALIGN(bytes) >> PAGE_SHIFT;
 		err = gc_account_charge(user, account->pages);
 		if (err)
-			goto put_user;
+			goto put_cred;
 	}
 	err = gc_account_add(account);
 	if (err)
@@ -75,20 +75,20 @@ int gc_account_open(struct gc_account *account, u64 bytes)
 
 uncharge:
 	atomic_long_sub(account->pages, &user->locked_vm);
-put_user:
-	free_uid(user);
-	account->user = NULL;
+put_cred:
+	put_cred(account->cred);
+	account->cred = NULL;
 	return err;
 }
 
 void gc_account_close(struct gc_account *account)
 {
-	if (!account->user)
+	if (!account->cred)
 		return;
 	spin_lock(&gc_accounts_lock);
 	list_del(&account->entry);
 	spin_unlock(&gc_accounts_lock);
-	atomic_long_sub(account->pages, &account->user->locked_vm);
-	free_uid(account->user);
-	account->user = NULL;
+	atomic_long_sub(account->pages, &account->cred->user->locked_vm);
+	put_cred(account->cred);
+	account->cred = NULL;
 }

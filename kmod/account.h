@@ -9,12 +9,13 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
-struct user_struct;
+struct cred;
 
 /* The account of one session or track. Zeroed until opened. */
 struct gc_account {
 	struct list_head entry;
-	struct user_struct *user;
+	/* Pins the user: not all of 6.1 export free_uid(). */
+	const struct cred *cred;
 	unsigned long pages; /* charged to the user */
 };
 
