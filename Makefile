@@ -45,6 +45,7 @@ $(BUILD)/kmod/%/guidecopy.ko: $(KMOD_SOURCES)
 	@touch $@
 
 kmod: $(KERNELS:%=$(BUILD)/kmod/%/guidecopy.ko)  ## build guidecopy.ko for each of scripts/kernels
+	@scripts/kernels --explain | sed 's/^/kmod: left out: /'
 
 guests:  ## build the guests that the tests and the demo run
 	@$(MAKE) -C tests/guests --no-print-directory OUT=$(BUILD)/guests
@@ -147,6 +148,12 @@ kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: se
 
 check-debug: prepare  ## run the module's tests and a migration on a debug kernel (built once: 10 minutes), in the lab
 	@scripts/check debug
+
+# KERNEL is what scripts/fetch-kernel knows.
+.PHONY: check-kernel
+check-kernel: deps userspace guests  ## run the module's tests and a migration on a Linux that is not installed: KERNEL=6.1|6.12|7.2|7.3
+	@scripts/kernel-lab $(or $(KERNEL),$(error KERNEL= is missing: 6.1, 6.12, 7.2 or 7.3))
+	@scripts/check kernel-$(KERNEL)-
 
 # Benchmarks measure what is installed: the preset release, with the programs that measure it.
 BENCH_PROGRAMS = gcctl capture_bench track_bench path_bench

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""guidecopy-dkms: dkms builds the module from it for each of scripts/kernels, and the module loads in the lab.
+"""guidecopy-dkms: dkms builds the module from it for each of scripts/kernels, and the module loads in the lab. With
+GC_FETCHED_KERNEL=7.2, it does so for that kernel of scripts/fetch-kernel instead.
 
 dkms runs on this machine and writes below build/dkms only: its options move its trees there, and a private mount does
 so for /var/lib/dkms, where it keeps its signing key whatever the options. tests/packages installs the package with apt.
@@ -31,11 +32,18 @@ def build_logs() -> str:
 
 
 VERSION = run(TREE / "scripts" / "version").strip()
-KERNELS = run(TREE / "scripts" / "kernels").split()
+# The directory of the fetched kernel: its headers, modules and compiler are there.
+FETCHED = Path(run(TREE / "scripts" / "fetch-kernel", os.environ["GC_FETCHED_KERNEL"]).splitlines()[-1]) \
+    if "GC_FETCHED_KERNEL" in os.environ else None
+KERNELS = [(FETCHED / "release").read_text().strip()] if FETCHED else run(TREE / "scripts" / "kernels").split()
 
 
 def dkms(action: str, *options: str) -> str:
     own_state = f'mount --bind "{WORK}/state" /var/lib/dkms && exec "$@"'
+    if FETCHED:
+        # Its program to sign with is where dkms does not look for one.
+        own_state = f'PATH="{FETCHED}/bin:$PATH"; mount --bind "{WORK}/framework" /etc/dkms/framework.conf.d && {own_state}'
+        options += ("--kernelsourcedir", str(FETCHED / "build"))
     unshare = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
     return run(*unshare, "sh", "-c", own_state, "sh", "/usr/sbin/dkms", action, "-m", "guidecopy", "-v", VERSION,
                "--dkmstree", WORK / "tree", "--sourcetree", WORK / "root" / "usr" / "src",
@@ -46,8 +54,9 @@ def dkms(action: str, *options: str) -> str:
 def package() -> Path:
     """The package's content, as installed; dkms knows it."""
     shutil.rmtree(WORK, ignore_errors=True)
-    for directory in (WORK / "state", WORK / "tree", MODULES):
+    for directory in (WORK / "state", WORK / "tree", WORK / "framework", MODULES):
         directory.mkdir(parents=True)
+    (WORK / "framework" / "sign.conf").write_text(f'sign_file="{FETCHED}/build/scripts/sign-file"\n')
     deb = run(TREE / "scripts" / "deb", "-A", WORK / "deb").splitlines()[-1]
     run("dpkg-deb", "-x", deb, WORK / "root")
     run("dpkg-deb", "-e", deb, WORK / "control")
@@ -84,7 +93,7 @@ def root_with(kernel: str) -> Path:
     modules = MODULES / kernel
     modules.mkdir()
     for name in ("kernel", "modules.order", "modules.builtin", "modules.builtin.modinfo"):
-        (modules / name).symlink_to(Path("/lib/modules") / kernel / name)
+        (modules / name).symlink_to((FETCHED or Path("/")) / "lib/modules" / kernel / name)
     return MODULES.parents[1]
 
 
@@ -110,5 +119,6 @@ def test_module(package: Path, kernel: str) -> None:
         test -c /dev/guidecopy
         rmmod guidecopy
         test ! -e /dev/guidecopy"""
-    run(TREE / "scripts" / "lab", "--kernel", kernel, "--no-nested", "--timeout", 200, "--log", WORK / f"{kernel}.console",
+    boot = ("--kernel-dir", FETCHED) if FETCHED else ("--kernel", kernel)
+    run(TREE / "scripts" / "lab", *boot, "--no-nested", "--timeout", 200, "--log", WORK / f"{kernel}.console",
         "--", "sh", "-c", in_lab)

@@ -22,6 +22,9 @@ DEMO = BUILD / "demo"  # the Linux guest of scripts/make-demo-guest
 
 PYTHON = "/usr/bin/python3"
 
+# What scripts/fetch-kernel fetches.
+FETCHED_KERNELS = ["6.1", "6.12", "7.2", "7.3"]
+
 IN_LAB = os.environ.get("GC_LAB") == "1"
 TWO_HOSTS = os.environ.get("GC_LAB_HOSTS") == "2"  # the lab has another VM, which runs gclab.agent
 ACCEL = "kvm" if IN_LAB else "tcg"

@@ -16,10 +16,15 @@ def _version_key(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
+def _image(release: str) -> Path | None:
+    """Debian's packages have it in /boot, and since 7.1 beside the modules."""
+    images = [Path(f"/boot/vmlinuz-{release}"), Path(f"/lib/modules/{release}/vmlinuz")]
+    return next((image for image in images if image.exists()), None)
+
+
 def _installed() -> list[str]:
-    """The kernels in /boot that have their modules, oldest first."""
-    found = [entry.name for entry in Path("/lib/modules").iterdir()
-             if Path(f"/boot/vmlinuz-{entry.name}").exists() and (entry / "modules.dep").exists()]
+    """The kernels that have an image and their modules, oldest first."""
+    found = [entry.name for entry in Path("/lib/modules").iterdir() if _image(entry.name) and (entry / "modules.dep").exists()]
     return sorted(found, key=_version_key)
 
 
@@ -31,7 +36,7 @@ def choose(wanted: str | None) -> str:
         found = [version for version in installed if re.match(re.escape(prefix) + r"(?![0-9])" if prefix else "", version)]
         if found:
             return found[-1]
-    raise KernelError(f"no kernel {wanted or ''} in /boot with its modules (found: {', '.join(installed) or 'none'}); "
+    raise KernelError(f"no kernel {wanted or ''} is installed with its modules (found: {', '.join(installed) or 'none'}); "
                       "run scripts/deps")
 
 
@@ -46,14 +51,16 @@ class Kernel:
     @staticmethod
     def installed(wanted: str | None = None) -> "Kernel":
         release = choose(wanted)
-        return Kernel(release, Path(f"/boot/vmlinuz-{release}"), Path("/"))
+        image = _image(release)
+        assert image
+        return Kernel(release, image, Path("/"))
 
     @staticmethod
     def built_in(directory: Path) -> "Kernel":
-        """A kernel that scripts/test-kernel built."""
+        """A kernel that scripts/test-kernel built or scripts/fetch-kernel fetched."""
         directory = directory.resolve()
         if not (directory / "release").exists():
-            raise KernelError(f"{directory} was not made by scripts/test-kernel: it has no file 'release'")
+            raise KernelError(f"{directory} was not made by scripts/test-kernel or scripts/fetch-kernel: it has no file 'release'")
         return Kernel((directory / "release").read_text().strip(), (directory / "image").resolve(), directory)
 
     def module_files(self, names: list[str]) -> list[Path]:

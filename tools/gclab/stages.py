@@ -5,9 +5,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .environment import BIN, BUILD, CMAKE_TREE, PYTHON, SCRIPTS, kernels, module_for
+from .environment import BIN, BUILD, CMAKE_TREE, FETCHED_KERNELS, PYTHON, SCRIPTS, kernels, module_for
 
 RESULTS = BUILD / "check"
+# On the kernels after the first, one migration of each kind shows that the module works there, too.
+FEW_MIGRATIONS = "(test_machine and q35) or test_two_ram_backends"
 # Of module_test: those with VMs, for which the lab has fewer CPUs.
 MODULE_VMS = ("AsyncPageFault", "Track", "ShadowPaging", "Fuzz", "VmStress")
 # Of module_test: those that inject failures, for which only the debug kernel is configured.
@@ -103,7 +105,14 @@ def stages() -> list[Stage]:
         found += _network_stages(kernel, first=number == 0)
     for number, (kernel, module) in enumerate(modules.items()):
         found += _lab_stages(kernel, module) if number == 0 else [_short_lab_stage(kernel, module)]
-    return found + debug_stages()
+    return found + debug_stages() + [stage for version in FETCHED_KERNELS for stage in fetched_kernel_stages(version)]
+
+
+def _module_cases() -> tuple[str, str]:
+    """Of the module's tests, those without VMs and those with VMs."""
+    vms = ":".join(f"{suite}.*" for suite in MODULE_VMS)
+    failures = ":".join(f"{suite}.*" for suite in MODULE_DEBUG)
+    return f"-{vms}:{failures}", vms
 
 
 def _lab_stages(kernel: str, module: Path) -> list[Stage]:
@@ -116,9 +125,8 @@ def _lab_stages(kernel: str, module: Path) -> list[Stage]:
 
 
 def _short_lab_stage(kernel: str, module: Path) -> Stage:
-    """One migration of each kind shows that the module works on this kernel, too."""
     return _lab_stage(f"lab-{kernel}", f"end to end with KVM and guides, in the lab on Linux {kernel}", kernel, module, "tests/e2e",
-                      "-k", "(test_machine and q35) or test_two_ram_backends")
+                      "-k", FEW_MIGRATIONS)
 
 
 def _lab_stage(name: str, what: str, kernel: str, module: Path, *arguments: str) -> Stage:
@@ -127,11 +135,10 @@ def _lab_stage(name: str, what: str, kernel: str, module: Path, *arguments: str)
 
 
 def _module_stages(kernel: str, module: Path) -> list[Stage]:
-    vms = ":".join(f"{suite}.*" for suite in MODULE_VMS)
-    failures = ":".join(f"{suite}.*" for suite in MODULE_DEBUG)
+    without_vms, vms = _module_cases()
     alone, track = f"module-{kernel}", f"track-{kernel}"
     return [Stage(alone, f"the module, in the lab on Linux {kernel}",
-                  lab(alone, kernel, 900, "--no-nested", command=module_test(alone, module, f"-{vms}:{failures}")), 1000,
+                  lab(alone, kernel, 900, "--no-nested", command=module_test(alone, module, without_vms)), 1000,
                   beside=True),
             Stage(track, f"the module's tracks of VMs, in the lab on Linux {kernel}",
                   lab(track, kernel, 900, command=module_test(track, module, vms)), 1000, beside=True)]
@@ -164,3 +171,24 @@ def debug_stages() -> list[Stage]:
             Stage("debug-migration", "a migration with its guide on the debug kernel",
                   debug_lab("debug-migration", 1500, "--mem", "8G", "--module", module, command=migration_command), 3000,
                   usual=False)]
+
+
+def fetched_kernel_stages(version: str) -> list[Stage]:
+    """On a kernel that scripts/fetch-kernel fetches. scripts/kernel-lab builds the module for it."""
+    module = module_for(f"fetched-{version}")
+    without_vms, vms = _module_cases()
+    alone, track, end_to_end, dkms = (f"kernel-{version}-{what}" for what in ("module", "track", "lab", "dkms"))
+
+    def lab_of(name: str, timeout: int, *options: str, command: list[str]) -> list[str]:
+        return [str(SCRIPTS / "kernel-lab"), version, *_lab_options(name, timeout), *options, "--", *command]
+
+    return [Stage(alone, f"the module, in the lab on the fetched Linux {version}",
+                  lab_of(alone, 900, "--no-nested", command=module_test(alone, module, without_vms)), 1400, usual=False),
+            Stage(track, f"the module's tracks of VMs, in the lab on the fetched Linux {version}",
+                  lab_of(track, 900, command=module_test(track, module, vms)), 1000, usual=False),
+            Stage(end_to_end, f"end to end with KVM and guides, in the lab on the fetched Linux {version}",
+                  lab_of(end_to_end, 2000, "--mem", "8G", "--module", str(module),
+                         command=pytest_command(end_to_end, "tests/e2e", "-v", "-k", FEW_MIGRATIONS)), 2100,
+                  usual=False),
+            Stage(dkms, f"the DKMS package, built for the fetched Linux {version} and loaded there in the lab",
+                  ["env", f"GC_FETCHED_KERNEL={version}", *pytest_command(dkms, "tests/dkms")], 900, usual=False)]
