@@ -30,8 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return False
         if not IN_LAB:
             return "lab" not in marks
-        without_guide = getattr(item, "callspec", None) and item.callspec.params.get("guide") == "off"
-        return "lab" in marks or ("both" in marks and not without_guide)
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        return "lab" in marks or ("both" in marks and parameters.get("guide") != "off")
 
     left_out = [item for item in items if not runs_here(item)]
     config.hook.pytest_deselected(items=left_out)

@@ -36,6 +36,7 @@ def check_source_runs_on(testbed: Testbed, before: Before, migration: Migration)
     source = migration.source
     wait_for("the source runs", lambda: source.status() == "running", 20 * SLOW)
     source.wait_running(passes=2)
+    wait_for("it has its settings again", source.has_settings_of_start, 10 * SLOW)
     migration.destination.wait_end()
     migration.receive.wait(20)
     assert migration.receive.process.returncode != 0

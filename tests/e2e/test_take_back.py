@@ -65,6 +65,7 @@ def check_runs_on(testbed: Testbed, migration: Migration, *verdict: str) -> None
     assert done.returncode == EXIT_DONE, done.stderr
     assert migration.source.status() == "running"
     migration.source.wait_running(passes=2)
+    assert migration.source.has_settings_of_start()
     assert "source" not in status(testbed)
 
 

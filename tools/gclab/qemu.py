@@ -131,6 +131,12 @@ class Qemu(QemuProcess):
     def migration_status(self) -> str:
         return str(self.command("query-migrate").get("status", "none"))
 
+    def migration_settings(self) -> dict[str, int | bool]:
+        """Those that gcctl changes for a migration."""
+        parameters = self.command("query-migrate-parameters")
+        settings = {name: parameters[name] for name in ("max-bandwidth", "max-postcopy-bandwidth", "downtime-limit")}
+        return settings | {one["capability"]: one["state"] for one in self.command("query-migrate-capabilities")}
+
     def event_time(self, name: str) -> float | None:
         return self.qmp.event_time(name)
 

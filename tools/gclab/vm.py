@@ -106,6 +106,11 @@ class Vm(Qemu):
             command.incoming()
         launcher = [*spec.launcher, *(["nice", "-n", str(spec.nice)] if spec.nice else [])]
         super().__init__(command, directory / f"{name}.stderr", directory / f"{name}.test-qmp", 10 * SLOW, launcher)
+        self._settings_at_start = self.migration_settings()
+
+    def has_settings_of_start(self) -> bool:
+        """Whether a migration has left no trace in its capabilities and parameters."""
+        return self.migration_settings() == self._settings_at_start
 
     def gcctl_qmp(self) -> str:
         return str(self._gcctl_qmp)

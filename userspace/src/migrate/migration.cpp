@@ -49,10 +49,13 @@ template <typename Duration> double in_ms(Duration duration) {
 }
 
 /// What the guardian does. @return its exit status
-int resume_for_killed_gcctl(const std::string& source_qmp, bool was_running) {
+int resume_for_killed_gcctl(const std::string& source_qmp, bool was_running,
+                            const qmp::Settings& before) {
     auto qmp = qmp::Client::connect(source_qmp, 10s);
     const Result<void> done = qmp ? run_on(*qmp, was_running, 60s) : Unexpected(qmp.error());
-    if (!done)
+    if (done)
+        qmp::restore(*qmp, before);
+    else
         print_best_effort(
             stderr,
             "gcctl was killed before the VM was handed over, and the VM could not be resumed at "
@@ -116,7 +119,8 @@ Result<void> Migration::prepare() {
     keep_record();
 
     GC_TRY(Guardian guardian, Guardian::start([this](std::uint8_t was_running) {
-               const int status = resume_for_killed_gcctl(options_.qmp, was_running != 0);
+               const int status = resume_for_killed_gcctl(options_.qmp, was_running != 0,
+                                                          source_->settings_before());
                if (status == 0 && journal_)
                    journal_->finish();
                return status;
@@ -132,8 +136,17 @@ Result<void> Migration::prepare() {
 void Migration::keep_record() {
     const auto journal = [this]() -> Result<state::Journal> {
         GC_TRY(std::string id, peer::public_id(dialer_->token()));
-        return state::keep(state::Role::source, std::move(id), options_.qmp, source_->pid(),
-                           to_.str(), options_.arguments, source_->was_running());
+        return state::keep({.id = std::move(id),
+                            .role = state::Role::source,
+                            .gcctl = {},
+                            .qmp = options_.qmp,
+                            .qemu = {},
+                            .peer = to_.str(),
+                            .arguments = options_.arguments,
+                            .runs = source_->was_running(),
+                            .capabilities = source_->settings_before().capabilities,
+                            .parameters = source_->settings_before().parameters},
+                           source_->pid());
     }();
     if (journal)
         journal_ = *journal;
@@ -885,7 +898,7 @@ Error Migration::roll_back(Error error) {
         return error;
     }
     state::finish(journal_);
-    source_->restore_settings();
+    qmp::restore(source_->qmp(), source_->settings_before());
     if (phase_ >= Phase::switched_over)
         qmp::announce(source_->qmp());
     await_refused();

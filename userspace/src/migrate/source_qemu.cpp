@@ -97,12 +97,12 @@ Result<bool> SourceQemu::stopped_for_migration() {
 }
 
 Result<void> SourceQemu::check_capabilities() {
-    GC_TRY(capabilities_, qmp::query_capabilities(qmp_));
-    if (!capabilities_.contains("postcopy-ram"))
+    GC_TRY(const qmp::Capabilities capabilities, qmp::query_capabilities(qmp_));
+    if (!capabilities.contains("postcopy-ram"))
         return fail(ErrorKind::unsupported, "the source QEMU was built without post-copy");
     for (const std::string_view name : refused_capabilities) {
-        const auto found = capabilities_.find(name);
-        if (found != capabilities_.end() && found->second)
+        const auto found = capabilities.find(name);
+        if (found != capabilities.end() && found->second)
             return fail(
                 ErrorKind::unsupported,
                 "the source QEMU has the migration capability {0} on, which guidecopy does not "
@@ -121,9 +121,13 @@ Result<void> SourceQemu::check_capabilities() {
                     "with which the VM does not leave this host; set it: migrate_set_parameter "
                     "mode normal",
                     parameters.mode);
+    for (const auto& [name, on] : wanted_capabilities)
+        if (const auto found = capabilities.find(name);
+            found != capabilities.end() && found->second != on)
+            before_.capabilities[name] = found->second;
     for (const auto& [name, value] : wanted_parameters) {
         const auto found = parameters.numbers.find(name);
-        parameters_[name] = found == parameters.numbers.end() ? value : found->second;
+        before_.parameters[name] = found == parameters.numbers.end() ? value : found->second;
     }
     return {};
 }
@@ -152,10 +156,8 @@ Result<std::vector<image::ImageBlock>> SourceQemu::open_image() const {
 
 Result<UniqueFd> SourceQemu::start(Pace pace) {
     qmp::Capabilities set;
-    for (const auto& [name, on] : wanted_capabilities)
-        if (const auto found = capabilities_.find(name);
-            found != capabilities_.end() && found->second != on)
-            set[name] = on;
+    for (const auto& [name, was_on] : before_.capabilities)
+        set[name] = !was_on;
     GC_CHECK(qmp::set_capabilities(qmp_, set));
     GC_CHECK(qmp::set_parameters(qmp_, wanted_parameters));
     if (pace == Pace::held)
@@ -205,16 +207,6 @@ bool SourceQemu::ends(Deadline deadline) const {
         std::this_thread::sleep_for(5ms);
     }
     return true;
-}
-
-void SourceQemu::restore_settings() {
-    qmp::Capabilities back;
-    for (const auto& [name, on] : wanted_capabilities)
-        if (const auto found = capabilities_.find(name);
-            found != capabilities_.end() && found->second != on)
-            back[name] = found->second;
-    (void)qmp::set_capabilities(qmp_, back);
-    (void)qmp::set_parameters(qmp_, parameters_);
 }
 
 }  // namespace gc::migrate

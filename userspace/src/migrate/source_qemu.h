@@ -69,8 +69,8 @@ class SourceQemu {
     /// Whether QEMU's process is gone, or goes within the timeout: its monitor is closed first.
     [[nodiscard]] bool ends(Deadline deadline) const;
 
-    /// Restores capabilities and parameters after the migration. Best effort.
-    void restore_settings();
+    /// What start() changes, as open() found it.
+    [[nodiscard]] const qmp::Settings& settings_before() const { return before_; }
 
   private:
     SourceQemu(qmp::Client qmp, pid_t pid) : qmp_(std::move(qmp)), pid_(pid) {}
@@ -84,8 +84,7 @@ class SourceQemu {
     state::Process identity_;
     std::optional<qmp::QemuProcess> process_;  ///< if it may have to be killed
     bool was_running_ = false;
-    qmp::Capabilities capabilities_;    ///< as found
-    qmp::NumberParameters parameters_;  ///< as found; only those that gcctl changes
+    qmp::Settings before_;
     std::vector<qmp::RamBlock> guest_ram_;
 };
 

@@ -50,6 +50,11 @@ Result<void> set_parameters(Client& client, const NumberParameters& parameters) 
     return run(client, "migrate-set-parameters", parameters);
 }
 
+void restore(Client& client, const Settings& before) {
+    (void)set_capabilities(client, before.capabilities);
+    (void)set_parameters(client, before.parameters);
+}
+
 void send_rest(Client& client) {
     (void)set_parameters(client, {{"max-postcopy-bandwidth", 0}});
 }

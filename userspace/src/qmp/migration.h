@@ -38,6 +38,14 @@ struct Parameters {
 };
 Result<Parameters> query_parameters(Client& client);
 
+/// What a migration changes of a QEMU, as it was before.
+struct Settings {
+    Capabilities capabilities;
+    NumberParameters parameters;
+};
+/// Best effort: the VM is more important.
+void restore(Client& client, const Settings& before);
+
 struct MigrationStatus {
     std::string status;  ///< "none", "setup", "active", "postcopy-active", "completed", ...
     std::string error;   ///< QEMU's reason for a failure; otherwise empty

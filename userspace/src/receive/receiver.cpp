@@ -335,8 +335,16 @@ void Receiver::keep_record() {
     const auto journal = [this]() -> Result<state::Journal> {
         GC_TRY(std::string id, peer::public_id(token_));
         GC_TRY(const pid_t qemu, destination_.qmp().peer_pid());
-        return state::keep(state::Role::destination, std::move(id), options_.qmp, qemu, source_,
-                           options_.arguments, true);
+        return state::keep({.id = std::move(id),
+                            .role = state::Role::destination,
+                            .gcctl = {},
+                            .qmp = options_.qmp,
+                            .qemu = {},
+                            .peer = source_,
+                            .arguments = options_.arguments,
+                            .capabilities = {},
+                            .parameters = {}},
+                           qemu);
     }();
     if (journal)
         journal_ = *journal;

@@ -143,6 +143,8 @@ Result<void> take_back(const TakeBackOptions& options) {
         return fail(ErrorKind::needs_operator,
                     "the VM is '{}' instead of running; run the same command again", now.status);
     qmp::announce(qmp);
+    if (record)
+        qmp::restore(qmp, {record->capabilities, record->parameters});
     if (journal)
         journal->finish();
     say(options, runs ? "the VM runs here again" : "the VM is here again, paused as it was");

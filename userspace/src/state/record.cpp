@@ -62,6 +62,8 @@ std::string encode(const Record& record) {
                       {"peer", record.peer},
                       {"arguments", record.arguments},
                       {"runs", record.runs},
+                      {"capabilities", record.capabilities},
+                      {"parameters", record.parameters},
                       {"begun", record.begun},
                       {"changed", record.changed}};
     return object.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
@@ -83,6 +85,8 @@ Result<Record> decode(std::string_view text) {
         record.peer = object.at("peer").get<std::string>();
         record.arguments = object.at("arguments").get<std::vector<std::string>>();
         record.runs = object.at("runs").get<bool>();
+        record.capabilities = object.at("capabilities").get<decltype(record.capabilities)>();
+        record.parameters = object.at("parameters").get<decltype(record.parameters)>();
         record.begun = object.at("begun").get<std::int64_t>();
         record.changed = object.at("changed").get<std::int64_t>();
     } catch (const std::exception&) {

@@ -7,6 +7,8 @@
 #include "util/error.h"
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,8 +41,11 @@ struct Record {
     std::string peer;                    ///< the other gcctl's address
     std::vector<std::string> arguments;  ///< of `gcctl migrate` or `gcctl receive`
     bool runs = true;                    ///< the VM ran at the source, it was not paused
-    std::int64_t begun = 0;              ///< seconds since the epoch
-    std::int64_t changed = 0;            ///< the same, of the last phase
+    /// Of the source QEMU's migration, as they were before gcctl changed them.
+    std::map<std::string, bool, std::less<>> capabilities;
+    std::map<std::string, std::int64_t, std::less<>> parameters;
+    std::int64_t begun = 0;    ///< seconds since the epoch
+    std::int64_t changed = 0;  ///< the same, of the last phase
 
     /// Whether the VM may have run at the destination.
     [[nodiscard]] bool may_have_run() const {

@@ -194,17 +194,10 @@ void Journal::finish() {
     ::unlink(spare_.c_str());
 }
 
-Result<Journal> keep(Role role, std::string id, const std::string& qmp, pid_t qemu,
-                     std::string peer, std::vector<std::string> arguments, bool runs) {
-    GC_TRY(const Process process, Process::of(qemu));
-    return Journal::begin({.id = std::move(id),
-                           .role = role,
-                           .gcctl = {},
-                           .qmp = absolute(qmp),
-                           .qemu = process,
-                           .peer = std::move(peer),
-                           .arguments = std::move(arguments),
-                           .runs = runs});
+Result<Journal> keep(Record record, pid_t qemu) {
+    GC_TRY(record.qemu, Process::of(qemu));
+    record.qmp = absolute(record.qmp);
+    return Journal::begin(std::move(record));
 }
 
 void set(std::optional<Journal>& journal, Phase phase) {

@@ -59,9 +59,8 @@ class Journal {
     std::size_t room_;   ///< bytes of each
 };
 
-/// A new journal of this process. @param qmp made absolute
-Result<Journal> keep(Role role, std::string id, const std::string& qmp, pid_t qemu,
-                     std::string peer, std::vector<std::string> arguments, bool runs);
+/// A new journal of this process. Makes the record's `qmp` absolute.
+Result<Journal> keep(Record record, pid_t qemu);
 /// The same for a journal that there may not be.
 void set(std::optional<Journal>& journal, Phase phase);
 void set(std::optional<Journal>& journal, Phase phase, bool runs);

@@ -21,7 +21,9 @@ Record record(Role role, Phase phase) {
             .qmp = "/run/vm.qmp",
             .qemu = {20, 1},
             .peer = "192.0.2.2:4444",
-            .arguments = {"--qmp", "/run/vm.qmp"}};
+            .arguments = {"--qmp", "/run/vm.qmp"},
+            .capabilities = {},
+            .parameters = {}};
 }
 
 Seen asked(std::string run_state, std::string migration) {

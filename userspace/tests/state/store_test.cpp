@@ -35,7 +35,9 @@ class Store : public testing::Test {
                 .qmp = "/run/vm.qmp",
                 .qemu = Process::self(),
                 .peer = "192.0.2.2:4444",
-                .arguments = {"--qmp", "/run/vm.qmp", "--to", "192.0.2.2:4444"}};
+                .arguments = {"--qmp", "/run/vm.qmp", "--to", "192.0.2.2:4444"},
+                .capabilities = {},
+                .parameters = {}};
     }
     [[nodiscard]] std::size_t files() const {
         return static_cast<std::size_t>(
@@ -153,6 +155,21 @@ TEST_F(Store, FindsTheRecordOfAQemu) {
     EXPECT_EQ(find(Role::source, Process::self(), "/run/other.qmp")->id, "00000000000000aa");
     EXPECT_FALSE(find(Role::destination, Process::self(), "/run/vm.qmp"));
     EXPECT_FALSE(find(Role::source, {Process::self().pid, 1}, "/run/vm.qmp"));
+}
+
+TEST(StateRecord, HasWhatTheSourceQemuWasSetTo) {
+    Record record{.id = "0123456789abcdef",
+                  .gcctl = {},
+                  .qmp = "/run/vm.qmp",
+                  .qemu = {},
+                  .peer = {},
+                  .arguments = {},
+                  .capabilities = {{"events", false}, {"postcopy-ram", true}},
+                  .parameters = {{"max-postcopy-bandwidth", 0}}};
+    const auto read = decode(encode(record));
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->capabilities, record.capabilities);
+    EXPECT_EQ(read->parameters, record.parameters);
 }
 
 TEST(StateRecord, RejectsWhatIsNoRecord) {
