@@ -5,6 +5,7 @@
 #include "guide/images.h"
 #include "guide/program.h"
 #include "qmp/migration.h"
+#include "qmp/monitor_text.h"
 #include "qmp/ram_blocks.h"
 #include "util/poll.h"
 #include "util/private_socket.h"
@@ -184,8 +185,21 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     GC_TRY(qmp_, meet(std::move(monitor.ours)));
     if (server_)
         find_memory();
+    find_nics(derived.taps);
     // Now, while nobody is waiting for it.
     return qmp::migrate_incoming(*qmp_, fmt::format("fd:{}", incoming_number));
+}
+
+/// Without them, the guide is not shown what arrives for its VM.
+void Guide::find_nics(const std::vector<TapRequest>& taps) {
+    const auto text = qmp_->hmp("info network");
+    if (!text)
+        return;
+    for (const qmp::NetworkNic& nic : qmp::parse_networks(*text)) {
+        const auto found = std::ranges::find(taps, nic.fd, &TapRequest::first_fd);
+        if (found != taps.end())
+            nics_.push_back({nic.mac, quarantine_->taps()[found - taps.begin()].name});
+    }
 }
 
 /// Without the addresses the guide's pages are sent to its QEMU, which is only slower.

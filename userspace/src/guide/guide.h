@@ -76,6 +76,15 @@ class Guide {
     /// Why only the network namespace drops its packets, and no eBPF program; empty if one does.
     [[nodiscard]] const std::string& without_sink() const { return quarantine_->without_sink(); }
 
+    /// A NIC of the guide that is on a tap of its quarantine.
+    struct Nic {
+        std::string mac;     ///< as QEMU writes it
+        std::string device;  ///< the tap, in network_namespace()
+    };
+    [[nodiscard]] const std::vector<Nic>& nics() const { return nics_; }
+    /// For setns(2).
+    [[nodiscard]] int network_namespace() const { return quarantine_->network_namespace(); }
+
     /// The records of the pages that it touches. Valid as long as this object.
     [[nodiscard]] std::vector<capture::BlockRecords> feeds();
 
@@ -106,6 +115,7 @@ class Guide {
     void name_memory(GuideSubstitutes& substitutes, SpawnOptions& options) const;
     Result<qmp::Client> meet(UniqueFd monitor);
     void find_memory();
+    void find_nics(const std::vector<TapRequest>& taps);
     Result<void> start_process(qmp::Client& source_qmp, pid_t source);
     void work(stream::GuideState& state, capture::PageOrigin& origin);
     Result<void> load_and_run(stream::GuideState& state, capture::PageOrigin& origin);
@@ -131,6 +141,7 @@ class Guide {
     std::optional<capture::GuidePlace> place_;
     Waker news_;
     std::optional<guide::Quarantine> quarantine_;
+    std::vector<Nic> nics_;
     guide::Process process_;
     std::optional<qmp::Client> qmp_;  ///< used by the worker only, once it runs
     UniqueFd incoming_;               ///< gcctl's end of the guide's migration socket

@@ -40,6 +40,17 @@ Result<UniqueFd> open_queue(const TapRequest& request, ifreq& interface) {
     return fd;
 }
 
+/// As large as it may be: the source's network may have jumbo frames, which a mirror shows the
+/// guide. QEMU does not ask for it.
+Result<void> set_max_mtu(ifreq interface) {
+    constexpr int max_mtu = 65535 - 14;  // MAX_MTU less the Ethernet header (drivers/net/tun.c)
+    const UniqueFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    interface.ifr_mtu = max_mtu;
+    if (!any || ::ioctl(any.get(), SIOCSIFMTU, &interface) < 0)
+        return fail_errno(errno, "set the MTU of the guide's tap");
+    return {};
+}
+
 net::Link link_of(const Tap& tap) {
     return {.index = tap.index, .name = tap.name, .kind = "tun"};
 }
@@ -96,6 +107,7 @@ Result<void> Quarantine::add_tap(const TapRequest& request) {
         tap.queues.push_back(std::move(fd));
     }
     tap.index = static_cast<int>(::if_nametoindex(tap.name.c_str()));
+    GC_CHECK(set_max_mtu(interface));
     GC_CHECK(net::set_up(*netlink_, link_of(tap)));
     taps_.push_back(std::move(tap));
     return {};

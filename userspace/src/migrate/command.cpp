@@ -25,6 +25,7 @@ struct Texts {
     std::string remote_gcctl;
     std::string guide;
     std::string capture;
+    std::string mirror;
     std::string policy_device;
     std::string report;
     bool json = false;
@@ -106,7 +107,11 @@ options::Group guide_options(Options& options, Texts& texts) {
                     ->default_value(fmt::format("{}ms", options.guide_wait.count()))
                     ->value_name("TIME"),
                 "hold the VM's state back until the guide runs, at most this long: a guide beside "
-                "its VM is of no use; 0s: do not wait");
+                "its VM is of no use; 0s: do not wait")(
+        "mirror", po::value(&texts.mirror)->default_value("auto")->value_name("auto|on|off"),
+        "show the guide a copy of each packet that arrives for the VM at the destination, so that "
+        "it works on the same requests; needs NICs on taps at the destination. auto: of the NICs "
+        "where that can be; on: fail unless it is all of them");
     return group;
 }
 
@@ -210,6 +215,14 @@ Result<void> convert(const Texts& texts, Options& options) {
     options.capture = texts.capture == "auto"   ? guide::CaptureWish::automatic
                       : texts.capture == "kmod" ? guide::CaptureWish::kmod
                                                 : guide::CaptureWish::userfault;
+    if (texts.mirror != "auto" && texts.mirror != "on" && texts.mirror != "off")
+        return fail(ErrorKind::usage, "invalid --mirror '{}' (expected auto, on or off)",
+                    texts.mirror);
+    options.mirror = texts.mirror == "auto" ? Mirror::automatic
+                     : texts.mirror == "on" ? Mirror::on
+                                            : Mirror::off;
+    if (options.mirror == Mirror::on && !options.guide)
+        return fail(ErrorKind::usage, "--mirror on excludes --guide off");
     if (!texts.report.empty())
         options.report = texts.report;
     if (texts.json && texts.quiet)

@@ -14,6 +14,7 @@
 #include "util/poll.h"
 #include "util/print.h"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <nlohmann/json.hpp>
@@ -62,6 +63,10 @@ int resume_for_killed_gcctl(const std::string& source_qmp, bool was_running,
             "the source: {}; run 'gcctl take-back --qmp {}'\n",
             done.error().message, source_qmp);
     return done ? 0 : 1;
+}
+
+std::uint64_t dropped(const mirror::InjectorCounts& counts) {
+    return counts.left_out + counts.lost + counts.refused + counts.follower.skipped;
 }
 
 std::string kernel_release() {
@@ -130,7 +135,7 @@ Result<void> Migration::prepare() {
     GC_CHECK(prepare_policy());
     GC_CHECK(prepare_hot());
     prepare_guide();
-    return {};
+    return prepare_mirror();
 }
 
 void Migration::keep_record() {
@@ -213,9 +218,11 @@ Result<void> Migration::create_channels(int version, peer::Connection control) {
         const std::uint64_t on_main = wants_precopy() ? UINT64_MAX : memory;
         const auto dial = [this, memory, on_main](peer::ChannelId id, bool resume,
                                                   Deadline deadline) {
-            const std::uint64_t expected = id == peer::ChannelId::control ? 0
-                                           : id == peer::ChannelId::main  ? on_main
-                                                                          : memory;
+            // Of mirror, what the destination sends: packets, each in a record of its own.
+            const std::uint64_t expected = id == peer::ChannelId::control  ? 0
+                                           : id == peer::ChannelId::main   ? on_main
+                                           : id == peer::ChannelId::mirror ? UINT64_MAX
+                                                                           : memory;
             return dialer_->join(id, expected, resume, deadline);
         };
         GC_TRY(channels_,
@@ -240,6 +247,7 @@ Result<void> Migration::on_message(const peer::Ready& ready) {
     measure_ = ready.measure;
     seal_ = ready.seal;
     destination_vm_ = ready.vm;
+    mirror_offer_ = ready.mirror;
     return {};
 }
 
@@ -347,12 +355,87 @@ void Migration::prepare_guide() {
                                       guide_->without_sink()));
 }
 
+std::string Migration::choose_mirrored() {
+    if (options_.mirror == Mirror::off)
+        return "--mirror off";
+    if (!guide_)
+        return "there is no guide";
+    if (!mirror_offer_ || channels_->are_raw())
+        return "the destination's gcctl is older and has none";
+    std::string reason = mirror_offer_->reason;
+    for (std::size_t i = 0; i < mirror_offer_->nics.size(); ++i) {
+        const std::string& mac = mirror_offer_->nics[i];
+        const auto nic = std::ranges::find(guide_->nics(), mac, &guide::Guide::Nic::mac);
+        if (nic != guide_->nics().end())
+            mirrored_.push_back({static_cast<std::uint16_t>(i), nic->device});
+        else
+            reason += fmt::format("{}the guide has no tap for the NIC {}",
+                                  reason.empty() ? "" : "; ", mac);
+    }
+    return reason;
+}
+
+Result<void> Migration::prepare_mirror() {
+    report::MirrorReport& report = report_.guide.mirror;
+    report.reason = choose_mirrored();
+    if (options_.mirror == Mirror::on && !report.reason.empty())
+        return fail(ErrorKind::unsupported,
+                    "the guide cannot be shown what arrives for the VM: {}; to migrate without, "
+                    "leave out --mirror on",
+                    report.reason);
+    progress_.detail("mirror", {{"nics", mirrored_.size()}, {"reason", report.reason}},
+                     mirrored_.empty() ? fmt::format("the guide sees no packets: {}", report.reason)
+                                       : fmt::format("the guide will see what arrives for {} NICs",
+                                                     mirrored_.size()));
+    return {};
+}
+
+Result<void> Migration::start_mirror() {
+    if (mirrored_.empty() || !guide_)
+        return {};
+    auto started = mirror::Injector::start((*channels_)[peer::ChannelId::mirror],
+                                           guide_->network_namespace(), mirrored_);
+    if (!started && options_.mirror == Mirror::on)
+        return Unexpected(started.error());
+    if (!started) {
+        report_.guide.mirror.reason = started.error().message;
+        progress_.warning(fmt::format("the guide is not shown what arrives for the VM: {}",
+                                      started.error().message));
+        return {};
+    }
+    mirror_ = *std::move(started);
+    report_.guide.mirror.on = true;
+    report_.guide.mirror.nics = mirrored_.size();
+    return {};
+}
+
+void Migration::end_mirror() {
+    if (!mirror_)
+        return;
+    mirror_->stop();
+    if (const auto error = mirror_->error())
+        progress_.warning(fmt::format("the guide was no longer shown what arrives for the VM: {}",
+                                      error->message));
+    const mirror::InjectorCounts counts = mirror_->counts();
+    report::MirrorReport& report = report_.guide.mirror;
+    report.packets = counts.follower.packets;
+    report.bytes = counts.follower.bytes;
+    report.again = counts.follower.again;
+    report.dropped = dropped(counts);
+    report.connections = counts.follower.connections;
+    report.in_step = counts.follower.in_step;
+    report.dead = counts.follower.dead;
+    mirror_.reset();
+}
+
 // ---- pre-copy
 
 Result<void> Migration::open_channels() {
     std::vector<peer::ChannelId> ids{peer::ChannelId::main, peer::ChannelId::bulk};
     if (preempt_)
         ids.insert(ids.begin() + 1, peer::ChannelId::urgent);
+    if (!mirrored_.empty())
+        ids.push_back(peer::ChannelId::mirror);
     if (channels_->are_raw()) {
         for (const peer::ChannelId id : ids) {
             const bool pages_again = id == peer::ChannelId::main && wants_precopy();
@@ -392,6 +475,7 @@ Result<void> Migration::start() {
                       guide_ ? guide_->feeds() : std::vector<capture::BlockRecords>{}));
     data_->set_warm(std::move(warm_));
     data_->start();
+    GC_CHECK(start_mirror());
     progress_.milestone("started", fmt::format("migrating to {}", to_.str()));
     return maybe_start_postcopy();
 }
@@ -770,6 +854,7 @@ void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
         data_->drop_guide();
         data_->release_state();
     }
+    end_mirror();
     const guide::GuideTotals totals = guide_->stop();
     if (data_)
         data_->guide_origin().serve(nullptr);
@@ -802,7 +887,8 @@ void Migration::end_guide(report::GuideEnd end, std::string_view reason) {
 
 Result<void> Migration::finish() {
     end_guide(report::GuideEnd::complete, "");
-    progress_.update({"finishing", data_->pages(), data_->bytes().total, std::nullopt});
+    progress_.update(
+        {"finishing", data_->pages(), data_->bytes().total, std::nullopt, std::nullopt});
     // If a connection is missing, the destination cannot be told that this is the end.
     (void)channels_->await_complete(farewell_timeout);
     data_->stop();
@@ -955,8 +1041,13 @@ void Migration::fill_report() {
 void Migration::show_progress() {
     constexpr std::array<std::string_view, 5> names{"preparing", "pre-copy", "switch-over",
                                                     "post-copy", "post-copy"};
+    std::optional<MirrorCounts> mirrored;
+    if (mirror_) {
+        const mirror::InjectorCounts now = mirror_->counts();
+        mirrored = {now.follower.packets, dropped(now), now.follower.in_step, now.follower.dead};
+    }
     progress_.update({names[static_cast<std::size_t>(phase_)], data_->pages(), data_->bytes().total,
-                      channels_->outage()});
+                      channels_->outage(), mirrored});
 }
 
 }  // namespace gc::migrate

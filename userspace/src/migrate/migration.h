@@ -6,6 +6,7 @@
 #include "migrate/options.h"
 #include "migrate/progress.h"
 #include "migrate/source_qemu.h"
+#include "mirror/injector.h"
 #include "peer/channels.h"
 #include "peer/control.h"
 #include "peer/dialer.h"
@@ -52,6 +53,13 @@ class Migration {
     Result<void> prepare_hot();
     void prepare_guide();
     Result<std::unique_ptr<guide::Guide>> start_guide();
+    /// Finds out whether the guide can be shown what arrives for the VM. Errors: unsupported, with
+    /// --mirror on, if not.
+    Result<void> prepare_mirror();
+    /// @return why not, or not of all NICs; else empty
+    std::string choose_mirrored();
+    Result<void> start_mirror();
+    void end_mirror();
     Result<void> create_channels(int version, peer::Connection control);
     Result<void> open_channels();
     Result<void> start();
@@ -132,7 +140,10 @@ class Migration {
     bool preempt_ = false;
     std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
     std::optional<policy::MigrationPolicy> policy_;
+    std::optional<peer::MirrorOffer> mirror_offer_;  ///< nullopt from an older gcctl
+    std::vector<mirror::Injector::Port> mirrored_;
     std::unique_ptr<guide::Guide> guide_;
+    std::unique_ptr<mirror::Injector> mirror_;
     std::unique_ptr<transfer::DataPlane> data_;
     transfer::WarmPages warm_;  ///< until the data plane takes it
     std::uint32_t awaited_pong_ = 0;

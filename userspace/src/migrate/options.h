@@ -22,6 +22,13 @@ enum class Output {
     quiet,      ///< errors only
 };
 
+/// Whether the guide is shown what arrives for the VM at the destination.
+enum class Mirror : std::uint8_t {
+    automatic,  ///< where that can be
+    on,         ///< of all NICs, or the migration is refused
+    off,
+};
+
 struct Options {
     std::string qmp;                ///< the source QEMU's QMP unix socket
     Endpoint to;                    ///< where `gcctl receive` listens
@@ -38,6 +45,7 @@ struct Options {
     std::chrono::milliseconds switch_over_limit{2000};
     /// How long the connection may be lost before the commit.
     std::chrono::milliseconds reconnect_limit{30'000};
+    Mirror mirror = Mirror::automatic;
     std::uint32_t next_pages = 16;  ///< sent ahead after each demand fault; 0 disables it
     std::string hot;                ///< a trace file, "auto", or empty for no hot set
     std::uint64_t bandwidth = 0;    ///< bytes per second for all but urgent pages; 0 means no limit

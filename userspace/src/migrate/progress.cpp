@@ -36,6 +36,8 @@ std::string progress_text(const ProgressCounts& counts, double seconds) {
                                    share, pages.total);
     for (const ledger::PageClass page_class : ledger::page_classes)
         text += fmt::format("  {} {}", name(page_class), pages.in[page_class]);
+    if (counts.mirror)
+        text += fmt::format("  mirrored {}", counts.mirror->packets);
     return text + fmt::format("  {:.1f} MiB sent", static_cast<double>(counts.bytes) / (1 << 20));
 }
 
@@ -108,6 +110,11 @@ void Progress::update(const ProgressCounts& counts) {
                               {"bytes", counts.bytes}};
         for (const ledger::PageClass page_class : ledger::page_classes)
             fields[std::string(name(page_class))] = counts.pages.in[page_class];
+        if (counts.mirror)
+            fields["mirror"] = {{"packets", counts.mirror->packets},
+                                {"dropped", counts.mirror->dropped},
+                                {"in_step", counts.mirror->in_step},
+                                {"dead", counts.mirror->dead}};
         if (counts.lost_for)
             fields["connection_lost_s"] = in_seconds(*counts.lost_for);
         event("progress", fields);

@@ -15,11 +15,20 @@
 
 namespace gc::migrate {
 
+/// What the guide was shown.
+struct MirrorCounts {
+    std::uint64_t packets = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t in_step = 0;
+    std::uint64_t dead = 0;
+};
+
 struct ProgressCounts {
     std::string_view phase;  ///< "pre-copy", "switch-over", "post-copy", "finishing"
     ledger::ClassCounts pages;
     std::uint64_t bytes = 0;                                      ///< sent
     std::optional<std::chrono::steady_clock::duration> lost_for;  ///< without a connection
+    std::optional<MirrorCounts> mirror;
 };
 
 /// Writes to standard output; not thread-safe.

@@ -11,8 +11,7 @@ std::string key_identity(const Token& token, ChannelId channel) {
 
 Result<ChannelKeys> ChannelKeys::of(const tls::Session& control) {
     ChannelKeys keys;
-    for (const ChannelId channel :
-         {ChannelId::control, ChannelId::main, ChannelId::bulk, ChannelId::urgent}) {
+    for (const ChannelId channel : channel_ids) {
         GC_TRY(keys.keys_[static_cast<std::size_t>(channel)],
                control.exporter("EXPORTER-guidecopy-channel", name(channel)));
     }

@@ -21,8 +21,6 @@ constexpr std::chrono::milliseconds max_pause = 1s;
 constexpr std::chrono::milliseconds min_dial_time = 1500ms;
 constexpr std::chrono::milliseconds max_dial_time = 6s;
 
-constexpr std::array ids{ChannelId::control, ChannelId::main, ChannelId::urgent, ChannelId::bulk};
-
 /// Whether the other host answered, and said no.
 bool is_refusal(const Error& error) {
     return error.error_number == ECONNREFUSED || error.kind == ErrorKind::unsupported;
@@ -43,13 +41,13 @@ Result<std::shared_ptr<Channels>> Channels::create(Options options) {
     std::shared_ptr<Channels> made(
         new Channels(std::move(options), std::move(news), std::move(stop)));
     std::vector<Channel*> all;
-    for (const ChannelId id : ids) {
+    for (const ChannelId id : channel_ids) {
         GC_CHECK(made->create_line(id));
         all.push_back(made->line(id).channel.get());
     }
     made->heartbeat_.emplace(std::move(all));
     if (made->options_.dial)
-        for (const ChannelId id : ids)
+        for (const ChannelId id : channel_ids)
             made->line(id).thread =
                 std::thread([raw = made.get(), id] { raw->keep_connected(id); });
     return made;
@@ -68,12 +66,14 @@ Result<void> Channels::create_line(ChannelId id) {
     GC_TRY(made.wake, Waker::create());
     // The caller reads where it always does: main at the source, until QEMU's last word; the pages
     // at the destination.
-    const bool caller =
-        options_.end == End::source ? id == ChannelId::main : id != ChannelId::control;
+    const bool pages = id != ChannelId::control && id != ChannelId::mirror;
+    const bool caller = options_.end == End::source ? id == ChannelId::main : pages;
     GC_TRY(made.channel,
            Channel::create({.reads = caller ? Channel::Reads::caller : Channel::Reads::thread,
                             .max_copied = options_.max_copied,
-                            .max_unsent = id == ChannelId::control ? max_unsent_control : 0,
+                            .max_unsent = id == ChannelId::control  ? max_unsent_control
+                                          : id == ChannelId::mirror ? max_unsent_mirror
+                                                                    : 0,
                             .on_lost = [this, id](const Error& cause) {
                                 note_loss(id, cause);
                                 line(id).wake->signal();
@@ -166,13 +166,20 @@ Result<void> Channels::try_connect(ChannelId id, std::chrono::milliseconds dial_
 
 void Channels::note_loss(ChannelId id, const Error& cause) {
     line(id).ended_there = is_end(cause);
+    // A line that needs no connection any more says nothing of the other gcctl.
+    std::array<bool, channel_count> over{};
+    for (const ChannelId each : channel_ids)
+        over[static_cast<std::size_t>(each)] =
+            each != id && line(each).opened && line(each).channel->over();
     {
         const std::lock_guard lock(mutex_);
         cause_ = cause;
         if (!std::exchange(line(id).missing, true) && missing_++ == 0)
             missing_since_ = Clock::now();
-        const bool ended = std::ranges::all_of(
-            lines_, [](const Line& each) { return !each.opened || each.ended_there; });
+        const bool ended = std::ranges::all_of(channel_ids, [&](ChannelId each) {
+            return !line(each).opened || line(each).ended_there ||
+                   over[static_cast<std::size_t>(each)];
+        });
         if (!options_.dial && ended && !gone_since_)
             gone_since_ = Clock::now();
     }

@@ -12,7 +12,7 @@ namespace gc::peer {
 namespace {
 
 constexpr std::array<std::string_view, channel_count> channel_names{"control", "main", "bulk",
-                                                                    "urgent"};
+                                                                    "urgent", "mirror"};
 constexpr std::size_t max_hello = 256;
 
 /// Byte by byte: what follows the line belongs to the channel.
@@ -75,9 +75,10 @@ Result<Hello> receive_hello(Connection& from, Deadline deadline) {
     GC_CHECK(reader.result);
     const auto found = std::ranges::find(channel_names, channel);
     if (found == channel_names.end())
-        return fail(ErrorKind::protocol,
-                    "invalid channel '{}' in a hello (expected control, main, bulk or urgent)",
-                    channel);
+        return fail(
+            ErrorKind::protocol,
+            "invalid channel '{}' in a hello (expected control, main, bulk, urgent or mirror)",
+            channel);
     hello.channel = static_cast<ChannelId>(found - channel_names.begin());
     return hello;
 }

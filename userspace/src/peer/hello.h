@@ -18,14 +18,18 @@
 namespace gc::peer {
 
 inline constexpr int oldest_version = 3;
-inline constexpr int newest_version = 6;
+inline constexpr int newest_version = 7;
 /// From this version on, the channels travel in records (peer/record.h) and can be resumed.
 inline constexpr int records_version = 5;
 /// From this version on, `ready` describes the destination's VM.
 inline constexpr int facts_version = 6;
+/// From this version on, there is a channel `mirror`, and `ready` says what it would carry.
+inline constexpr int mirror_version = 7;
 
-enum class ChannelId : std::uint8_t { control, main, bulk, urgent };
-inline constexpr std::size_t channel_count = 4;
+enum class ChannelId : std::uint8_t { control, main, bulk, urgent, mirror };
+inline constexpr std::array channel_ids{ChannelId::control, ChannelId::main, ChannelId::bulk,
+                                        ChannelId::urgent, ChannelId::mirror};
+inline constexpr std::size_t channel_count = channel_ids.size();
 [[nodiscard]] std::string_view name(ChannelId channel);
 
 /// Identifies the channels of one migration.

@@ -52,6 +52,8 @@ void write(const Ready& message, Json& object) {
     describe(message, writer);
     if (message.vm)
         object["vm"] = to_json(*message.vm);
+    if (message.mirror)
+        object["mirror"] = {{"nics", message.mirror->nics}, {"reason", message.mirror->reason}};
 }
 
 void write(const Completed& message, Json& object) {
@@ -87,12 +89,30 @@ template <typename M> Result<void> read(const Json& object, std::string_view wha
     return std::move(reader.result);
 }
 
+Result<MirrorOffer> mirror_from_json(const Json& json) {
+    const auto nics = json.is_object() ? json.find("nics") : json.end();
+    if (!json.is_object() || nics == json.end() || !nics->is_array() ||
+        !std::ranges::all_of(*nics, [](const Json& nic) { return nic.is_string(); }))
+        return fail(ErrorKind::protocol,
+                    "invalid \"mirror\" in the other gcctl's ready: expected a list of NICs");
+    MirrorOffer offer;
+    FieldReader reader(json, "mirror");
+    reader("reason", offer.reason);
+    GC_CHECK(reader.result);
+    for (const Json& nic : *nics)
+        offer.nics.push_back(printable(nic.get_ref<const std::string&>()));
+    return offer;
+}
+
 Result<void> read(const Json& object, std::string_view what, Ready& message) {
     FieldReader reader(object, what);
     describe(message, reader);
     GC_CHECK(reader.result);
     if (const auto vm = object.find("vm"); vm != object.end()) {
         GC_TRY(message.vm, vm_facts_from_json(*vm));
+    }
+    if (const auto mirror = object.find("mirror"); mirror != object.end()) {
+        GC_TRY(message.mirror, mirror_from_json(*mirror));
     }
     return {};
 }

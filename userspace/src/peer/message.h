@@ -29,15 +29,22 @@ using Digest = std::array<std::byte, 32>;
 
 // ---- receive -> migrate
 
+/// Of which NICs the destination can show the guide what arrives for the VM.
+struct MirrorOffer {
+    std::vector<std::string> nics;  ///< their MACs
+    std::string reason;             ///< why not of others, or of none; empty if all are there
+};
+
 /// The destination can take a VM.
 struct Ready {
     int version = 3;  ///< of the protocol, for this migration; absent in version 3
     std::string qemu;
-    bool preempt = false;                             ///< its QEMU has postcopy-preempt
-    std::optional<std::chrono::milliseconds> measure; /**< "measure_ms": it measures, for at
-                                                           least this long */
-    std::optional<Digest> seal;                       ///< see peer/refusal.h; absent in version 3
-    std::optional<VmFacts> vm = std::nullopt;         ///< since version 6
+    bool preempt = false;                              ///< its QEMU has postcopy-preempt
+    std::optional<std::chrono::milliseconds> measure;  /**< "measure_ms": it measures, for at
+                                                            least this long */
+    std::optional<Digest> seal;                        ///< see peer/refusal.h; absent in version 3
+    std::optional<VmFacts> vm = std::nullopt;          ///< since version 6
+    std::optional<MirrorOffer> mirror = std::nullopt;  ///< since version 7
 };
 /// The VM runs at the destination, or is there paused as it was.
 struct Resumed {};

@@ -97,4 +97,47 @@ Result<HostAddress> parse_gpa2hva(std::string_view text) {
     return HostAddress{column[1], hex(column[2].str())};
 }
 
+namespace {
+
+/// The value of "key=value" in "a=b,key=value,...".
+std::string value_of(std::string_view fields, std::string_view key) {
+    while (!fields.empty()) {
+        const std::string_view field = fields.substr(0, fields.find(','));
+        if (field.size() > key.size() && field.starts_with(key) && field[key.size()] == '=')
+            return std::string(field.substr(key.size() + 1));
+        fields.remove_prefix(std::min(fields.size(), field.size() + 1));
+    }
+    return {};
+}
+
+}  // namespace
+
+std::vector<NetworkNic> parse_networks(std::string_view text) {
+    // hmp_info_network() in net/net.c, 7.2: a NIC's line, and below it, behind " \\ ", its back
+    // end's. Each further queue has lines of its own, without a MAC.
+    constexpr std::string_view below = " \\ ";
+    std::vector<NetworkNic> nics;
+    bool of_nic = false;
+    for (const std::string& line : lines_of(text)) {
+        const std::size_t colon = line.find(": ");
+        const bool inner = line.starts_with(below);
+        const std::string_view fields = colon == std::string::npos
+                                            ? std::string_view()
+                                            : std::string_view(line).substr(colon + 2);
+        const std::string type = value_of(fields, "type");
+        if (!inner) {
+            const std::string mac = value_of(fields, "macaddr");
+            of_nic = type == "nic" && !mac.empty();
+            if (of_nic)
+                nics.push_back({line.substr(0, colon), mac, {}, {}, -1});
+        } else if (of_nic) {
+            nics.back().backend = type;
+            nics.back().ifname = value_of(fields, "ifname");
+            const std::string fd = value_of(fields, "fd");
+            std::from_chars(fd.data(), fd.data() + fd.size(), nics.back().fd);
+        }
+    }
+    return nics;
+}
+
 }  // namespace gc::qmp

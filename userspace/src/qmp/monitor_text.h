@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Parsers for the monitor's human-readable text that describes QEMU's memory layout. No I/O.
+// Parsers for the monitor's human-readable text that describes QEMU's memory layout and NICs. No
+// I/O.
 #pragma once
 
 #include "util/error.h"
@@ -38,5 +39,16 @@ struct HostAddress {
 };
 /// Parses the reply of `gpa2hva`. Errors: protocol, quoting QEMU ("No memory is mapped at ...").
 Result<HostAddress> parse_gpa2hva(std::string_view text);
+
+/// A NIC of the guest and what it is connected to (`info network`).
+struct NetworkNic {
+    std::string name;     ///< of the device
+    std::string mac;      ///< "52:54:00:12:34:56"
+    std::string backend;  ///< its type: tap, user, vhost-user ...; empty if there is none
+    std::string ifname;   ///< of a tap that QEMU opened by name
+    int fd = -1;          ///< QEMU's descriptor of a tap that it was given; the first queue's
+};
+/// In QEMU's order. Lines that are of no NIC, and NICs on a hub, are left out: never fails.
+[[nodiscard]] std::vector<NetworkNic> parse_networks(std::string_view text);
 
 }  // namespace gc::qmp

@@ -18,8 +18,7 @@ class OfferedKeys {
     void offer(const peer::Token& token, const peer::ChannelKeys& keys) {
         const std::lock_guard lock(mutex_);
         offered_.clear();
-        for (const peer::ChannelId channel : {peer::ChannelId::control, peer::ChannelId::main,
-                                              peer::ChannelId::bulk, peer::ChannelId::urgent})
+        for (const peer::ChannelId channel : peer::channel_ids)
             offered_.emplace_back(peer::key_identity(token, channel), keys.key(channel));
     }
     /// The channel is open: its key has been used.

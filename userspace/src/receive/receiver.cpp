@@ -141,6 +141,7 @@ Result<void> Receiver::receive() {
         finish();
     else
         done = Unexpected(lost(done.error()));
+    mirror_.reset();
     await_told();
     return done;
 }
@@ -212,7 +213,8 @@ peer::Ready Receiver::ready(int version) {
                       .preempt = destination_.has_preempt(),
                       .measure = options_.measure,
                       .seal = refusal_->seal(),
-                      .vm = {}};
+                      .vm = {},
+                      .mirror = {}};
     if (version < peer::facts_version)
         return ready;
     if (auto facts = preflight::facts_of(destination_.qmp()))
@@ -224,7 +226,33 @@ peer::Ready Receiver::ready(int version) {
     // A QEMU with some hundred memory backends.
     if (peer::encode(ready).size() > peer::max_line)
         ready.vm.reset();
+    if (version < peer::mirror_version)
+        return ready;
+    find_taps();
+    ready.mirror = peer::MirrorOffer{.nics = {}, .reason = taps_->reason};
+    for (const mirror::Tap& tap : taps_->found)
+        ready.mirror->nics.push_back(tap.mac);
     return ready;
+}
+
+void Receiver::find_taps() {
+    const auto qemu = destination_.qmp().peer_pid();
+    taps_ = qemu ? mirror::find_taps(destination_.qmp(), *qemu)
+                 : mirror::Taps{{}, qemu.error().message};
+}
+
+/// The VM does not need it: without, its guide is not shown what arrives.
+void Receiver::start_mirror() {
+    if (!taps_ || !channels_->opened(peer::ChannelId::mirror))
+        return;
+    auto started = mirror::Sender::start(std::move(taps_->found), channel(peer::ChannelId::mirror));
+    taps_.reset();
+    if (started)
+        mirror_ = *std::move(started);
+    else
+        print_best_effort(stderr,
+                          "gcctl: warning: the guide is not shown what arrives for the VM: {}\n",
+                          started.error().message);
 }
 
 Result<void> Receiver::open_session(Arrival arrival) {
@@ -511,6 +539,7 @@ Result<void> Receiver::commit(bool run) {
         report_resumed("the VM has arrived, paused as it was at the source");
         return {};
     }
+    start_mirror();
     return destination_.resume();
 }
 

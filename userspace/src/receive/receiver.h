@@ -2,6 +2,7 @@
 // One incoming migration, from the first connection to QEMU's status "completed".
 #pragma once
 
+#include "mirror/sender.h"
 #include "peer/channels.h"
 #include "peer/control.h"
 #include "peer/refusal.h"
@@ -64,6 +65,9 @@ class Receiver {
     Result<void> open_session(Arrival arrival);
     /// What this end can do, and what its QEMU is, if the source can read that.
     [[nodiscard]] peer::Ready ready(int version);
+    void find_taps();
+    /// Copies what arrives for the VM from here on, if the source wants that.
+    void start_mirror();
     Result<void> await_channels();
     void take_channel(Arrival arrival);
     void end_session();
@@ -116,6 +120,8 @@ class Receiver {
     std::optional<peer::Control> control_;
     std::string source_;  ///< its address
     std::optional<peer::Refusal> refusal_;
+    std::optional<mirror::Taps> taps_;  ///< of the VM's NICs, until the commit
+    std::unique_ptr<mirror::Sender> mirror_;
     peer::Connection qemu_main_, qemu_urgent_;
     DemandMeter meter_;
     std::optional<state::Journal> journal_;

@@ -69,6 +69,25 @@ template <typename Field> void describe(SentReport*, Field&& field) {
     field("dropped_by", &T::dropped_by, "what kept the packets in; \"none\": there was no guide");
 }
 
+template <typename Field> void describe(MirrorReport*, Field&& field) {
+    using T = MirrorReport;
+    field("on", &T::on, "the guide was shown a copy of what arrived for the VM at the destination");
+    field("reason", &T::reason, "why not, or not of all NICs; else empty");
+    field("nics", &T::nics, "NICs of which it was shown that");
+    field("packets", &T::packets, "packets shown to the guide");
+    field("bytes", &T::bytes, "their bytes");
+    field("again", &T::again, "TCP segments shown once more, since the guide had not taken them");
+    field(
+        "dropped", &T::dropped,
+        "packets not shown: of connections that had lost one, and others for which a queue had no "
+        "room");
+    field("connections", &T::connections, "TCP connections on which a client sent something");
+    field("in_step", &T::in_step,
+          "of them, connections whose data the guide took, and that were not lost");
+    field("dead", &T::dead,
+          "of them, connections that were lost: the guide reset them, or a packet was missing");
+}
+
 template <typename Field> void describe(GuideReport*, Field&& field) {
     using T = GuideReport;
     field("started", &T::started, "the guide ran");
@@ -85,6 +104,7 @@ template <typename Field> void describe(GuideReport*, Field&& field) {
           Presence::later);
     field("sent", &T::sent, "what the guide sent on its NICs; none of it left the quarantine",
           Presence::later);
+    field("mirror", &T::mirror, "--mirror", Presence::later);
     field("ended", &T::ended, "how the guide ended");
     field("reason", &T::reason, "why, in one sentence; empty for \"complete\" and \"off\"");
 }

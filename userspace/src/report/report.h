@@ -54,6 +54,20 @@ struct SentReport {
     DroppedBy dropped_by = DroppedBy::none;
 };
 
+/// What the guide was shown of what arrived for its VM at the destination.
+struct MirrorReport {
+    bool on = false;
+    std::string reason;
+    std::uint64_t nics = 0;
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t again = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t connections = 0;
+    std::uint64_t in_step = 0;
+    std::uint64_t dead = 0;
+};
+
 struct GuideReport {
     bool started = false;
     double load_ms = 0;
@@ -64,6 +78,7 @@ struct GuideReport {
     double blocked_ms = 0;
     std::uint64_t memory_bytes = 0;
     SentReport sent;
+    MirrorReport mirror;
     GuideEnd ended = GuideEnd::off;
     std::string reason;
 };

@@ -87,6 +87,11 @@ std::string summary(const Report& report) {
                         guide.load_ms, guide.waited_ms, guide.records, name(capture), guide.pushed,
                         guide.dropped, guide.memory_bytes >> 20, guide.sent.packets);
     text += '\n';
+    if (guide.mirror.on)
+        text += fmt::format("  the guide was shown {} packets for the VM, {} were dropped; of {} "
+                            "connections {} in step, {} dead\n",
+                            guide.mirror.packets, guide.mirror.dropped, guide.mirror.connections,
+                            guide.mirror.in_step, guide.mirror.dead);
     if (!policy.device.empty())
         text += policy_line(policy);
     if (security.protection == Protection::tls)

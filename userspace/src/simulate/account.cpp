@@ -30,6 +30,7 @@ report::Report make_report(const Options& options, const Workload& workload,
                         .pushed = outcome.pages.in[ledger::PageClass::guide],
                         .blocked_ms = ms(outcome.guide_blocked),
                         .sent = {},
+                        .mirror = {},
                         .ended = report::GuideEnd::complete,
                         .reason = {}};
     report.policy.name = options.policy;
