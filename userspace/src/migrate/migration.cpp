@@ -393,8 +393,10 @@ Result<void> Migration::prepare_mirror() {
 Result<void> Migration::start_mirror() {
     if (mirrored_.empty() || !guide_)
         return {};
-    auto started = mirror::Injector::start((*channels_)[peer::ChannelId::mirror],
-                                           guide_->network_namespace(), mirrored_);
+    peer::Channel& channel = (*channels_)[peer::ChannelId::mirror];
+    auto started = mirror::Injector::start(channel, guide_->network_namespace(), mirrored_);
+    if (!started)
+        channel.end_reading();
     if (!started && options_.mirror == Mirror::on)
         return Unexpected(started.error());
     if (!started) {

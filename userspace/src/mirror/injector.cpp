@@ -14,6 +14,8 @@ using namespace std::chrono_literals;
 constexpr auto tick = 50ms;
 /// Packets of the guide that are read in a row.
 constexpr unsigned max_answers = 64;
+/// Of the channel, likewise.
+constexpr unsigned max_reads = 16;
 
 }  // namespace
 
@@ -70,14 +72,17 @@ void Injector::run() {
         waits.push_back({port.socket.fd(), POLLIN, 0});
     auto ticked = Follower::Clock::now();
     while (!stopping_) {
-        (void)poll_until(waits, tick);
+        if (waits[1].fd < 0 || !channel_.pending())
+            (void)poll_until(waits, tick);
         // The guide first: what follows acknowledges what it has sent.
         for (Open& port : ports_)
             read_guide(port);
         if (waits[1].fd >= 0) {
             const auto more = read_channel();
-            if (!more || !*more)
+            if (!more || !*more) {
                 waits[1].fd = -1;
+                channel_.end_reading();
+            }
             if (!more) {
                 const std::lock_guard lock(mutex_);
                 error_ = more.error();
@@ -95,16 +100,24 @@ void Injector::run() {
 }
 
 Result<bool> Injector::read_channel() {
-    GC_TRY(const auto got, channel_.read_available(reader_.room()));
-    if (!got)
-        return true;
-    if (*got == 0)
-        return false;
-    reader_.received(*got);
+    // Not for ever: what the guide does not take in time is to be shown again.
+    for (unsigned reads = 0; reads < max_reads; ++reads) {
+        GC_TRY(const auto got, channel_.read_available(reader_.room()));
+        if (!got)
+            return true;
+        if (*got == 0)
+            return false;
+        reader_.received(*got);
+        GC_CHECK(take_records());
+    }
+    return true;
+}
+
+Result<void> Injector::take_records() {
     for (;;) {
         GC_TRY(const auto record, reader_.next());
         if (!record)
-            return true;
+            return {};
         take(*record);
         // Its answers change what the next copy has to acknowledge.
         for (Open& port : ports_)

@@ -44,6 +44,8 @@ Sender::~Sender() {
 }
 
 void Sender::run() {
+    channel_
+        .end_reading();  // the source sends nothing; so the channel is over when that reads no more
     std::vector<pollfd> waits{{stop_.fd(), POLLIN, 0}};
     for (const Tap& tap : taps_)
         waits.push_back({tap.socket.fd(), POLLIN, 0});

@@ -64,10 +64,11 @@ Result<std::shared_ptr<Channels>> Channels::raw() {
 Result<void> Channels::create_line(ChannelId id) {
     Line& made = line(id);
     GC_TRY(made.wake, Waker::create());
-    // The caller reads where it always does: main at the source, until QEMU's last word; the pages
-    // at the destination.
-    const bool pages = id != ChannelId::control && id != ChannelId::mirror;
-    const bool caller = options_.end == End::source ? id == ChannelId::main : pages;
+    // The caller reads where it always does: at the source main, until QEMU's last word, and
+    // mirror, until the guide ends; the pages at the destination.
+    const bool caller = options_.end == End::source
+                            ? id == ChannelId::main || id == ChannelId::mirror
+                            : id != ChannelId::control && id != ChannelId::mirror;
     GC_TRY(made.channel,
            Channel::create({.reads = caller ? Channel::Reads::caller : Channel::Reads::thread,
                             .max_copied = options_.max_copied,

@@ -70,7 +70,8 @@ TEST_F(FollowerTest, AcknowledgesWhatTheGuideHasSent) {
 
 TEST_F(FollowerTest, AnOldConnectionIsShownAsItIsUntilTheGuideHasSpoken) {
     client({.sequence = 100, .acknowledged = 500, .payload = 20});
-    client({.sequence = 120, .acknowledged = 700, .payload = 20});  // of what the guide has not sent
+    client(
+        {.sequence = 120, .acknowledged = 700, .payload = 20});  // of what the guide has not sent
     EXPECT_EQ(acknowledged(), (Numbers{500, 700}));
     guide({.sequence = 500, .acknowledged = 120, .payload = 60});
     // Only what it has not taken, and as if the client knew what it has sent.

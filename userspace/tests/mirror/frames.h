@@ -15,7 +15,7 @@ struct Packet {
     std::uint32_t sequence = 0;
     std::uint32_t acknowledged = 0;
     std::size_t payload = 0;
-    std::uint8_t flags = 0x10;  ///< ACK
+    std::uint8_t flags = 0x10;   ///< ACK
     std::uint16_t port = 40000;  ///< the client's
     std::vector<std::uint16_t> tags = {};
     bool partial = false;    ///< the checksum is that of the pseudo-header

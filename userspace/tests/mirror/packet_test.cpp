@@ -44,8 +44,8 @@ TEST(Packet, IsFoundBehindTagsAndExtensions) {
             for (const bool extension : {false, true}) {
                 if (version == 4 && extension)
                     continue;
-                const auto segment =
-                    parsed({.version = version, .payload = 9, .tags = tags, .extension = extension});
+                const auto segment = parsed(
+                    {.version = version, .payload = 9, .tags = tags, .extension = extension});
                 ASSERT_TRUE(segment);
                 EXPECT_EQ(segment->payload, 9U);
                 EXPECT_EQ(segment->flow.vlan, tags.empty()       ? 0U
@@ -78,7 +78,8 @@ TEST(Packet, ThatIsCutOffIsNoSegment) {
 TEST(Packet, KeepsARightChecksum) {
     for (const std::uint8_t version : versions)
         for (const bool partial : {false, true})
-            for (const std::uint32_t to : {0U, 1U, 0xffffU, 0x10000U, 0xfffffffeU, 0xffffffffU, 77U}) {
+            for (const std::uint32_t to :
+                 {0U, 1U, 0xffffU, 0x10000U, 0xfffffffeU, 0xffffffffU, 77U}) {
                 auto bytes = Packet{.version = version,
                                     .sequence = 5,
                                     .acknowledged = 77,
@@ -90,7 +91,8 @@ TEST(Packet, KeepsARightChecksum) {
                 set_acknowledged(bytes, segment, to);
                 segment = *parse(0, std::span(bytes).subspan(virtio_header), From::client);
                 EXPECT_EQ(segment.acknowledged, to);
-                EXPECT_TRUE(has_right_checksum(bytes, segment)) << to << (partial ? " partial" : "");
+                EXPECT_TRUE(has_right_checksum(bytes, segment))
+                    << to << (partial ? " partial" : "");
             }
 }
 
@@ -116,8 +118,8 @@ TEST(Mac, IsReadAndRefused) {
     ASSERT_TRUE(mac);
     EXPECT_EQ((*mac)[3], std::byte{0xab});
     EXPECT_EQ((*mac)[4], std::byte{0xcd});
-    for (const auto* text : {"", "52:54:00:12:34", "52:54:00:12:34:5g", "52-54-00-12-34-56",
-                             "52:54:00:12:34:567"})
+    for (const auto* text :
+         {"", "52:54:00:12:34", "52:54:00:12:34:5g", "52-54-00-12-34-56", "52:54:00:12:34:567"})
         EXPECT_FALSE(parse_mac(text)) << text;
 }
 

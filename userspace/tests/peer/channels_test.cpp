@@ -162,6 +162,28 @@ TEST_F(TwoEnds, ASourceThatEndsIsGone) {
         reader.join();
 }
 
+TEST_F(TwoEnds, AChannelThatIsOverDoesNotHideThatTheSourceIsGone) {
+    ASSERT_TRUE(near->open(std::array{ChannelId::mirror}, soon));
+    Channel& there_too = (*far)[ChannelId::mirror];
+    (*near)[ChannelId::mirror].end_reading();
+    (*near)[ChannelId::mirror].end_writing();
+    there_too.end_reading();
+    ASSERT_TRUE(eventually([&] { return there_too.over(); }));
+    {
+        const std::lock_guard lock(mutex);
+        refusal = Error{ErrorKind::io, "down", ENETUNREACH};
+    }
+    cut(all);
+    std::array<std::byte, 1> byte{};
+    std::vector<std::thread> readers;
+    for (const ChannelId id : {main, urgent, bulk})  // as the threads that read pages
+        readers.emplace_back([&, id] { (void)(*far)[id].read_some(byte); });
+    EXPECT_TRUE(eventually([&] { return far->gone_for() > 0ms; }));
+    far->shut_down();
+    for (std::thread& reader : readers)
+        reader.join();
+}
+
 TEST_F(TwoEnds, TheOtherEndMayNotKnowTheMigration) {
     unknown = true;
     cut(std::array{bulk});

@@ -59,6 +59,22 @@ TEST(Message, ReadyDescribesTheVmSinceVersion6) {
     EXPECT_FALSE(again(Ready{5, "", false, {}, {}}).vm) << "an older gcctl says nothing";
 }
 
+TEST(Message, ReadyOffersTheMirrorSinceVersion7) {
+    const Ready ready = again(Ready{7, "", false, {}, {}, {}, MirrorOffer{{"52:54"}, "why"}});
+    ASSERT_TRUE(ready.mirror);
+    EXPECT_EQ(ready.mirror->nics, std::vector<std::string>{"52:54"});
+    EXPECT_EQ(ready.mirror->reason, "why");
+    EXPECT_FALSE(again(Ready{6, "", false, {}, {}}).mirror) << "an older gcctl says nothing";
+}
+
+TEST(Message, AMalformedOfferOfTheMirrorIsAnError) {
+    for (const auto* mirror : {"7", "{}", "[]", R"({"nics":7,"reason":""})",
+                               R"({"nics":[7],"reason":""})", R"({"nics":[]})"})
+        EXPECT_FALSE(decode(fmt::format(
+            R"({{"type":"ready","version":7,"qemu":"","preempt":true,"mirror":{}}})", mirror)))
+            << mirror;
+}
+
 TEST(Message, AMalformedDescriptionOfTheVmIsAnError) {
     const std::string good =
         R"("qemu":"7.2","board":{},"machine":"x","cpus":1,"cpu_model":"","cpu_features":"","host":"")";

@@ -96,6 +96,38 @@ TEST(ParseRamBlocks, RefusesWhatItDoesNotKnow) {
     EXPECT_FALSE(parse_ram_blocks("pc.ram 4 KiB 0xzz00000000000000 0x0000000000000000 0x0\n"));
 }
 
+TEST(ParseNetworks, FindsNicsAndWhatTheyAreConnectedTo) {
+    const auto nics = parse_networks(
+        "virtio-net-pci.0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:01\r\n"
+        " \\ n0: index=0,type=tap,ifname=mmt0,script=no,downscript=no\r\n"
+        "virtio-net-pci.1: index=1,type=nic,\r\n"
+        " \\ n0: index=1,type=tap,ifname=mmt1,script=no,downscript=no\r\n"
+        "given: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:02\r\n"
+        " \\ n1: index=0,type=tap,fd=33\r\n"
+        "foo: index=0,type=nic,model=e1000,macaddr=52:54:00:12:34:56\r\n"
+        " \\ n2: index=0,type=user,net=10.0.2.0,restrict=off\r\n"
+        "alone: index=0,type=nic,model=e1000,macaddr=52:54:00:12:34:57\r\n");
+    ASSERT_EQ(nics.size(), 4U);
+    EXPECT_EQ(nics[0].name, "virtio-net-pci.0");
+    EXPECT_EQ(nics[0].mac, "52:54:00:00:00:01");
+    EXPECT_EQ(nics[0].backend, "tap");
+    EXPECT_EQ(nics[0].ifname, "mmt0") << "the first queue";
+    EXPECT_EQ(nics[0].fd, -1);
+    EXPECT_EQ(nics[1].fd, 33);
+    EXPECT_EQ(nics[1].ifname, "");
+    EXPECT_EQ(nics[2].backend, "user");
+    EXPECT_EQ(nics[3].backend, "");
+}
+
+TEST(ParseNetworks, LeavesOutWhatIsOnAHub) {
+    EXPECT_TRUE(parse_networks("hub 0\n \\ hub0port1: #net248: index=0,type=tap,ifname=mmt2\n"
+                               " \\ hub0port0: e1000e.1: index=0,type=nic,model=e1000e,"
+                               "macaddr=52:54:00:12:34:57\n")
+                    .empty());
+    EXPECT_TRUE(parse_networks("").empty());
+    EXPECT_TRUE(parse_networks(": type=nic\n \\ :\n \\").empty());
+}
+
 TEST(ParseFlatView, Q35WithVga) {
     EXPECT_EQ(ranges_of("q35-vga"), "0+a0000=pc.ram@0\n100000+3f00000=pc.ram@100000\n");
 }
