@@ -79,6 +79,9 @@ def test_the_guide_works_on_the_requests_of_its_vm(testbed: Testbed, network: Ne
     for number in range(30):
         assert fresh.command("set", f"fresh:{number}", "x" * 100) == b"+OK"
         assert fresh.command("get", f"fresh:{number}") == b"x" * 100
+    # Large ones are GSO packets, both ways.
+    assert fresh.command("set", "large", "y" * 150_000) == b"+OK"
+    assert fresh.command("get", "large") == b"y" * 150_000
     fresh.close()
     migration.migrate.signal(signal.SIGUSR1)
     report = migration.wait_completed(network.spec("d"), 120)

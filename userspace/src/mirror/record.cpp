@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "mirror/record.h"
 
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
 namespace gc::mirror {
@@ -25,7 +25,7 @@ std::array<std::byte, record_head_size> record_head(RecordKind kind, std::uint16
 }
 
 std::span<std::byte> RecordReader::room() {
-    std::memmove(bytes_.data(), bytes_.data() + begin_, end_ - begin_);
+    std::ranges::copy(std::span(bytes_).subspan(begin_, end_ - begin_), bytes_.begin());
     end_ -= std::exchange(begin_, 0);
     if (bytes_.size() < end_ + read_size)
         bytes_.resize(end_ + read_size);

@@ -185,7 +185,7 @@ TEST_F(FollowerTest, WholeConnectionsAreLostWhenTooMuchIsKept) {
         client({.sequence = 1000 * i, .payload = 900});
     EXPECT_EQ(counts.dead, 1U);
     EXPECT_EQ(follower.kept(), 0U);
-    // And over all: the one that has most.
+    // And over all: the largest.
     for (std::uint16_t port = 1; port <= 4; ++port)
         for (std::uint32_t i = 0; i < (port == 2 ? 2U : 1U); ++i)
             client({.sequence = 1000 * i, .payload = port == 2 ? 900U : 1300U, .port = port});
