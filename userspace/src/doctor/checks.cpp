@@ -21,7 +21,7 @@ std::vector<Check> run_checks(const Host& host, const Options& options) {
         checks.push_back(check_policy_modules(host));
     }
     if (options.role != Role::source)
-        checks.push_back(check_userfaultfd(host));
+        checks.push_back(check_userfaultfd(host, options));
     checks.push_back(check_tls_credentials(host, options.role));
     checks.push_back(check_kernel_tls(host));
     if (!options.qmp.empty())

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "doctor/host.h"
+#include "doctor/qemu_user.h"
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -28,6 +29,8 @@ enum class Role { source, destination, both };
 struct Options {
     Role role = Role::both;
     std::string qmp;  ///< QMP socket of a QEMU whose VM is checked, too; may be empty
+    /// The destination's QEMU runs as this user; if empty, see qemu_user_of().
+    std::string qemu_user = {};
 };
 
 /// Runs all checks of the role. Changes nothing, except that in a QEMU that waits for a migration
@@ -44,7 +47,10 @@ Check check_kvm(const Host& host);
 Check check_module(const Host& host);
 /// Whether a guide can be captured, and by what.
 Check check_capture(const Host& host);
-Check check_userfaultfd(const Host& host);
+/// Whether the user of the destination's QEMU can use it.
+Check check_userfaultfd(const Host& host, const Options& options);
+Check judge_userfaultfd(const Host& host, const std::string& user,
+                        const Result<UserfaultfdAccess>& access, bool qemu_opens_device);
 Check check_privileges(const Host& host);
 Check check_network_namespaces(const Host& host);
 Check check_tun(const Host& host);
@@ -63,6 +69,10 @@ Check check_kernel_tls(const Host& host);
 
 // qemu_checks.cpp
 Check check_qemu(const Host& host);
+/// Whether the installed QEMU opens /dev/userfaultfd: 8.0 and later do.
+bool qemu_opens_userfaultfd(const Host& host);
+/// The user that is given, else that of the QEMU behind the QMP socket, else find_qemu_user()'s.
+Result<QemuUser> qemu_user_of(const Options& options);
 /// Checks QEMU's version, post-copy, and at the source the VM's memory.
 std::vector<Check> check_vm(const Options& options);
 

@@ -34,8 +34,11 @@ options::Manual manual_of(CommandLine& line, std::string& role) {
     group.add_options()("role", po::value(&role)->default_value("both")->value_name("ROLE"),
                         "role of this host: source, destination or both")(
         "qmp", po::value(&line.options.qmp)->value_name("SOCKET"),
-        "also check the VM behind this QMP unix socket")("json", po::bool_switch(&line.json),
-                                                         "print one JSON object");
+        "also check the VM behind this QMP unix socket")(
+        "qemu-user", po::value(&line.options.qemu_user)->value_name("USER"),
+        "user that the destination's QEMU runs as (default: that of the QEMU behind --qmp, else "
+        "libvirt's if there is one, else this one)")("json", po::bool_switch(&line.json),
+                                                     "print one JSON object");
     return {.name = "doctor",
             .synopsis = "[options]",
             .summary = "check this host and print fixes",

@@ -42,10 +42,6 @@ std::string Host::kernel_release() const {
     return text("/proc/sys/kernel/osrelease").value_or("");
 }
 
-bool Host::kernel_is_debians() const {
-    return text("/proc/version").value_or("").find("Debian") != std::string::npos;
-}
-
 bool Host::has_module(const std::string& name) const {
     if (exists("/sys/module/" + name))
         return true;

@@ -24,8 +24,6 @@ class Host {
     [[nodiscard]] Result<UniqueFd> open(const std::string& file, int flags) const;
 
     [[nodiscard]] std::string kernel_release() const;
-    /// Whether Debian built the kernel that runs.
-    [[nodiscard]] bool kernel_is_debians() const;
     /// Whether a kernel module is loaded, built in, or can be loaded.
     [[nodiscard]] bool has_module(const std::string& name) const;
     /// Whether this process has a capability (CAP_SYS_ADMIN, ...).

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "doctor/checks.h"
+#include "doctor/kvm_guest.h"
+#include "doctor/packages.h"
 
 #include <cstdio>
 #include <cstring>
@@ -52,7 +54,7 @@ Check check_kernel(const Host& host) {
     if (major > 6 || (major == 6 && minor >= 1))
         return good("kernel", "Linux " + release);
     return lacking("kernel", fmt::format("expected Linux 6.1 or later, found {}", release),
-                   "apt install linux-image-amd64 && reboot");
+                   how_to_install(host, Package::kernel) + ", and reboot");
 }
 
 Check check_kvm(const Host& host) {
@@ -64,7 +66,7 @@ Check check_kvm(const Host& host) {
             "modprobe kvm_intel || modprobe kvm_amd (enable virtualisation in the firmware first)");
     if (!kvm)
         return lacking(name, kvm.error().message,
-                       "adduser $USER kvm (and log in again), or use sudo");
+                       "usermod -aG kvm $USER (and log in again), or use sudo");
     if (::ioctl(kvm->get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
         return lacking(name, "/dev/kvm has an unknown API version", "modprobe kvm");
     const UniqueFd machine(::ioctl(kvm->get(), KVM_CREATE_VM, 0));
@@ -72,7 +74,12 @@ Check check_kvm(const Host& host) {
         return lacking(name, fmt::format("/dev/kvm cannot create a VM: {}", std::strerror(errno)),
                        "stop other hypervisors (lsmod | grep -i vbox); if this host is a VM, "
                        "enable nested virtualisation on its host");
-    return good(name, "/dev/kvm creates VMs");
+    if (const auto ran = run_kvm_guest(kvm->get()); !ran)
+        return lacking(
+            name, "/dev/kvm creates VMs, but " + ran.error().message,
+            "if this host is a VM, enable nested virtualisation on its host; or run QEMU "
+            "with -accel tcg");
+    return good(name, "/dev/kvm runs a guest");
 }
 
 Check check_module(const Host& host) {
@@ -81,18 +88,14 @@ Check check_module(const Host& host) {
     if (device)
         return good(name, "guidecopy is loaded");
     if (host.exists("/dev/guidecopy"))
-        return doubtful(name, device.error().message, "adduser $USER guidecopy, or use sudo");
+        return doubtful(name, device.error().message,
+                        "usermod -aG guidecopy $USER (and log in again), or use sudo");
     const std::string release = host.kernel_release();
     if (module_installed(host, release))
         return doubtful(name, "guidecopy is installed but not loaded", "modprobe guidecopy");
-    // Debian has a package of headers for each of its own kernels, and for no others.
-    const std::string headers =
-        host.kernel_is_debians() ? fmt::format("apt install linux-headers-{} && ", release)
-        : host.exists(fmt::format("/lib/modules/{}/build", release))
-            ? ""
-            : fmt::format("install the headers of this kernel, so that /lib/modules/{}/build "
-                          "exists; then ",
-                          release);
+    const std::string headers = host.exists(fmt::format("/lib/modules/{}/build", release))
+                                    ? ""
+                                    : how_to_install(host, Package::kernel_headers) + "; then ";
     return doubtful(name, fmt::format("guidecopy is not installed for Linux {}", release),
                     headers + "make && sudo make install && sudo modprobe guidecopy");
 }
@@ -114,24 +117,34 @@ Check check_capture(const Host& host) {
     return good(name, "guides are captured by userfaultfd, by /dev/userfaultfd");
 }
 
-Check check_userfaultfd(const Host& host) {
+Check check_userfaultfd(const Host& host, const Options& options) {
+    const auto user = qemu_user_of(options);
+    if (!user)
+        return lacking("userfaultfd", user.error().message, "name QEMU's user by --qemu-user");
+    return judge_userfaultfd(host, user->name, try_userfaultfd(host, *user),
+                             qemu_opens_userfaultfd(host));
+}
+
+Check judge_userfaultfd(const Host& host, const std::string& user,
+                        const Result<UserfaultfdAccess>& access, bool qemu_opens_device) {
     constexpr const char* name = "userfaultfd";
-    const auto unprivileged = host.text("/proc/sys/vm/unprivileged_userfaultfd");
-    if (!unprivileged)
+    constexpr const char* allow = "sysctl -w vm.unprivileged_userfaultfd=1, or run QEMU as root";
+    if (!host.exists("/proc/sys/vm/unprivileged_userfaultfd"))
         return lacking(name, "the kernel has no userfaultfd",
-                       "use a kernel with CONFIG_USERFAULTFD, such as Debian's");
-    if (*unprivileged == "1")
-        return good(name, "available to all users");
-    // QEMU 8.0 and later open the device. Earlier versions need CAP_SYS_PTRACE for the system call.
-    if (host.exists("/dev/userfaultfd"))
-        return doubtful(
-            name,
-            "available to root; to other users with QEMU 8.0 or later and access to "
-            "/dev/userfaultfd",
-            "sysctl -w vm.unprivileged_userfaultfd=1 (if QEMU is older and not run by root)");
-    return doubtful(
-        name, "available to root only",
-        "sysctl -w vm.unprivileged_userfaultfd=1 (if the destination's QEMU is not run by root)");
+                       "use a kernel with CONFIG_USERFAULTFD");
+    if (!access)
+        return doubtful(name, "not tried: " + access.error().message, "run gcctl with sudo");
+    if (access->system_call)
+        return good(name, fmt::format("available to {}", user));
+    if (!access->device)
+        return lacking(name, fmt::format("not available to {}, as which QEMU runs", user), allow);
+    if (!qemu_opens_device)
+        return lacking(name,
+                       fmt::format("available to {} by /dev/userfaultfd only, which QEMU before "
+                                   "8.0 does not open",
+                                   user),
+                       allow);
+    return good(name, fmt::format("available to {} by /dev/userfaultfd", user));
 }
 
 Check check_privileges(const Host& host) {
@@ -149,7 +162,7 @@ Check check_privileges(const Host& host) {
 Check check_network_namespaces(const Host& host) {
     if (!host.exists("/proc/self/ns/net"))
         return lacking("network-namespaces", "the kernel has no network namespaces",
-                       "use a kernel with CONFIG_NET_NS, such as Debian's");
+                       "use a kernel with CONFIG_NET_NS");
     const auto limit = host.text("/proc/sys/user/max_net_namespaces");
     if (limit && *limit == "0")
         return lacking("network-namespaces", "disabled by user.max_net_namespaces",

@@ -66,10 +66,9 @@ Check check_policy_modules(const Host& host) {
     if (missing.empty())
         return {name, Verdict::ok,
                 has_tcx(host) ? "sch_fq; programs by tcx" : "sch_fq, sch_ingress, cls_bpf", ""};
-    return {
-        name, Verdict::warning,
-        fmt::format("Linux {} lacks {}{}", host.kernel_release(), missing, without),
-        fmt::format("modprobe -a {} (or use a kernel that has them, such as Debian's)", missing)};
+    return {name, Verdict::warning,
+            fmt::format("Linux {} lacks {}{}", host.kernel_release(), missing, without),
+            fmt::format("modprobe -a {} (or use a kernel that has them)", missing)};
 }
 
 }  // namespace gc::doctor

@@ -83,7 +83,7 @@ Check check_kernel_tls(const Host& host) {
         return {name, Verdict::ok, "loaded: the kernel encrypts what is sent", ""};
     if (!host.has_module("tls"))
         return {name, Verdict::warning, "the kernel has no module tls: gcctl encrypts itself",
-                "use a kernel with CONFIG_TLS, such as Debian's"};
+                "use a kernel with CONFIG_TLS"};
     // The kernel loads it at the request of a process that has the capability.
     if (host.has_capability(CAP_NET_ADMIN))
         return {name, Verdict::ok, "the module tls will be loaded when it is needed", ""};

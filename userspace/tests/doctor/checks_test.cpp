@@ -2,14 +2,19 @@
 // Runs the checks on fake hosts: directories with the files of a host.
 #include "doctor/checks.h"
 
+#include "doctor/child.h"
 #include "doctor/command.h"
+#include "doctor/kvm_guest.h"
+#include "doctor/packages.h"
 
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 namespace gc::doctor {
 namespace {
@@ -65,6 +70,8 @@ TEST_F(DoctorTest, ModuleStates) {
         << "only Debian's kernels have such packages";
     put("/lib/modules/6.1.0-56-amd64/build/Makefile", "");
     EXPECT_THAT(check_module(host()).remedy, testing::StartsWith("make && sudo make install"));
+    fs::remove_all(root_ + "/lib/modules");
+    put("/etc/os-release", "ID=debian\n");
     put("/proc/version", "Linux version 6.1.0-56-amd64 (Debian 12) #1 SMP Debian 6.1.1-1");
     check = check_module(host());
     EXPECT_THAT(check.remedy, HasSubstr("apt install linux-headers-6.1.0-56-amd64"));
@@ -90,16 +97,118 @@ TEST_F(DoctorTest, CaptureByTheModuleOrByUserfaultfd) {
     EXPECT_THAT(check_capture(host()).found, HasSubstr("by guidecopy"));
 }
 
-TEST_F(DoctorTest, Userfaultfd) {
-    EXPECT_EQ(check_userfaultfd(host()).verdict, Verdict::lacking);
+TEST_F(DoctorTest, UserfaultfdIsThatOfTheUserWhoRunsQemu) {
+    const auto judge = [this](Result<UserfaultfdAccess> access, bool qemu_opens_device) {
+        return judge_userfaultfd(host(), "libvirt-qemu", access, qemu_opens_device);
+    };
+    EXPECT_EQ(judge(UserfaultfdAccess{.system_call = true}, true).verdict, Verdict::lacking)
+        << "the kernel has none";
     put("/proc/sys/vm/unprivileged_userfaultfd", "0\n");
-    auto check = check_userfaultfd(host());
-    EXPECT_EQ(check.verdict, Verdict::warning);
+    EXPECT_EQ(judge(UserfaultfdAccess{.system_call = true}, false).found,
+              "available to libvirt-qemu");
+    EXPECT_EQ(judge(UserfaultfdAccess{.device = true}, true).verdict, Verdict::ok);
+    auto check = judge(UserfaultfdAccess{.device = true}, false);
+    EXPECT_EQ(check.verdict, Verdict::lacking);
+    EXPECT_THAT(check.found, HasSubstr("QEMU before 8.0"));
+    check = judge(UserfaultfdAccess{}, true);
+    EXPECT_EQ(check.verdict, Verdict::lacking);
+    EXPECT_THAT(check.found, HasSubstr("not available to libvirt-qemu"));
     EXPECT_THAT(check.remedy, HasSubstr("sysctl -w vm.unprivileged_userfaultfd=1"));
+    check = judge(fail(ErrorKind::io, "cannot become libvirt-qemu"), true);
+    EXPECT_EQ(check.verdict, Verdict::warning);
+    EXPECT_THAT(check.found, HasSubstr("not tried: cannot become libvirt-qemu"));
+}
+
+TEST_F(DoctorTest, UserfaultfdIsTriedAsThatUser) {
+    const auto nobody = find_qemu_user("nobody");
+    ASSERT_TRUE(nobody);
+    const auto access = try_userfaultfd(Host(), *nobody);
+    if (::geteuid() != 0) {
+        ASSERT_FALSE(access);
+        EXPECT_THAT(access.error().message, HasSubstr("cannot become nobody"));
+        return;
+    }
+    ASSERT_TRUE(access) << access.error().message;
+    const auto everybody = Host().text("/proc/sys/vm/unprivileged_userfaultfd");
+    EXPECT_EQ(access->system_call, everybody == "1");
+    EXPECT_EQ(::geteuid(), 0U) << "this process has become nobody";
+    // The device of a fake host is a plain file.
     put("/dev/userfaultfd", "");
-    EXPECT_THAT(check_userfaultfd(host()).found, HasSubstr("/dev/userfaultfd"));
-    put("/proc/sys/vm/unprivileged_userfaultfd", "1\n");
-    EXPECT_EQ(check_userfaultfd(host()).verdict, Verdict::ok);
+    EXPECT_FALSE(try_userfaultfd(host(), *nobody)->device);
+}
+
+TEST_F(DoctorTest, UserOfQemu) {
+    EXPECT_EQ(find_qemu_user("root")->uid, 0U);
+    EXPECT_THAT(find_qemu_user("no-such-user").error().message, HasSubstr("no-such-user"));
+    EXPECT_EQ(user_of_process(::getpid())->uid, ::geteuid());
+    EXPECT_EQ(user_of_process(1)->name, "root");
+    put("/usr/bin/qemu-system-x86_64", "#!/bin/sh\necho 'QEMU emulator version 7.2.22'\n", true);
+    EXPECT_FALSE(qemu_opens_userfaultfd(host()));
+    put("/usr/bin/qemu-system-x86_64", "#!/bin/sh\necho 'QEMU emulator version 10.0.3'\n", true);
+    EXPECT_TRUE(qemu_opens_userfaultfd(host()));
+}
+
+TEST_F(DoctorTest, PackagesAreThoseOfTheDistribution) {
+    struct Case {
+        const char* os_release;
+        const char* version;
+        const char* qemu;
+        const char* headers;
+    };
+    constexpr const char* by_hand = "install the headers of this kernel";
+    for (const auto& [os_release, version, qemu, headers] : {
+             Case{"ID=debian\nVERSION_ID=\"13\"\n", "Linux version 6.12 (Debian 14.2.0)",
+                  "apt install qemu-system-x86", "apt install linux-headers-6.1.0-56-amd64"},
+             Case{"ID=ubuntu\nID_LIKE=debian\n", "Linux version 6.8.0 (Ubuntu 13.2.0)",
+                  "apt install qemu-system-x86", "apt install linux-headers-6.1.0-56-amd64"},
+             Case{"ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", "Linux version 6.8.0 (Ubuntu)",
+                  "apt install qemu-system-x86", "apt install linux-headers-6.1.0-56-amd64"},
+             Case{"ID=fedora\n", "Linux version 6.11 (mockbuild@x.fedoraproject.org)",
+                  "dnf install qemu-system-x86", "dnf install kernel-devel-6.1.0-56-amd64"},
+             Case{"ID=arch\n", "Linux version 6.12.1-arch1-1", "pacman -S qemu-system-x86",
+                  "pacman -S linux-headers"},
+             Case{"ID=arch\n", "Linux version 6.6.1-1-lts", "pacman -S qemu-system-x86", by_hand},
+             Case{"ID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n",
+                  "Linux version 6.12.1-1-default", "zypper install qemu-x86",
+                  "zypper install kernel-default-devel"},
+             Case{"ID=almalinux\nID_LIKE=\"rhel centos fedora\"\n", "Linux version 5.14",
+                  "install QEMU 7.2 or later", by_hand},
+             Case{"ID=debian\n", "Linux version 6.18.44 (root@buildhost)",
+                  "apt install qemu-system-x86", by_hand},
+             Case{"", "", "install QEMU 7.2 or later", by_hand},
+         }) {
+        put("/etc/os-release", os_release);
+        put("/proc/version", version);
+        EXPECT_THAT(how_to_install(host(), Package::qemu), testing::StartsWith(qemu)) << os_release;
+        EXPECT_THAT(how_to_install(host(), Package::kernel_headers), testing::StartsWith(headers))
+            << os_release << version;
+    }
+}
+
+TEST(DoctorChild, ItsTextOrItsEnd) {
+    using namespace std::chrono_literals;
+    EXPECT_EQ(in_child([] { return std::string("answer"); }, 5s), "answer");
+    const auto late = in_child(
+        [] {
+            ::pause();
+            return std::string();
+        },
+        20ms);
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().message, "did not end within 20 ms");
+}
+
+TEST(DoctorKvmGuest, HaltsOrSaysWhyNot) {
+    const UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+    if (!kvm)
+        GTEST_SKIP() << "no /dev/kvm";
+    const auto ran = run_kvm_guest(kvm.get());
+    // Where KVM emulates, it does not get far. It never ends otherwise.
+    if (!ran) {
+        EXPECT_THAT(ran.error().message, HasSubstr("its instructions are emulated"));
+    }
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    EXPECT_THAT(run_kvm_guest(null.get()).error().message, HasSubstr("KVM_CREATE_VM"));
 }
 
 TEST_F(DoctorTest, PrivilegesAreThoseThatAreEffective) {
@@ -168,7 +277,7 @@ TEST_F(DoctorTest, Descriptors) {
 }
 
 TEST_F(DoctorTest, QemuVersions) {
-    EXPECT_EQ(check_qemu(host()).remedy, "apt install qemu-system-x86");
+    EXPECT_EQ(check_qemu(host()).remedy, "install QEMU 7.2 or later for x86-64");
     const auto say = [&](const std::string& text) {
         put("/usr/bin/qemu-system-x86_64", "#!/bin/sh\necho '" + text + "'\n", true);
         return check_qemu(host());
