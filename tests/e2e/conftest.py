@@ -40,7 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "guide" in metafunc.fixturenames:
-        metafunc.parametrize("guide", GUIDE_MODES, ids=[f"guide-{mode}" for mode in GUIDE_MODES])
+        # Without a guide it is another's repetition, for which sanitizers have no time.
+        metafunc.parametrize("guide", [pytest.param(mode, marks=[pytest.mark.long] if mode == "off" else []) for mode in GUIDE_MODES],
+                             ids=[f"guide-{mode}" for mode in GUIDE_MODES])
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]  # it is untyped
