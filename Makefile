@@ -229,7 +229,7 @@ style: userspace  ## check the style: clang-format, clang-tidy, checkpatch, kern
 	@scripts/style $(KERNELS)
 
 format:  ## format the C++ sources
-	@git ls-files 'userspace/*.cpp' 'userspace/*.h' 'tests/module/*' 'tests/bpf/*' 'tests/bench/*' | grep -E '\.(cpp|h)$$' | xargs clang-format -i
+	@git ls-files 'userspace/*.cpp' 'userspace/*.h' 'tests/module/*' 'tests/bpf/*' 'tests/bench/*' 'tests/fuzz/*' | grep -E '\.(cpp|h)$$' | xargs clang-format -i
 
 clean:  ## remove all that was built
 	rm -rf $(BUILD)

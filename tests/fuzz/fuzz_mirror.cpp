@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a destination sends on the channel "mirror", and what a guide answers: the records of the input, those of kind
-// "left out" with an odd NIC taken for the guide's own frames.
+// What a destination sends on the channel "mirror", and what a guide answers: the records of the
+// input, those of kind "left out" with an odd NIC taken for the guide's own frames.
 #include "mirror/follower.h"
 #include "mirror/record.h"
 
@@ -11,10 +11,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace gc::mirror;
     RecordReader reader;
     const FollowerLimits limits{.connections = 16, .kept_of_each = 4096, .kept = 16384};
-    Follower follower([](std::uint16_t, std::span<const std::byte> packet) {
-        if (packet.size() < virtio_header || packet.size() > max_packet)
-            std::abort();
-    }, limits);
+    Follower follower(
+        [](std::uint16_t, std::span<const std::byte> packet) {
+            if (packet.size() < virtio_header || packet.size() > max_packet)
+                std::abort();
+        },
+        limits);
     Follower::Clock::time_point now{};
     auto input = std::as_bytes(std::span(data, size));
     while (!input.empty()) {
@@ -38,7 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 follower.left_out((*record)->nic, (*record)->content);
             follower.tick(now);
             const FollowerCounts& counts = follower.counts();
-            if (follower.kept() > limits.kept || counts.in_step > counts.connections || counts.dead > counts.connections)
+            if (follower.kept() > limits.kept || counts.in_step > counts.connections ||
+                counts.dead > counts.connections)
                 std::abort();
         }
     }
