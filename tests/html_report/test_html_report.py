@@ -82,7 +82,8 @@ def test_migration(see: Callable[..., Seen]) -> None:
     assert len(colors) == len(samples.PAGE_CLASSES)
     assert all(seen.pixels(seen.chart(SENT), color) > 20 for color in colors)
     for told in ("completed", "guide-copy", "41.7 ms", "18.4 s", "1,044", "912 ms", "1.02 ms", "8.19 ms", "32.8 ms", "677 MiB",
-                 "96.2 %", "20,113", "321", "silent", "tenants", "17 (1.78 KiB, 2 arp, 15 ipv4)"):
+                 "96.2 %", "20,113", "321", "silent", "tenants", "17 (1.78 KiB, 2 arp, 15 ipv4)",
+                 "4,321, 5 dropped", "59 of 60, 1 dead", "NIC 'b'"):
         assert told in seen.text, told
 
 
@@ -91,7 +92,7 @@ def test_older_report(see: Callable[..., Seen]) -> None:
     for later in ("next", "hot", "policy", "measured"):
         del data[later]
     for part, later in (("demand", "timeline"), ("guide", "sent"), ("guide", "load_ms"), ("guide", "waited_ms"),
-                        ("guide", "memory_bytes"), ("pages", "warm"), ("bytes", "warm")):
+                        ("guide", "memory_bytes"), ("guide", "mirror"), ("pages", "warm"), ("bytes", "warm")):
         del data[part][later]
     seen = see(data)
     assert [chart["title"] for chart in seen.told["charts"]] == [SENT, WAITS]

@@ -46,11 +46,11 @@ function waits({demand}) {
 }
 
 function facts(rows) {
-    return table(null, rows.filter(([, value]) => value !== null && value !== undefined && value !== ""), {class: "words"});
+    return table(null, rows.filter(([, value]) => ![null, undefined, "", false].includes(value)), {class: "words"});
 }
 
 function guideTable({guide, capture}) {
-    const {sent: told} = guide;
+    const {sent: told, mirror: shown} = guide;
     const kinds = told && ["arp", "ipv4", "ipv6", "other"].filter((kind) => told[kind] > 0)
         .map((kind) => `${number(told[kind])} ${kind}`);
     return facts([
@@ -63,6 +63,10 @@ function guideTable({guide, capture}) {
             ["memory at most", guide.memory_bytes === undefined ? null : bytes(guide.memory_bytes)],
             ["packets into its quarantine", told && `${number(told.packets)} (${[bytes(told.bytes), ...kinds].join(", ")})`],
             ["dropped by", told && told.dropped_by],
+            ["was shown of the VM's packets", shown && shown.on && `${number(shown.packets)}, ${number(shown.dropped)} dropped`],
+            ["connections in step", shown && shown.on &&
+                `${number(shown.in_step)} of ${number(shown.connections)}, ${number(shown.dead)} dead`],
+            ["not shown", shown && shown.reason],
         ],
     ]);
 }
