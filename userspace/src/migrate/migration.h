@@ -28,6 +28,7 @@ namespace gc::migrate {
 /// the source; from `committed` on it never runs there again.
 enum class Phase { preparing, precopy, switched_over, committed, resumed };
 
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): members are grouped by purpose
 class Migration {
   public:
     /// Runs a migration to its end. The report tells how it ended.

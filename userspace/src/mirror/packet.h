@@ -28,7 +28,7 @@ struct Flow {
     std::array<std::byte, 16> vm{};
     std::uint16_t client_port = 0;
     std::uint16_t vm_port = 0;
-    auto operator<=>(const Flow&) const = default;
+    auto operator<=>(const Flow&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm
 };
 
 /// Who sent a packet.

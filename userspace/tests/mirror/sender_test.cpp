@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The mirror from the destination's tap to the guide's. Needs root: taps in namespaces of their own.
+// The mirror from the destination's tap to the guide's. Needs root: taps in namespaces of their
+// own.
 #include "mirror/sender.h"
 
 #include "guide/quarantine.h"
@@ -33,7 +34,8 @@ struct Host {
     int tap = -1;
 
     void create() {
-        const guide::TapRequest request{.netdev = "n", .queues = 1, .vnet_hdr = true, .first_fd = 10};
+        const guide::TapRequest request{
+            .netdev = "n", .queues = 1, .vnet_hdr = true, .first_fd = 10};
         auto made = guide::Quarantine::create({&request, 1});
         ASSERT_TRUE(made) << made.error().message;
         space.emplace(*std::move(made));
@@ -47,8 +49,8 @@ class MirrorTest : public testing::Test {
         destination.create();
         source.create();
         far = peer::Channels::create({.end = peer::End::destination, .dial = {}}).value();
-        near = peer::Channels::create(
-                   {.end = peer::End::source, .dial = [this](auto id, bool, auto) { return dial(id); }})
+        near = peer::Channels::create({.end = peer::End::source,
+                                       .dial = [this](auto id, bool, auto) { return dial(id); }})
                    .value();
         ASSERT_TRUE(near->open(std::array{ChannelId::mirror}, soon));
         make_wire();
@@ -81,8 +83,8 @@ class MirrorTest : public testing::Test {
         sockaddr_ll to{};
         to.sll_family = AF_PACKET;
         to.sll_ifindex = destination.space->taps()[0].index;
-        ASSERT_GT(::sendto(wire.get(), bytes.data() + virtio_header, bytes.size() - virtio_header, 0,
-                           reinterpret_cast<sockaddr*>(&to), sizeof to),
+        ASSERT_GT(::sendto(wire.get(), bytes.data() + virtio_header, bytes.size() - virtio_header,
+                           0, reinterpret_cast<sockaddr*>(&to), sizeof to),
                   0);
     }
     void drain_destination() const {
@@ -104,13 +106,15 @@ class MirrorTest : public testing::Test {
         if (!wait_readable(source.tap, 2s).value())
             return std::nullopt;
         const ssize_t size = ::read(source.tap, packet.data(), packet.size());
-        return parse(0, std::span(packet).first(static_cast<std::size_t>(size)).subspan(virtio_header),
+        return parse(0,
+                     std::span(packet).first(static_cast<std::size_t>(size)).subspan(virtio_header),
                      From::client);
     }
     void from_guide(Packet packet) const {
         packet.from = From::vm;
         const auto bytes = packet.bytes();
-        ASSERT_EQ(::write(source.tap, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+        ASSERT_EQ(::write(source.tap, bytes.data(), bytes.size()),
+                  static_cast<ssize_t>(bytes.size()));
     }
 
     Host destination, source;
@@ -120,10 +124,9 @@ class MirrorTest : public testing::Test {
 };
 
 TEST_F(MirrorTest, ShowsTheGuideWhatArrivesForItsVm) {
-    auto injector =
-        Injector::start((*near)[ChannelId::mirror], source.space->network_namespace(),
-                        {{.nic = 0, .device = source.space->taps()[0].name}})
-            .value();
+    auto injector = Injector::start((*near)[ChannelId::mirror], source.space->network_namespace(),
+                                    {{.nic = 0, .device = source.space->taps()[0].name}})
+                        .value();
     auto sender = start_sender();
     from_client({.sequence = 100, .acknowledged = 500, .payload = 10});
     auto shown = at_guide();
@@ -174,8 +177,7 @@ TEST_F(MirrorTest, LeavesOutWholeConnectionsWhenTheSourceTakesNothing) {
                 lost += record->kind == RecordKind::lost ? 1 : 0;
                 if (record->kind != RecordKind::packet)
                     continue;
-                const auto segment =
-                    parse(0, record->content.subspan(virtio_header), From::client);
+                const auto segment = parse(0, record->content.subspan(virtio_header), From::client);
                 ASSERT_TRUE(segment);
                 const std::uint16_t port = segment->flow.client_port;
                 ASSERT_TRUE(lost > 0 || next[port] == segment->sequence) << port;
