@@ -46,6 +46,7 @@ template <typename T> Result<T> untouched(Result<T> result) {
 }
 
 template <typename... Ts> struct Overloaded : Ts... { using Ts::operator()...; };
+template <typename... Ts> Overloaded(Ts...) -> Overloaded<Ts...>;  // clang before 17 needs it
 
 }  // namespace
 
