@@ -159,7 +159,7 @@ Result<void> Receiver::await_source() {
         if (arrival->hello.channel != peer::ChannelId::control)
             continue;  // of a migration that has ended: the connection is closed
         source_ = arrival->from;
-        const Result<void> opened = open_session(*std::move(arrival));
+        Result<void> opened = open_session(*std::move(arrival));
         if (opened || interrupted_)
             return opened;
         end_session();
@@ -265,7 +265,7 @@ Result<void> Receiver::open_session(Arrival arrival) {
         return Unexpected(version.error());
     }
     // Once more: it may have waited for days.
-    if (const auto fits = check_memory(destination_.qmp()); !fits && !options_.allow_overcommit) {
+    if (auto fits = check_memory(destination_.qmp()); !fits && !options_.allow_overcommit) {
         (void)peer::send_answer(connection,
                                 peer::Refused{.reason = fits.error().message, .proof = {}});
         return fits;
