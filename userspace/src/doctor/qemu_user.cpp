@@ -87,8 +87,7 @@ Result<UserfaultfdAccess> try_userfaultfd(const Host& host, const QemuUser& user
     constexpr auto limit = std::chrono::seconds(5);
     GC_TRY(const std::string answer, in_child(
                                          [&] {
-                                             if (const std::string failed = become(user);
-                                                 !failed.empty())
+                                             if (std::string failed = become(user); !failed.empty())
                                                  return failed;
                                              return try_here(host.path("/dev/userfaultfd"));
                                          },
