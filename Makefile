@@ -155,6 +155,10 @@ check-kernel: deps userspace guests  ## run the module's tests and a migration o
 	@scripts/kernel-lab $(or $(KERNEL),$(error KERNEL= is missing: 6.1, 6.12, 7.2 or 7.3))
 	@scripts/check kernel-$(KERNEL)-
 
+.PHONY: check-debian
+check-debian:  ## install, build and test this tree in a fresh root of Debian: RELEASE=12|13 (root)
+	@scripts/check-debian $(or $(RELEASE),$(error RELEASE= is missing: 12 or 13)) $(STEPS)
+
 # Benchmarks measure what is installed: the preset release, with the programs that measure it.
 BENCH_PROGRAMS = gcctl capture_bench track_bench path_bench
 bench-release: $(BUILD)/release/build.ninja
