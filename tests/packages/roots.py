@@ -131,6 +131,11 @@ class Root:
         mount("-t", "sysfs", "-o", "ro", "sysfs", self.path / "sys")
         mount("-t", "devpts", "-o", "ptmxmode=666", "devpts", self.path / "dev" / "pts")
         mount("-t", "tmpfs", "tmpfs", self.path / "dev" / "shm")
+        userfaultfd = Path("/dev/userfaultfd")
+        if userfaultfd.exists():  # a guide that is not captured by the module needs it
+            target = self.path / "dev" / userfaultfd.name
+            target.touch()
+            mount("--bind", userfaultfd, target)
         for outside, inside, read_only in ((release.archives, "/var/cache/apt/archives", False), *mounts):
             target = self.path / inside.lstrip("/")
             target.mkdir(parents=True, exist_ok=True)
