@@ -13,18 +13,19 @@ import pytest
 from gclab.testbed import Migration, Testbed
 from gclab.environment import CAPTURE, IN_LAB, SLOW
 from gclab.gcctl import page_classes
-from gclab.vm import Spec
+from gclab.vm import MIB, PAGE_SIZE, WORK_MIB, Spec
 from gclab.wait import wait_for
 
 # Longer than any test; SIGUSR1 ends it.
 HOLD = ("--hold-background", "900s")
-CHASE_PAGES = 16384  # 64 MiB
+CHASE_MIB = 16 if IN_LAB else 64  # where a page that the VM has to wait for takes some 10 ms, and less than 0.1 ms
+CHASE_PAGES = CHASE_MIB * MIB // PAGE_SIZE
 
 
 def migrate_chase(testbed: Testbed, guide: str) -> dict[str, Any]:
     """Measures a migration of the pointer chase. Until the chase has done a lap, only requested pages and the guide's
     are sent: neighbours of a requested page would all belong to the chase, too."""
-    spec = Spec(ram_mib=192, append="mode=chase size=64M")
+    spec = Spec(ram_mib=192, append=f"mode=chase size={CHASE_MIB}M")
     # On a host of its own the destination would not take CPU time from the guide. Here they may share one CPU
     # (scripts/lab --help says when), and a task that wakes up for a page runs first.
     migration = testbed.migrate(testbed.start_source(spec), spec.but(nice=5), *HOLD, "--next-pages", "0", guide=guide,
@@ -148,14 +149,14 @@ def test_vm_does_not_wait_long_for_its_guide(testbed: Testbed) -> None:
 
 @pytest.mark.both
 def test_guide_that_takes_too_much_memory(testbed: Testbed) -> None:
-    # With a QEMU's own memory the guide copies each page that it touches: 64 MiB.
-    spec = Spec(memory_type="plain", ram_mib=192, append="mode=check size=64M")
-    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--guide-memory", "48M", guide="on")
+    # With a QEMU's own memory the guide copies each page that it touches: 24 MiB.
+    spec = Spec(memory_type="plain", append="mode=check size=24M")
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--guide-memory", "16M", guide="on")
     migration.migrate.wait_event("guide-ended")
     report = finish(migration, spec)
     assert report["guide"]["started"]
     assert report["guide"]["ended"] == "memory-limit", report["guide"]
-    assert report["guide"]["memory_bytes"] > 48 << 20
+    assert report["guide"]["memory_bytes"] > 16 << 20
     assert "--guide-memory" in report["guide"]["reason"]
 
 
@@ -208,7 +209,7 @@ def test_neither_module_nor_userfaultfd(testbed: Testbed, instead: str) -> None:
 @pytest.mark.both
 def test_userfaultfd_is_chosen(testbed: Testbed) -> None:
     """Whether the module is there or not. Each page that the guest writes is missing once."""
-    spec = Spec(cpus=2, backends=2, append="mode=check size=16M spread=1")
+    spec = Spec(cpus=2, backends=2, append=f"mode=check size={WORK_MIB}M spread=1")
     report = testbed.migrate_completely(testbed.start_source(spec), spec, "--capture", "userfault", guide="on")
     assert report["capture"] == "userfault" and report["capture_reason"] == "--capture userfault"
     assert report["guide"]["ended"] == "complete", report["guide"]
@@ -219,7 +220,7 @@ def test_userfaultfd_is_chosen(testbed: Testbed) -> None:
 @pytest.mark.long
 def test_lead_is_kept(testbed: Testbed) -> None:
     """A guide whose pages cannot be sent waits for them."""
-    spec = Spec(ram_mib=192, append="mode=chase size=64M")
+    spec = Spec(ram_mib=192, append=f"mode=chase size={CHASE_MIB}M")
     migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--lead", "256", "--bandwidth", "1M", guide="on")
     migration.migrate.wait_event("guide-runs")
     migration.migrate.wait_event("resumed")

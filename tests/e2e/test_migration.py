@@ -9,7 +9,7 @@ import pytest
 from gclab.testbed import Testbed
 from gclab.environment import CAPTURE, GUIDE_MODES
 from gclab.gcctl import EXIT_NEEDS_OPERATOR, page_classes
-from gclab.vm import MEMORY, Spec
+from gclab.vm import MEMORY, WORK_MIB, Spec
 
 
 @pytest.mark.parametrize("machine,cpus", [pytest.param("q35", 4, marks=pytest.mark.both), ("q35", 1),
@@ -67,7 +67,7 @@ def test_source_with_private_memory_dies_after_the_commit(testbed: Testbed) -> N
 
 @pytest.mark.both
 def test_two_ram_backends(testbed: Testbed, guide: str) -> None:
-    spec = Spec(cpus=2, backends=2, append="mode=check size=16M spread=1")
+    spec = Spec(cpus=2, backends=2, append=f"mode=check size={WORK_MIB}M spread=1")
     report = testbed.migrate_completely(testbed.start_source(spec), spec, guide=guide)
     check_mode(report, guide)
 
@@ -95,7 +95,7 @@ def test_precopy_first(testbed: Testbed, mode: str, options: tuple[str, ...]) ->
     spec = Spec()
     report = testbed.migrate_completely(testbed.start_source(spec), spec, *options, guide=mode)
     check_mode(report, mode)
-    # The guest rewrites 16 MiB continuously and nothing else. One round covers all of memory; how much of it one second
+    # The guest rewrites a part continuously and nothing else. One round covers all of memory; how much of it one second
     # covers depends on the machine.
     assert report["pages"]["precopy"] > (0.5 * report["pages"]["total"] if "--precopy-rounds" in options else 0)
 
@@ -127,7 +127,7 @@ def test_memory_as_it_was_started(testbed: Testbed, memory_type: str) -> None:
     if memory_type == "plain":
         spec = Spec(memory_type=memory_type, cpus=2)
     else:
-        spec = Spec(memory_type=memory_type, backends=2, append="mode=check size=16M spread=1")
+        spec = Spec(memory_type=memory_type, backends=2, append=f"mode=check size={WORK_MIB}M spread=1")
     report = testbed.migrate_completely(testbed.start_source(spec), spec, guide=guide)
     check_mode(report, guide)
     assert (report["guide"]["memory_bytes"] > 0) == (guide == "on")

@@ -12,7 +12,7 @@ from gclab.environment import SLOW
 from gclab.gcctl import EXIT_CANCELLED, EXIT_DONE
 from gclab.proxy import Proxy
 from gclab.testbed import Migration, Testbed
-from gclab.vm import Spec
+from gclab.vm import WORK_MIB, Spec
 from gclab.wait import wait_for
 
 EXIT_NEEDS_OPERATOR = 4
@@ -73,7 +73,7 @@ def test_again_and_again(testbed: Testbed) -> None:
 @pytest.mark.lab
 @pytest.mark.parametrize("what", ["reset all", "silent"])
 def test_in_precopy(testbed: Testbed, what: str) -> None:
-    spec = Spec(append="mode=chase size=16M")
+    spec = Spec(append=f"mode=chase size={WORK_MIB}M")
     migration = testbed.migrate(testbed.start_source(spec), spec, "--precopy-time", "5s", proxy={})
     migration.migrate.wait_event("progress")
     assert migration.proxy

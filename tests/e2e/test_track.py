@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 
 # The chase's first page (WORK_START of tests/guests/memory/layout.h); the rest of the guest lies below.
 WORK_START = 16 * MIB // 4096
-WORK_MIB = 16
+WORK_MIB = 8
 WORK_PAGES = WORK_MIB * MIB // 4096
 CHASE = Spec(append=f"mode=chase size={WORK_MIB}M")
 
