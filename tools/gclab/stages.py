@@ -154,7 +154,7 @@ def _network_stages(kernel: str, first: bool) -> list[Stage]:
                   lab(tls, kernel, 600, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 700,
                   beside=True),
             Stage(policy, f"traffic policies on veths and taps, in the lab on Linux {kernel}",
-                  lab(policy, kernel, 900, "--no-nested", command=pytest_command(policy, *files)), 1000,
+                  lab(policy, kernel, 1500, "--no-nested", command=pytest_command(policy, *files)), 1600,
                   beside=True)]
 
 
