@@ -8,23 +8,13 @@
 #include <array>
 #include <cerrno>
 #include <linux/userfaultfd.h>
-#include <string_view>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace gc::capture {
 namespace {
 
-constexpr std::string_view link_target = "anon_inode:[userfaultfd]";
 constexpr std::size_t max_faults = 16;
-
-bool is_userfaultfd(pid_t pid, int number) {
-    std::array<char, link_target.size() + 1> target{};
-    const auto path = fmt::format("/proc/{}/fd/{}", pid, number);
-    const ssize_t length = ::readlink(path.c_str(), target.data(), target.size());
-    return length > 0 &&
-           std::string_view(target.data(), static_cast<std::size_t>(length)) == link_target;
-}
 
 /// Whether it failed for a reason that is none: the page is there, or the guide is changing its
 /// address space (userfaultfd(2) and mm/userfaultfd.c).
@@ -35,16 +25,13 @@ bool repeats(int error) {
 }  // namespace
 
 Result<GuideMemory> GuideMemory::take(const GuidePlace& place) {
-    GC_TRY(const std::vector<int> numbers, process_fds(place.pid));
-    for (const int number : numbers) {
-        if (!is_userfaultfd(place.pid, number))
-            continue;
-        UniqueFd fd(::pidfd_getfd(place.pidfd, number, 0));
-        if (!fd)
-            return fail_errno(errno, "take the guide's userfaultfd");
-        return GuideMemory(std::move(fd));
-    }
-    return fail(ErrorKind::unsupported, "the guide has no userfaultfd");
+    GC_TRY(const std::vector<int> numbers, process_fds(place.pid, "anon_inode:[userfaultfd]"));
+    if (numbers.empty())
+        return fail(ErrorKind::unsupported, "the guide has no userfaultfd");
+    UniqueFd fd(::pidfd_getfd(place.pidfd, numbers.front(), 0));
+    if (!fd)
+        return fail_errno(errno, "take the guide's userfaultfd");
+    return GuideMemory(std::move(fd));
 }
 
 Result<std::span<const std::uint64_t>> GuideMemory::read() {

@@ -76,19 +76,16 @@ Result<UniqueFd> vm_of_process(pid_t pid) {
     // Only processes that may trace a process can read its links. A zombie has none.
     if (link_of(pid, "exe").empty())
         return not_taken(pid, errno == ENOENT ? ESRCH : errno);
-    GC_TRY(const auto numbers, process_fds(pid));
-    for (const int number : numbers) {
-        if (link_of(pid, fmt::format("fd/{}", number)) != "anon_inode:kvm-vm")
-            continue;
-        UniqueFd vm(::pidfd_getfd(process.get(), number, 0));
-        if (!vm)
-            return not_taken(pid, errno);
-        return vm;
-    }
-    return fail(
-        ErrorKind::unsupported,
-        "process {} runs no KVM VM, and only KVM VMs can be tracked; start QEMU with -accel kvm",
-        pid);
+    GC_TRY(const auto numbers, process_fds(pid, "anon_inode:kvm-vm"));
+    if (numbers.empty())
+        return fail(ErrorKind::unsupported,
+                    "process {} runs no KVM VM, and only KVM VMs can be tracked; start QEMU with "
+                    "-accel kvm",
+                    pid);
+    UniqueFd vm(::pidfd_getfd(process.get(), numbers.front(), 0));
+    if (!vm)
+        return not_taken(pid, errno);
+    return vm;
 }
 
 Result<Track> Track::create(int vm, TrackMode mode, std::span<const AddressRange> ranges) {

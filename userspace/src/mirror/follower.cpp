@@ -41,6 +41,17 @@ void Follower::drop_kept(Connection& of) {
     of.kept.clear();
 }
 
+void Follower::drop_kept_if(Connection& of, const std::function<bool(const Segment&)>& dropped) {
+    std::erase_if(of.kept, [&](const Kept& kept) {
+        const bool drop = dropped(kept.segment);
+        if (drop) {
+            of.kept_bytes -= kept.packet.size();
+            kept_ -= kept.packet.size();
+        }
+        return drop;
+    });
+}
+
 void Follower::die(Connection& of) {
     if (of.dead)
         return;
@@ -195,14 +206,8 @@ void Follower::acknowledged(Connection& of, const Segment& segment, Clock::time_
     of.waits_for = patience;
     of.hole_since = Clock::time_point::max();
     const auto kept_before = of.kept.size();
-    std::erase_if(of.kept, [&](const Kept& kept) {
-        const bool has = kept.segment.occupies() && !after(kept.segment.end(), taken);
-        if (has) {
-            of.kept_bytes -= kept.packet.size();
-            kept_ -= kept.packet.size();
-        }
-        return has;
-    });
+    drop_kept_if(of,
+                 [&](const Segment& kept) { return kept.occupies() && !after(kept.end(), taken); });
     if (of.kept.size() < kept_before && !std::exchange(of.in_step, true))
         ++counts_.in_step;
 }
@@ -215,14 +220,7 @@ void Follower::became_known(Connection& of) {
         kept.segment.acknowledged = of.next;
     }
     // An acknowledgement was held only for the guide to see it once.
-    std::erase_if(of.kept, [&](const Kept& kept) {
-        const bool once = !kept.segment.occupies();
-        if (once) {
-            of.kept_bytes -= kept.packet.size();
-            kept_ -= kept.packet.size();
-        }
-        return once;
-    });
+    drop_kept_if(of, [](const Segment& kept) { return !kept.occupies(); });
 }
 
 // ---- time

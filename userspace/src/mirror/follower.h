@@ -2,8 +2,8 @@
 // Keeps a guide's TCP connections in step with those of its VM. No I/O, no clock.
 //
 // The guide gets a copy of each packet that arrives for the VM, and answers into its quarantine.
-// The client hears the VM only. So a copy acknowledges what the VM has sent, of which the guide may
-// have sent less or more, or with other sequence numbers: Linux drops a segment that acknowledges
+// The client hears only the VM, so what arrives acknowledges what the VM has sent. The guide may
+// have sent less or more, or with other sequence numbers. Linux drops a segment that acknowledges
 // what was never sent, and the client does not send it again. Therefore each copy acknowledges what
 // the guide has sent so far. Nothing is held back, but what comes before the guide has answered the
 // SYN of a new connection: an acknowledgement may be what the guide waits for.
@@ -100,6 +100,8 @@ class Follower {
     Connection& connection(const Flow& flow, Clock::time_point now);
     static Kept& first_kept(Connection& of);
     void drop_kept(Connection& of);
+    /// Drops those of which the function says so.
+    void drop_kept_if(Connection& of, const std::function<bool(const Segment&)>& dropped);
     void die(Connection& of);
     void restart(Connection& of, Clock::time_point now);
     void keep(Connection& of, const Segment& segment, std::span<const std::byte> packet);

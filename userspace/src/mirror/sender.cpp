@@ -44,8 +44,8 @@ Sender::~Sender() {
 }
 
 void Sender::run() {
-    channel_
-        .end_reading();  // the source sends nothing; so the channel is over when that reads no more
+    // The source sends nothing: so the channel is over when the source reads no more.
+    channel_.end_reading();
     std::vector<pollfd> waits{{stop_.fd(), POLLIN, 0}};
     for (const Tap& tap : taps_)
         waits.push_back({tap.socket.fd(), POLLIN, 0});
@@ -69,12 +69,10 @@ Queue Sender::queue() const {
     return waits > long_queue ? Queue::long_ : Queue::short_;
 }
 
-std::span<std::byte> Sender::append(RecordKind kind, std::uint16_t nic,
-                                    std::span<const std::byte> content) {
+void Sender::append(RecordKind kind, std::uint16_t nic, std::span<const std::byte> content) {
     const auto head = record_head(kind, nic, content.size());
     batch_.insert(batch_.end(), head.begin(), head.end());
     batch_.insert(batch_.end(), content.begin(), content.end());
-    return std::span(batch_).last(content.size());
 }
 
 Result<bool> Sender::take_packet(std::uint16_t nic) {

@@ -34,8 +34,7 @@ class Sender {
     Result<void> drain(std::uint16_t nic);
     Result<bool> take_packet(std::uint16_t nic);
     [[nodiscard]] Queue queue() const;
-    std::span<std::byte> append(RecordKind kind, std::uint16_t nic,
-                                std::span<const std::byte> content);
+    void append(RecordKind kind, std::uint16_t nic, std::span<const std::byte> content);
 
     std::vector<Tap> taps_;
     peer::Channel& channel_;

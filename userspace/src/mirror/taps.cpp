@@ -6,7 +6,6 @@
 #include "util/process_maps.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -14,7 +13,6 @@
 #include <net/if.h>
 #include <optional>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 namespace gc::mirror {
 namespace {
@@ -26,23 +24,13 @@ struct Queue {
     std::string device;  ///< its name
 };
 
-bool is_tun(pid_t process, int number) {
-    std::array<char, 64> target{};
-    const auto path = fmt::format("/proc/{}/fd/{}", process, number);
-    const ssize_t length = ::readlink(path.c_str(), target.data(), target.size());
-    return length > 0 &&
-           std::string_view(target.data(), static_cast<std::size_t>(length)) == "/dev/net/tun";
-}
-
 Result<std::vector<Queue>> queues_of(pid_t qemu) {
-    GC_TRY(const std::vector<int> numbers, process_fds(qemu));
+    GC_TRY(const std::vector<int> numbers, process_fds(qemu, "/dev/net/tun"));
     const UniqueFd process(::pidfd_open(qemu, 0));
     if (!process)
         return fail_errno(errno, "open the process of QEMU");
     std::vector<Queue> queues;
     for (const int number : numbers) {
-        if (!is_tun(qemu, number))
-            continue;
         UniqueFd fd(::pidfd_getfd(process.get(), number, 0));
         if (!fd)
             return fail_errno(errno, "take a duplicate of QEMU's tap");

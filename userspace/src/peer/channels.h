@@ -44,7 +44,7 @@ class Channels {
     /// Without a connection, control messages are kept up to this size, so that their writer never
     /// waits.
     static constexpr std::size_t max_unsent_control = std::size_t{16} << 20;
-    /// The same for copies of packets, of which the writer leaves out what would be more.
+    /// The same for copies of packets; the writer leaves out those that would exceed it.
     static constexpr std::size_t max_unsent_mirror = std::size_t{2} << 20;
     /// For both ends to say what they have, once a connection is there.
     static constexpr std::chrono::seconds attach_timeout{5};

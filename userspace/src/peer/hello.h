@@ -23,7 +23,7 @@ inline constexpr int newest_version = 7;
 inline constexpr int records_version = 5;
 /// From this version on, `ready` describes the destination's VM.
 inline constexpr int facts_version = 6;
-/// From this version on, there is a channel `mirror`, and `ready` says what it would carry.
+/// From this version on, there is a channel `mirror`, and `ready` names the NICs it can serve.
 inline constexpr int mirror_version = 7;
 
 enum class ChannelId : std::uint8_t { control, main, bulk, urgent, mirror };

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <memory>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 namespace gc {
 inline namespace util {
@@ -88,6 +89,18 @@ Result<std::vector<int>> process_fds(pid_t pid) {
             numbers.push_back(number);
     }
     std::sort(numbers.begin(), numbers.end());
+    return numbers;
+}
+
+Result<std::vector<int>> process_fds(pid_t pid, std::string_view target) {
+    GC_TRY(std::vector<int> numbers, process_fds(pid));
+    std::string found(target.size() + 1, '\0');  // a longer one is none
+    std::erase_if(numbers, [&](int number) {
+        const auto path = fmt::format("/proc/{}/fd/{}", pid, number);
+        const ssize_t length = ::readlink(path.c_str(), found.data(), found.size());
+        return length < 0 ||
+               std::string_view(found.data(), static_cast<std::size_t>(length)) != target;
+    });
     return numbers;
 }
 

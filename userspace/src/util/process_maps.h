@@ -30,6 +30,8 @@ Result<std::vector<MapsLine>> read_process_maps(pid_t pid);
 
 /// The open file descriptors of a process, in ascending order.
 Result<std::vector<int>> process_fds(pid_t pid);
+/// Those of them whose link below /proc/PID/fd is `target`, such as "anon_inode:kvm-vm".
+Result<std::vector<int>> process_fds(pid_t pid, std::string_view target);
 
 /// The argv of a process. Errors: io, also if it is empty (a kernel thread or a zombie).
 Result<std::vector<std::string>> process_command_line(pid_t pid);

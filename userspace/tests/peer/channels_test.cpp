@@ -59,6 +59,18 @@ class TwoEnds : public testing::Test {
             wires[id]->cut();
     }
 
+    /// The destination notices when it reads, as the threads that read pages do.
+    void expect_gone_when_read() {
+        std::array<std::byte, 1> byte{};
+        std::vector<std::thread> readers;
+        for (const ChannelId id : {ChannelId::main, ChannelId::urgent, ChannelId::bulk})
+            readers.emplace_back([&, id] { (void)(*far)[id].read_some(byte); });
+        EXPECT_TRUE(eventually([&] { return far->gone_for() > 0ms; }));
+        far->shut_down();
+        for (std::thread& reader : readers)
+            reader.join();
+    }
+
     bool carries(ChannelId id) {
         std::array<std::byte, 4> got{};
         const auto text = std::as_bytes(std::span("ping", 4));
@@ -152,14 +164,7 @@ TEST_F(TwoEnds, ASourceThatEndsIsGone) {
     std::this_thread::sleep_for(50ms);
     EXPECT_EQ(far->gone_for(), 0ms) << "one connection is left";
     cut(std::array{bulk});
-    std::array<std::byte, 1> byte{};
-    std::vector<std::thread> readers;
-    for (const ChannelId id : {main, urgent, bulk})  // as the threads that read pages
-        readers.emplace_back([&, id] { (void)(*far)[id].read_some(byte); });
-    EXPECT_TRUE(eventually([&] { return far->gone_for() > 0ms; }));
-    far->shut_down();
-    for (std::thread& reader : readers)
-        reader.join();
+    expect_gone_when_read();
 }
 
 TEST_F(TwoEnds, AChannelThatIsOverDoesNotHideThatTheSourceIsGone) {
@@ -174,14 +179,7 @@ TEST_F(TwoEnds, AChannelThatIsOverDoesNotHideThatTheSourceIsGone) {
         refusal = Error{ErrorKind::io, "down", ENETUNREACH};
     }
     cut(all);
-    std::array<std::byte, 1> byte{};
-    std::vector<std::thread> readers;
-    for (const ChannelId id : {main, urgent, bulk})  // as the threads that read pages
-        readers.emplace_back([&, id] { (void)(*far)[id].read_some(byte); });
-    EXPECT_TRUE(eventually([&] { return far->gone_for() > 0ms; }));
-    far->shut_down();
-    for (std::thread& reader : readers)
-        reader.join();
+    expect_gone_when_read();
 }
 
 TEST_F(TwoEnds, TheOtherEndMayNotKnowTheMigration) {
