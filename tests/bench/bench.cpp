@@ -38,6 +38,8 @@ Result<Options> parse(int argc, char** argv) {
         std::from_chars(value.data(), value.data() + value.size(), number);
         if (key == "--out")
             options.out = value;
+        else if (key == "--only")
+            options.only = value;
         else if (key == "--mib" && number > 0)
             options.mib = number;
         else if (key == "--repeats" && number > 0)
@@ -46,7 +48,8 @@ Result<Options> parse(int argc, char** argv) {
             return fail(ErrorKind::usage, "unknown or invalid option {} {}", key, value);
     }
     if (argc % 2 == 0)
-        return fail(ErrorKind::usage, "usage: [--mib 512] [--repeats 7] [--out FILE]");
+        return fail(ErrorKind::usage,
+                    "usage: [--mib 512] [--repeats 7] [--only WORKLOAD] [--out FILE]");
     return options;
 }
 

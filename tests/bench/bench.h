@@ -16,6 +16,7 @@ constexpr std::size_t page_size = 4096;
 struct Options {
     std::size_t mib = 512;
     std::size_t repeats = 7;
+    std::string only;  ///< a workload; empty: all that the benchmark has
     std::string out;
 };
 

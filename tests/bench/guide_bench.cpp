@@ -36,6 +36,7 @@ constexpr double margin = 0.05;
 class NothingSent final : public capture::PageOrigin {
   public:
     [[nodiscard]] bool delivered(std::size_t, std::uint64_t) const override { return false; }
+    void touched(std::size_t, std::uint64_t) override {}
     Result<Found> find(std::size_t, std::uint64_t, std::span<std::byte>) override {
         return Found::zero;
     }

@@ -29,6 +29,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto phase_timeout = 20s;
+constexpr auto outage_time = 2s;
 constexpr std::size_t requests = 2000;
 /// QEMU cannot hold the background, and a requested page that is already in its buffer for the main
 /// channel is not sent urgently. This rate, in bytes per second, empties that buffer within
@@ -41,13 +42,16 @@ enum class Workload {
     busy,     ///< requested pages and the background at full speed
     push,     ///< the background only
     precopy,  ///< pre-copy only
+    outage,   ///< as push, with all connections broken for a while
 };
 
-constexpr std::array<std::pair<Workload, const char*>, 4> workloads{
+constexpr std::array<std::pair<Workload, const char*>, 5> workloads{
     {{Workload::idle, "request-idle"},
      {Workload::busy, "request-busy"},
      {Workload::push, "push"},
-     {Workload::precopy, "pre-copy"}}};
+     {Workload::precopy, "pre-copy"},
+     {Workload::outage, "outage"}}};
+
 struct Mode {
     const char* name;
     Sender sender;
@@ -170,6 +174,35 @@ Result<std::vector<double>> ask(SyntheticDestination& destination, std::uint64_t
     return latencies;
 }
 
+/// Whether to measure a workload in a mode.
+bool is_of_interest(const Mode& mode, Workload workload) {
+    // A migration of QEMU's ends with its connection, or waits for somebody to resume it.
+    if (workload == Workload::outage)
+        return mode.sender == Sender::gcctl && mode.option == nullptr;
+    // An option that affects the end is measured only where the end is measured.
+    return mode.option == nullptr || workload == Workload::push;
+}
+
+/// Breaks the connections during the push. @param note takes a metric, its unit and its value
+template <typename Note>
+Result<void> measure_outage(SyntheticDestination& destination, const Child& gcctl,
+                            std::uint64_t pages, Note note) {
+    const auto deadline = Clock::now() + phase_timeout;
+    while (destination.pages() < pages / 8 && Clock::now() < deadline)
+        std::this_thread::sleep_for(1ms);
+    if (destination.pages() == pages)
+        return fail(ErrorKind::io, "all pages arrived before the outage; use more memory");
+    destination.cut();
+    std::uint64_t memory = 0;
+    for (const auto end = Clock::now() + outage_time; Clock::now() < end;
+         std::this_thread::sleep_for(10ms))
+        memory = std::max(memory, gcctl.anonymous_bytes());
+    GC_TRY(const Clock::duration took, destination.restore(phase_timeout));
+    note("first page", "ms", seconds(took) * 1e3);
+    note("memory", "MiB", static_cast<double>(memory) / (1 << 20));
+    return destination.wait_end(phase_timeout);
+}
+
 Result<void> one_run(const Mode& mode, Workload workload, const char* name, std::size_t mib,
                      Figures& figures) {
     const auto note = [&](const char* metric, const char* unit, double value) {
@@ -206,6 +239,8 @@ Result<void> one_run(const Mode& mode, Workload workload, const char* name, std:
     if (auto accepted = accepting.get(); !accepted)
         return wrap(accepted.error(), last_words(scratch.path() / "gcctl.log"));
     const auto ready = Clock::now();
+    if (workload == Workload::outage)
+        return measure_outage(*destination, *gcctl, pages, note);
     if (workload == Workload::push) {
         GC_CHECK(destination->wait_end(phase_timeout));
         note("throughput", "MiB/s", static_cast<double>(mib) / seconds(Clock::now() - ready));
@@ -246,8 +281,8 @@ Result<json> bench(const Options& options) {
             for (std::size_t i = 0; i < modes.size(); ++i) {
                 // Rotate the order: the machine may be warmer for the second mode.
                 const Mode& mode = modes[(i + round) % modes.size()];
-                // An option that affects the end is measured only where the end is measured.
-                if (mode.option != nullptr && workload != Workload::push)
+                if (!is_of_interest(mode, workload) ||
+                    (!options.only.empty() && options.only != name))
                     continue;
                 if (auto ran = one_run(mode, workload, name, options.mib, figures); !ran)
                     return wrap(ran.error(), fmt::format("{}, {}", name, mode.name));

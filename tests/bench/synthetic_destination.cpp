@@ -10,6 +10,7 @@
 #include "util/socket.h"
 
 #include <array>
+#include <fcntl.h>
 #include <sys/socket.h>
 
 namespace gc::bench {
@@ -19,6 +20,8 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t page_size = stream::target_page;
 constexpr auto fetch_timeout = 10s;
+/// Control, main, bulk and urgent.
+constexpr std::size_t gcctl_channels = 4;
 constexpr std::size_t chunk_size = std::size_t{256} * 1024;
 
 std::chrono::milliseconds left(std::chrono::steady_clock::time_point deadline) {
@@ -123,6 +126,7 @@ Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point 
 
 Result<peer::Connection> SyntheticDestination::accept_connection(Clock::time_point deadline) {
     GC_TRY(UniqueFd fd, accept_one(listener_.get(), left(deadline)));
+    connections_.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
     if (!credentials_)
         return peer::Connection(std::move(fd));
     GC_TRY(tls::Session session,
@@ -135,25 +139,50 @@ Result<peer::Connection> SyntheticDestination::accept_connection(Clock::time_poi
 Result<void> SyntheticDestination::greet_gcctl(Clock::time_point deadline) {
     using enum peer::ChannelId;
     GC_TRY(channels_, peer::Channels::create({.end = peer::End::destination, .dial = {}}));
-    while (!channels_->opened(main) || !channels_->opened(bulk) || !channels_->opened(urgent)) {
-        GC_TRY(peer::Connection connection, accept_connection(deadline));
-        GC_TRY(const peer::Hello hello, peer::receive_hello(connection, left(deadline)));
-        if (hello.channel == control) {
-            if (const tls::Session* session = connection.session()) {
-                GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
-                keys_.offer(hello.token, keys);
-            }
-            GC_CHECK(peer::send_answer(connection, peer::Ready{.version = peer::newest_version,
-                                                               .qemu = "synthetic",
-                                                               .preempt = true,
-                                                               .measure = {},
-                                                               .seal = {}}));
-        }
-        GC_CHECK(channels_->attach(hello.channel, std::move(connection), left(deadline)));
-    }
+    while (!channels_->opened(main) || !channels_->opened(bulk) || !channels_->opened(urgent))
+        GC_CHECK(greet_channel(deadline));
     control_.emplace(channel(control), peer::End::destination, peer::State::prepared);
     control_->opened();
     return {};
+}
+
+Result<void> SyntheticDestination::greet_channel(Clock::time_point deadline) {
+    GC_TRY(peer::Connection connection, accept_connection(deadline));
+    GC_TRY(const peer::Hello hello, peer::receive_hello(connection, left(deadline)));
+    if (hello.channel == peer::ChannelId::control && !hello.resume) {
+        if (const tls::Session* session = connection.session()) {
+            GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
+            keys_.offer(hello.token, keys);
+        }
+        GC_CHECK(peer::send_answer(connection, peer::Ready{// It places no zeros by itself.
+                                                           .version = peer::zeros_version - 1,
+                                                           .qemu = "synthetic",
+                                                           .preempt = true,
+                                                           .measure = {},
+                                                           .seal = {}}));
+    }
+    return channels_->attach(hello.channel, std::move(connection), left(deadline));
+}
+
+void SyntheticDestination::cut() {
+    listener_.reset();
+    for (const UniqueFd& connection : connections_)
+        ::shutdown(connection.get(), SHUT_RDWR);
+    connections_.clear();
+}
+
+Result<SyntheticDestination::Clock::duration>
+SyntheticDestination::restore(std::chrono::milliseconds timeout) {
+    const auto deadline = Clock::now() + timeout;
+    back_ = false;
+    GC_TRY(listener_, tcp_listen({"127.0.0.1", fmt::format("{}", port_)}));
+    const auto begun = Clock::now();
+    for (std::size_t back = 0; back < gcctl_channels; ++back)
+        if (auto greeted = greet_channel(deadline); !greeted)
+            return wrap(greeted.error(),
+                        fmt::format("only {} of {} connections came back", back, gcctl_channels));
+    GC_CHECK(wait_for(back_, "its next page", deadline));
+    return back_at_ - begun;
 }
 
 Result<void> SyntheticDestination::wait_for(const std::atomic<bool>& what, std::string_view name,
@@ -318,6 +347,11 @@ void SyntheticDestination::on_page(const stream::Item& item, Clock::time_point a
     if (++received_ == have_.size())
         all_here_ = true;
     have_[number].store(true, std::memory_order_release);
+    if (!back_) {
+        const std::lock_guard lock(say_mutex_);
+        back_at_ = at;
+        back_ = true;
+    }
     if (awaited_.load() == number) {
         awaited_at_ = at;
         awaited_ = UINT64_MAX;
@@ -336,12 +370,14 @@ Result<SyntheticDestination::Clock::duration> SyntheticDestination::fetch(std::u
     awaited_ = page;
     const auto begin = Clock::now();
     GC_CHECK(say(request));
-    // It may have arrived by itself before it was awaited: then nothing signals it.
-    while (!arrived_.try_acquire_for(100ms))
-        if (Clock::now() - begin > fetch_timeout || has(page))
-            return awaited_.exchange(UINT64_MAX) == page && has(page)
-                       ? Result<Clock::duration>(Clock::duration::zero())
-                       : fail(ErrorKind::io, "page {} was requested but did not arrive", page);
+    while (!arrived_.try_acquire_for(100ms)) {
+        // It arrived by itself before it was awaited: nothing signals that. If it is not awaited
+        // any more, on_page() is about to.
+        if (has(page) && awaited_.exchange(UINT64_MAX) == page)
+            return Clock::duration::zero();
+        if (Clock::now() - begin > fetch_timeout)
+            return fail(ErrorKind::io, "page {} was requested but did not arrive", page);
+    }
     return awaited_at_ - begin;
 }
 

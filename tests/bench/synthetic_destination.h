@@ -63,6 +63,11 @@ class SyntheticDestination {
     /// Waits until the source has ended its stream, and reports success to it. Errors: io.
     Result<void> wait_end(std::chrono::milliseconds timeout);
 
+    /// Ends all connections and refuses others. For a gcctl after accept().
+    void cut();
+    /// Accepts the channels' connections again. @return the time until the next page has arrived
+    Result<Clock::duration> restore(std::chrono::milliseconds timeout);
+
     /// Bytes received on all channels, and pages of the block.
     [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
     [[nodiscard]] std::uint64_t pages() const { return received_; }
@@ -79,6 +84,8 @@ class SyntheticDestination {
     Result<void> start(bool urgent, Clock::time_point deadline);
     Result<void> take_channels(bool urgent, Clock::time_point deadline);
     Result<void> greet_gcctl(Clock::time_point deadline);
+    /// Accepts a connection of gcctl's and gives it to its channel.
+    Result<void> greet_channel(Clock::time_point deadline);
     Result<void> wait_for(const std::atomic<bool>& what, std::string_view name,
                           Clock::time_point deadline);
     /// The bodies of the threads.
@@ -108,6 +115,9 @@ class SyntheticDestination {
     std::atomic<std::uint64_t> awaited_ = UINT64_MAX;
     Clock::time_point awaited_at_{};
     std::binary_semaphore arrived_{0};
+    std::vector<UniqueFd> connections_;  ///< duplicates, for cut()
+    std::atomic<bool> back_ = true;      ///< a page has arrived since restore()
+    Clock::time_point back_at_{};        ///< when it did
     std::atomic<std::uint64_t> bytes_ = 0;
     std::atomic<std::uint64_t> received_ = 0;
     std::atomic<bool> all_here_ = false;  ///< all pages of the block have arrived

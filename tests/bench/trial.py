@@ -102,7 +102,8 @@ class Trial:
         if self.report:
             demand = self.report["demand"]
             found |= {"stall": ("ms", demand["stall_ms"]), "stall p50": ("us", demand["p50_us"]),
-                      "stall p99": ("us", demand["p99_us"]), "stall p99.9": ("us", demand["p999_us"])}
+                      "stall p99": ("us", demand["p99_us"]), "stall p99.9": ("us", demand["p999_us"]),
+                      "local faults": ("", demand["local"]), "local stall": ("ms", demand["local_ms"])}
             if measured := self.report["measured"]:
                 found |= {name: ("%", 100 * measured[name]) for name in ("coverage", "accuracy") if measured[name] is not None}
                 found["waste"] = ("MiB", measured["waste_bytes"] / (1 << 20))

@@ -2,16 +2,21 @@
 """End-to-end tests of gcctl with real QEMUs and self-checking guests.
 
 In the lab (scripts/lab), where each takes far longer, those marked `lab` use KVM and guidecopy.ko, and so do those
-marked `both` that have a guide: without one, the lab shows nothing that the bare host does not. Elsewhere all but those marked `lab` use QEMU's TCG, with guides captured by userfaultfd.
+marked `both` that have a guide: without one, the lab shows nothing that the bare host does not. Elsewhere all but those marked `lab`
+use QEMU's TCG, with guides captured by userfaultfd. A lab whose kernel runs SELinux runs those marked `selinux` alone.
 """
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gclab.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB, MODULE, MODULE_PARAMETERS, SLOW
 from gclab.qemu import DESTINATION_QEMU, SOURCE_QEMU, release
 from gclab.testbed import Testbed
+
+
+SELINUX = Path("/sys/fs/selinux")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,6 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # It has no versions: what one release sends is nothing that another one promises to load.
         if between_releases and "microvm" in item.name:
             return False
+        # That kernel runs no AppArmor, and a policy that is enforced stays.
+        if "selinux" in marks or SELINUX.exists():
+            return "selinux" in marks and SELINUX.exists()
         if not IN_LAB:
             return "lab" not in marks
         parameters = getattr(getattr(item, "callspec", None), "params", {})

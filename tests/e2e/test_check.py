@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Both QEMUs are compared before anything is touched: what cannot work is refused by name, and both QEMUs are as before."""
 
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ FATAL = {
     "machine": (SMALL, SMALL.but(machine="pc"), "machine type: pc-q35"),
     "cpus": (SMALL.but(cpus=2), SMALL, "vCPUs: 2 at the source, 1 at the destination"),
     "device": (SMALL.but(args=("-device", "virtio-rng-pci")), SMALL, "devices of type virtio-rng-pci: 1 at the source, 0"),
+    "slots": (SMALL.but(args=("-m", "64M,slots=2,maxmem=1G")), SMALL, "slots for memory modules (-m slots=): 2 at the source, 0 at"),
     "dimm": (SMALL.but(args=("-m", "64M,slots=2,maxmem=1G", "-object", "memory-backend-ram,id=d,size=32M", "-device", "pc-dimm,memdev=d")),
              SMALL.but(args=("-m", "64M,slots=2,maxmem=1G")), "RAM block 'd' is missing at the destination"),
 }
@@ -141,3 +144,75 @@ def test_a_user_who_may_not_look_into_qemu(testbed: Testbed) -> None:
     assert refused.returncode == EXIT_REFUSED
     assert "run gcctl as root, or as that process's user" in refused.stderr
     assert source.status() == "running"
+
+
+def disk(image: Path) -> Spec:
+    return SMALL.but(args=("-drive", f"if=none,id=disk,format=raw,file={image}", "-device", "virtio-blk-pci,drive=disk"))
+
+
+def image(directory: Path, size: int = 1 << 20) -> Path:
+    directory.mkdir(exist_ok=True)
+    path = directory / "image"
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+def expect_refused(testbed: Testbed, source: Vm, destination: Vm, port: int, says: str) -> None:
+    """By a check and by a migration; neither QEMU has changed."""
+    for option in ("--check",), ():
+        migrate, _ = testbed.migrate_to(source, port, *option)
+        assert migrate.wait() == EXIT_REFUSED
+        assert says in differences(migrate, True) and says in migrate.errors()
+        assert source.status() == "running" and destination.status() == "inmigrate"
+
+
+def test_a_disk_that_is_not_shared(testbed: Testbed) -> None:
+    """The guest would go on with other data."""
+    there = image(testbed.directory / "there")
+    source, destination, _, port = ends(testbed, disk(image(testbed.directory / "here")), disk(there))
+    expect_refused(testbed, source, destination, port, f"disk 'disk': it is another file ({testbed.directory}/here/image at the source, {there}")
+
+
+def test_a_smaller_disk(testbed: Testbed) -> None:
+    here, there = image(testbed.directory / "here"), image(testbed.directory / "there", 4096)
+    source, destination, _, port = ends(testbed, disk(here), disk(there))
+    expect_refused(testbed, source, destination, port, "disk 'disk', bytes: 1048576 at the source, 4096 at the destination")
+
+
+def test_a_disk_that_a_third_has_locked(testbed: Testbed) -> None:
+    """The destination QEMU would be refused the image only once the VM was handed over."""
+    shared = image(testbed.directory / "shared")
+    source, destination, receive, port = ends(testbed, disk(shared), disk(shared))
+    with shared.open("rb") as file:
+        # As a QEMU that allows nobody else to write.
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 201, 1, 0))
+        expect_refused(testbed, source, destination, port, f"another process on the destination's host has locked {shared}")
+    migrate, _ = testbed.migrate_to(source, port)
+    assert migrate.wait() == EXIT_DONE, migrate.errors()
+    assert not migrate.event("difference")
+    assert receive.wait() == EXIT_DONE
+    destination.wait_running()
+
+
+def test_a_destination_that_expects_tls(testbed: Testbed) -> None:
+    source, destination, _, port = ends(testbed, SMALL, SMALL)
+    destination.command("migrate-set-parameters", tls_creds="tls0")
+    expect_refused(testbed, source, destination, port, "the destination QEMU has the migration parameter tls-creds set")
+
+
+def test_a_destination_that_expects_another_stream(testbed: Testbed) -> None:
+    """Found before any source comes."""
+    destination = testbed.start(SMALL, "destination", incoming=True)
+    destination.set_capabilities(["multifd"])
+    refused = run("receive", "--qmp", destination.gcctl_qmp(), "--listen", "127.0.0.1:0", "--wait", "1ms")
+    assert refused.returncode == EXIT_REFUSED
+    assert "the destination QEMU has the migration capability multifd on" in refused.stderr
+    assert "migrate_set_capability multifd off" in refused.stderr
+
+
+def test_features_that_the_destination_lacks(testbed: Testbed) -> None:
+    source, _, _, port = ends(testbed, SMALL.but(args=("-cpu", "qemu64,+avx2")), SMALL.but(args=("-cpu", "qemu64")))
+    check, _ = testbed.migrate_to(source, port, "--check")
+    assert check.wait() == EXIT_DONE, check.errors()
+    assert "CPU features that the destination lacks: avx2: QEMU does not check them" in differences(check, False)

@@ -3,21 +3,20 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gclab import apparmor
 from gclab.testbed import Migration, Testbed
 from gclab.environment import CAPTURE, IN_LAB, SLOW
 from gclab.gcctl import page_classes
 from gclab.vm import MIB, PAGE_SIZE, WORK_MIB, Spec
 from gclab.wait import wait_for
+from held import HOLD, check_guide_ends_with_its_gcctl, finish, start_held
 
-# Longer than any test; SIGUSR1 ends it.
-HOLD = ("--hold-background", "900s")
 CHASE_MIB = 16 if IN_LAB else 64  # where a page that the VM has to wait for takes some 10 ms, and less than 0.1 ms
 CHASE_PAGES = CHASE_MIB * MIB // PAGE_SIZE
 
@@ -74,21 +73,6 @@ def test_guide_saves_nine_of_ten_demand_faults(testbed: Testbed) -> None:
     assert guided["measured"]["waste_bytes"] <= 4096 * wasted
 
 
-def start_held(testbed: Testbed, spec: Spec) -> tuple[Migration, int]:
-    """A migration whose guide runs and whose background is held, and the guide's pid."""
-    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, guide="on")
-    pid = migration.migrate.wait_event("guide-started")["pid"]
-    migration.migrate.wait_event("guide-runs")
-    return migration, pid
-
-
-def finish(migration: Migration, spec: Spec) -> dict[str, Any]:
-    migration.migrate.signal(signal.SIGUSR1)
-    report = migration.wait_completed(spec)
-    migration.destination.wait_running()
-    return report
-
-
 @pytest.mark.both
 def test_guide_killed(testbed: Testbed) -> None:
     spec = Spec()
@@ -109,6 +93,20 @@ def test_guide_frozen(testbed: Testbed) -> None:
     assert report["guide"]["started"]
     assert report["guide"]["ended"] in ("complete", "diverged"), report["guide"]
     wait_for("the frozen guide is gone", lambda: not os.path.exists(f"/proc/{pid}"), 5 * SLOW)
+
+
+@pytest.mark.long
+def test_guide_that_goes_another_way(testbed: Testbed) -> None:
+    spec = Spec(ram_mib=192, append="mode=apart size=128M")
+    # Pages that the VM requests are not paced: it is never slower than its guide, which few pages of 32,768 match.
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--next-pages", "0", "--lead", "64", "--bandwidth", "1M",
+                                guide="on")
+    ended = migration.migrate.wait_event("guide-ended", 60)
+    assert ended["how"] == "diverged"
+    report = finish(migration, spec)
+    assert report["guide"]["ended"] == "diverged"
+    assert report["pages"]["guide"] >= 512 and report["demand"]["faults"] >= 512
+    migration.destination.check()
 
 
 def start_frozen(testbed: Testbed, spec: Spec, *options: str) -> tuple[Migration, int]:
@@ -272,31 +270,19 @@ profile guidecopy-test flags=(attach_disconnected, mediate_deleted) {
 
 
 @pytest.fixture
-def apparmor_profile() -> Iterator[str]:
-    enabled = Path("/sys/module/apparmor/parameters/enabled")
-    if not enabled.exists() or enabled.read_text().strip() != "Y":
-        pytest.skip("this kernel runs without AppArmor")
-    if not Path("/sys/kernel/security/apparmor").exists():
-        subprocess.run(["mount", "-t", "securityfs", "securityfs", "/sys/kernel/security"], check=True, timeout=10)
-
-    def parser(action: str) -> None:
-        subprocess.run(["apparmor_parser", "--skip-cache", action], input=PROFILE, text=True, check=True, timeout=60)
-
-    parser("--replace")
+def apparmor_profile(tmp_path: Path) -> Iterator[str]:
+    if reason := apparmor.missing():
+        pytest.skip(reason)
+    file = tmp_path / "profile"
+    file.write_text(PROFILE)
+    apparmor.replace(str(file))
     yield "guidecopy-test"
-    parser("--remove")
+    apparmor.remove(str(file))
 
 
 @pytest.mark.lab
-def test_guide_has_its_sources_apparmor_label(testbed: Testbed, apparmor_profile: str) -> None:
-    spec = Spec()
-    source = testbed.start_source(spec.but(launcher=("aa-exec", "--profile", apparmor_profile, "--")))
-    migration = testbed.migrate(source, spec, *HOLD, guide="on")
-    guide = migration.migrate.wait_event("guide-started")["pid"]
-    labels = [Path(f"/proc/{pid}/attr/apparmor/current").read_text().strip() for pid in (source.process.pid, guide)]
-    assert labels == [f"{apparmor_profile} (enforce)"] * 2
-    migration.migrate.wait_event("guide-runs")
-    assert finish(migration, spec)["guide"]["ended"] == "complete"
+def test_guide_with_an_apparmor_label_ends_with_a_killed_gcctl(testbed: Testbed, apparmor_profile: str) -> None:
+    check_guide_ends_with_its_gcctl(testbed, apparmor.under(apparmor_profile))
 
 
 def test_guide_that_does_not_start_says_why(testbed: Testbed) -> None:

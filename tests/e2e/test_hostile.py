@@ -149,10 +149,10 @@ def test_versions_are_named(testbed: Testbed) -> None:
     receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
     port = receive.wait_event("listening")["port"]
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-    connection.sendall(line(guidecopy=8, newest=9, channel="control", token=rogue.TOKEN))
+    connection.sendall(line(guidecopy=11, newest=12, channel="control", token=rogue.TOKEN))
     answer = json.loads(rogue.read_line(connection))
     assert answer["type"] == "refused"
-    assert "version 3 to 7" in answer["reason"] and "version 8 to 9" in answer["reason"]
+    assert "version 3 to 10" in answer["reason"] and "version 11 to 12" in answer["reason"]
     assert destination.status() == "inmigrate"
 
 

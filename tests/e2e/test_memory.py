@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gclab.gcctl import EXIT_REFUSED, run
+from gclab.gcctl import EXIT_FAILED, EXIT_REFUSED, run
 from gclab.testbed import Testbed
 from gclab.vm import MIB, Spec, Vm
 
@@ -52,7 +52,7 @@ def test_the_cgroup_has_too_little(testbed: Testbed, limit: Callable[[Vm, int], 
     receive = ("receive", "--qmp", destination.gcctl_qmp(), "--listen", "127.0.0.1:0", "--wait", "1ms")
     refused = run(*receive)
     assert refused.returncode == EXIT_REFUSED
-    assert f"its cgroup {cgroup} leaves it " in refused.stderr and "raise the cgroup's limit, or give --allow-overcommit" in refused.stderr
+    assert f"its cgroup {cgroup} leaves it " in refused.stderr and "raise the cgroup's limit, or give gcctl receive --allow-overcommit" in refused.stderr
     assert destination.status() == "inmigrate"
     taken = run(*receive, "--allow-overcommit")
     assert "no source connected" in taken.stderr
@@ -66,9 +66,15 @@ def test_a_limit_that_came_later(testbed: Testbed, limit: Callable[[Vm, int], Pa
     receive = testbed.receive(destination.gcctl_qmp(), "127.0.0.1")
     port = receive.wait_event("listening")["port"]
     limit(destination, LIMIT_MIB * MIB)
-    migrate, _ = testbed.migrate_to(source, port)
-    assert migrate.wait() == EXIT_REFUSED
-    assert "too little memory for the VM" in migrate.errors()
+    for option in ("--check",), ():
+        migrate, _ = testbed.migrate_to(source, port, *option)
+        assert migrate.wait() == EXIT_REFUSED
+        assert "too little memory for the VM" in migrate.errors()
+        assert any(e["fatal"] and "too little memory" in e["what"] for e in migrate.events() if e["event"] == "difference")
+    # The source cannot decide it.
+    migrate, _ = testbed.migrate_to(source, port, "--allow-differences")
+    assert migrate.wait() == EXIT_FAILED
+    assert "the destination refused the VM: too little memory for the VM" in migrate.errors()
     source.wait_running()
     limit(destination, 1024 * MIB)
     migrate, _ = testbed.migrate_to(source, port)

@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import pytest
+from gclab.qemu import DESTINATION_QEMU, release
 from gclab.testbed import Testbed
-from gclab.environment import CAPTURE, GUIDE_MODES
+from gclab.environment import CAPTURE, GUIDE_MODES, SLOW
 from gclab.gcctl import EXIT_NEEDS_OPERATOR, page_classes
 from gclab.vm import MEMORY, WORK_MIB, Spec
+from gclab.wait import wait_for
 
 
 @pytest.mark.parametrize("machine,cpus", [("q35", 4), pytest.param("q35", 1, marks=pytest.mark.both),
@@ -29,6 +31,11 @@ def test_switched_over_at_once(testbed: Testbed, guide: str) -> None:
     # Almost nothing is queued before the device state, for which the VM is stopped: at most what the source may send in
     # the 2 s that it may be held. Later QEMUs than 7.2 count 253 pages late.
     assert report["bytes"]["precopy"] < 256 << 10, report["bytes"]
+    figures = report["qemu_postcopy"]
+    if release(DESTINATION_QEMU) < (10, 1):
+        assert figures is None
+    else:
+        assert sum(figures["latency_dist"]) > 0 and figures["latency_ns"] > 0 and len(figures["vcpu_latency_ns"]) == spec.cpus
 
 
 def test_source_is_killed(testbed: Testbed, guide: str) -> None:
@@ -98,6 +105,32 @@ def test_precopy_first(testbed: Testbed, mode: str, options: tuple[str, ...]) ->
     # The guest rewrites a part continuously and nothing else. One round covers all of memory; how much of it one second
     # covers depends on the machine.
     assert report["pages"]["precopy"] > (0.5 * report["pages"]["total"] if "--precopy-rounds" in options else 0)
+
+
+@pytest.mark.lab
+def test_precopy_as_long_as_it_pays(testbed: Testbed) -> None:
+    """The guest writes its working set again and again: the first round pays, and soon none does any more."""
+    spec = Spec()
+    report = testbed.migrate_completely(testbed.start_source(spec), spec, "--precopy", "auto", guide="on")
+    check_mode(report, "on")
+    precopy = report["precopy"]
+    assert precopy["ended"] == "no-gain"
+    assert 2 <= len(precopy["rounds_ms"]) == len(precopy["remaining_bytes"]) < 10
+    left = precopy["remaining_bytes"]
+    assert left[1] < 0.75 * left[0]
+    assert left[-1] > 0.75 * left[-2]
+    assert report["pages"]["precopy"] > 0.5 * report["pages"]["total"]
+
+
+def test_precopy_ends_at_its_limit(testbed: Testbed) -> None:
+    """Nobody writes, so TCG loses nothing."""
+    spec = Spec(append="mode=check size=16M passes=1")
+    source = testbed.start(spec)
+    wait_for("the guest is done", lambda: "DONE" in source.serial(), 30 * SLOW)
+    migration = testbed.migrate(source, spec, "--precopy", "auto", "--precopy-bytes", "1M", "--bandwidth", "4M")
+    report = migration.wait_completed(spec)
+    assert report["precopy"]["ended"] == "bytes"
+    assert 1 << 20 <= report["bytes"]["precopy"] < 8 << 20
 
 
 def test_lead_and_bandwidth_are_kept(testbed: Testbed, guide: str) -> None:

@@ -3,67 +3,35 @@
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from gclab import demo_guest
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_REFUSED
-from gclab.network import HERE
-from gclab.qemu import tap
 from gclab.redis import Redis, RedisClient
+from gclab.tap_network import TapNetwork
 from gclab.testbed import Testbed
 from gclab.vm import Spec
 from gclab.wait import wait_for
-
-VM = "10.19.0.2"
 
 
 class Client(RedisClient):
     KEYS = 2000
 
 
-@dataclass
-class Network:
-    """A bridge on this host with a tap for each QEMU: clients are outside of the VM."""
-
-    suffix: str
-
-    @property
-    def bridge(self) -> str:
-        return f"gcb{self.suffix}"
-
-    def tap(self, end: str) -> str:
-        return f"gc{end}{self.suffix}"
-
-    def spec(self, end: str) -> Spec:
-        return demo_guest.spec(f"ip={VM}/24", "batch=0", ram_mib=192, args=tap(self.tap(end)))
-
-    def create(self) -> None:
-        HERE.bridge(self.bridge)
-        HERE.address(self.bridge, "10.19.0.1/24")
-        for end in ("s", "d"):
-            HERE.tap(self.tap(end))
-            HERE.plug(self.tap(end), self.bridge)
-
-    def delete(self) -> None:
-        for link in (self.tap("s"), self.tap("d"), self.bridge):
-            HERE.ip("link", "del", link)
-
-
 @pytest.fixture
-def network(testbed: Testbed) -> Iterator[Network]:
-    network = Network(testbed.directory.name[-4:])
+def network(testbed: Testbed) -> Iterator[TapNetwork]:
+    network = TapNetwork(testbed.directory.name[-4:], 19)
     network.create()
     yield network
     testbed.close()  # QEMU holds the taps
     network.delete()
 
 
-def test_the_guide_works_on_the_requests_of_its_vm(testbed: Testbed, network: Network) -> None:
+def test_the_guide_works_on_the_requests_of_its_vm(testbed: Testbed, network: TapNetwork) -> None:
     source = testbed.start(network.spec("s"))
     source.wait_console(demo_guest.READY, 60 * SLOW)
-    clients = [Client(VM, seed) for seed in range(3)]
+    clients = [Client(network.vm, seed) for seed in range(3)]
     clients[0].fill()
     for client in clients:
         client.start()
@@ -75,7 +43,7 @@ def test_the_guide_works_on_the_requests_of_its_vm(testbed: Testbed, network: Ne
     wait_for("the VM answers its clients at the destination",
              lambda: all(client.answered() > count + 50 for client, count in zip(clients, before, strict=True)), 40 * SLOW)
     # A connection that begins at the destination: its sequence numbers at the guide are others.
-    fresh = Redis(VM)
+    fresh = Redis(network.vm)
     for number in range(30):
         assert fresh.command("set", f"fresh:{number}", "x" * 100) == b"+OK"
         assert fresh.command("get", f"fresh:{number}") == b"x" * 100

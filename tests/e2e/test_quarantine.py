@@ -123,7 +123,7 @@ def test_guide_is_harmless(testbed: Testbed) -> None:
     destination_image = testbed.directory / "destination.qcow2"
     shutil.copy(source_image, destination_image)
     destination_spec = linux_spec(destination_image, "gcdest")
-    migration = testbed.migrate(source, destination_spec, "--hold-background", "900s", guide="on")
+    migration = testbed.migrate(source, destination_spec, "--hold-background", "900s", "--allow-differences", guide="on")
     guide = migration.migrate.wait_event("guide-started")["pid"]
     names = [link["ifname"] for link in links_of(guide) if link["ifname"] != "lo"]
     assert len(names) == 1, f"the guide's namespace has {names}"

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """After any failure before commit the source runs on, and nothing is left behind."""
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gclab.network import links, namespaces
+from gclab.qemu import DESTINATION_QEMU, release
 from gclab.testbed import Migration, Testbed
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_CANCELLED, EXIT_FAILED
@@ -41,7 +43,11 @@ def check_source_runs_on(testbed: Testbed, before: Before, migration: Migration)
     migration.receive.wait(20)
     assert migration.receive.process.returncode != 0
     wait_for("only the source is left", lambda: set(testbed.processes()) == {source.pid}, 10 * SLOW)
-    assert testbed.temporary_files() == []
+    left = testbed.temporary_files()
+    if migration.receive.process.returncode == -signal.SIGKILL:
+        # The directory of the socket to which QEMU connects is there for milliseconds (docs/operations/limits.md).
+        left = [path for path in left if not re.fullmatch(r"gcctl-\w{6}", Path(path).name)]
+    assert left == []
     assert links() == before.links
     assert namespaces() == before.namespaces
 
@@ -78,6 +84,9 @@ def test_destination_refuses_device_state(testbed: Testbed, before: Before, guid
     assert migration.migrate.wait() == EXIT_FAILED
     check_failed(migration)
     assert "the destination refused the VM: the destination QEMU" in migration.report()["error"]
+    if release(DESTINATION_QEMU) < (10, 2):  # later ones do not say why
+        for said in migration.report()["error"], migration.receive.errors():
+            assert "it wrote to its standard error: " in said and "virtio-rng" in said
     check_source_runs_on(testbed, before, migration)
 
 

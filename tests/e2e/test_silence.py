@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gclab.testbed import Testbed
-from gclab.environment import SLOW
+from gclab.environment import CMAKE_TREE, SLOW
 from gclab.far_host import FarHost
 from gclab.network import ip
 from gclab.gcctl import EXIT_REFUSED, EXIT_USAGE, run_ok
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.lab
 
 SPEC = Spec(ram_mib=128, append="mode=check size=16M")
 LINK = ("--policy-link", "400mbit")
+OBJECT = CMAKE_TREE / "bpf" / "examples" / "fixed.bpf.o"
 
 
 @pytest.fixture
@@ -38,11 +39,11 @@ def pins() -> list[str]:
     return [path.name for path in Path("/sys/fs/bpf/guidecopy").glob("*")]
 
 
-def test_a_silent_migration_is_shaped_and_leaves_nothing(testbed: Testbed, far: FarHost, guide: str) -> None:
+def test_a_silent_migration_is_shaped_and_leaves_nothing(testbed: Testbed, far: FarHost) -> None:
     before = far.qdiscs()
     source = testbed.start_source(SPEC)
     tenant = BulkSender(far)
-    migration = testbed.migrate(source, SPEC, *LINK, guide=guide, far=far)
+    migration = testbed.migrate(source, SPEC, *LINK, guide="on", far=far)
     try:
         report = migration.wait_completed(SPEC)
     finally:
@@ -57,7 +58,7 @@ def test_a_silent_migration_is_shaped_and_leaves_nothing(testbed: Testbed, far: 
     wire = {name: each["bytes"] for name, each in classes.items()}
     written = report["bytes"]
     assert wire["urgent"] >= written["urgent"] and wire["urgent"] > 0, "the device state at least"
-    assert wire["urgent"] + wire["guide"] >= written["urgent"] + written["guide"] and (written["guide"] > 0 or guide == "off")
+    assert wire["urgent"] + wire["guide"] >= written["urgent"] + written["guide"] and written["guide"] > 0
     assert sum(wire.values()) >= written["total"]
     assert wire["background"] > 0
     # Which of them exceeds its rate depends on how fast the hosts are.
@@ -82,6 +83,29 @@ def test_a_migration_joins_an_attached_policy(testbed: Testbed, far: FarHost) ->
     finally:
         run_ok("policy", "detach", "--dev", far.nic)
     assert pins() == []
+
+
+def test_a_migration_is_shaped_by_a_program_of_the_users(testbed: Testbed, far: FarHost) -> None:
+    before = far.qdiscs()
+    migration = testbed.migrate(testbed.start_source(SPEC), SPEC, *LINK, "--policy-object", str(OBJECT), far=far)
+    report = migration.wait_completed(SPEC)
+    migration.destination.wait_running()
+    shaped = report["policy"]
+    assert (shaped["name"], shaped["device"], shaped["object"], shaped["reason"]) == ("silent", far.nic, str(OBJECT), "")
+    assert shaped["classes"]["background"]["bytes"] > 0
+    assert far.qdiscs() == before and pins() == []
+
+
+def test_a_migration_keeps_to_the_program_that_is_attached(testbed: Testbed, far: FarHost) -> None:
+    run_ok("policy", "attach", "--dev", far.nic, "--link", "1gbit")
+    try:
+        migration = testbed.migrate(testbed.start_source(SPEC), SPEC, "--policy-object", str(OBJECT), far=far)
+        report = migration.wait_completed(SPEC)
+        warnings = [event["message"] for event in migration.migrate.events() if event["event"] == "warning"]
+        assert any(f"--policy-object is ignored: {far.nic} already has a policy with gcctl's own" in each for each in warnings)
+        assert (report["policy"]["object"], report["policy"]["joined"]) == ("", True)
+    finally:
+        run_ok("policy", "detach", "--dev", far.nic)
 
 
 def test_without_a_policy_a_migration_is_unshaped_or_refused(testbed: Testbed, far: FarHost) -> None:
@@ -124,5 +148,9 @@ def test_an_invalid_policy_is_refused_before_anything_changes(testbed: Testbed, 
     missing = testbed.migrate(source, SPEC, "--policy", str(tmp_path / "missing.toml"), far=far)
     assert missing.migrate.wait() == EXIT_USAGE
     assert "missing.toml: No such file" in missing.migrate.errors()
+    (tmp_path / "my.bpf.o").write_text("no object")
+    no_object = testbed.migrate(source, SPEC, "--policy-object", str(tmp_path / "my.bpf.o"), far=far)
+    assert no_object.migrate.wait() == EXIT_USAGE
+    assert "--policy-object" in no_object.migrate.errors() and "is not a BPF object" in no_object.migrate.errors()
     source.check()
     assert pins() == []

@@ -204,10 +204,12 @@ def trace_of(ram_mib: int, first: int, count: int) -> bytes:
 
 def test_guide_and_hot_set_share_the_work(testbed: Testbed) -> None:
     # The hot set has half of the pages that the chase needs, and as many that nobody touches; the guide finds the others.
+    # What was never written would not be sent.
+    spec = CHASE.but(append=f"{CHASE.append} cold={WORK_MIB}M")
     half = WORK_PAGES // 2
     trace = testbed.directory / "trace"
-    trace.write_bytes(trace_of(CHASE.ram_mib, WORK_START + half, WORK_PAGES))
-    report = migrate_hot(testbed, testbed.start_source(CHASE), CHASE, str(trace), guide="on")
+    trace.write_bytes(trace_of(spec.ram_mib, WORK_START + half, WORK_PAGES))
+    report = migrate_hot(testbed, testbed.start_source(spec), spec, str(trace), guide="on")
     pages = report["pages"]
     print(f"{report['demand']['faults']} demand faults, {pages['warm']} pages sent as hot, {pages['guide']} for the guide")
     assert report["mode"] == "guide" and report["hot"]["pages"] == WORK_PAGES

@@ -38,6 +38,8 @@ def _is_inherent(result: Result) -> bool:
             # QEMU's TCG loses writes during pre-copy, gcctl or not (docs/internals/faults.md).
             return result.phase == Phase.PRECOPY.value
         case Outcome.SOURCE_RUNS_DESTINATION_LEFT.value:
-            # Nothing was touched yet: gcctl receive, if it lives, waits for the next source.
-            return result.phase == Phase.BEGIN.value
+            # Nothing was touched yet: gcctl receive, if it lives, waits for the next source, and QEMU was not told to
+            # listen. Or the commit had not come, and everybody who could have ended QEMU was killed.
+            return (result.phase == Phase.BEGIN.value or result.destination.get("migration") == "none" or
+                    result.fault in ("kill-receive-and-guardian", "kill-both-and-guardians"))
     return False

@@ -2,7 +2,6 @@
 """What an operator does after a fault: asks `gcctl status` at both ends, and types what it says."""
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -13,8 +12,8 @@ from typing import Any
 from faults import Scene
 from gclab.environment import SLOW
 from gclab.gcctl import EXIT_DONE, Gcctl, run, state_env
+from gclab.processes import kill
 from gclab.testbed import Testbed
-from gclab.wait import wait_for
 
 # What happens to a recovery. The other gcctl waits for one that is killed, and the operator types its command again.
 SECOND_FAULTS = ("nothing", "cut", "kill-migrate", "kill-receive")
@@ -70,9 +69,7 @@ def _kill(migration: dict[str, Any]) -> list[str]:
     for line in migration["type"]:
         pid = int(line.split()[1])
         assert pid == migration["qemu"]["pid"]
-        os.kill(pid, signal.SIGKILL)
-    wait_for("the QEMU has ended", lambda: not os.path.exists(f"/proc/{pid}/exe") or not os.path.realpath(f"/proc/{pid}/exe"),
-             10 * SLOW)
+        kill(pid, 10 * SLOW)
     return list(migration["type"])
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a destination sends on the channel "mirror", and what a guide answers: the records of the
+// What arrives on the channels "mirror" and "forward", and what a guide answers: the records of the
 // input, those of kind "left out" with an odd NIC taken for the guide's own frames.
 #include "mirror/follower.h"
 #include "mirror/record.h"
@@ -31,6 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 return 0;
             if (!*record)
                 break;
+            const auto address = destination_of((*record)->content);
+            if (!address.empty() && (*record)->content.size() < virtio_header + 14)
+                std::abort();
             now += std::chrono::milliseconds(100);
             if ((*record)->kind == RecordKind::packet)
                 follower.from_client((*record)->nic, (*record)->content, now);

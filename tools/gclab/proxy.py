@@ -3,6 +3,7 @@
 in clear only."""
 
 import json
+import re
 import selectors
 import socket
 import threading
@@ -29,17 +30,21 @@ class Proxy:
     """Carries connections to 127.0.0.1:`port`.
 
     `cut_after`: breaks all of them once that many bytes went to the destination. `mute`: the channels whose answers it
-    discards; the connection stays alive.
+    discards; the connection stays alive. `newest`: the newest version of the protocol that the source then seems to speak.
+    `rate`: the bytes that it carries to the destination in a second, until full_speed(); little more waits in it.
     """
 
-    def __init__(self, port: int, cut_after: int | None = None, mute: tuple[str, ...] = ()) -> None:
-        self._target, self._cut_after, self._mute = port, cut_after, mute
+    def __init__(self, port: int, cut_after: int | None = None, mute: tuple[str, ...] = (), newest: int | None = None,
+                 rate: int | None = None) -> None:
+        self._target, self._cut_after, self._mute, self._newest, self._rate = port, cut_after, mute, newest, rate
         self.carried = 0  # bytes to the destination
         self.connections = 0
         self._flip_after: int | None = None
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=32)
         self.port: int = self._listener.getsockname()[1]
+        if rate is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # accepted sockets have it, too
         self._pairs: list[_Pair] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -62,6 +67,13 @@ class Proxy:
         """Carries nothing for that long; the connections stay open."""
         with self._lock:
             time.sleep(seconds)
+
+    def full_speed(self) -> None:
+        """Ends `rate`."""
+        with self._lock:
+            self._rate = None
+            for pair in self._pairs:
+                pair.near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
     def flip(self, after: int) -> None:
         """Changes a bit of what goes to the destination, that many bytes from now."""
@@ -112,9 +124,13 @@ class Proxy:
                 other.shutdown(socket.SHUT_WR)
                 self._selector.unregister(side)
             elif side is pair.near:
+                if self._newest is not None and not pair.channel:
+                    data = re.sub(rb'("newest": ?)\d+', rb"\g<1>%d" % self._newest, data)
                 self._read_hello(pair, data)
                 self.carried += len(data)
                 other.sendall(self._flipped(data))
+                if self._rate is not None:
+                    time.sleep(len(data) / self._rate)
             else:
                 other.sendall(self._without_data(pair, data) if pair.channel in self._mute else data)
         except OSError:

@@ -18,14 +18,15 @@ MODULE_DEBUG = ("Failure",)
 
 @dataclass(frozen=True)
 class Stage:
-    """`what` it tests, for the reader; `beside` others, since it keeps at most one CPU busy; whether it is `usual`, a part
-    of `make check`."""
+    """`what` it tests, for the reader; `beside` others, since it keeps at most one CPU busy; whether it `waits` most of the
+    time, and so can run beside all others; whether it is `usual`, a part of `make check`."""
 
     name: str
     what: str
     command: list[str]
     timeout: int  # seconds
     beside: bool = False
+    waits: bool = False
     usual: bool = True
     counted: frozenset[str] | None = None  # the cases that count, of all in the results; None: all
 
@@ -38,8 +39,8 @@ def _results(name: str) -> Path:
     return RESULTS / f"{name}.xml"
 
 
-def pytest(name: str, what: str, timeout: int, *arguments: str, usual: bool = True) -> Stage:
-    return Stage(name, what, pytest_command(name, *arguments), timeout, usual=usual)
+def pytest(name: str, what: str, timeout: int, *arguments: str, waits: bool = False, usual: bool = True) -> Stage:
+    return Stage(name, what, pytest_command(name, *arguments), timeout, waits=waits, usual=usual)
 
 
 def pytest_command(name: str, *arguments: str) -> list[str]:
@@ -92,6 +93,7 @@ def stages() -> list[Stage]:
         pytest("long", "end to end with QEMU's TCG: what the sanitizers leave out", 1500, "tests/e2e", "-m", "long"),
         pytest("tcg", "end to end with QEMU's TCG: all, without sanitizers", 1500, "tests/e2e", usual=False),
         pytest("faults", "a hundred migrations that break in as many ways, with QEMU's TCG", 1500, "tests/faults"),
+        pytest("libvirt", "VMs of libvirt's, between two libvirtds with QEMU's TCG", 1800, "tests/libvirt", waits=True),
         pytest("scripts", "the tests' own tools, and the documents", 180, "tests/scripts"),
         pytest("html_report", "the HTML of gcctl report, in a browser", 480, "tests/html_report"),
         kunit(),
@@ -104,7 +106,10 @@ def stages() -> list[Stage]:
     for number, kernel in enumerate(modules):
         found += _network_stages(kernel, first=number == 0)
     for number, (kernel, module) in enumerate(modules.items()):
-        found += _lab_stages(kernel, module) if number == 0 else [_short_lab_stage(kernel, module)]
+        if number == 0:
+            found += [*_lab_stages(kernel, module), _apparmor_stage(kernel, module), _selinux_stage(kernel, module)]
+        else:
+            found.append(_short_lab_stage(kernel, module))
     return found + debug_stages() + [stage for version in FETCHED_KERNELS for stage in fetched_kernel_stages(version)]
 
 
@@ -124,14 +129,24 @@ def _lab_stages(kernel: str, module: Path) -> list[Stage]:
                        module, *(f"tests/e2e/test_{name}.py" for name in apart))]
 
 
+def _selinux_stage(kernel: str, module: Path) -> Stage:
+    return _lab_stage(f"selinux-{kernel}", f"guides of QEMUs that SELinux confines, in the lab on Linux {kernel}", kernel, module,
+                      "tests/e2e/test_selinux.py", timeout=600, append="security=selinux selinux=1")
+
+
+def _apparmor_stage(kernel: str, module: Path) -> Stage:
+    return _lab_stage(f"apparmor-{kernel}", f"VMs of libvirt's with KVM, which AppArmor confines, in the lab on Linux {kernel}", kernel,
+                      module, "tests/libvirt", timeout=900)
+
+
 def _short_lab_stage(kernel: str, module: Path) -> Stage:
     return _lab_stage(f"lab-{kernel}", f"end to end with KVM and guides, in the lab on Linux {kernel}", kernel, module, "tests/e2e",
                       "-k", FEW_MIGRATIONS)
 
 
-def _lab_stage(name: str, what: str, kernel: str, module: Path, *arguments: str) -> Stage:
-    return Stage(name, what, lab(name, kernel, 2700, "--mem", "8G", "--module", str(module),
-                                 command=pytest_command(name, *arguments, "-v")), 2800, beside=True)
+def _lab_stage(name: str, what: str, kernel: str, module: Path, *arguments: str, timeout: int = 2700, append: str = "") -> Stage:
+    return Stage(name, what, lab(name, kernel, timeout, "--mem", "8G", "--module", str(module), "--append", append,
+                                 command=pytest_command(name, *arguments, "-v")), timeout + 100, beside=True)
 
 
 def _module_stages(kernel: str, module: Path) -> list[Stage]:
@@ -147,14 +162,14 @@ def _module_stages(kernel: str, module: Path) -> list[Stage]:
 def _network_stages(kernel: str, first: bool) -> list[Stage]:
     bpf, policy, tls = f"bpf-{kernel}", f"policy-{kernel}", f"tls-{kernel}"
     # All on the first kernel; on the others those that depend on the hook, which is another one there.
-    files = ["tests/policy"] if first else [f"tests/policy/test_{name}.py" for name in ("attach", "failures", "order", "example")]
+    chosen = [] if first else ["-k", "test_attach or test_order or filter or another_program"]
     return [Stage(bpf, f"the BPF programs, in the lab on Linux {kernel}",
                   lab(bpf, kernel, 300, "--no-nested", command=gtest(bpf, "bpf_test", "*")), 400, beside=True),
             Stage(tls, f"TLS, encrypted by the kernel, in the lab on Linux {kernel}",
                   lab(tls, kernel, 600, "--no-nested", command=tls_test(tls, "*Kernel*:TlsHandshake.*")), 700,
                   beside=True),
             Stage(policy, f"traffic policies on veths and taps, in the lab on Linux {kernel}",
-                  lab(policy, kernel, 1500, "--no-nested", command=pytest_command(policy, *files)), 1600,
+                  lab(policy, kernel, 1500, "--no-nested", command=pytest_command(policy, "tests/policy", *chosen)), 1600,
                   beside=True)]
 
 

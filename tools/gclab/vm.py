@@ -86,7 +86,54 @@ class Progress:
     errors: int = 0
 
 
-class Vm(Qemu):
+class MemoryGuest:
+    """A VM with the self-checking guest, by its console."""
+
+    name: str
+    cpus: int
+    _serial: Path
+
+    def check_alive(self) -> None:
+        """Fails if the VM has ended."""
+        raise NotImplementedError
+
+    def serial(self) -> str:
+        """The console's text so far."""
+        return self._serial.read_text(errors="replace") if self._serial.exists() else ""
+
+    def progress(self) -> dict[int, Progress]:
+        """Of each vCPU that has reported on the console."""
+        seen: dict[int, Progress] = {}
+        # The last line may be incomplete.
+        for line in self.serial().split("\n")[:-1]:
+            if match := re.search(r"(?:G|LAP) (\d+) cpu (\d+) errs (\d+)$", line.rstrip("\r")):
+                passes, cpu, errors = map(int, match.groups())
+                seen[cpu] = Progress(passes, errors)
+        return seen
+
+    def check(self) -> None:
+        """The guest has found no memory error, and has not restarted."""
+        text = self.serial()
+        for bad in ("ERR ", "PANIC"):
+            assert bad not in text, f"{self.name}'s guest: {text[text.index(bad):][:500]}"
+        assert text.count("START") <= 1, f"{self.name}'s guest restarted"
+
+    def wait_running(self, passes: int = 2, timeout: float = 20) -> None:
+        """Until each vCPU has done that many passes more than now (or than in its first report), without errors."""
+        first = {cpu: progress.passes for cpu, progress in self.progress().items()}
+
+        def advanced() -> bool:
+            self.check_alive()
+            self.check()
+            now = self.progress()
+            for cpu, progress in now.items():
+                first.setdefault(cpu, progress.passes)
+            return len(now) == self.cpus and all(now[cpu].passes >= first[cpu] + passes for cpu in now)
+
+        wait_for(f"{self.name}'s guest does {passes} passes on each of {self.cpus} vCPUs", advanced, timeout * SLOW)
+
+
+class Vm(Qemu, MemoryGuest):
     """A running VM with two QMP sockets: gcctl_qmp() for gcctl, and its own connection.
 
     Its files are `directory`/`name`.*. It may be on another host, where only methods can be reached (second_host.py).
@@ -117,20 +164,6 @@ class Vm(Qemu):
     def gcctl_qmp(self) -> str:
         return str(self._gcctl_qmp)
 
-    def serial(self) -> str:
-        """The console's text so far."""
-        return self._serial.read_text(errors="replace") if self._serial.exists() else ""
-
-    def progress(self) -> dict[int, Progress]:
-        """Of each vCPU that has reported on the console."""
-        seen: dict[int, Progress] = {}
-        # The last line may be incomplete.
-        for line in self.serial().split("\n")[:-1]:
-            if match := re.search(r"(?:G|LAP) (\d+) cpu (\d+) errs (\d+)$", line.rstrip("\r")):
-                passes, cpu, errors = map(int, match.groups())
-                seen[cpu] = Progress(passes, errors)
-        return seen
-
     def metered(self) -> int:
         """Characters that the guest has written to its second serial port."""
         return self._meter.stat().st_size if self._meter and self._meter.exists() else 0
@@ -144,27 +177,6 @@ class Vm(Qemu):
         """Ends the sampling."""
         assert self._sampler
         return self._sampler.stop()
-
-    def check(self) -> None:
-        """The guest has found no memory error, and has not restarted."""
-        text = self.serial()
-        for bad in ("ERR ", "PANIC"):
-            assert bad not in text, f"{self.name}'s guest: {text[text.index(bad):][:500]}"
-        assert text.count("START") <= 1, f"{self.name}'s guest restarted"
-
-    def wait_running(self, passes: int = 2, timeout: float = 20) -> None:
-        """Until each vCPU has done that many passes more than now (or than in its first report), without errors."""
-        first = {cpu: progress.passes for cpu, progress in self.progress().items()}
-
-        def advanced() -> bool:
-            self.check_alive()
-            self.check()
-            now = self.progress()
-            for cpu, progress in now.items():
-                first.setdefault(cpu, progress.passes)
-            return len(now) == self.cpus and all(now[cpu].passes >= first[cpu] + passes for cpu in now)
-
-        wait_for(f"{self.name}'s guest does {passes} passes on each of {self.cpus} vCPUs", advanced, timeout * SLOW)
 
     def wait_console(self, text: str, timeout: float) -> None:
         """Until a Linux guest (scripts/demo-guest-init) has printed that."""

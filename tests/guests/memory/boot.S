@@ -85,7 +85,7 @@ long_mode:
 	mov	%eax, %ecx
 	inc	%ecx
 	shl	$STACK_SHIFT, %ecx
-	lea	stacks(%rcx), %rsp
+	lea	STACKS(%rcx), %rsp
 	mov	%eax, %edi
 	mov	%ebp, %ebp
 	xchg	%rsi, %rbp		/* arguments: number, start info */
@@ -153,8 +153,5 @@ page_pointers:
 	.skip	4096
 page_directories:
 	.skip	MAPPED_GIB * 4096
-	.balign	16
-stacks:
-	.skip	MAX_CPUS << STACK_SHIFT
 
 	.section .note.GNU-stack, "", @progbits

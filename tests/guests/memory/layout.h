@@ -7,7 +7,10 @@
 #define STACK_SHIFT   13
 #define MAPPED_GIB    64	/* at most 512: one page of page-directory pointers */
 #define AP_TRAMPOLINE 0x8000	/* below 1 MiB, page aligned: a SIPI names a page */
-#define WORK_START    0x1000000	/* the workload has the memory from here on; the program lies below */
+#define IDLE_START    0x200000	/* the program ends below; idle=SIZE is from here on */
+#define CONSOLE_LOCK  0xeff000	/* all that the program writes for ever is from here on: in RAM behind idle=SIZE */
+#define STACKS	      0xf00000	/* MAX_CPUS << STACK_SHIFT bytes */
+#define WORK_START    0x1000000	/* the workload has the memory from here on */
 
 #define CODE64	 0x18 /* segment */
 #define APIC	 0xfee00000

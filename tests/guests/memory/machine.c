@@ -57,7 +57,9 @@ static struct range ranges[32];
 static u32 nr_ranges;
 static char command_line[1024];
 /* A ticket lock: a CPU that prints all the time must not starve the others. */
-static u32 console_next, console_serving;
+static struct {
+	u32 next, serving;
+} *const console = (void *)CONSOLE_LOCK;
 
 struct gate {
 	u16 offset_low, segment, type, offset_middle;
@@ -123,6 +125,16 @@ void machine_init(const struct hvm_start_info *info)
 		if (map[i].type == TYPE_RAM && start < end && nr_ranges < sizeof(ranges) / sizeof(ranges[0]))
 			ranges[nr_ranges++] = (struct range){ start, (end - start) / PAGE_SIZE };
 	}
+}
+
+u64 idle_pages(void)
+{
+	return (CONSOLE_LOCK - IDLE_START) / PAGE_SIZE;
+}
+
+u64 *idle_page(u64 number)
+{
+	return (u64 *)(IDLE_START + number * PAGE_SIZE);
 }
 
 u64 ram_pages(void)
@@ -283,8 +295,8 @@ void print(const char *text, ...)
 	u32 ticket;
 
 	va_start(args, text);
-	ticket = __atomic_fetch_add(&console_next, 1, __ATOMIC_RELAXED);
-	while (__atomic_load_n(&console_serving, __ATOMIC_ACQUIRE) != ticket)
+	ticket = __atomic_fetch_add(&console->next, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&console->serving, __ATOMIC_ACQUIRE) != ticket)
 		cpu_relax();
 	for (; *text; text++) {
 		if (*text != '%') {
@@ -305,6 +317,6 @@ void print(const char *text, ...)
 		}
 	}
 	put('\n');
-	__atomic_store_n(&console_serving, ticket + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&console->serving, ticket + 1, __ATOMIC_RELEASE);
 	va_end(args);
 }

@@ -25,6 +25,9 @@ void rest(void);
 /* Writes one character to COM2, where the host counts them to measure progress. */
 void tick(void);
 
+/* The pages between the program and what it writes. */
+u64 idle_pages(void);
+u64 *idle_page(u64 number);
 /* The RAM pages from WORK_START on, numbered without holes. */
 u64 ram_pages(void);
 u64 *ram_page(u64 number);
@@ -39,6 +42,15 @@ int option_is(const char *name, const char *wanted);
  * one for each %x, a string for each %s.
  */
 void print(const char *text, ...);
+
+/* The time stamp counter. */
+static inline u64 read_clock(void)
+{
+	u32 low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (u64)high << 32 | low;
+}
 
 static inline void cpu_relax(void)
 {

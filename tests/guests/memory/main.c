@@ -6,9 +6,12 @@
  *   mode=check    (default) each CPU verifies and rewrites every word of its pages, in pseudo-random order
  *   mode=seq      the same in ascending order
  *   mode=chase    each CPU follows pointers, one per page, on one random cycle over its pages, and verifies them
+ *   mode=apart    as check, but the clock chooses the next page: two copies of the guest go different ways
  *   mode=fresh    each CPU first fills its pages, which were never touched and must be zero; then as seq
  *   size=64M      the working set, divided evenly among the CPUs
  *   cold=0        more memory, behind the working set, that is filled at the start and not touched again
+ *   idle=0        the same, up to 12M, below all that the guest writes: what pre-copy sends first
+ *   noise=1       fill pages with words that have nothing in common, so that they cannot be compressed (check, seq, fresh)
  *   spread=1      take pages at equal distances from all of RAM, instead of the first ones from 16 MiB on
  *   work=0        spin that many times after each page, like a program that also computes
  *   rest=0        use at most one page per that many microseconds and halt in between, like a program that also waits
@@ -19,7 +22,7 @@
  * Lines on COM1, numbers decimal unless they begin with 0x:
  *   START cpus N ram MIB work PAGES
  *   READY cpu C                        memory is filled, checking begins (fresh: filling begins)
- *   G PASS cpu C errs E                pass number PASS (from 1) is done; E errors so far (check, seq)
+ *   G PASS cpu C errs E                pass number PASS (from 1) is done; E errors so far (all but chase)
  *   LAP PASS cpu C errs E              the same for chase
  *   ERR cpu C page P word W got 0xX want 0xX          each of the first errors of a CPU
  *   DONE cpu C                         after passes=N
@@ -36,7 +39,7 @@ struct worker {
 	u64 done; /* pages */
 };
 
-static u64 work_pages, cold_pages, page_stride, spin, rest_us, tick_pages, print_every, pass_limit;
+static u64 work_pages, cold_pages, nr_idle, page_stride, spin, rest_us, tick_pages, print_every, pass_limit, noise;
 static u32 cpus;
 static volatile int go;
 
@@ -99,12 +102,18 @@ static u64 next_in_order(u64 at, u64 pages)
 	return at;
 }
 
+/* A word of the page that has this stamp. */
+static u64 word_of(u64 value, u64 k)
+{
+	return noise ? stamp(value, k) : value + k;
+}
+
 static void fill_page(u64 *words, u64 page)
 {
 	u64 value = stamp(page, 0);
 
 	for (u64 k = 0; k < PAGE_WORDS; k++)
-		words[k] = value + k;
+		words[k] = word_of(value, k);
 }
 
 static void fill(struct worker *w)
@@ -142,6 +151,31 @@ static void run_check(struct worker *w, int random)
 			u64 old = stamp(w->first + page, pass), new = stamp(w->first + page, pass + 1);
 
 			for (u64 k = 0; k < PAGE_WORDS; k++) {
+				compare(w, w->first + page, k, words[k], word_of(old, k));
+				words[k] = word_of(new, k);
+			}
+			page_done(w);
+		}
+	} while (pass_done(w, "G", ++pass));
+}
+
+/* A page's generation is in its first word: nobody else knows it. */
+static void run_apart(struct worker *w)
+{
+	u64 pass = 0;
+
+	fill(w);
+	for (u64 page = 0; page < w->pages; page++)
+		*work_page(w, page) = 0;
+	do {
+		for (u64 i = 0; i < w->pages; i++) {
+			u64 page = stamp(read_clock(), 0) % w->pages;
+			volatile u64 *words = work_page(w, page);
+			u64 generation = words[0];
+			u64 old = stamp(w->first + page, generation), new = stamp(w->first + page, generation + 1);
+
+			words[0] = generation + 1;
+			for (u64 k = 1; k < PAGE_WORDS; k++) {
 				compare(w, w->first + page, k, words[k], old + k);
 				words[k] = new + k;
 			}
@@ -217,6 +251,8 @@ static void run(u32 cpu)
 		machine_start_clock(rest_us);
 	if (option_is("mode", "chase"))
 		run_chase(&w);
+	else if (option_is("mode", "apart"))
+		run_apart(&w);
 	else
 		run_check(&w, !option_is("mode", "seq") && !option_is("mode", "fresh"));
 }
@@ -236,8 +272,10 @@ void boot_main(u32 cpu, const struct hvm_start_info *info)
 	available = ram_pages();
 	work_pages = option_number("size", 64ul << 20) / PAGE_SIZE;
 	cold_pages = option_number("cold", 0) / PAGE_SIZE;
+	nr_idle = option_number("idle", 0) / PAGE_SIZE;
 	spin = option_number("work", 0);
 	rest_us = option_number("rest", 0);
+	noise = option_number("noise", 0);
 	tick_pages = option_number("tick", 0);
 	print_every = option_number("every", 1);
 	pass_limit = option_number("passes", 0);
@@ -247,9 +285,15 @@ void boot_main(u32 cpu, const struct hvm_start_info *info)
 		      available);
 		return;
 	}
+	if (nr_idle > idle_pages()) {
+		print("PANIC idle, %d pages, has room for %d", nr_idle, idle_pages());
+		return;
+	}
 	page_stride = option_number("spread", 0) ? available / (work_pages + cold_pages) : 1;
 	for (u64 page = work_pages; page < work_pages + cold_pages; page++)
 		fill_page(ram_page(page * page_stride), page);
+	for (u64 page = 0; page < nr_idle; page++)
+		fill_page(idle_page(page), available + page);
 	print("START cpus %d ram %d work %d", (u64)cpus, available * PAGE_SIZE >> 20, work_pages);
 	go = 1;
 	run(cpu);

@@ -332,6 +332,7 @@ Result<FaultServer::Answer> FaultServer::try_answer(std::size_t number, std::uin
         return Answer::given;
     }
     if (origin_->delivered(number, page)) {
+        origin_->touched(number, page);
         GC_CHECK(append_image_pages(number, page, 1));
         GC_CHECK(answer_neighbours(number, page));
         return Answer::given;

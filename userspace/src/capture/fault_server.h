@@ -30,6 +30,9 @@ class PageOrigin {
     /// Whether the destination has the page, or will without the guide.
     [[nodiscard]] virtual bool delivered(std::size_t block, std::uint64_t page) const = 0;
 
+    /// The guide requested a page that is delivered.
+    virtual void touched(std::size_t block, std::uint64_t page) = 0;
+
     enum class Found { data, zero, later };
     /// Finds a page that the image does not have. With `later` it was requested from the source
     /// QEMU: ask again after FaultServer::wake().

@@ -2,7 +2,10 @@
 // gcctl: finds the command and runs it.
 
 #include "doctor/command.h"
+#include "evacuate/command.h"
+#include "guide/options_page.h"
 #include "html_report/command.h"
+#include "metrics/families.h"
 #include "migrate/command.h"
 #include "options/arguments.h"
 #include "options/completion.h"
@@ -35,9 +38,11 @@ struct Command {
     bool outlives_reader = false;
 };
 
-constexpr std::array<Command, 11> commands{{
+constexpr std::array<Command, 13> commands{{
     {migrate::manual, migrate::command, true},
     {receive::manual, receive::command, true},
+    {migrate::proxy_manual, migrate::proxy_command, true},
+    {evacuate::manual, evacuate::command, true},
     {recover::status_manual, recover::status_command},
     {recover::manual, recover::command, true},
     {recover::take_back_manual, recover::take_back_command, true},
@@ -64,7 +69,8 @@ void print_usage(std::FILE* to) {
         fmt::print(to, "  {:<10}{}\n", manual.name, manual.summary);
     fmt::print(to, "  {:<10}{}\n", "help", "show a command's options");
     fmt::print(to, "\n'gcctl help COMMAND' shows a command's options; 'gcctl --version' prints the "
-                   "version.\n");
+                   "version.\n'gcctl help --guide-options' shows what becomes of QEMU's options in "
+                   "a guide,\n'gcctl help --metrics' what --metrics-file writes.\n");
 }
 
 int unknown(const std::string& name) {
@@ -83,11 +89,20 @@ const Command* find(const std::string& name) {
     return nullptr;
 }
 
-/// `gcctl help [--man] [COMMAND]` and `gcctl help --completion`. The last two are for the build.
+/// `gcctl help [--man] [COMMAND]`, and `gcctl help` with --completion, --guide-options or
+/// --metrics. All but the first are for the build and for documents.
 int help(Arguments arguments) {
     const bool man = !arguments.empty() && arguments[0] == "--man";
     if (!arguments.empty() && arguments[0] == "--completion") {
         fmt::print("{}", options::bash_completion(manuals()));
+        return options::exit_done;
+    }
+    if (!arguments.empty() && arguments[0] == "--guide-options") {
+        fmt::print("{}", guide::options_page());
+        return options::exit_done;
+    }
+    if (!arguments.empty() && arguments[0] == "--metrics") {
+        fmt::print("{}", metrics::reference_page());
         return options::exit_done;
     }
     if (man)

@@ -129,6 +129,11 @@ Result<void> refuse_option(Derivation&, const SourceOption& option) {
                   "it reaches outside QEMU and has no harmless form");
 }
 
+/// What is left of it: with_configs() has put the options of the others in their places.
+Result<void> refuse_config(Derivation&, const SourceOption& option) {
+    return refuse(fmt::format("-readconfig {:.200}", option.value), "the file cannot be read");
+}
+
 constexpr auto flag = Argument::none;
 constexpr auto value = Argument::required;
 
@@ -198,7 +203,7 @@ constexpr Rule rules[] = {
     {"net", value, translate_net},
     // character devices, TPM
     {"chardev", value, translate_chardev},
-    {"tpmdev", value, refuse_option},
+    {"tpmdev", value, drop},
     // boot
     {"bios", value, keep},
     {"kernel", value, keep},
@@ -247,7 +252,7 @@ constexpr Rule rules[] = {
     {"run-with", value, drop},
     {"async-teardown", flag, drop},
     {"sandbox", value, drop},  // replaced
-    {"readconfig", value, refuse_option},
+    {"readconfig", value, refuse_config},
     {"no-user-config", flag, keep_flag},
     {"nouserconfig", flag, keep_flag},
     {"trace", value, drop},
@@ -379,11 +384,87 @@ void emit_own_options(Derivation& derivation) {
 
 }  // namespace
 
+namespace {
+
+struct Meaning {
+    Translate translate;
+    std::string_view text;
+};
+/// What becomes of the options that a function translates.
+constexpr Meaning meanings[] = {
+    {keep, "kept"},
+    {keep_flag, "kept"},
+    {drop, "left out"},
+    {refuse_option, "refused: it reaches outside QEMU and has no harmless form"},
+    {to_null, "kept, connected to nothing"},
+    {translate_machine, "kept; refused: Xen, remote devices, encrypted memory"},
+    {translate_accel, "kept: `kvm` and `tcg`; others are refused"},
+    {translate_set, "kept for a `device`, unless the property reaches the host; else refused"},
+    {translate_global, "kept, unless the property reaches the host"},
+    {translate_overcommit, "kept without `mem-lock`"},
+    {translate_icount, "kept; refused with a recording"},
+    {translate_nographic, "`-machine graphics=off`"},
+    {translate_audio, "kept, with the back end `none`"},
+    {translate_audiodev, "`none` with the same id"},
+    {translate_chardev, "`null` with the same id"},
+    {translate_device, "see Devices"},
+    {translate_object, "see Objects"},
+    {translate_drive, "see Disks"},
+    {translate_blockdev, "see Disks"},
+    {translate_disk_shorthand, "see Disks"},
+    {translate_netdev, "see Networks"},
+    {translate_nic, "see Networks"},
+    {translate_net, "see Networks"},
+    {translate_usbdevice, "kept: tablet, mouse, keyboard, wacom-tablet; others are refused"},
+};
+
+}  // namespace
+
+std::vector<OptionRow> option_rows() {
+    std::vector<OptionRow> rows;
+    for (const Rule& rule : rules) {
+        const auto meaning = std::ranges::find(meanings, rule.translate, &Meaning::translate);
+        rows.push_back({fmt::format("-{}", rule.name),
+                        std::string(meaning != std::end(meanings) ? meaning->text : "?")});
+        if (rule.name == "sandbox")
+            rows.back().becomes = "replaced: everything is denied";
+        if (rule.name == "readconfig")
+            rows.back().becomes = "its options, as if they were in its place; refused if the file "
+                                  "cannot be read";
+    }
+    return rows;
+}
+
+Result<OptionNames> names_in(std::span<const std::string> argv,
+                             const std::map<std::string, std::string, std::less<>>& config_files) {
+    OptionNames names;
+    if (argv.empty())
+        return names;
+    GC_TRY(const auto words, with_configs(argv.subspan(1), config_files));
+    GC_TRY(const auto options, split(words));
+    for (const SourceOption& option : options) {
+        if (option.name == "device") {
+            GC_TRY(const auto device, OptionList::parse(option.value, "driver"));
+            names.devices.insert(device.get("id"));
+        } else if (option.name == "blockdev") {
+            GC_TRY(const auto node, OptionList::parse(option.value, "driver"));
+            names.backends.insert(node.get("node-name"));
+        } else if (option.name == "drive" || option.name == "netdev" || option.name == "chardev" ||
+                   option.name == "object") {
+            GC_TRY(const auto backend, OptionList::parse(option.value, "type"));
+            names.backends.insert(backend.get("id"));
+        }
+    }
+    names.devices.erase("");
+    return names;
+}
+
 Result<GuideCommandLine> derive_guide_command_line(std::span<const std::string> source_argv,
                                                    const GuideSubstitutes& substitutes) {
     if (source_argv.empty())
         return fail(ErrorKind::usage, "the source's command line is empty");
-    GC_TRY(const auto words, with_configs(source_argv.subspan(1), substitutes.config_files));
+    GC_TRY(auto words, with_configs(source_argv.subspan(1), substitutes.config_files));
+    words.insert(words.end(), substitutes.plugged.begin(), substitutes.plugged.end());
     for (const std::string& argument : words)
         if (argument.find(own_monitor) != std::string::npos)
             return refuse(fmt::format("'{:.80}'", argument), "it names gcctl's own monitor");

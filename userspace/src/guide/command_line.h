@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ struct GuideSubstitutes {
     /// Netdev id -> whether the source's tap has IFF_VNET_HDR. Needed only for a tap passed as a
     /// descriptor (fd=). Default: as libvirt does, on with virtio-net and off with other NICs.
     std::map<std::string, bool, std::less<>> vnet_hdr;
+    /// Options of what was plugged in since the start; see guide/hotplug.h.
+    std::vector<std::string> plugged;
+    /// Ids of what was plugged out: their -device is left out.
+    std::set<std::string, std::less<>> unplugged;
     /// Inherited descriptors are numbered upwards from here.
     int first_fd = 10;
 };
@@ -55,9 +60,22 @@ struct GuideCommandLine {
     std::vector<std::string> argv;  ///< argv[0] as in the source's
     int qmp_fd = -1;                ///< number of the inherited stream socket for QMP
     std::vector<TapRequest> taps;
-    bool needs_scratch = false;      ///< QEMU will create disk overlays in $TMPDIR
+    bool needs_scratch = false;  ///< QEMU will create disk overlays in $TMPDIR
+    /// Devices of the source that the guide does not have, as the names of their sections and RAM
+    /// blocks end: they must be left out of the state that it loads.
+    std::vector<std::string> absent;
     std::vector<std::string> notes;  ///< deliberate differences from the source, one sentence each
 };
+
+/// What a command line gives names to.
+struct OptionNames {
+    std::set<std::string, std::less<>> devices;   ///< ids of -device
+    std::set<std::string, std::less<>> backends;  ///< of all others: drives, networks, objects
+};
+/// @param config_files as in GuideSubstitutes
+/// Errors: as derive_guide_command_line()
+Result<OptionNames> names_in(std::span<const std::string> argv,
+                             const std::map<std::string, std::string, std::less<>>& config_files);
 
 /// @param source_argv the source's /proc/PID/cmdline
 /// The guide starts with `-incoming defer`.

@@ -86,6 +86,17 @@ bool reaches_host(std::string_view property);
 /// Emits the machine's own memory if the source has no -object for it.
 Result<void> emit_default_memory(Derivation&);
 
+/// A row of docs/reference/guide-options.md.
+struct OptionRow {
+    std::string name;
+    std::string becomes;
+};
+std::vector<OptionRow> option_rows();
+std::vector<OptionRow> device_rows();
+std::vector<OptionRow> object_rows();
+std::vector<OptionRow> disk_rows();
+std::vector<OptionRow> network_rows();
+
 /// An Error unsupported: "WHAT cannot be made harmless for a guide: WHY".
 [[nodiscard]] Unexpected refuse(std::string_view what, std::string_view why);
 

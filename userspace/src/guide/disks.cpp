@@ -68,15 +68,17 @@ Result<void> check_filename(std::string_view filename) {
     return {};
 }
 
-/// Whether a guide gets an empty disk of the same size instead: the storage is on the network,
-/// where a second client can cost the source its connection or its lease, or in a drive with a
-/// tray. What the guide reads there is wrong, which costs hints and no more.
+/// For these a guide gets an empty disk of the same size: the storage is on the network, where a
+/// second client can cost the source its connection or its lease, or in a drive with a tray. What
+/// the guide reads there is wrong, which costs hints and no more.
+constexpr std::array<std::string_view, 12> replaced_drivers = {
+    "rbd",  "nbd", "iscsi", "nfs",     "http",       "https",
+    "ftps", "ftp", "ssh",   "gluster", "host_cdrom", "sheepdog"};
+
 bool is_replaced(std::string_view driver) {
-    constexpr std::array<std::string_view, 12> drivers = {
-        "rbd",  "nbd", "iscsi", "nfs",     "http",       "https",
-        "ftps", "ftp", "ssh",   "gluster", "host_cdrom", "sheepdog"};
     // "nbd+unix", "gluster+tcp"
-    return std::ranges::find(drivers, driver.substr(0, driver.find('+'))) != drivers.end();
+    return std::ranges::find(replaced_drivers, driver.substr(0, driver.find('+'))) !=
+           replaced_drivers.end();
 }
 
 bool file_is_replaced(std::string_view filename) {
@@ -321,6 +323,27 @@ Result<void> translate_disk_shorthand(Derivation& derivation, const SourceOption
             drive.set(key, value);
     drive.set("file", option.value);
     return add_drive(derivation, std::move(drive));
+}
+
+std::vector<OptionRow> disk_rows() {
+    const auto list = [](const auto& names) {
+        std::string text;
+        for (const std::string_view name : names)
+            text += fmt::format("{}{}", text.empty() ? "" : ", ", name);
+        return text;
+    };
+    return {
+        {list(image_formats), "the format is kept, over what is below it"},
+        {"file, host_device",
+         "opened read-only and without a lock, with a temporary overlay if the guest may write"},
+        {"null-co, null-aio", "kept"},
+        {"throttle, copy-on-read", "left out: what is below it counts"},
+        {list(replaced_drivers), "an empty disk of the same size; refused if that is not known"},
+        {"`/dev/fdset/N`, `/dev/sr*`, `/dev/cdrom*`", "likewise"},
+        {"nvme", "refused: it takes over the host's device (VFIO)"},
+        {"vvfat", "refused: it exports a host directory"},
+        {"any other", "refused"},
+    };
 }
 
 }  // namespace gc::guide

@@ -2,8 +2,10 @@
 #include "guide/guide.h"
 #include "qmp/event.h"
 
+#include "guide/hotplug.h"
 #include "guide/images.h"
 #include "guide/program.h"
+#include "guide/rights.h"
 #include "qmp/migration.h"
 #include "qmp/monitor_text.h"
 #include "qmp/ram_blocks.h"
@@ -50,21 +52,6 @@ Result<capture::Session> session_over(const image::ImageBlock& block, std::uint3
 }
 
 }  // namespace
-
-Result<ChosenCapture> choose_capture(CaptureWish wish) {
-    if (wish == CaptureWish::userfault)
-        return ChosenCapture{report::Capture::userfault, "--capture userfault"};
-    const auto module = capture::Session::probe();
-    if (module)
-        return ChosenCapture{report::Capture::kmod,
-                             wish == CaptureWish::kmod ? "--capture kmod" : "the module is loaded"};
-    if (wish == CaptureWish::kmod)
-        return Unexpected(module.error());
-    if (const auto userfault = Userfault::open(); !userfault)
-        return fail(ErrorKind::unsupported, "{}; and without the module: {}",
-                    module.error().message, userfault.error().message);
-    return ChosenCapture{report::Capture::userfault, module.error().message};
-}
 
 Result<std::unique_ptr<Guide>> Guide::prepare(qmp::Client& source_qmp, pid_t source,
                                               std::vector<image::ImageBlock> memory,
@@ -156,8 +143,10 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
                     program.path);
     GC_TRY(const std::vector<std::string> source_argv, process_command_line(source));
     substitutes.config_files = config_files(source_argv, source);
+    GC_CHECK(guide::find_plugged(source_qmp, source_argv, substitutes));
     GC_TRY(guide::GuideCommandLine derived,
            guide::derive_guide_command_line(source_argv, substitutes));
+    absent_ = derived.absent;
     GC_TRY(quarantine_, guide::Quarantine::create(derived.taps));
 
     UniqueFd scratch;
@@ -183,6 +172,7 @@ Result<void> Guide::start_process(qmp::Client& source_qmp, pid_t source) {
     monitor.theirs.reset();
 
     GC_TRY(qmp_, meet(std::move(monitor.ours)));
+    GC_CHECK(Rights::check_sandbox(process_.pid()));
     if (server_)
         find_memory();
     find_nics(derived.taps);
@@ -283,6 +273,12 @@ Result<void> Guide::forget_copies() {
 }
 
 Result<void> Guide::load_and_run(stream::GuideState& state, capture::PageOrigin& origin) {
+    if (!absent_.empty()) {
+        GC_TRY(state.devices, stream::without_devices(state.devices, absent_));
+        std::erase_if(state.blocks, [this](const stream::GuideState::Block& block) {
+            return stream::is_of(block.name, absent_);
+        });
+    }
     if (server_) {
         server_->start(std::move(incoming_), std::move(state), origin, news_, std::move(place_));
         return await_running();

@@ -6,6 +6,7 @@
 #include "capture/fault_server.h"
 #include "capture/record_source.h"
 #include "capture/session.h"
+#include "guide/capture_choice.h"
 #include "guide/process.h"
 #include "guide/quarantine.h"
 #include "guide/userfault.h"
@@ -31,17 +32,6 @@ struct GuideLimits {
     std::uint32_t lead;        ///< max. pages touched and not yet sent, over all RAM blocks
     std::uint64_t memory = 0;  ///< max. bytes that it takes; 0 means no limit
 };
-
-/// What the user wants to capture the guide's first touches.
-enum class CaptureWish : std::uint8_t { automatic, kmod, userfault };
-
-/// What does it, and why that: where it was not the user's choice, why not the module.
-struct ChosenCapture {
-    report::Capture how = report::Capture::none;
-    std::string reason;
-};
-/// Errors: unsupported, if the module is wanted and cannot be used, or neither can.
-Result<ChosenCapture> choose_capture(CaptureWish wish);
 
 /// Why a guide ended by itself.
 struct GuideEnd {
@@ -142,6 +132,7 @@ class Guide {
     Waker news_;
     std::optional<guide::Quarantine> quarantine_;
     std::vector<Nic> nics_;
+    std::vector<std::string> absent_;  ///< see GuideCommandLine
     guide::Process process_;
     std::optional<qmp::Client> qmp_;  ///< used by the worker only, once it runs
     UniqueFd incoming_;               ///< gcctl's end of the guide's migration socket

@@ -125,4 +125,20 @@ Result<void> translate_net(Derivation& derivation, const SourceOption& option) {
     return {};
 }
 
+std::vector<OptionRow> network_rows() {
+    std::string taps, cut;
+    for (const std::string_view type : becomes_tap)
+        taps += fmt::format("{}{}", taps.empty() ? "" : ", ", type);
+    for (const std::string_view key : user_reaches_out)
+        cut += fmt::format("{}`{}`", cut.empty() ? "" : ", ", key);
+    return {
+        {taps, "a tap in the guide's network namespace, which leads nowhere"},
+        {"user", "kept with `restrict=on`, without " + cut},
+        {"hubport, none", "kept"},
+        {"vhost-user, vhost-vdpa", "refused: another process or device would write into the "
+                                   "guide's memory"},
+        {"any other", "refused: guidecopy does not know it"},
+    };
+}
+
 }  // namespace gc::guide

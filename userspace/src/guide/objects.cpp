@@ -26,12 +26,11 @@ constexpr std::string_view other_process = "another process holds its state";
 // Devices reach the host through their back end, which is replaced, except for these. usb-redir is
 // not among them: with a null character device it loads as if its connection had been cut
 // (usbredir_get_parser in hw/usb/redirect.c), and most VMs that have one never use it.
-constexpr std::array<Refusal, 28> refused_devices = {{
+constexpr std::array<Refusal, 25> refused_devices = {{
     {"vfio-*", host_device},
     {"iommufd*", host_device},
     {"vhost-user-*", other_process},
     {"vhost-vdpa-*", host_device},
-    {"vhost-vsock-*", "two VMs cannot share a guest CID"},
     {"vhost-scsi*", "it writes to the host's SCSI target"},
     {"virtio-9p-*", "it writes to a host directory"},
     {"virtio-mem*", "it discards memory, which a guide must not do"},
@@ -41,8 +40,6 @@ constexpr std::array<Refusal, 28> refused_devices = {{
     {"u2f-*", host_device},
     {"ccid-card-*", host_device},
     {"scsi-generic", "SCSI commands would reach the host's device"},
-    {"scsi-block", "SCSI commands would reach the host's device"},
-    {"tpm-*", "a TPM's state lives outside QEMU"},
     {"xen-*", "Xen is not supported"},
     {"ipmi-bmc-extern", other_process},
     {"x-pci-proxy-dev", other_process},
@@ -57,24 +54,44 @@ constexpr std::array<Refusal, 28> refused_devices = {{
     {"vhost-*", other_process},
 }};
 
+/// A guide does without these. What they have to say in the state is left out of what it loads, and
+/// another device without effect has their place, so that the others keep theirs.
+struct Absence {
+    std::string_view pattern;
+    std::string_view placeholder;  ///< empty: they have no place on a bus that others share
+    std::array<std::string_view, 3> names;  ///< as in GuideCommandLine::absent; may be empty
+    std::string_view why;
+};
+constexpr std::array<Absence, 4> absent_devices = {{
+    {"tpm-crb*", "", {"tpm-crb", "tpm-crb-cmd", "tpm-ppi"}, "a TPM's state lives outside QEMU"},
+    {"tpm-*", "", {"tpm-tis", "tpm-ppi", ""}, "a TPM's state lives outside QEMU"},
+    {"vhost-vsock-pci*",
+     "virtio-rng-pci",
+     {"virtio-vhost_vsock", "", ""},
+     "two VMs cannot share a guest CID"},
+    {"vhost-vsock-device",
+     "virtio-rng-device",
+     {"virtio-vhost_vsock", "", ""},
+     "two VMs cannot share a guest CID"},
+}};
+
 constexpr std::array<std::string_view, 10> host_properties = {
     "sysfsdev", "vhostfd", "vhostfds", "wwpn",  "hostdevice",
     "fsdev",    "tpmdev",  "evdev",    "ibdev", "jsonfile"};
 
-constexpr std::array<Refusal, 5> refused_objects = {{
-    {"dbus-vmstate", "the VM's state has that of other processes in it"},
+constexpr std::array<Refusal, 4> refused_objects = {{
     {"sev-*", "its memory cannot be read"},
     {"tdx-*", "its memory cannot be read"},
     {"cryptodev-vhost-user", other_process},
     {"cryptodev-backend-lkcf", "it uses keys in the host's kernel"},
 }};
 
-enum class Keep { as_is, drop, as_rng_builtin };
+enum class Keep { as_is, drop, drop_with_state, as_rng_builtin };
 struct ObjectRule {
     std::string_view pattern;
     Keep keep;
 };
-constexpr std::array<ObjectRule, 18> kept_objects = {{
+constexpr std::array<ObjectRule, 19> kept_objects = {{
     {"iothread", Keep::as_is},
     {"main-loop", Keep::as_is},
     {"throttle-group", Keep::as_is},
@@ -95,6 +112,7 @@ constexpr std::array<ObjectRule, 18> kept_objects = {{
     {"input-barrier", Keep::drop},
     {"can-host-*", Keep::drop},
     {"pr-manager-helper", Keep::drop},
+    {"dbus-vmstate", Keep::drop_with_state},  // the state of other processes
 }};
 
 constexpr std::array<std::string_view, 4> memory_objects = {
@@ -149,6 +167,9 @@ Result<void> translate_object(Derivation& derivation, const SourceOption& option
         return refuse(fmt::format("-object {}", type),
                       "guidecopy does not know this type of object");
     switch (rule->keep) {
+    case Keep::drop_with_state:
+        derivation.guide.absent.push_back(type);
+        return {};
     case Keep::drop:
         return {};
     case Keep::as_rng_builtin:
@@ -161,9 +182,40 @@ Result<void> translate_object(Derivation& derivation, const SourceOption& option
     return {};
 }
 
+namespace {
+
+void leave_out(Derivation& derivation, const OptionList& device, const Absence& absence) {
+    std::vector<std::string>& absent = derivation.guide.absent;
+    for (const std::string_view name : absence.names)
+        if (!name.empty())
+            absent.emplace_back(name);
+    if (device.get("driver").starts_with("tpm-"))
+        absent.emplace_back("tpm-emulator");  // of its -tpmdev
+    derivation.note(fmt::format("the guide has no {}: {}", device.get("driver"), absence.why));
+    if (absence.placeholder.empty())
+        return;
+    OptionList placeholder;
+    placeholder.set("driver", absence.placeholder);
+    for (const char* key : {"id", "bus", "addr", "multifunction"})
+        if (device.has(key))
+            placeholder.set(key, device.get(key));
+    derivation.emit("device", placeholder.print("driver"));
+}
+
+}  // namespace
+
 Result<void> translate_device(Derivation& derivation, const SourceOption& option) {
-    GC_TRY(const auto device, OptionList::parse(option.value, "driver"));
+    GC_TRY(auto device, OptionList::parse(option.value, "driver"));
     const std::string driver = device.get("driver");
+    if (derivation.substitutes.unplugged.contains(device.get("id"))) {
+        derivation.note(fmt::format("the device '{}' was plugged out", device.get("id")));
+        return {};
+    }
+    for (const Absence& absence : absent_devices)
+        if (matches(driver, absence.pattern)) {
+            leave_out(derivation, device, absence);
+            return {};
+        }
     for (const Refusal& refusal : refused_devices)
         if (matches(driver, refusal.pattern))
             return refuse("-device " + driver, refusal.why);
@@ -173,6 +225,12 @@ Result<void> translate_device(Derivation& derivation, const SourceOption& option
         if (value == own_monitor)  // JSON may spell it with escapes
             return refuse(fmt::format("-device {},{}=...", driver, property),
                           "it names gcctl's own monitor");
+    }
+    // They have the same state. Its commands go to the overlay, not to the host's device.
+    if (driver == "scsi-block") {
+        device.set("driver", "scsi-hd");
+        derivation.emit("device", device.print("driver"));
+        return {};
     }
     if (driver.starts_with("virtio-balloon"))
         derivation.note("the balloon device stays, but the guide's memory cannot be discarded");
@@ -239,6 +297,55 @@ Result<void> emit_default_memory(Derivation& derivation) {
     if (!derivation.machine_has_memory_backend)
         return fail(ErrorKind::usage, "no memory node was given for the machine's own memory");
     return {};
+}
+
+std::vector<OptionRow> device_rows() {
+    std::vector<OptionRow> rows;
+    for (const Absence& absence : absent_devices)
+        rows.push_back({std::string(absence.pattern),
+                        fmt::format("{}, and left out of the state: {}",
+                                    absence.placeholder.empty()
+                                        ? std::string("left out")
+                                        : fmt::format("a `{}` in its place", absence.placeholder),
+                                    absence.why)});
+    rows.push_back({"scsi-block", "a `scsi-hd`, which has the same state"});
+    for (const Refusal& refusal : refused_devices)
+        rows.push_back({std::string(refusal.pattern), fmt::format("refused: {}", refusal.why)});
+    std::string properties;
+    for (const std::string_view property : host_properties)
+        properties += fmt::format("{}`{}`", properties.empty() ? "" : ", ", property);
+    rows.push_back({"any other", "kept; refused with one of the properties " + properties});
+    return rows;
+}
+
+namespace {
+
+std::string_view meaning(Keep keep) {
+    switch (keep) {
+    case Keep::as_is:
+        return "kept";
+    case Keep::drop:
+        return "left out";
+    case Keep::drop_with_state:
+        return "left out, and left out of the state: another process holds it";
+    case Keep::as_rng_builtin:
+        break;
+    }
+    return "`rng-builtin` with the same id";
+}
+
+}  // namespace
+
+std::vector<OptionRow> object_rows() {
+    std::vector<OptionRow> rows;
+    for (const std::string_view memory : memory_objects)
+        rows.push_back({std::string(memory), "the guide's memory, with the same id and size"});
+    for (const ObjectRule& rule : kept_objects)
+        rows.push_back({std::string(rule.pattern), std::string(meaning(rule.keep))});
+    for (const Refusal& refusal : refused_objects)
+        rows.push_back({std::string(refusal.pattern), fmt::format("refused: {}", refusal.why)});
+    rows.push_back({"any other", "refused: guidecopy does not know it"});
+    return rows;
 }
 
 }  // namespace gc::guide

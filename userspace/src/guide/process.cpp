@@ -5,6 +5,7 @@
 #include "guide/rights.h"
 #include "util/argv.h"
 #include "util/capabilities.h"
+#include "util/pidfd.h"
 #include "util/poll.h"
 
 #include <algorithm>
@@ -211,7 +212,7 @@ void take_rights(ChildPlan& plan) {
     if (rights.other_user && (::setresgid(rights.gid, rights.gid, rights.gid) != 0 ||
                               ::setresuid(rights.uid, rights.uid, rights.uid) != 0))
         give_up(plan.status_pipe, Failure::user);
-    if (!drop_capabilities())
+    if (!drop_capabilities() || (!rights.sandbox_refuses && !refuse_new_privileges()))
         give_up(plan.status_pipe, Failure::capabilities);
 }
 
@@ -290,12 +291,14 @@ Result<void> number_descriptors(ChildPlan& plan, const SpawnOptions& options, in
 }
 
 /// Waits for exec, which closes the pipe, or for the step that failed.
-Result<void> await_exec(int status_pipe) {
+Result<void> await_exec(int status_pipe, const Rights& rights) {
     Failure failure{};
     GC_TRY(const auto got, read_some(status_pipe, std::as_writable_bytes(std::span(&failure, 1))));
     if (got == 0)
         return {};
-    const auto what = fmt::format("the guide could not {}", describe(failure.step));
+    auto what = fmt::format("the guide could not {}", describe(failure.step));
+    if (failure.step == Failure::program && !rights.label.empty())
+        what += fmt::format(" with the source's LSM label ({})", rights.label);
     // What the child may not do, a guide of this source cannot have.
     if (failure.error == EPERM || failure.error == EACCES || failure.error == EINVAL)
         return fail(ErrorKind::unsupported, "{}: {}; migrate with --guide off", what,
@@ -323,12 +326,24 @@ Result<Pipe> make_pipe(int flags) {
     return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
+/// Does what PR_SET_PDEATHSIG does not for a program that gets another LSM label, as the kernel
+/// then forgets the signal (apparmor_bprm_committing_creds() in security/apparmor/lsm.c,
+/// begin_new_exec() in fs/exec.c; Linux 6.1).
+Result<std::unique_ptr<Guardian>> kill_with_gcctl(int pidfd) {
+    const auto kill = [pidfd](std::uint8_t) {
+        return ::pidfd_send_signal(pidfd, SIGKILL, nullptr, 0) == 0 ? 0 : 1;
+    };
+    GC_TRY(Guardian guardian, Guardian::start(kill, std::array{pidfd}));
+    guardian.arm();
+    return std::make_unique<Guardian>(std::move(guardian));
+}
+
 }  // namespace
 
 Process::Process(Process&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)),
       output_(std::move(other.output_)), tail_(std::move(other.tail_)),
-      report_(std::move(other.report_)) {}
+      report_(std::move(other.report_)), guardian_(std::move(other.guardian_)) {}
 
 Process& Process::operator=(Process&& other) noexcept {
     std::swap(pid_, other.pid_);
@@ -336,6 +351,7 @@ Process& Process::operator=(Process&& other) noexcept {
     std::swap(output_, other.output_);
     std::swap(tail_, other.tail_);
     std::swap(report_, other.report_);
+    std::swap(guardian_, other.guardian_);
     return *this;
 }
 
@@ -378,7 +394,10 @@ Result<Process> Process::spawn(const SpawnOptions& options) {
     if (!process.pidfd_)
         return fail_errno(errno, "pidfd_open");
     status.write_end.reset();
-    GC_CHECK(await_exec(status.read_end.get()));
+    GC_CHECK(await_exec(status.read_end.get(), plan.rights));
+    if (!plan.rights.label.empty()) {
+        GC_TRY(process.guardian_, kill_with_gcctl(process.pidfd_.get()));
+    }
     return process;
 }
 

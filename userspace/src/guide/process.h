@@ -5,8 +5,10 @@
 
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/guardian.h"
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <sys/types.h>
@@ -42,7 +44,8 @@ struct ExitReport {
 /// Owns a child process and kills it in the destructor. Move-only.
 ///
 /// The kernel kills the child when the *thread* that called spawn() ends (PR_SET_PDEATHSIG): call
-/// it in a thread that lives as long as gcctl, such as the main thread.
+/// it in a thread that lives as long as gcctl, such as the main thread. For a child with another
+/// LSM label a guardian does that.
 class Process {
   public:
     Process() = default;
@@ -80,6 +83,7 @@ class Process {
     UniqueFd output_;
     std::string tail_;
     std::optional<ExitReport> report_;
+    std::unique_ptr<Guardian> guardian_;  ///< if it has another LSM label than gcctl
 };
 
 }  // namespace gc::guide

@@ -177,6 +177,7 @@ Result<void> find_label(Rights& rights, const std::string& process) {
         const bool apparmor = place.apparmor || trimmed(*theirs).ends_with(')');
         rights.label_file = fmt::format("{}/exec", place.directory);
         rights.label = label_request(trimmed(*own), trimmed(*theirs), apparmor);
+        rights.sandbox_refuses = !apparmor && !rights.label.empty();
         return {};
     }
     return {};
@@ -287,6 +288,15 @@ Result<void> Rights::check_unchanged() const {
     return identity_in(status) == identity_
                ? Result<void>{}
                : refuse_right("user and groups", "it is changing them just now");
+}
+
+Result<void> Rights::check_sandbox(pid_t guide) {
+    GC_TRY(const Status status, status_of(fmt::format("/proc/{}", guide)));
+    if (numbers(status, "NoNewPrivs") != std::vector<unsigned>{1})
+        return fail(ErrorKind::unsupported,
+                    "the guide's QEMU did not set no_new_privs with its -sandbox; migrate with "
+                    "--guide off");
+    return {};
 }
 
 }  // namespace gc::guide

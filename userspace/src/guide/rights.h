@@ -30,6 +30,9 @@ struct Rights {
 
     std::string label_file;  ///< below /proc/thread-self
     std::string label;       ///< to be written to label_file before exec; empty: nothing to do
+    /// SELinux gives no program another label once no_new_privs is set, unless a policy says so: it
+    /// is left to QEMU's sandbox to set it.
+    bool sandbox_refuses = false;
 
     std::vector<UniqueFd> cgroups;  ///< cgroup.procs of each cgroup that gcctl is not in
     std::array<rlimit, RLIM_NLIMITS> limits{};
@@ -38,6 +41,8 @@ struct Rights {
     static Result<Rights> of(pid_t source);
     /// Fails if the source has changed its user, groups, capabilities or filters since.
     [[nodiscard]] Result<void> check_unchanged() const;
+    /// Fails if a guide's program runs without no_new_privs. Errors: unsupported, io.
+    static Result<void> check_sandbox(pid_t guide);
 
   private:
     pid_t source_ = -1;

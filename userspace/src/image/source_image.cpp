@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "image/source_image.h"
 
+#include "util/file_extents.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -18,6 +20,10 @@ namespace {
 /// block.
 constexpr std::uint64_t view_pages = 512;
 static_assert(view_pages % SourceImage::window == 0);
+
+FileExtent extent_of(const ImageBlock& block) {
+    return {block.file.get(), block.offset, block.length / page_size};
+}
 
 PageContent content_of(std::span<const std::byte> bytes) {
     const bool zero = bytes[0] == std::byte{0} &&
@@ -129,7 +135,7 @@ Result<SourceImage::Found> SourceImage::find_data(std::size_t block, std::uint64
     } else if (is_in_file(block)) {
         GC_CHECK(show(view, block, first));
         const auto there =
-            view.mapping_.bytes().subspan((first - view.first_) * page_size, count * page_size);
+            view.mapping_->bytes().subspan((first - view.first_) * page_size, count * page_size);
         GC_TRY(found.data, find_mapped(block, first, there));
     } else {
         GC_CHECK(copy(block, first, room.first(count * page_size)));
@@ -173,29 +179,39 @@ Result<void> SourceImage::show(View& view, std::size_t block, std::uint64_t firs
         return {};
     const ImageBlock& source = blocks_[block];
     const std::uint64_t count = std::min(view_pages, source.length / page_size - begin);
+    const std::uint64_t offset = source.offset + begin * page_size;
     view.block_ = none;
-    GC_TRY(view.mapping_, Mapping::map(source.file.get(), count * page_size, PROT_READ, MAP_SHARED,
-                                       static_cast<off_t>(source.offset + begin * page_size),
-                                       fmt::format("part of RAM block {}", source.name)));
+    view.file_ = -1;
+    // First, so that a new one can take its place in memory.
+    view.mapping_.reset();
+    GC_TRY(Mapping mapping, Mapping::map(source.file.get(), count * page_size, PROT_READ,
+                                         MAP_SHARED, static_cast<off_t>(offset),
+                                         fmt::format("part of RAM block {}", source.name)));
+    view.mapping_ = std::make_shared<const Mapping>(std::move(mapping));
     view.block_ = block;
     view.first_ = begin;
+    view.file_ = source.file.get();
+    view.offset_ = offset;
     return {};
+}
+
+HeldBytes SourceImage::View::bytes(int file, std::uint64_t offset, std::size_t size) const {
+    if (mapping_ == nullptr || file_ != file || offset < offset_ ||
+        offset + size > offset_ + mapping_->size())
+        return {};
+    return {mapping_->bytes().subspan(offset - offset_, size), mapping_};
 }
 
 Result<std::uint64_t> SourceImage::next_data(std::size_t block, std::uint64_t number) const {
     const ImageBlock& source = blocks_[block];
-    if (source.memory)
-        return source.memory->next_data(number);
-    const std::uint64_t end = source.length / page_size;
-    if (number >= end)
-        return end;
-    // lseek affects nobody else: the open file description is our own.
-    const off_t data = ::lseek(source.file.get(),
-                               static_cast<off_t>(source.offset + number * page_size), SEEK_DATA);
-    if (data < 0)
-        return errno == ENXIO ? end : number;  // without hole support, assume data everywhere
-    const std::uint64_t found = (static_cast<std::uint64_t>(data) - source.offset) / page_size;
-    return std::min(found, end);
+    return source.memory ? source.memory->next_data(number)
+                         : next_data_page(extent_of(source), number);
+}
+
+Result<std::uint64_t> SourceImage::next_hole(std::size_t block, std::uint64_t number) const {
+    const ImageBlock& source = blocks_[block];
+    return source.memory ? source.memory->next_hole(number)
+                         : next_hole_page(extent_of(source), number);
 }
 
 }  // namespace gc::image

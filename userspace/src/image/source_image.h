@@ -2,11 +2,13 @@
 // The pristine image: the source's RAM, read-only. It is frozen from switch-over on.
 #pragma once
 
+#include "util/block_pool.h"
 #include "util/fd.h"
 #include "util/page.h"
 #include "util/process_memory.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,10 +39,18 @@ class SourceImage {
     /// them, but scanning consecutive pages costs less, and pages that are sent from the file need
     /// no copy at all.
     class View {
+      public:
+        /// The bytes of a range of a file, for others to hold; empty if the view does not show them
+        /// all.
+        [[nodiscard]] HeldBytes bytes(int file, std::uint64_t offset, std::size_t size) const;
+
+      private:
         friend SourceImage;
         std::size_t block_ = none;
         std::uint64_t first_ = 0;
-        Mapping mapping_;
+        int file_ = -1;
+        std::uint64_t offset_ = 0;  ///< in the file
+        std::shared_ptr<const Mapping> mapping_;
     };
 
     /// What is known about pages before they are read.
@@ -82,6 +92,10 @@ class SourceImage {
     /// The first page at or after `number` that may be nonzero, found without reading pages, or the
     /// block's end. Errors: io, for a block without a file.
     Result<std::uint64_t> next_data(std::size_t block, std::uint64_t number) const;
+    /// The first page at or after `number` that is known to be zeros without reading it (a hole of
+    /// the file, or memory that was never populated), or the block's end. Errors: io, for a block
+    /// without a file.
+    Result<std::uint64_t> next_hole(std::size_t block, std::uint64_t number) const;
 
   private:
     [[nodiscard]] std::span<const std::byte> bytes_of(std::size_t block,

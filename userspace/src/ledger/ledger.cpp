@@ -117,6 +117,40 @@ bool Ledger::claim(std::size_t block, std::uint64_t page, PageClass as) {
     return true;
 }
 
+std::vector<PageRun> Ledger::claim_zeros(std::size_t block, PageRun pages, PageClass as,
+                                         std::size_t max_runs) {
+    std::vector<PageRun> claimed;
+    if (!sealed() || block >= blocks_.size() || blocks_[block].granule != 1 ||
+        pages.first >= blocks_[block].pages)
+        return claimed;
+    const std::uint64_t count = std::min(pages.count, blocks_[block].pages - pages.first);
+    for_each_word(pages.first, count, [&](std::uint64_t word, std::uint64_t mask) {
+        if (claimed.size() >= max_runs)
+            return;
+        std::uint64_t fresh =
+            mask & ~bits_[block].words[word].fetch_or(mask, std::memory_order_acq_rel);
+        const auto got = static_cast<std::uint64_t>(std::popcount(fresh));
+        // As in set(): before `missing`.
+        delivered_[as].fetch_add(got, std::memory_order_relaxed);
+        while (fresh != 0) {
+            const auto skip = static_cast<std::uint64_t>(std::countr_zero(fresh));
+            const auto size = static_cast<std::uint64_t>(std::countr_one(fresh >> skip));
+            const std::uint64_t first = word * word_bits + skip;
+            if (!claimed.empty() && claimed.back().first + claimed.back().count == first)
+                claimed.back().count += size;
+            else
+                claimed.push_back({first, size});
+            if (!bits_[block].deliveries.empty())
+                std::ranges::fill(std::span(bits_[block].deliveries).subspan(first, size),
+                                  Delivery{as, true});
+            fresh &= size == word_bits ? 0 : ~(((std::uint64_t{1} << size) - 1) << skip);
+        }
+        bits_[block].missing.fetch_sub(got, std::memory_order_acq_rel);
+        missing_.fetch_sub(got, std::memory_order_acq_rel);
+    });
+    return claimed;
+}
+
 void Ledger::sent_as_zero(std::size_t block, std::uint64_t page) {
     if (!bits_[block].deliveries.empty())
         bits_[block].deliveries[page].zero = true;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "ledger/class_counts.h"
+#include "ledger/page_run.h"
 #include "util/error.h"
 
 #include <atomic>
@@ -69,6 +70,13 @@ class Ledger {
     /// Returns true to exactly one caller for each granule, who must then deliver all of its pages.
     /// False before seal(), and if no such page exists.
     [[nodiscard]] bool claim(std::size_t block, std::uint64_t page, PageClass as);
+
+    /// Claims those of the pages that are missing, as zeros, for a caller that must then deliver
+    /// them. The block's granule must be 1.
+    /// @param max_runs stops at this many runs; the last 64 pages may have added some more
+    /// @return the claimed pages
+    [[nodiscard]] std::vector<PageRun> claim_zeros(std::size_t block, PageRun pages, PageClass as,
+                                                   std::size_t max_runs);
 
     /// Called by the claimer after sending the page as a zero marker.
     void sent_as_zero(std::size_t block, std::uint64_t page);

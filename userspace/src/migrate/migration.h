@@ -2,16 +2,14 @@
 // One migration, from the checks to the report: the control loop of the source side.
 #pragma once
 
-#include "guide/guide.h"
+#include "migrate/destination.h"
+#include "migrate/forwarding.h"
+#include "migrate/guide_run.h"
 #include "migrate/options.h"
 #include "migrate/progress.h"
 #include "migrate/source_qemu.h"
-#include "mirror/injector.h"
-#include "peer/channels.h"
-#include "peer/control.h"
-#include "peer/dialer.h"
-#include "peer/security.h"
 #include "policy/migration_policy.h"
+#include "qmp/migration.h"
 #include "report/report.h"
 #include "state/store.h"
 #include "transfer/data_plane.h"
@@ -38,36 +36,42 @@ class Migration {
     using Clock = std::chrono::steady_clock;
 
     Migration(const Options& options, Progress& progress)
-        : options_(options), progress_(progress) {}
+        : options_(options), progress_(progress), precopy_(options.precopy),
+          guide_(options, progress, report_), forwarding_(progress, report_.forward) {}
 
     // In the order of execution.
     /// What can be found out without touching anything.
     Result<void> check();
+    Result<std::unique_ptr<SourceQemu>> open_source();
+    /// Waits until somebody else has libvirt begin.
+    Result<std::unique_ptr<SourceQemu>> open_proxy(const LibvirtOptions& options);
     Result<void> prepare();
+    /// Starts the process that resumes the VM, should this one be killed.
+    Result<void> guard();
     Result<void> greet();
-    Result<peer::Security> find_destination();
     /// Compares both QEMUs and shows each difference. Errors: unsupported, if one is fatal.
     Result<void> compare_ends();
     /// Keeps a record on disk, from which `gcctl recover` and `gcctl take-back` know the migration.
     void keep_record();
     Result<void> prepare_policy();
     Result<void> prepare_hot();
-    void prepare_guide();
-    Result<std::unique_ptr<guide::Guide>> start_guide();
-    /// Finds out whether the guide can be shown what arrives for the VM. Errors: unsupported, with
-    /// --mirror on, if not.
-    Result<void> prepare_mirror();
-    /// @return why not, or not of all NICs; else empty
-    std::string choose_mirrored();
-    Result<void> start_mirror();
-    void end_mirror();
-    Result<void> create_channels(int version, peer::Connection control);
     Result<void> open_channels();
     Result<void> start();
     Result<void> loop();
 
+    /// Whether the VM may not run at the source any more, whatever fails.
+    [[nodiscard]] bool handed_over() const;
+    /// A manager that completes pre-copy by itself ends the source QEMU, perhaps before gcctl
+    /// knows.
+    /// @return no error if it did that
+    Result<void> unless_completed(Result<void> step);
+    /// Ends a migration that has failed. @return the kind and the text of the failure
+    Error fail_with(Error error);
+    /// The VM is whole at the destination all the same.
+    void complete_despite(const Error& error);
     Result<void> tick();
-    [[nodiscard]] bool wants_precopy() const;
+    /// Whether memory may be sent while the VM runs at the source.
+    [[nodiscard]] bool may_precopy() const;
     Result<bool> precopy_is_over();
     /// Starts post-copy once pre-copy is over and its pages have arrived.
     Result<void> maybe_start_postcopy();
@@ -89,34 +93,28 @@ class Migration {
     /// After the commit the VM needs its pages, whatever happens to the control channel.
     Result<void> on_control_error(const Error& error);
     Result<void> on_destination_message(const peer::Message& message);
-    Result<void> on_message(const peer::Ready& ready);
     Result<void> on_message(const peer::Resumed& resumed);
     Result<void> on_message(const peer::Completed& completed);
     Result<void> on_message(const peer::Refused& refused);
     Result<void> on_message(const peer::Failed& failed);
-    /// Of the measurement, which take_measurement() reads.
+    /// Those of the measurement are read by take_measurement(); `ready` cannot come again.
     template <typename Other> Result<void> on_message(const Other& /*other*/) { return {}; }
-    Result<void> on_source_events();
-    Result<void> on_run_state(bool stopped, Clock::time_point when);
+    Result<void> on_source_news();
+    Result<void> on_source_failure(const SourceNews& news);
+    Result<void> on_run_state(const SourceNews& news);
     /// If the VM has been stopped or resumed, not by gcctl.
     void tell_run_state(bool before);
     Result<void> on_source_lost(const Error& error);
     Result<void> on_signals();
-    void on_guide();
     /// Once the destination has accepted the state, and the source QEMU cannot run it any more.
     Result<void> maybe_commit();
     Result<void> commit();
 
     Result<void> finish();
-    Result<void> end_source();
-    Result<void> kill_source();
     void take_measured();
     Error roll_back(Error error);
     void await_refused();
     Error give_up(Error error);
-    void end_guide(report::GuideEnd end, std::string_view reason);
-    /// @return whether the VM runs at the source again, or is paused as it was
-    Result<void> resume_source();
     void fill_report();
     void show_progress();
 
@@ -124,27 +122,19 @@ class Migration {
     Progress& progress_;
     report::Report report_;
     Phase phase_ = Phase::preparing;
+    Precopy precopy_;
     Clock::time_point begun_{};
     Clock::time_point stopped_{};
+    std::chrono::system_clock::time_point stopped_wall_{};  ///< the same moment
     std::optional<Signals> signals_;
-    std::optional<SourceQemu> source_;
-    std::optional<Guardian> guardian_;
+    std::unique_ptr<SourceQemu> source_;
+    qmp::Settings before_;              ///< of a source QEMU that gcctl drives
+    std::optional<Guardian> guardian_;  ///< nullopt if a manager drives the source QEMU
     std::optional<state::Journal> journal_;
-    std::optional<peer::Dialer> dialer_;
-    std::shared_ptr<peer::Channels> channels_;
-    std::optional<peer::Control> control_;
-    peer::Protection protection_ = peer::Protection::loopback;
-    std::optional<RemoteReceive> remote_;          ///< with ssh
-    Endpoint to_;                                  ///< where the destination's gcctl listens
-    std::optional<peer::Digest> seal_;             ///< of the destination's right to refuse
-    std::optional<peer::VmFacts> destination_vm_;  ///< nullopt from an older gcctl
-    bool preempt_ = false;
-    std::optional<std::chrono::milliseconds> measure_;  ///< how long the destination measures
+    std::unique_ptr<Destination> destination_;
     std::optional<policy::MigrationPolicy> policy_;
-    std::optional<peer::MirrorOffer> mirror_offer_;  ///< nullopt from an older gcctl
-    std::vector<mirror::Injector::Port> mirrored_;
-    std::unique_ptr<guide::Guide> guide_;
-    std::unique_ptr<mirror::Injector> mirror_;
+    GuideRun guide_;
+    Forwarding forwarding_;
     std::unique_ptr<transfer::DataPlane> data_;
     transfer::WarmPages warm_;  ///< until the data plane takes it
     std::uint32_t awaited_pong_ = 0;
@@ -157,8 +147,9 @@ class Migration {
     bool never_ran_ = false;  ///< the destination has proved that the VM did not run there
     bool all_sent_ = false;
     bool shut_ = false;
-    bool control_lost_ = false;  ///< after the commit
-    bool source_lost_ = false;   ///< its QEMU ended, after the commit
+    bool control_lost_ = false;      ///< after the commit
+    bool source_completed_ = false;  ///< by its manager, without gcctl's command
+    bool source_lost_ = false;       ///< its QEMU ended, after the commit
     bool destination_completed_ = false;
 };
 

@@ -38,7 +38,10 @@ std::string progress_text(const ProgressCounts& counts, double seconds) {
         text += fmt::format("  {} {}", name(page_class), pages.in[page_class]);
     if (counts.mirror)
         text += fmt::format("  mirrored {}", counts.mirror->packets);
-    return text + fmt::format("  {:.1f} MiB sent", static_cast<double>(counts.bytes) / (1 << 20));
+    text += fmt::format("  {:.1f} MiB sent", static_cast<double>(counts.bytes) / (1 << 20));
+    if (counts.saved > 0)
+        text += fmt::format(", {:.1f} saved", static_cast<double>(counts.saved) / (1 << 20));
+    return text;
 }
 
 }  // namespace
@@ -54,14 +57,20 @@ void Progress::end_line() {
     std::fflush(stdout);
 }
 
-void Progress::event(std::string_view event, const nlohmann::json& fields, std::string_view text) {
+void Progress::print_json(std::string_view event, nlohmann::json fields) {
+    fields["event"] = event;
+    if (insecure_)
+        fields["insecure"] = true;
+    print_best_effort(stdout, "{}\n", fields.dump());
+    std::fflush(stdout);
+}
+
+void Progress::event(std::string_view event, Fields fields, std::string_view text) {
     if (output_ == Output::json) {
-        nlohmann::json line = fields;
-        line["event"] = event;
-        if (insecure_)
-            line["insecure"] = true;
-        print_best_effort(stdout, "{}\n", line.dump());
-        std::fflush(stdout);
+        nlohmann::json line;
+        for (const Field& field : fields)
+            std::visit([&](auto value) { line[std::string(field.name)] = value; }, field.value);
+        print_json(event, std::move(line));
     } else if (output_ == Output::automatic && !text.empty()) {
         end_line();
         print_best_effort(stdout, "{}\n", text);
@@ -70,10 +79,10 @@ void Progress::event(std::string_view event, const nlohmann::json& fields, std::
 }
 
 void Progress::milestone(std::string_view name, std::string_view text) {
-    event(name, nlohmann::json::object(), text);
+    event(name, {}, text);
 }
 
-void Progress::detail(std::string_view name, const nlohmann::json& fields, std::string_view text) {
+void Progress::detail(std::string_view name, Fields fields, std::string_view text) {
     event(name, fields, verbose_ ? text : std::string_view{});
 }
 
@@ -107,7 +116,8 @@ void Progress::update(const ProgressCounts& counts) {
         nlohmann::json fields{{"phase", counts.phase},
                               {"delivered", delivered(counts.pages)},
                               {"total", counts.pages.total},
-                              {"bytes", counts.bytes}};
+                              {"bytes", counts.bytes},
+                              {"saved", counts.saved}};
         for (const ledger::PageClass page_class : ledger::page_classes)
             fields[std::string(name(page_class))] = counts.pages.in[page_class];
         if (counts.mirror)
@@ -117,7 +127,7 @@ void Progress::update(const ProgressCounts& counts) {
                                 {"dead", counts.mirror->dead}};
         if (counts.lost_for)
             fields["connection_lost_s"] = in_seconds(*counts.lost_for);
-        event("progress", fields);
+        print_json("progress", std::move(fields));
         return;
     }
     const std::string text = progress_text(counts, in_seconds(now - started_));

@@ -7,11 +7,14 @@
 #include "preflight/compare.h"
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 namespace gc::migrate {
 
@@ -23,10 +26,33 @@ struct MirrorCounts {
     std::uint64_t dead = 0;
 };
 
+/// A field of an event.
+struct Field {
+    using Value = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view>;
+
+    Field(std::string_view field_name, bool field_value) : name(field_name), value(field_value) {}
+    template <std::signed_integral T>
+    Field(std::string_view field_name, T field_value)
+        : name(field_name), value(std::int64_t{field_value}) {}
+    template <std::unsigned_integral T>
+    Field(std::string_view field_name, T field_value)
+        : name(field_name), value(std::uint64_t{field_value}) {}
+    Field(std::string_view field_name, double field_value) : name(field_name), value(field_value) {}
+    // A template, since a literal would rather be a bool.
+    template <std::convertible_to<std::string_view> T>
+    Field(std::string_view field_name, const T& field_value)
+        : name(field_name), value(std::string_view(field_value)) {}
+
+    std::string_view name;
+    Value value;  ///< borrowed, if it is text
+};
+using Fields = std::initializer_list<Field>;
+
 struct ProgressCounts {
     std::string_view phase;  ///< "pre-copy", "switch-over", "post-copy", "finishing"
     ledger::ClassCounts pages;
     std::uint64_t bytes = 0;                                      ///< sent
+    std::uint64_t saved = 0;                                      ///< bytes, by compression
     std::optional<std::chrono::steady_clock::duration> lost_for;  ///< without a connection
     std::optional<MirrorCounts> mirror;
 };
@@ -42,7 +68,7 @@ class Progress {
 
     /// A milestone. JSON mode prints {"event": event, ...fields}; automatic mode prints the text
     /// unless it is empty.
-    void event(std::string_view event, const nlohmann::json& fields, std::string_view text = {});
+    void event(std::string_view event, Fields fields, std::string_view text = {});
     /// A milestone without fields.
     void milestone(std::string_view event, std::string_view text = {});
 
@@ -53,7 +79,7 @@ class Progress {
     void difference(const preflight::Difference& difference);
 
     /// A detail, shown only with --verbose and in JSON mode.
-    void detail(std::string_view event, const nlohmann::json& fields, std::string_view text);
+    void detail(std::string_view event, Fields fields, std::string_view text);
 
     /// Rate-limited: ten times a second on a terminal, once a second elsewhere.
     void update(const ProgressCounts& counts);
@@ -62,6 +88,7 @@ class Progress {
 
   private:
     void end_line();
+    void print_json(std::string_view event, nlohmann::json fields);
 
     Output output_;
     bool verbose_;

@@ -77,7 +77,7 @@ Result<stream::Buffer> answer(const stream::Command& command,
 Result<void> play_destination(int fd, const std::map<std::string, std::uint64_t>& pages,
                               Deadline deadline) {
     stream::Reader reader(stream::Start::entry);
-    ReadBuffer buffer;
+    BlockBuffer buffer;
     GC_CHECK(transfer::read_to_end(fd, reader, buffer, deadline,
                                    [&](const stream::Item& item) -> Result<void> {
                                        const auto* command = std::get_if<stream::Command>(&item);
@@ -108,6 +108,14 @@ Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
     GC_TRY(const UniqueFd fd, qmp::migrate_to_socket(source, true));
     GC_CHECK(play_destination(fd.get(), pages, deadline));
     return await_completed(source, timeout);
+}
+
+Result<void> forget_completed(qmp::Client& source, milliseconds timeout) {
+    // The reply need not tell of the failure, which the status does.
+    (void)source.execute("migrate", {{"uri", "unix:/nonexistent/gcctl"}});
+    GC_CHECK(await_status(source, timeout, "failed",
+                          [](const auto& status) { return status.failed(); }));
+    return {};
 }
 
 namespace {

@@ -24,6 +24,10 @@ Result<void> await_completed(qmp::Client& source, std::chrono::milliseconds time
 /// once in a hundred times. While the stream is open, use StreamRelay::drain().
 Result<void> end_as_received(qmp::Client& source, std::chrono::milliseconds timeout);
 
+/// Makes query-migrate say "failed" instead of "completed": begins a migration to nobody, of which
+/// the VM takes no notice. Errors: io.
+Result<void> forget_completed(qmp::Client& source, std::chrono::milliseconds timeout);
+
 /// Resumes the VM at the source as if nothing had happened, from any state before commit: cancels a
 /// running migration, or ends one that has switched over, and continues the VM if it ran before.
 /// The stream's socket must be closed already. Retries until the timeout, because the destination

@@ -100,7 +100,7 @@ class Follower {
     Connection& connection(const Flow& flow, Clock::time_point now);
     static Kept& first_kept(Connection& of);
     void drop_kept(Connection& of);
-    /// Drops those of which the function says so.
+    /// Drops those for which the function returns true.
     void drop_kept_if(Connection& of, const std::function<bool(const Segment&)>& dropped);
     void die(Connection& of);
     void restart(Connection& of, Clock::time_point now);

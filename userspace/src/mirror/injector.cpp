@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "mirror/injector.h"
 
+#include "mirror/channel_records.h"
 #include "util/poll.h"
 
 #include <algorithm>
@@ -14,8 +15,6 @@ using namespace std::chrono_literals;
 constexpr auto tick = 50ms;
 /// Packets of the guide that are read in a row.
 constexpr unsigned max_answers = 64;
-/// Of the channel, likewise.
-constexpr unsigned max_reads = 16;
 
 }  // namespace
 
@@ -100,29 +99,14 @@ void Injector::run() {
 }
 
 Result<bool> Injector::read_channel() {
-    // Not for ever: what the guide does not take in time is to be shown again.
-    for (unsigned reads = 0; reads < max_reads; ++reads) {
-        GC_TRY(const auto got, channel_.read_available(reader_.room()));
-        if (!got)
-            return true;
-        if (*got == 0)
-            return false;
-        reader_.received(*got);
-        GC_CHECK(take_records());
-    }
-    return true;
-}
-
-Result<void> Injector::take_records() {
-    for (;;) {
-        GC_TRY(const auto record, reader_.next());
-        if (!record)
-            return {};
-        take(*record);
+    // What the guide does not take in time is to be shown again.
+    return take_records(channel_, reader_, [this](const Record& record) -> Result<void> {
+        take(record);
         // Its answers change what the next copy has to acknowledge.
         for (Open& port : ports_)
             read_guide(port);
-    }
+        return {};
+    });
 }
 
 void Injector::take(const Record& record) {

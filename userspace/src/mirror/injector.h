@@ -58,7 +58,6 @@ class Injector {
     void run();
     /// @return whether more may come
     Result<bool> read_channel();
-    Result<void> take_records();
     void take(const Record& record);
     void read_guide(Open& port);
     void inject(std::uint16_t nic, std::span<const std::byte> packet);

@@ -143,6 +143,12 @@ void set_acknowledged(std::span<std::byte> packet, const Segment& segment, std::
     put16(tcp, 16, static_cast<std::uint16_t>(~sum));
 }
 
+std::span<const std::byte> destination_of(std::span<const std::byte> packet) {
+    if (packet.size() < virtio_header + ethernet_header)
+        return {};
+    return packet.subspan(virtio_header, addresses_size / 2);
+}
+
 void insert_tag(std::span<std::byte> packet, std::size_t size, std::uint16_t protocol,
                 std::uint16_t tag) {
     const std::size_t at = virtio_header + addresses_size;

@@ -59,6 +59,10 @@ struct Segment {
 [[nodiscard]] std::optional<Segment> parse(std::uint16_t nic, std::span<const std::byte> frame,
                                            From from);
 
+/// The Ethernet address that a packet is for; empty if there is none.
+/// @param packet with its virtio header. Any bytes.
+[[nodiscard]] std::span<const std::byte> destination_of(std::span<const std::byte> packet);
+
 /// Sets the acknowledgement and keeps the checksum right.
 /// @param packet with its virtio header
 /// @param segment of the same packet

@@ -122,10 +122,22 @@ Result<PacketSocket> PacketSocket::open(int network_namespace, const std::string
     return PacketSocket(*std::move(fd), static_cast<int>(index));
 }
 
+Result<void> PacketSocket::stamp() {
+    return set(fd_.get(), SOL_SOCKET, SO_TIMESTAMPNS, 1, "SO_TIMESTAMPNS");
+}
+
 Result<void> PacketSocket::listen() {
+    return bind(ETH_P_ALL);
+}
+
+Result<void> PacketSocket::only_send() {
+    return bind(0);
+}
+
+Result<void> PacketSocket::bind(std::uint16_t protocol) {
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_protocol = htons(protocol);
     address.sll_ifindex = device_;
     if (::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
         return fail_errno(errno, "bind a packet socket");
@@ -133,7 +145,8 @@ Result<void> PacketSocket::listen() {
 }
 
 Result<std::optional<std::size_t>> PacketSocket::receive(std::span<std::byte> into) {
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(tpacket_auxdata))> control{};
+    constexpr std::size_t room = CMSG_SPACE(sizeof(tpacket_auxdata)) + CMSG_SPACE(sizeof(timespec));
+    alignas(cmsghdr) std::array<std::byte, room> control{};
     iovec part{into.data(), into.size() - tag_size};
     msghdr message{};
     message.msg_iov = &part;
@@ -147,18 +160,28 @@ Result<std::optional<std::size_t>> PacketSocket::receive(std::span<std::byte> in
         return fail_errno(errno, "receive on a packet socket");
     auto size = static_cast<std::size_t>(got);
     for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
-         each = CMSG_NXTHDR(&message, each)) {
-        if (each->cmsg_level != SOL_PACKET || each->cmsg_type != PACKET_AUXDATA)
-            continue;
-        tpacket_auxdata data{};
-        std::memcpy(&data, CMSG_DATA(each), sizeof data);
-        if ((data.tp_status & TP_STATUS_VLAN_VALID) == 0 || size < virtio_header + 12)
-            continue;
-        const bool has_protocol = (data.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
-        insert_tag(into, size, has_protocol ? data.tp_vlan_tpid : ETH_P_8021Q, data.tp_vlan_tci);
-        size += tag_size;
-    }
+         each = CMSG_NXTHDR(&message, each))
+        read_control(*each, into, size);
     return size;
+}
+
+void PacketSocket::read_control(const cmsghdr& control, std::span<std::byte> packet,
+                                std::size_t& size) {
+    if (control.cmsg_level == SOL_SOCKET && control.cmsg_type == SCM_TIMESTAMPNS) {
+        timespec stamp{};
+        std::memcpy(&stamp, CMSG_DATA(&control), sizeof stamp);
+        when_ = std::chrono::system_clock::time_point(std::chrono::seconds(stamp.tv_sec) +
+                                                      std::chrono::nanoseconds(stamp.tv_nsec));
+    }
+    if (control.cmsg_level != SOL_PACKET || control.cmsg_type != PACKET_AUXDATA)
+        return;
+    tpacket_auxdata data{};
+    std::memcpy(&data, CMSG_DATA(&control), sizeof data);
+    if ((data.tp_status & TP_STATUS_VLAN_VALID) == 0 || size < virtio_header + 12)
+        return;
+    const bool has_protocol = (data.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
+    insert_tag(packet, size, has_protocol ? data.tp_vlan_tpid : ETH_P_8021Q, data.tp_vlan_tci);
+    size += tag_size;
 }
 
 bool PacketSocket::send(std::span<const std::byte> packet) const {

@@ -12,10 +12,12 @@
 #include "util/fd.h"
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <sys/socket.h>
 
 namespace gc::mirror {
 
@@ -38,14 +40,20 @@ class PacketSocket {
     static Result<PacketSocket> open(int network_namespace, const std::string& device,
                                      Receives receives, const Mac& mac = {});
 
-    /// Packets are queued from here on. Errors: io.
+    /// Before listen(): when() tells of each packet when the kernel saw it. Errors: io.
+    Result<void> stamp();
+    /// Packets are queued from here on, and can be sent. Errors: io.
     Result<void> listen();
+    /// Packets can be sent; none is queued. Errors: io.
+    Result<void> only_send();
     [[nodiscard]] int fd() const { return fd_.get(); }
 
     /// A packet with its virtio header, or nullopt if none is queued. Errors: io (the device is
     /// gone).
     /// @param into max_packet bytes
     Result<std::optional<std::size_t>> receive(std::span<std::byte> into);
+    /// Of the last packet that was received, with stamp().
+    [[nodiscard]] std::chrono::system_clock::time_point when() const { return when_; }
     /// Never waits. @return false if the kernel does not take the packet
     bool send(std::span<const std::byte> packet) const;
     /// Packets that did not fit into the queue, since the last call.
@@ -53,8 +61,13 @@ class PacketSocket {
 
   private:
     PacketSocket(UniqueFd fd, int device) : fd_(std::move(fd)), device_(device) {}
+    void read_control(const cmsghdr& control, std::span<std::byte> packet, std::size_t& size);
+
+    Result<void> bind(std::uint16_t protocol);
+
     UniqueFd fd_;
     int device_;
+    std::chrono::system_clock::time_point when_{};
 };
 
 }  // namespace gc::mirror

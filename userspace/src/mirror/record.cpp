@@ -41,11 +41,12 @@ Result<std::optional<Record>> RecordReader::next() {
     const std::size_t rest = byte(1) << 16 | byte(2) << 8 | byte(3);
     if (kind < static_cast<std::size_t>(RecordKind::packet) ||
         kind > static_cast<std::size_t>(RecordKind::lost))
-        return fail(ErrorKind::protocol, "unknown record of kind {} on channel 'mirror'", kind);
+        return fail(ErrorKind::protocol, "unknown record of kind {} on channel '{}'", kind,
+                    channel_);
     if (rest < nic_size || rest > max_rest)
         return fail(ErrorKind::protocol,
-                    "expected a record of {} to {} bytes on channel 'mirror', found {}", nic_size,
-                    max_rest, rest);
+                    "expected a record of {} to {} bytes on channel '{}', found {}", nic_size,
+                    max_rest, channel_, rest);
     if (bytes.size() < record_head_size - nic_size + rest)
         return std::nullopt;
     begin_ += record_head_size - nic_size + rest;

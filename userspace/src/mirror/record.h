@@ -2,6 +2,9 @@
 // What the channel "mirror" carries, from destination to source: records with a head of 32 bits,
 // big-endian, the kind in the upper 8 and the size of the rest in the lower 24. The rest begins
 // with the NIC's number, 16 bits, big-endian: its place in the list of the message `ready`.
+//
+// The channel "forward" carries records of kind packet from source to destination. Their NIC is
+// that of the frame's destination address, and the number is 0.
 #pragma once
 
 #include "mirror/packet.h"
@@ -11,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace gc::mirror {
@@ -36,6 +40,9 @@ struct Record {
 /// Cuts a stream into records.
 class RecordReader {
   public:
+    /// @param channel of which errors speak
+    explicit RecordReader(std::string_view channel = "mirror") : channel_(channel) {}
+
     /// Room for bytes that arrive; then say how many came.
     [[nodiscard]] std::span<std::byte> room();
     void received(std::size_t bytes) { end_ += bytes; }
@@ -43,6 +50,7 @@ class RecordReader {
     Result<std::optional<Record>> next();
 
   private:
+    std::string_view channel_;
     std::vector<std::byte> bytes_;
     std::size_t begin_ = 0, end_ = 0;
 };

@@ -74,10 +74,10 @@ Result<Tap> open_tap(const qmp::NetworkNic& nic, const std::vector<Queue>& queue
     if (queue == nullptr)
         return fail(ErrorKind::unsupported,
                     "its tap was not found among QEMU's descriptors (a macvtap is none)");
-    GC_TRY(const UniqueFd space, namespace_of(*queue, qemu));
+    GC_TRY(UniqueFd space, namespace_of(*queue, qemu));
     GC_TRY(PacketSocket socket,
            PacketSocket::open(space.get(), queue->device, PacketSocket::Receives::sent_to, *mac));
-    return Tap{nic.mac, std::move(socket)};
+    return Tap{nic.mac, std::move(socket), queue->device, std::move(space)};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "mirror/packet_socket.h"
 #include "qmp/client.h"
+#include "util/fd.h"
 
 #include <string>
 #include <sys/types.h>
@@ -14,6 +15,8 @@ namespace gc::mirror {
 struct Tap {
     std::string mac;  ///< the NIC's
     PacketSocket socket;
+    std::string device = {};          ///< its name
+    UniqueFd network_namespace = {};  ///< that it is in
 };
 
 struct Taps {

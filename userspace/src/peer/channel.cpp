@@ -305,8 +305,20 @@ bool Channel::pending() const {
     if (raw_)
         return raw_->pending();
     const Lock lock(mutex_);
-    return !inbox_.bytes().empty() || (options_.reads == Reads::caller && current_.connection &&
-                                       current_.connection->pending());
+    if (!inbox_.bytes().empty() || ready_ > 0)
+        return true;
+    return options_.reads == Reads::caller && current_.connection &&
+           (current_.connection->pending() || holds_record());
+}
+
+bool Channel::holds_record() const {
+    if (receiving_ || input_epoch_ != current_.epoch)
+        return false;
+    const auto bytes = input_.bytes();
+    if (bytes.size() < record_head_size)
+        return false;
+    const auto head = decode(bytes.first<record_head_size>());
+    return !head || bytes.size() - record_head_size >= head->size;
 }
 
 void Channel::end_writing() {

@@ -45,7 +45,8 @@ class Channel {
         Reads reads = Reads::caller;
         /// Whether data is checked with CRC32C where there is no TLS. The same on both sides.
         bool checksums = true;
-        /// Limit for copies of what is not acknowledged, in bytes: write() waits.
+        /// Limit for copies of what is not acknowledged, and for what is held, in bytes: write()
+        /// waits.
         std::size_t max_copied = std::size_t{8} << 20;
         /// Bytes that write() may leave unsent when there is no connection. With 0 it waits.
         std::size_t max_unsent = 0;
@@ -60,7 +61,8 @@ class Channel {
     static constexpr std::chrono::milliseconds tick_interval{100};
     /// Each side sends at least one record in this time.
     static constexpr std::chrono::milliseconds beat_interval{300};
-    static constexpr std::size_t acknowledge_after = std::size_t{64} * 1024;
+    /// Each acknowledgement wakes a thread of the sender, which may retain at least 8 MiB.
+    static constexpr std::size_t acknowledge_after = std::size_t{256} * 1024;
     static constexpr std::size_t max_read_ahead = std::size_t{256} * 1024;
 
     /// A channel without a connection. Errors: io (no descriptors).
@@ -115,14 +117,19 @@ class Channel {
     /// Returns when all bytes are retained, and sent or within max_unsent. Errors: io, if this side
     /// ended the stream, or the other one reads no more; that of give_up().
     /// @param parts the vector is left as it is
-    Result<void> write(std::span<const iovec> parts, More more = More::no);
+    /// @param held parts that are in it are retained without a copy; they count as copied, too
+    Result<void> write(std::span<const iovec> parts, More more = More::no,
+                       const HeldBytes& held = {});
     Result<void> write(std::span<const std::byte> bytes, More more = More::no);
     /// The same for memory that is mapped, and unchanged, until the channel is closed: retained
     /// without a copy.
     Result<void> write_frozen(std::span<const std::byte> bytes, More more = More::no);
     /// Sends a range of a file, which must stay open and unchanged until the channel is closed:
-    /// retained without a copy. Errors: also io if the file ends early, for good.
-    Result<void> send_file(int file, std::uint64_t offset, std::size_t size, More more = More::no);
+    /// retained without a copy. SIGPIPE must be ignored. Errors: also io if the file ends early,
+    /// for good.
+    /// @param mapped the same bytes, or empty: saves reading them where they are checked
+    Result<void> send_file(int file, std::uint64_t offset, std::size_t size, More more = More::no,
+                           HeldBytes mapped = {});
 
     void end_writing();
     void end_reading();
@@ -139,7 +146,7 @@ class Channel {
     /// The part of them that has not reached the other host, as far as its TCP has said. From any
     /// thread.
     [[nodiscard]] std::uint64_t in_flight() const;
-    /// Bytes of memory that copies of these take. From any thread.
+    /// Bytes of memory that copies of these take, and what is held of them. From any thread.
     [[nodiscard]] std::size_t copied() const;
     /// Waits until the other side's reader has taken all that was written, and the end if
     /// end_writing() was called. @return false if the deadline passed first. Errors: as write().
@@ -182,7 +189,12 @@ class Channel {
     void send_rest(Lock& lock);
 
     // Writing: one thread at a time has sending_.
-    Result<void> add(Lock& lock, Piece piece, bool copy);
+    Result<void> add(Lock& lock, const Piece& frozen, std::shared_ptr<const void> owner = nullptr);
+    /// @param owner if null, the bytes are copied
+    Result<void> add(Lock& lock, std::span<const std::byte> bytes,
+                     const std::shared_ptr<const void>& owner);
+    /// Sends what is added once it fills a record: otherwise the rest of a message follows.
+    Result<void> flush_records(Lock& lock);
     Result<void> await_room(Lock& lock, std::size_t size);
     Result<void> flush(Lock& lock);
     void send_all(Lock& lock);
@@ -194,6 +206,9 @@ class Channel {
     /// A record without data that is to be sent now.
     [[nodiscard]] std::optional<RecordHead> due(Acknowledge when) const;
     void send_short(Lock& lock, const Current& current, const RecordHead& record);
+    /// Not locked. What arrived before the connection broke is taken first: it may say that the
+    /// other gcctl has closed the channel, which nobody will say again.
+    void lost_writing(const Current& current, const Error& cause);
     /// Without it, the other gcctl would wait for a new connection.
     void send_closed(Lock& lock, Deadline deadline);
     /// Sends what is due, if that needs no waiting.
@@ -220,6 +235,10 @@ class Channel {
                            std::span<std::byte> into, std::size_t& taken);
     Result<void> on_acknowledged(std::uint64_t position);
     std::size_t take(std::span<std::byte> into);
+    /// So that somebody else than the caller that reads can receive.
+    void set_ready_aside();
+    /// Whether a record was received whole and not yet looked at.
+    [[nodiscard]] bool holds_record() const;
     void start_reader();
     void read_on();  // not locked: the thread
 
@@ -264,9 +283,10 @@ class Channel {
 
     // Reading.
     bool receiving_ = false;
-    ReadBuffer input_;               ///< belongs to the holder of receiving_
+    ReadBuffer input_;       ///< belongs to the holder of receiving_; locked if there is none
+    std::size_t ready_ = 0;  ///< bytes at its front: checked data that was not taken
     std::uint64_t input_epoch_ = 0;  ///< belongs to the holder of receiving_
-    ReadBuffer inbox_;               ///< checked data that was not taken
+    ReadBuffer inbox_;               ///< the same, of a thread of the channel
     std::uint64_t received_ = 0;
     std::uint64_t taken_ = 0;
     std::uint64_t told_ = 0;  ///< the last acknowledgement on this connection

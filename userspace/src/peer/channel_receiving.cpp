@@ -34,7 +34,7 @@ Result<std::optional<std::size_t>> Channel::read(std::span<std::byte> into, Wait
     for (;;) {
         if (failed_)
             return Unexpected(*failed_);
-        if (shut_ || stopped_)
+        if (shut_ || stopped_ || into.empty())
             return std::size_t{0};
         std::size_t taken = take(into);
         if (taken == 0 && !end_received_ && !peer_closed_ && options_.reads == Reads::caller &&
@@ -65,25 +65,42 @@ Result<std::optional<std::size_t>> Channel::read(std::span<std::byte> into, Wait
 }
 
 std::size_t Channel::take(std::span<std::byte> into) {
-    const auto bytes = inbox_.bytes();
-    const std::size_t size = std::min(bytes.size(), into.size());
+    // Only a caller that reads leaves data in input_, and it does not receive now.
+    ReadBuffer& from = ready_ > 0 ? input_ : inbox_;
+    const auto bytes = from.bytes();
+    const std::size_t size = std::min(ready_ > 0 ? ready_ : bytes.size(), into.size());
     std::ranges::copy(bytes.first(size), into.begin());
-    inbox_.keep(bytes.size() - size);
+    from.keep(bytes.size() - size);
+    ready_ -= std::min(ready_, size);
     taken_ += size;
     return size;
+}
+
+void Channel::set_ready_aside() {
+    inbox_.append(input_.bytes().first(ready_));
+    input_.keep(input_.bytes().size() - ready_);
+    ready_ = 0;
 }
 
 bool Channel::receive(Lock& lock, std::span<std::byte> into, std::size_t& taken, Wait wait) {
     const Current current = current_;
     receiving_ = true;
-    if (std::exchange(input_epoch_, current.epoch) != current.epoch)
-        input_.keep(0);
-    lock.unlock();
-    const auto arrived = receive_bytes(*current.connection, wait);
-    lock.lock();
-    const Result<void> done = !arrived   ? Unexpected(arrived.error())
-                              : *arrived ? take_records(lock, current, into, taken)
-                                         : Result<void>{};
+    const bool fresh = std::exchange(input_epoch_, current.epoch) != current.epoch;
+    // If data is left at its front, reading was ended.
+    input_.keep(fresh ? 0 : input_.bytes().size() - ready_);
+    ready_ = 0;
+    const std::size_t before = input_.bytes().size();
+    Result<void> done = take_records(lock, current, into, taken);
+    Result<bool> arrived = true;
+    if (done && input_.bytes().size() == before) {  // no whole record was left
+        lock.unlock();
+        arrived = receive_bytes(*current.connection, wait);
+        lock.lock();
+        if (!arrived)
+            done = Unexpected(arrived.error());
+        else if (*arrived)
+            done = take_records(lock, current, into, taken);
+    }
     receiving_ = false;
     changed();
     if (!done) {
@@ -120,11 +137,14 @@ Result<bool> Channel::receive_bytes(Connection& from, Wait wait) {
 
 Result<void> Channel::take_records(Lock& lock, const Current& current, std::span<std::byte> into,
                                    std::size_t& taken) {
-    for (;;) {
+    while (ready_ == 0) {
         const auto bytes = input_.bytes();
         if (bytes.size() < record_head_size)
             return {};
         GC_TRY(const RecordHead head, decode(bytes.first<record_head_size>()));
+        // A reader that has no more room comes again.
+        if (head.kind == RecordKind::data && taken > 0 && taken == into.size() && !stopped_)
+            return {};
         const auto rest = bytes.subspan(record_head_size);
         if (rest.size() < head.size)
             return {};
@@ -140,8 +160,9 @@ Result<void> Channel::take_records(Lock& lock, const Current& current, std::span
         if (current_.epoch != current.epoch || !current_.connection)
             return {};
         GC_CHECK(on_record(head, data, into, taken));
-        input_.keep(rest.size() - head.size);
+        input_.keep(rest.size() - head.size + ready_);
     }
+    return {};
 }
 
 Result<void> Channel::on_record(const RecordHead& head, std::span<const std::byte> data,
@@ -180,7 +201,11 @@ Result<void> Channel::on_record(const RecordHead& head, std::span<const std::byt
         taken_ += now.size();
         data = data.subspan(now.size());
     }
-    inbox_.append(data);
+    // What a caller has no room for stays where it is, until it reads again.
+    if (into.empty())
+        inbox_.append(data);
+    else
+        ready_ = data.size();
     return {};
 }
 

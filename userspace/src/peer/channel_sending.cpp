@@ -17,6 +17,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
+/// For the thread that reads to come to the end of a broken connection.
+constexpr auto reader_limit = 200ms;
+
 /// Whether a range that send_file() could not send is not in its file.
 bool ends_early(std::span<const Piece> pieces) {
     return std::ranges::any_of(pieces, [](const Piece& piece) {
@@ -29,15 +32,16 @@ bool ends_early(std::span<const Piece> pieces) {
 
 }  // namespace
 
-Result<void> Channel::write(std::span<const iovec> parts, More more) {
+Result<void> Channel::write(std::span<const iovec> parts, More more, const HeldBytes& held) {
     if (raw_) {
         std::vector<iovec> copies(parts.begin(), parts.end());
         return raw_->write(copies, more);
     }
     Lock lock(mutex_);
-    for (const iovec& part : parts)
-        GC_CHECK(add(lock, {.memory = {static_cast<const std::byte*>(part.iov_base), part.iov_len}},
-                     true));
+    for (const iovec& part : parts) {
+        const std::span bytes(static_cast<const std::byte*>(part.iov_base), part.iov_len);
+        GC_CHECK(add(lock, bytes, held.contain(bytes) ? held.owner : nullptr));
+    }
     return more == More::yes ? Result<void>{} : flush(lock);
 }
 
@@ -50,32 +54,45 @@ Result<void> Channel::write_frozen(std::span<const std::byte> bytes, More more) 
     if (raw_)
         return write(bytes, more);
     Lock lock(mutex_);
-    GC_CHECK(add(lock, {.memory = bytes}, false));
+    GC_CHECK(add(lock, Piece{.memory = bytes}));
     return more == More::yes ? Result<void>{} : flush(lock);
 }
 
-Result<void> Channel::send_file(int file, std::uint64_t offset, std::size_t size, More more) {
+Result<void> Channel::send_file(int file, std::uint64_t offset, std::size_t size, More more,
+                                HeldBytes mapped) {
     if (raw_)
         return raw_->send_file(file, offset, size);
     Lock lock(mutex_);
-    GC_CHECK(add(lock, {.memory = {}, .file = file, .offset = offset, .file_size = size}, false));
+    GC_CHECK(add(lock,
+                 Piece{.memory = mapped.bytes, .file = file, .offset = offset, .file_size = size},
+                 std::move(mapped.owner)));
     return more == More::yes ? Result<void>{} : flush(lock);
 }
 
-Result<void> Channel::add(Lock& lock, Piece piece, bool copy) {
+Result<void> Channel::add(Lock& lock, const Piece& frozen, std::shared_ptr<const void> owner) {
     if (dead() || ending_)
         return Unexpected(write_error());
-    if (!copy) {
-        retained_.refer(piece);
-    } else {
-        for (std::span<const std::byte> left = piece.memory; !left.empty();) {
-            const auto part = left.first(std::min(left.size(), max_record));
-            GC_CHECK(await_room(lock, part.size()));
+    retained_.refer(frozen, std::move(owner));
+    return flush_records(lock);
+}
+
+Result<void> Channel::add(Lock& lock, std::span<const std::byte> bytes,
+                          const std::shared_ptr<const void>& owner) {
+    if (dead() || ending_)
+        return Unexpected(write_error());
+    while (!bytes.empty()) {
+        const auto part = bytes.first(std::min(bytes.size(), max_record));
+        GC_CHECK(await_room(lock, part.size()));
+        if (owner)
+            retained_.hold(part, owner);
+        else
             retained_.copy(part);
-            left = left.subspan(part.size());
-        }
+        bytes = bytes.subspan(part.size());
     }
-    // The rest of a message follows and fits into one record with it.
+    return flush_records(lock);
+}
+
+Result<void> Channel::flush_records(Lock& lock) {
     return retained_.end() - std::min(sent_, retained_.end()) < max_record ? Result<void>{}
                                                                            : flush(lock);
 }
@@ -155,7 +172,7 @@ void Channel::send_short(Lock& lock, const Current& current, const RecordHead& r
     lock.unlock();
     const Result<void> written = current.connection->write(encode(record));
     if (!written)
-        lost(current.epoch, written.error());
+        lost_writing(current, written.error());
     lock.lock();
     if (!written || current_.epoch != current.epoch)
         return;
@@ -167,6 +184,23 @@ void Channel::send_short(Lock& lock, const Current& current, const RecordHead& r
         told_ = std::max(told_, record.position);
     else if (record.kind == RecordKind::stop)
         stopped_told_ = true;
+}
+
+void Channel::lost_writing(const Current& current, const Error& cause) {
+    Lock lock(mutex_);
+    const auto is_there = [&] {
+        return current_.epoch == current.epoch && current_.connection != nullptr;
+    };
+    // A thread that reads sees the end, too.
+    changed_.wait_for(lock, reader_limit, [&] { return !receiving_ || !is_there(); });
+    if (!receiving_)
+        set_ready_aside();
+    std::size_t none = 0;
+    while (is_there() && !receiving_ && inbox_.bytes().size() < max_read_ahead &&
+           receive(lock, {}, none, Wait::no))
+        continue;
+    lock.unlock();
+    lost(current.epoch, cause);
 }
 
 void Channel::send_due(Lock& lock, Acknowledge when) {
@@ -200,7 +234,7 @@ void Channel::send_data(Lock& lock, const Current& current) {
     if (!written && ends_early(pieces))
         loaded = Unexpected(written.error());
     else if (!written)
-        lost(current.epoch, written.error());
+        lost_writing(current, written.error());
     lock.lock();
     sending_from_.reset();
     if (!loaded)
@@ -217,7 +251,7 @@ Result<void> Channel::load_files(std::span<Piece> pieces) {
     room_.resize(max_record);
     std::size_t used = 0;
     for (Piece& piece : pieces) {
-        if (piece.file < 0)
+        if (piece.file < 0 || !piece.memory.empty())
             continue;
         const auto into = std::span(room_).subspan(used, piece.file_size);
         for (std::size_t have = 0; have < into.size();) {
@@ -250,7 +284,7 @@ Result<void> Channel::write_record(Connection& to, std::uint64_t position,
     std::vector<iovec> parts{{const_cast<std::byte*>(encoded.data()), encoded.size()}};
     for (std::size_t i = 0; i < pieces.size(); ++i) {
         const Piece& piece = pieces[i];
-        if (piece.file < 0) {
+        if (piece.file < 0 || (!piece.memory.empty() && !to.sends_files())) {
             parts.push_back({const_cast<std::byte*>(piece.memory.data()), piece.memory.size()});
             continue;
         }

@@ -61,20 +61,33 @@ Result<std::shared_ptr<Channels>> Channels::raw() {
     return made;
 }
 
+std::size_t Channels::max_unsent(ChannelId id) {
+    switch (id) {
+    case ChannelId::control:
+        return max_unsent_control;
+    case ChannelId::mirror:
+    case ChannelId::forward:
+        return max_unsent_packets;
+    case ChannelId::main:
+    case ChannelId::bulk:
+    case ChannelId::urgent:
+        break;
+    }
+    return 0;
+}
+
 Result<void> Channels::create_line(ChannelId id) {
     Line& made = line(id);
     GC_TRY(made.wake, Waker::create());
     // The caller reads where it always does: at the source main, until QEMU's last word, and
-    // mirror, until the guide ends; the pages at the destination.
+    // mirror, until the guide ends; at the destination pages, and packets of forward.
     const bool caller = options_.end == End::source
                             ? id == ChannelId::main || id == ChannelId::mirror
                             : id != ChannelId::control && id != ChannelId::mirror;
     GC_TRY(made.channel,
            Channel::create({.reads = caller ? Channel::Reads::caller : Channel::Reads::thread,
                             .max_copied = options_.max_copied,
-                            .max_unsent = id == ChannelId::control  ? max_unsent_control
-                                          : id == ChannelId::mirror ? max_unsent_mirror
-                                                                    : 0,
+                            .max_unsent = max_unsent(id),
                             .on_lost = [this, id](const Error& cause) {
                                 note_loss(id, cause);
                                 line(id).wake->signal();

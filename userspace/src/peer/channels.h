@@ -44,8 +44,9 @@ class Channels {
     /// Without a connection, control messages are kept up to this size, so that their writer never
     /// waits.
     static constexpr std::size_t max_unsent_control = std::size_t{16} << 20;
-    /// The same for copies of packets; the writer leaves out those that would exceed it.
-    static constexpr std::size_t max_unsent_mirror = std::size_t{2} << 20;
+    /// The same for packets on mirror and forward; the writer leaves out those that would exceed
+    /// it.
+    static constexpr std::size_t max_unsent_packets = std::size_t{2} << 20;
     /// For both ends to say what they have, once a connection is there.
     static constexpr std::chrono::seconds attach_timeout{5};
 
@@ -115,6 +116,7 @@ class Channels {
     [[nodiscard]] const Line& line(ChannelId id) const {
         return lines_[static_cast<std::size_t>(id)];
     }
+    static std::size_t max_unsent(ChannelId id);
     Result<void> create_line(ChannelId id);
     void keep_connected(ChannelId id);
     Result<void> try_connect(ChannelId id, std::chrono::milliseconds dial_time);

@@ -49,6 +49,9 @@ class Connection {
     /// file ends early.
     Result<void> send_file(int file, std::uint64_t offset, std::size_t size);
 
+    /// Whether send_file() copies nothing.
+    [[nodiscard]] bool sends_files() const { return !session_ || session_->kernel_sends(); }
+
     /// No more bytes follow. A thread that waits in write() gets an error. From any thread.
     void end_writing();
     /// Ends every read that waits, for good. From any thread.

@@ -35,6 +35,7 @@ constexpr std::array destination_transitions{
     Transition{State::streaming, abandon, false, State::abandoned},
     Transition{State::streaming, refused, true, State::refused},
     Transition{State::committed, resumed, true, State::resumed},
+    Transition{State::committed, refused, true, State::refused},
     Transition{State::committed, failed, true, State::failed},
     Transition{State::resumed, completed, true, State::completed},
     Transition{State::resumed, failed, true, State::failed},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Which message may be sent and received when: one table for each end of the control channel. As
-// seen by the source (the destination's table mirrors it, except where marked):
+// seen by the source (the destination's table mirrors it):
 //
 //     greeted     receives ready      -> prepared
 //     prepared    opens all channels  -> streaming
@@ -12,11 +12,11 @@
 //
 //     prepared, streaming                        sends abandon      -> abandoned
 //     greeted, prepared, streaming, abandoned    receives refused   -> refused
-//     committed                                  receives refused   -> refused     source only
+//     committed                                  receives refused   -> refused
 //     committed, resumed                         receives failed    -> failed
 //
-// A `refused` that arrives in state committed crossed the commit. It counts only with a proof
-// (peer/refusal.h), which is for the source to check.
+// A `refused` that arrives in state committed crossed the commit, or is of a VM that a manager was
+// to run. It counts only with a proof (peer/refusal.h), which is for the source to check.
 #pragma once
 
 #include "peer/message.h"

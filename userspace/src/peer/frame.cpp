@@ -3,6 +3,8 @@
 
 #include "util/page.h"
 
+#include <algorithm>
+
 namespace gc::peer {
 namespace {
 
@@ -29,9 +31,9 @@ std::array<std::byte, frame_head_size> encode(FrameHead head) {
 Result<FrameHead> decode(std::span<const std::byte, frame_head_size> bytes) {
     const auto kind = std::to_integer<unsigned>(bytes[0]);
     if (kind < static_cast<unsigned>(FrameKind::stream) ||
-        kind > static_cast<unsigned>(FrameKind::split))
+        kind > static_cast<unsigned>(FrameKind::compressed))
         return fail(ErrorKind::protocol,
-                    "expected a frame of kind 1 to 4 from the other gcctl, found kind {}", kind);
+                    "expected a frame of kind 1 to 6 from the other gcctl, found kind {}", kind);
     return FrameHead{static_cast<FrameKind>(kind), std::to_integer<std::size_t>(bytes[1]) << 16 |
                                                        std::to_integer<std::size_t>(bytes[2]) << 8 |
                                                        std::to_integer<std::size_t>(bytes[3])};
@@ -82,6 +84,43 @@ Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
     }
     parts.push_back(around.subspan(from));
     return parts;
+}
+
+std::array<std::byte, compressed_head_size> encode(CompressedHead head) {
+    return {static_cast<std::byte>(head.kind),       static_cast<std::byte>(head.how),
+            static_cast<std::byte>(head.size >> 24), static_cast<std::byte>(head.size >> 16),
+            static_cast<std::byte>(head.size >> 8),  static_cast<std::byte>(head.size)};
+}
+
+Result<FrameKind> FrameUnpacker::unpack(std::span<const std::byte> frame) {
+    if (frame.size() < compressed_head_size)
+        return fail(ErrorKind::protocol, "a compressed frame of {} bytes has no head",
+                    frame.size());
+    const auto kind = static_cast<FrameKind>(frame[0]);
+    const auto how = static_cast<Compression>(frame[1]);
+    const std::size_t size = number_at(frame, 1) << 16 | number_at(frame, 2);
+    if ((kind != FrameKind::stream && kind != FrameKind::sections) ||
+        std::ranges::find(compressions, how) == compressions.end() || size == 0 ||
+        size > max_bulk_frame)
+        return fail(ErrorKind::protocol,
+                    "expected 1 to {} bytes of kind 1 or 2, compressed by 1 or 2, in a compressed "
+                    "frame; found {} bytes of kind {}, compressed by {}",
+                    max_bulk_frame, size, static_cast<unsigned>(kind), static_cast<unsigned>(how));
+    content_.resize(size);
+    GC_CHECK(decompressor_.decompress(how, frame.subspan(compressed_head_size), content_));
+    return kind;
+}
+
+Result<FrameKind> FrameUnpacker::read(Channel& from, std::size_t size) {
+    if (size > max_bulk_frame)
+        return fail(ErrorKind::protocol,
+                    "expected a compressed frame of at most {} bytes, found {}", max_bulk_frame,
+                    size);
+    frame_.resize(size);
+    GC_TRY(const bool whole, from.read_whole(frame_));
+    if (!whole)
+        return fail(ErrorKind::io, "the channel ended within a frame");
+    return unpack(frame_);
 }
 
 }  // namespace gc::peer

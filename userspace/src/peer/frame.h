@@ -12,9 +12,16 @@
 // source, so that the kernel can send them from there without a copy. All its numbers are 16 bits,
 // big-endian: the number of pages, then for each page the number of remaining bytes before it. The
 // remaining bytes follow, then the pages.
+//
+// A `zeros` frame holds nothing of the stream: it tells which pages are zeros (peer/zero_runs.h).
+// It is not answered.
+//
+// A `compressed` frame holds another frame: its kind (8 bits), how it is compressed (8 bits), its
+// size (32 bits, big-endian), then its content, compressed.
 #pragma once
 
 #include "peer/channel.h"
+#include "peer/compression.h"
 #include "util/error.h"
 
 #include <array>
@@ -26,10 +33,12 @@
 namespace gc::peer {
 
 enum class FrameKind : std::uint8_t {
-    stream = 1,    ///< may end anywhere, even in the middle of a record; main only
-    sections = 2,  ///< ends at a section boundary; on bulk also starts at one
-    last = 3,      ///< the end of the stream, to be sent after all of bulk; main only
-    split = 4,     ///< sections with the pages moved to the end; bulk only
+    stream = 1,      ///< may end anywhere, even in the middle of a record; main only
+    sections = 2,    ///< ends at a section boundary; on bulk also starts at one
+    last = 3,        ///< the end of the stream, to be sent after all of bulk; main only
+    split = 4,       ///< sections with the pages moved to the end; bulk only
+    zeros = 5,       ///< runs of zero pages, nothing of the stream; bulk only, since version 8
+    compressed = 6,  ///< a frame of kind stream or sections, compressed; since version 9
 };
 
 struct FrameHead {
@@ -60,5 +69,34 @@ std::vector<std::byte> encode_cuts(std::span<const std::size_t> cuts);
 /// The bytes of a frame in stream order, without copying them. Errors: protocol.
 Result<std::vector<std::span<const std::byte>>> parts_of(FrameKind kind,
                                                          std::span<const std::byte> frame);
+
+/// What a frame of kind `compressed` holds.
+struct CompressedHead {
+    FrameKind kind = FrameKind::sections;  ///< stream or sections
+    Compression how = Compression::lz4;
+    std::size_t size = 0;  ///< of the content when it is decompressed: 1 to max_bulk_frame
+    bool operator==(const CompressedHead&) const = default;
+};
+inline constexpr std::size_t compressed_head_size = 6;
+
+/// The start of a compressed frame. The compressed bytes follow it.
+std::array<std::byte, compressed_head_size> encode(CompressedHead head);
+
+/// Decompresses frames. Not thread-safe.
+class FrameUnpacker {
+  public:
+    /// Takes the content of a frame of kind `compressed`. @return the kind of the frame that it
+    /// holds. Errors: protocol.
+    Result<FrameKind> unpack(std::span<const std::byte> frame);
+    /// The same, read from a channel. @param size of the frame. Errors: also io.
+    Result<FrameKind> read(Channel& from, std::size_t size);
+    /// Of the frame that the last one held; valid until the next one.
+    [[nodiscard]] std::span<const std::byte> content() const { return content_; }
+
+  private:
+    Decompressor decompressor_;
+    std::vector<std::byte> frame_;
+    std::vector<std::byte> content_;
+};
 
 }  // namespace gc::peer

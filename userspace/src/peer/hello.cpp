@@ -11,8 +11,8 @@
 namespace gc::peer {
 namespace {
 
-constexpr std::array<std::string_view, channel_count> channel_names{"control", "main", "bulk",
-                                                                    "urgent", "mirror"};
+constexpr std::array<std::string_view, channel_count> channel_names{"control", "main",   "bulk",
+                                                                    "urgent",  "mirror", "forward"};
 constexpr std::size_t max_hello = 256;
 
 /// Byte by byte: what follows the line belongs to the channel.
@@ -77,7 +77,8 @@ Result<Hello> receive_hello(Connection& from, Deadline deadline) {
     if (found == channel_names.end())
         return fail(
             ErrorKind::protocol,
-            "invalid channel '{}' in a hello (expected control, main, bulk, urgent or mirror)",
+            "invalid channel '{}' in a hello (expected control, main, bulk, urgent, mirror or "
+            "forward)",
             channel);
     hello.channel = static_cast<ChannelId>(found - channel_names.begin());
     return hello;

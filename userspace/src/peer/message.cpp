@@ -54,6 +54,8 @@ void write(const Ready& message, Json& object) {
         object["vm"] = to_json(*message.vm);
     if (message.mirror)
         object["mirror"] = {{"nics", message.mirror->nics}, {"reason", message.mirror->reason}};
+    for (const Compression each : message.compressions)
+        object["compressions"].push_back(name(each));
 }
 
 void write(const Completed& message, Json& object) {
@@ -61,6 +63,11 @@ void write(const Completed& message, Json& object) {
         object["demand"] = report::to_json(*message.demand);
     if (!message.problem.empty())
         object["problem"] = message.problem;
+    if (message.qemu)
+        object["qemu"] = report::to_json(*message.qemu);
+    if (message.delivered)
+        object["delivered"] = {{"packets", message.delivered->packets},
+                               {"refused", message.delivered->refused}};
 }
 
 void write(const Touched& message, Json& object) {
@@ -104,6 +111,20 @@ Result<MirrorOffer> mirror_from_json(const Json& json) {
     return offer;
 }
 
+/// Those that this gcctl knows.
+Result<std::vector<Compression>> compressions_from_json(const Json& json) {
+    if (!json.is_array() ||
+        !std::ranges::all_of(json, [](const Json& each) { return each.is_string(); }))
+        return fail(
+            ErrorKind::protocol,
+            "invalid \"compressions\" in the other gcctl's ready: expected a list of names");
+    std::vector<Compression> known;
+    for (const Json& each : json)
+        if (const auto how = compression_of(each.get_ref<const std::string&>()))
+            known.push_back(*how);
+    return known;
+}
+
 Result<void> read(const Json& object, std::string_view what, Ready& message) {
     FieldReader reader(object, what);
     describe(message, reader);
@@ -113,6 +134,9 @@ Result<void> read(const Json& object, std::string_view what, Ready& message) {
     }
     if (const auto mirror = object.find("mirror"); mirror != object.end()) {
         GC_TRY(message.mirror, mirror_from_json(*mirror));
+    }
+    if (const auto list = object.find("compressions"); list != object.end()) {
+        GC_TRY(message.compressions, compressions_from_json(*list));
     }
     return {};
 }
@@ -127,6 +151,18 @@ Result<void> read(const Json& object, std::string_view what, Completed& message)
         message.demand = *std::move(figures);
     else if (message.problem.empty())
         message.problem = printable(figures.error().message);
+    if (const auto qemu = object.find("qemu"); qemu != object.end())
+        if (auto of_qemu = report::qemu_postcopy_from_json(*qemu))
+            message.qemu = *std::move(of_qemu);
+    if (const auto delivered = object.find("delivered");
+        delivered != object.end() && delivered->is_object()) {
+        Delivered counts;
+        FieldReader of_delivered(*delivered, "delivered");
+        of_delivered("packets", counts.packets);
+        of_delivered("refused", counts.refused);
+        if (of_delivered.result)
+            message.delivered = counts;
+    }
     return std::move(reader.result);
 }
 

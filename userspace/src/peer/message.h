@@ -7,6 +7,7 @@
 #pragma once
 
 #include "measure/touched.h"
+#include "peer/compression.h"
 #include "peer/vm_facts.h"
 #include "report/report.h"
 #include "util/error.h"
@@ -45,13 +46,22 @@ struct Ready {
     std::optional<Digest> seal;                        ///< see peer/refusal.h; absent in version 3
     std::optional<VmFacts> vm = std::nullopt;          ///< since version 6
     std::optional<MirrorOffer> mirror = std::nullopt;  ///< since version 7
+    /// That the destination can undo; since version 9.
+    std::vector<Compression> compressions = {};
 };
 /// The VM runs at the destination, or is there paused as it was.
 struct Resumed {};
+/// What became of the packets that the source forwarded.
+struct Delivered {
+    std::uint64_t packets = 0;  ///< that the VM's taps took
+    std::uint64_t refused = 0;
+};
 /// QEMU has all of the VM. Only measurements follow.
 struct Completed {
     std::optional<report::DemandReport> demand;
     std::string problem;  ///< why `demand` is not right; empty if it is
+    std::optional<report::QemuPostcopyReport> qemu = std::nullopt;  ///< since QEMU 10.1
+    std::optional<Delivered> delivered = std::nullopt;              ///< since version 10
 };
 /// The VM has not run here and never will; its QEMU has ended.
 struct Refused {

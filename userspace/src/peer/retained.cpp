@@ -11,20 +11,23 @@ namespace {
 Piece part_of(const Piece& piece, std::size_t from, std::size_t size) {
     if (piece.file < 0)
         return {.memory = piece.memory.subspan(from, size)};
-    return {.memory = {}, .file = piece.file, .offset = piece.offset + from, .file_size = size};
+    return {.memory = piece.memory.empty() ? piece.memory : piece.memory.subspan(from, size),
+            .file = piece.file,
+            .offset = piece.offset + from,
+            .file_size = size};
 }
 
 }  // namespace
 
-void Retained::add(const Piece& piece, std::shared_ptr<std::byte[]> block) {
-    segments_.push_back({end_, piece, std::move(block)});
+void Retained::add(const Piece& piece, std::shared_ptr<const void> owner, bool copied) {
+    segments_.push_back({end_, piece, std::move(owner), copied});
     end_ += piece.size();
 }
 
 void Retained::copy(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         if (block_used_ == block_size) {
-            block_ = std::shared_ptr<std::byte[]>(new std::byte[block_size]);
+            block_ = pool_.take();
             block_used_ = 0;
         }
         const auto part = bytes.first(std::min(bytes.size(), block_size - block_used_));
@@ -33,7 +36,7 @@ void Retained::copy(std::span<const std::byte> bytes) {
         block_used_ += part.size();
         copied_ += part.size();
         bytes = bytes.subspan(part.size());
-        if (!segments_.empty() && segments_.back().block == block_) {
+        if (!segments_.empty() && segments_.back().owner == block_) {
             std::span<const std::byte>& before = segments_.back().piece.memory;
             if (before.data() + before.size() == to) {
                 before = {before.data(), before.size() + part.size()};
@@ -41,13 +44,20 @@ void Retained::copy(std::span<const std::byte> bytes) {
                 continue;
             }
         }
-        add({.memory = {to, part.size()}}, block_);
+        add({.memory = {to, part.size()}}, block_, true);
     }
 }
 
-void Retained::refer(const Piece& piece) {
+void Retained::refer(const Piece& piece, std::shared_ptr<const void> owner) {
     if (piece.size() > 0)
-        add(piece, nullptr);
+        add(piece, std::move(owner), false);
+}
+
+void Retained::hold(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
+    if (bytes.empty())
+        return;
+    copied_ += bytes.size();
+    add({.memory = bytes}, std::move(owner), true);
 }
 
 void Retained::drop(std::uint64_t position) {
@@ -55,7 +65,7 @@ void Retained::drop(std::uint64_t position) {
         Segment& first = segments_.front();
         const std::uint64_t end = first.begin + first.piece.size();
         const std::uint64_t until = std::min(position, end);
-        if (first.block != nullptr)
+        if (first.copied)
             copied_ -= until - begin_;
         begin_ = until;
         if (until == end)

@@ -2,6 +2,8 @@
 // What was written to a channel and may have to be sent again.
 #pragma once
 
+#include "util/block_pool.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -13,8 +15,8 @@ namespace gc::peer {
 
 /// Bytes in memory, or a range of a file.
 struct Piece {
-    std::span<const std::byte> memory;
-    int file = -1;  ///< -1: in memory
+    std::span<const std::byte> memory;  ///< of a file: empty if it is not mapped
+    int file = -1;                      ///< -1: in memory
     std::uint64_t offset = 0;
     std::size_t file_size = 0;
 
@@ -28,12 +30,15 @@ class Retained {
     /// Adds bytes by copying them.
     void copy(std::span<const std::byte> bytes);
     /// Adds bytes that stay where they are, unchanged, until they are dropped.
-    void refer(const Piece& piece);
+    /// @param owner of a mapping of the file; takes no memory
+    void refer(const Piece& piece, std::shared_ptr<const void> owner = nullptr);
+    /// Adds bytes that are kept by holding their owner.
+    void hold(std::span<const std::byte> bytes, std::shared_ptr<const void> owner);
 
     /// The position of the oldest byte, and the one after the newest.
     [[nodiscard]] std::uint64_t begin() const { return begin_; }
     [[nodiscard]] std::uint64_t end() const { return end_; }
-    /// Bytes of memory that copies take.
+    /// Bytes of memory that are used for nothing else: copies, and what is held.
     [[nodiscard]] std::size_t copied() const { return copied_; }
 
     /// Drops what is before the position.
@@ -45,18 +50,22 @@ class Retained {
     struct Segment {
         std::uint64_t begin;
         Piece piece;
-        std::shared_ptr<std::byte[]> block;  ///< holds the piece; nullptr if it is not a copy
+        std::shared_ptr<const void> owner;  ///< of the piece; nullptr if it needs none
+        bool copied;
     };
     /// Copies share blocks: most are the few bytes between two pages.
     static constexpr std::size_t block_size = std::size_t{64} * 1024;
 
-    void add(const Piece& piece, std::shared_ptr<std::byte[]> block);
+    static constexpr std::size_t max_spare = 4;
+
+    void add(const Piece& piece, std::shared_ptr<const void> owner, bool copied);
 
     std::deque<Segment> segments_;
     std::uint64_t begin_ = 0;
     std::uint64_t end_ = 0;
     std::size_t copied_ = 0;
-    std::shared_ptr<std::byte[]> block_;  ///< of the newest copy
+    BlockPool pool_{block_size, max_spare};
+    BlockPool::Block block_;  ///< of the newest copy
     std::size_t block_used_ = block_size;
 };
 

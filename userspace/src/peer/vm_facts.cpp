@@ -15,6 +15,11 @@ template <typename Facts, typename Field> void describe(Facts& facts, Field& fie
     field("cpu_model", facts.cpu_model);
     field("cpu_features", facts.cpu_features);
     field("host", facts.host);
+    field("tls_creds", facts.tls_creds, Need::later);
+    field("mode", facts.mode, Need::later);
+    field("memory", facts.memory, Need::later);
+    field("memory_slots", facts.memory_slots);
+    field("overcommit", facts.overcommit, Need::later);
 }
 
 template <typename Block, typename Field> void describe_block(Block& block, Field& field) {
@@ -25,6 +30,18 @@ template <typename Block, typename Field> void describe_block(Block& block, Fiel
     field("file", block.file);
 }
 
+template <typename Disk, typename Field> void describe_disk(Disk& disk, Field& field) {
+    field("name", disk.name);
+    field("image", disk.image);
+    field("size", disk.size);
+    field("read_only", disk.read_only);
+    field("storage", disk.storage);
+    field("file", disk.file);
+    field("inode", disk.inode);
+    field("locks", disk.locks);
+    field("own_locks", disk.own_locks);
+}
+
 Json devices_to_json(const VmFacts::Devices& devices) {
     Json object = Json::object();
     for (const auto& [type, count] : devices)
@@ -33,7 +50,7 @@ Json devices_to_json(const VmFacts::Devices& devices) {
 }
 
 Unexpected invalid() {
-    return fail(ErrorKind::protocol, "invalid blocks or devices in the other gcctl's {}", what);
+    return fail(ErrorKind::protocol, "invalid lists in the other gcctl's {}", what);
 }
 
 Result<VmFacts::Devices> devices_in(const Json& object, const char* name) {
@@ -47,6 +64,38 @@ Result<VmFacts::Devices> devices_in(const Json& object, const char* name) {
         devices[printable(type)] = count.get<std::uint64_t>();
     }
     return devices;
+}
+
+Result<std::vector<std::string>> capabilities_in(const Json& object) {
+    std::vector<std::string> names;
+    const auto found = object.find("capabilities");
+    if (found == object.end())
+        return names;
+    if (!found->is_array())
+        return invalid();
+    for (const Json& name : *found) {
+        if (!name.is_string())
+            return invalid();
+        names.push_back(printable(name.get_ref<const std::string&>()));
+    }
+    return names;
+}
+
+Result<std::optional<std::vector<VmFacts::Disk>>> disks_in(const Json& object) {
+    const auto found = object.find("disks");
+    if (found == object.end())
+        return std::nullopt;
+    if (!found->is_array())
+        return invalid();
+    std::vector<VmFacts::Disk> disks;
+    for (const Json& row : *found) {
+        if (!row.is_object())
+            return invalid();
+        FieldReader fields(row, what);
+        describe_disk(disks.emplace_back(), fields);
+        GC_CHECK(fields.result);
+    }
+    return disks;
 }
 
 }  // namespace
@@ -63,6 +112,15 @@ Json to_json(const VmFacts& facts) {
     object["blocks"] = std::move(blocks);
     object["devices"] = devices_to_json(facts.devices);
     object["board"] = devices_to_json(facts.board);
+    object["capabilities"] = facts.capabilities;
+    if (!facts.disks)
+        return object;
+    Json disks = Json::array();
+    for (const VmFacts::Disk& disk : *facts.disks) {
+        FieldWriter row(disks.emplace_back(Json::object()));
+        describe_disk(disk, row);
+    }
+    object["disks"] = std::move(disks);
     return object;
 }
 
@@ -85,6 +143,8 @@ Result<VmFacts> vm_facts_from_json(const Json& json) {
     }
     GC_TRY(facts.devices, devices_in(json, "devices"));
     GC_TRY(facts.board, devices_in(json, "board"));
+    GC_TRY(facts.capabilities, capabilities_in(json));
+    GC_TRY(facts.disks, disks_in(json));
     return facts;
 }
 

@@ -2,6 +2,7 @@
 #include "policy/lease.h"
 
 #include "net/links.h"
+#include "policy/object.h"
 
 namespace gc::policy {
 namespace {
@@ -24,12 +25,22 @@ Result<std::string> choose_device(const PolicyLease::Request& request) {
     return wire.name;
 }
 
+/// A file that the user named is the user's error, not a reason to migrate without a policy.
+Result<void> check_object(const std::string& path) {
+    if (path.empty())
+        return {};
+    if (const auto object = Object::open(path); !object)
+        return fail(ErrorKind::usage, "--policy-object: {}", object.error().message);
+    return {};
+}
+
 }  // namespace
 
 PolicyLease::PolicyLease(Attachment attachment, bool joined)
     : attachment_(std::make_unique<Attachment>(std::move(attachment))),
       device_(attachment_->state().device), policy_name_(attachment_->state().policy.name),
-      mark_(attachment_->state().policy.mark), joined_(joined) {}
+      object_(attachment_->state().object), mark_(attachment_->state().policy.mark),
+      joined_(joined) {}
 
 PolicyLease::~PolicyLease() {
     // Callers that need the result have called end().
@@ -37,11 +48,12 @@ PolicyLease::~PolicyLease() {
 }
 
 Result<PolicyLease> PolicyLease::begin(const Request& request) {
+    GC_CHECK(check_object(request.object));
     GC_TRY(const std::string device, choose_device(request));
     AttachOptions options{.device = device,
                           .policy = {},
                           .link_bytes_per_s = request.link_bytes_per_s,
-                          .object = {},
+                          .object = request.object,
                           .lasting = false,
                           .link_option = "--policy-link"};
     GC_TRY(options.policy, Policy::find(request.policy));

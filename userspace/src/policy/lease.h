@@ -15,10 +15,11 @@ class PolicyLease {
         std::string policy;                             ///< a name or a file
         std::optional<std::string> device;              ///< the NIC towards the peer if not set
         std::optional<std::uint64_t> link_bytes_per_s;  ///< ignored when joining
-        int peer = -1;                                  ///< a connected TCP socket
+        std::string object;  ///< a file; empty for gcctl's own program. Ignored when joining
+        int peer = -1;       ///< a connected TCP socket
     };
-    /// Errors: those of Attachment::attach(), and unsupported if the NIC is not found. Takes up to
-    /// some seconds.
+    /// Errors: those of Attachment::attach(); unsupported, if the NIC is not found; usage, if the
+    /// object is no policy. Takes up to some seconds.
     static Result<PolicyLease> begin(const Request& request);
     PolicyLease(PolicyLease&&) = default;
     PolicyLease& operator=(PolicyLease&&) = default;
@@ -31,6 +32,8 @@ class PolicyLease {
 
     [[nodiscard]] const std::string& device() const { return device_; }
     [[nodiscard]] const std::string& policy_name() const { return policy_name_; }
+    /// The file of its program; empty for gcctl's own.
+    [[nodiscard]] const std::string& object() const { return object_; }
     /// Whether the policy was attached before, or was restored.
     [[nodiscard]] bool joined() const { return joined_; }
     /// The value of SO_MARK for the sockets of a class.
@@ -47,6 +50,7 @@ class PolicyLease {
     std::unique_ptr<Attachment> attachment_;  ///< null after end()
     std::string device_;
     std::string policy_name_;
+    std::string object_;
     std::uint32_t mark_;
     bool joined_;
 };

@@ -53,6 +53,10 @@ MigrationPolicy::MigrationPolicy(PolicyLease lease, const Status& status,
         warnings_.push_back(
             fmt::format("{} already has the policy '{}', which applies instead of '{}'", device(),
                         policy_name(), request.policy));
+    if (!request.object.empty() && lease_.object() != request.object)
+        warnings_.push_back(fmt::format(
+            "--policy-object is ignored: {} already has a policy with {}", device(),
+            lease_.object().empty() ? "gcctl's own program" : "the program " + lease_.object()));
     if (request.link_bytes_per_s && *request.link_bytes_per_s != status.link_bytes_per_s)
         warnings_.push_back(
             fmt::format("--policy-link is ignored: {} already has the policy '{}' for a link of {} "
@@ -72,6 +76,7 @@ ledger::PerClass<std::uint32_t> MigrationPolicy::marks() const {
 report::PolicyReport MigrationPolicy::end() {
     report::PolicyReport report{.name = lease_.policy_name(),
                                 .device = lease_.device(),
+                                .object = lease_.object(),
                                 .joined = lease_.joined(),
                                 .reason = {},
                                 .classes = {},

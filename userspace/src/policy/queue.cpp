@@ -16,7 +16,7 @@ using net::Qdisc;
 
 /// The handle of our qdiscs, "gc:" in ASCII. Those of mq's children follow it. The kernel's own
 /// choices start at 8001:.
-constexpr std::uint32_t own_handle = 0x67630000;
+constexpr std::uint32_t own_qdisc = 0x67630000;
 constexpr std::uint32_t one_handle = 0x00010000;
 
 /// Qdiscs whose whole configuration is in the kernel's dump, in a form that the kernel accepts
@@ -97,11 +97,11 @@ Result<void> apply_to_mq(net::Netlink& netlink, int link, const QueuePlan& plan)
         mq = {};
         mq.kind = "mq";
         mq.parent = TC_H_ROOT;
-        mq.handle = own_handle;
+        mq.handle = own_qdisc;
         GC_CHECK(put(netlink, link, mq));
     }
     GC_TRY(const auto qdiscs, net::qdiscs(netlink, link));
-    std::uint32_t handle = own_handle;
+    std::uint32_t handle = own_qdisc;
     for (const Qdisc& child : children_of(qdiscs, mq))
         if (handle += one_handle; child.kind != "fq")
             GC_CHECK(put(netlink, link, fq(child.parent, handle)));
@@ -142,7 +142,7 @@ Result<void> put_back(net::Netlink& netlink, int link, Qdisc qdisc) {
 
 /// Whether a child of mq was created by apply().
 bool is_own_child(const Qdisc& child) {
-    return child.kind == "fq" && child.handle > own_handle && child.handle < TC_H_MAKE(1U << 31, 0);
+    return child.kind == "fq" && child.handle > own_qdisc && child.handle < TC_H_MAKE(1U << 31, 0);
 }
 
 /// What is at the root after apply(), or after a restore() that was killed.
@@ -155,7 +155,7 @@ Root inspect(const std::vector<Qdisc>& now, const QueuePlan& plan) {
     if (is_default(*root))
         return Root::kernel_default;
     const bool mq = plan.root->kind == "mq";
-    if (root->handle == own_handle)
+    if (root->handle == own_qdisc)
         return root->kind == (mq ? "mq" : "fq") ? Root::ours : Root::foreign;
     if (root->handle != plan.root->handle || root->kind != plan.root->kind)
         return Root::foreign;
@@ -217,7 +217,7 @@ Result<void> apply(net::Netlink& netlink, int link, const QueuePlan& plan) {
         return {};
     if (plan.root->kind == "mq")
         return apply_to_mq(netlink, link, plan);
-    return put(netlink, link, fq(TC_H_ROOT, own_handle));
+    return put(netlink, link, fq(TC_H_ROOT, own_qdisc));
 }
 
 Result<void> restore(net::Netlink& netlink, int link, const QueuePlan& plan) {

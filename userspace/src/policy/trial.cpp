@@ -18,6 +18,7 @@ constexpr rlim_t max_cpu_seconds = 5;
 
 void give_up_rights() {
     (void)drop_capabilities();
+    (void)refuse_new_privileges();
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
     const rlimit cpu{max_cpu_seconds, max_cpu_seconds};

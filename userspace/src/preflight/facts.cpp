@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "preflight/facts.h"
 
+#include "preflight/disks.h"
+#include "qmp/migration.h"
 #include "qmp/qemu_process.h"
 #include "qmp/ram_blocks.h"
+#include "qmp/reply.h"
 #include "util/text.h"
 #include "util/whole_file.h"
 
@@ -13,13 +16,7 @@ namespace gc::preflight {
 namespace {
 
 using nlohmann::json;
-
-std::string text_at(const json& object, const char* name) {
-    if (!object.is_object())
-        return {};
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
+using qmp::text_at;
 
 Result<std::string> type_of(qmp::Client& qmp, const std::string& path) {
     GC_TRY(const json type, qmp.execute("qom-get", {{"path", path}, {"property", "type"}}));
@@ -57,6 +54,15 @@ Result<void> ask_cpus(qmp::Client& qmp, peer::VmFacts& facts) {
     return {};
 }
 
+/// QEMU's state has a record for each slot, whether a module is in it or not.
+std::optional<std::uint64_t> memory_slots(qmp::Client& qmp) {
+    const auto memory = qmp.execute("qom-get", {{"path", "/machine"}, {"property", "memory"}});
+    if (!memory || !memory->is_object())
+        return std::nullopt;
+    const auto slots = memory->find("slots");
+    return slots != memory->end() && slots->is_number_unsigned() ? slots->get<std::uint64_t>() : 0;
+}
+
 /// Devices of the command line, those that were plugged in later, and the machine's own.
 Result<void> ask_devices(qmp::Client& qmp, peer::VmFacts& facts) {
     constexpr std::string_view child = "child<";
@@ -86,12 +92,28 @@ std::string shared_file(const qmp::RamBlock& block) {
     return fmt::format("{}:{}", status.st_dev, status.st_ino);
 }
 
+/// The process, if it is a QEMU's: its monitor may be a manager's.
+std::optional<pid_t> process_of(qmp::Client& qmp) {
+    const auto process = qmp::QemuProcess::open(qmp);
+    const auto pid = qmp.peer_pid();
+    return process && *process && pid ? std::optional(*pid) : std::nullopt;
+}
+
+/// What would change the stream, or how it is read.
+Result<void> ask_settings(qmp::Client& qmp, peer::VmFacts& facts) {
+    GC_TRY(const qmp::Capabilities capabilities, qmp::query_capabilities(qmp));
+    for (const auto& [name, on] : capabilities)
+        if (on)
+            facts.capabilities.push_back(printable(name));
+    GC_TRY(const qmp::Parameters parameters, qmp::query_parameters(qmp));
+    facts.tls_creds = printable(parameters.tls_creds);
+    facts.mode = printable(parameters.mode);
+    return {};
+}
+
 /// Identifies the memory files that another QEMU can have, too. Best effort: a QEMU whose process
 /// cannot be looked into has none.
 void ask_files(qmp::Client& qmp, peer::VmFacts& facts) {
-    const auto process = qmp::QemuProcess::open(qmp);
-    if (!process || !*process)
-        return;
     const auto blocks = qmp::ram_blocks(qmp);
     if (!blocks)
         return;
@@ -118,7 +140,12 @@ Result<peer::VmFacts> facts_of(qmp::Client& qmp) {
     GC_CHECK(ask_devices(qmp, facts));
     const auto boot = read_whole_file("/proc/sys/kernel/random/boot_id");
     facts.host = boot ? boot->substr(0, boot->find('\n')) : "";
-    ask_files(qmp, facts);
+    const std::optional<pid_t> process = process_of(qmp);
+    if (process)
+        ask_files(qmp, facts);
+    facts.memory_slots = memory_slots(qmp);
+    GC_CHECK(ask_settings(qmp, facts));
+    GC_TRY(facts.disks, ask_disks(qmp, process));
     return facts;
 }
 

@@ -2,6 +2,7 @@
 #include "qmp/client.h"
 
 #include "qmp/event.h"
+#include "qmp/reply.h"
 #include "util/poll.h"
 #include "util/socket.h"
 
@@ -34,11 +35,6 @@ std::string excerpt(std::string_view text) {
         if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e)
             c = '?';
     return text.size() > max_shown ? shown + "..." : shown;
-}
-
-std::string string_at(const json& object, const char* key) {
-    auto it = object.find(key);
-    return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
 /// sendmsg(2) without waiting. @param passed_fd sent as SCM_RIGHTS; -1: none
@@ -120,6 +116,15 @@ Result<Client> Client::from_fd(UniqueFd fd, milliseconds timeout, std::string na
     return client;
 }
 
+Result<Client> Client::over(Carrier carrier, pid_t qemu, std::string name) {
+    Client client(UniqueFd(), std::move(name));
+    client.carrier_ = std::move(carrier);
+    client.qemu_ = qemu;
+    GC_TRY(json version, client.execute("query-version"));
+    GC_CHECK(client.accept_greeting({{"QMP", {{"version", std::move(version)}}}}));
+    return client;
+}
+
 Result<void> Client::negotiate(milliseconds timeout, bool out_of_band) {
     const Deadline deadline(timeout);
     while (!inbox_->greeting) {
@@ -145,7 +150,7 @@ Result<void> Client::accept_greeting(const json& message) {
     version_.major = static_cast<int>(integer_at(numbers, "major"));
     version_.minor = static_cast<int>(integer_at(numbers, "minor"));
     version_.micro = static_cast<int>(integer_at(numbers, "micro"));
-    version_.package = string_at(qmp["version"], "package");
+    version_.package = text_at(qmp["version"], "package");
     return {};
 }
 
@@ -160,6 +165,16 @@ Result<void> Client::pass_fd(std::string_view name, int fd) {
 
 Result<json> Client::execute_with(std::string_view command, json arguments, Deadline deadline,
                                   int passed_fd, std::string_view kind) {
+    if (carrier_ && passed_fd >= 0)
+        return fail(ErrorKind::unsupported, "{}: it cannot be given a descriptor", name_);
+    if (carrier_)
+        return execute_carried(command, std::move(arguments));
+    GC_CHECK(send_command(kind, command, std::move(arguments), deadline, passed_fd));
+    return await_reply(command, deadline);
+}
+
+Result<void> Client::send_command(std::string_view kind, std::string_view command, json arguments,
+                                  Deadline deadline, int passed_fd) {
     if (broken_)
         return Unexpected(*broken_);
     inbox_->reply.reset();
@@ -167,9 +182,14 @@ Result<json> Client::execute_with(std::string_view command, json arguments, Dead
     if (!arguments.is_null())
         message["arguments"] = std::move(arguments);
     // Replace invalid UTF-8, which file names may contain, with U+FFFD instead of throwing.
-    GC_CHECK(send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", deadline,
-                  passed_fd));
-    return await_reply(command, deadline);
+    return send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", deadline,
+                passed_fd);
+}
+
+Result<void> Client::post(std::string_view command) {
+    if (carrier_)
+        return fail(ErrorKind::unsupported, "{}: its replies are always waited for", name_);
+    return send_command("execute", command, nullptr, default_timeout, -1);
 }
 
 Result<json> Client::execute(std::string_view command) {
@@ -188,11 +208,29 @@ Result<json> Client::await_reply(std::string_view command, Deadline deadline) {
     }
     json reply = std::move(*inbox_->reply);
     inbox_->reply.reset();
+    return value_of(command, std::move(reply));
+}
+
+Result<json> Client::execute_carried(std::string_view command, json arguments) {
+    json message{{"execute", command}};
+    if (!arguments.is_null())
+        message["arguments"] = std::move(arguments);
+    const auto text = carrier_(message.dump(-1, ' ', false, json::error_handler_t::replace));
+    if (!text)
+        return wrap(text.error(), name_);
+    json reply = json::parse(*text, nullptr, false);
+    if (!reply.is_object() || (!reply.contains("return") && !reply.contains("error")))
+        return fail(ErrorKind::protocol, "{}: expected a reply to '{}', found '{}'", name_, command,
+                    excerpt(*text));
+    return value_of(command, std::move(reply));
+}
+
+Result<json> Client::value_of(std::string_view command, json reply) const {
     if (auto it = reply.find("return"); it != reply.end())
         return std::move(*it);
     const json& error = reply["error"];
     return fail(ErrorKind::unsupported, "{}: QEMU refused '{}': {}: {}", name_, command,
-                string_at(error, "class"), string_at(error, "desc"));
+                text_at(error, "class"), text_at(error, "desc"));
 }
 
 Result<std::string> Client::hmp(std::string_view line) {
@@ -205,6 +243,8 @@ Result<std::string> Client::hmp(std::string_view line) {
 
 Result<std::optional<Event>> Client::next_event(milliseconds timeout) {
     const Deadline deadline(timeout);
+    if (carrier_)
+        return std::nullopt;
     while (inbox_->events.empty()) {
         if (broken_)
             return Unexpected(*broken_);
@@ -218,6 +258,8 @@ Result<std::optional<Event>> Client::next_event(milliseconds timeout) {
 }
 
 Result<pid_t> Client::peer_pid() const {
+    if (carrier_)
+        return qemu_;
     ucred credentials{};
     socklen_t length = sizeof(credentials);
     if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
@@ -304,7 +346,8 @@ Result<void> Client::dispatch(std::string_view line) {
                            excerpt(line)));
     auto id = message.find("id");
     // QEMU omits the id only if it could not parse the command (callers of qmp_error_response in
-    // monitor/qmp.c, 7.2). Any other id belongs to a command that has timed out.
+    // monitor/qmp.c, 7.2). Any other id belongs to a command whose reply is not waited for any
+    // more.
     if (id == message.end() ? is_error : (id->is_number_unsigned() && *id == last_id_))
         inbox_->reply = std::move(message);
     return {};
@@ -313,7 +356,7 @@ Result<void> Client::dispatch(std::string_view line) {
 Result<void> Client::take_event(json message) {
     Event event;
     event.arrived = std::chrono::steady_clock::now();
-    event.name = string_at(message, "event");
+    event.name = text_at(message, "event");
     if (event.name.empty())
         return broken(fail(ErrorKind::protocol, "{}: expected an event with a name, found {}",
                            name_, excerpt(message.dump())));

@@ -9,6 +9,7 @@
 #include "util/read_buffer.h"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -31,6 +32,9 @@ struct Version {
 };
 
 struct Event;  // qmp/event.h
+
+/// Takes a command to QEMU, a JSON object without an id, and returns QEMU's reply to it.
+using Carrier = std::function<Result<std::string>(const std::string& command)>;
 
 /// A QMP connection. Move-only; must not be used by several threads at once.
 ///
@@ -57,6 +61,11 @@ class Client {
     static Result<Client> from_fd(UniqueFd fd, std::chrono::milliseconds timeout = default_timeout,
                                   std::string name = "QMP socket");
 
+    /// For a monitor whose only client is somebody else, who carries commands. There are no events,
+    /// no descriptors can be passed, and fd() is -1.
+    /// @param qemu QEMU's process
+    static Result<Client> over(Carrier carrier, pid_t qemu, std::string name);
+
     [[nodiscard]] const Version& version() const { return version_; }
     [[nodiscard]] const std::string& name() const { return name_; }
 
@@ -69,6 +78,9 @@ class Client {
     /// Does not wait for QEMU's main loop, which may itself wait for a page that is missing. Few
     /// commands can do that ("allow-oob" in QEMU's schema).
     Result<nlohmann::json> execute_out_of_band(std::string_view command, nlohmann::json arguments);
+    /// Sends a command that QEMU may not get to for long, and does not wait for its reply, which is
+    /// dropped: whether it worked, its effect has to show. Later commands are run after it.
+    Result<void> post(std::string_view command);
 
     /// Gives QEMU a duplicate of a descriptor (`getfd`), which later commands of this connection
     /// call "fd:NAME". A descriptor of that name that QEMU already has is closed.
@@ -87,7 +99,7 @@ class Client {
 
     /// The process that listens at the other end (SO_PEERCRED). This is the process that called
     /// listen(2): a manager that passes a listening socket to QEMU, as libvirt does, is reported
-    /// instead of QEMU.
+    /// instead of QEMU. Of a client that is over() a carrier, QEMU's.
     [[nodiscard]] Result<pid_t> peer_pid() const;
 
   private:
@@ -97,6 +109,12 @@ class Client {
     Result<void> negotiate(std::chrono::milliseconds timeout, bool out_of_band = false);
     Result<void> accept_greeting(const nlohmann::json& message);
     Result<nlohmann::json> await_reply(std::string_view command, Deadline deadline);
+    Result<void> send_command(std::string_view kind, std::string_view command,
+                              nlohmann::json arguments, Deadline deadline, int passed_fd);
+    Result<nlohmann::json> execute_carried(std::string_view command, nlohmann::json arguments);
+    /// The value of "return". Errors: unsupported.
+    [[nodiscard]] Result<nlohmann::json> value_of(std::string_view command,
+                                                  nlohmann::json reply) const;
     Result<nlohmann::json> execute_with(std::string_view command, nlohmann::json arguments,
                                         Deadline deadline, int passed_fd,
                                         std::string_view kind = "execute");
@@ -114,6 +132,8 @@ class Client {
     std::unique_ptr<Inbox> inbox_;
     std::optional<Error> broken_;
     std::uint64_t last_id_ = 0;
+    Carrier carrier_;  ///< instead of fd_
+    pid_t qemu_ = -1;  ///< likewise
 };
 
 }  // namespace gc::qmp

@@ -3,6 +3,8 @@
 
 #include "util/private_socket.h"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace gc::qmp {
@@ -44,6 +46,13 @@ Result<void> set_capabilities(Client& client, const Capabilities& wanted) {
     for (const auto& [name, on] : wanted)
         list.push_back({{"capability", name}, {"state", on}});
     return run(client, "migrate-set-capabilities", {{"capabilities", std::move(list)}});
+}
+
+bool changes_reading(std::string_view capability) {
+    constexpr std::array<std::string_view, 7> names{
+        "multifd",         "compress",   "rdma-pin-all",       "x-colo",
+        "x-ignore-shared", "mapped-ram", "background-snapshot"};
+    return std::ranges::find(names, capability) != names.end();
 }
 
 Result<void> set_parameters(Client& client, const NumberParameters& parameters) {
@@ -93,8 +102,10 @@ Result<MigrationStatus> query_migrate(Client& client, std::chrono::milliseconds 
         for (const json& reason : *reasons)
             if (reason.is_string())
                 status.blockers.push_back(reason.get<std::string>());
-    if (const auto ram = reply.find("ram"); ram != reply.end() && ram->is_object())
+    if (const auto ram = reply.find("ram"); ram != reply.end() && ram->is_object()) {
         status.dirty_sync_count = ram->value("dirty-sync-count", 0U);
+        status.remaining_bytes = ram->value("remaining", std::uint64_t{0});
+    }
     return status;
 }
 

@@ -18,6 +18,8 @@ using Capabilities = std::map<std::string, bool, std::less<>>;
 
 Result<Capabilities> query_capabilities(Client& client);
 Result<void> set_capabilities(Client& client, const Capabilities& wanted);
+/// Whether a destination QEMU with this capability on expects another stream than gcctl's.
+[[nodiscard]] bool changes_reading(std::string_view capability);
 
 /// Numeric migration parameters, in bytes per second or milliseconds.
 using NumberParameters = std::map<std::string, std::int64_t, std::less<>>;
@@ -51,6 +53,7 @@ struct MigrationStatus {
     std::string error;   ///< QEMU's reason for a failure; otherwise empty
     std::vector<std::string> blockers;  ///< why this VM cannot be migrated; mostly empty
     unsigned dirty_sync_count = 0;      ///< number of passes over all of RAM
+    std::uint64_t remaining_bytes = 0;  ///< of RAM
 
     [[nodiscard]] bool completed() const { return status == "completed"; }
     [[nodiscard]] bool failed() const { return status == "failed" || status == "cancelled"; }

@@ -140,4 +140,18 @@ std::vector<NetworkNic> parse_networks(std::string_view text) {
     return nics;
 }
 
+std::map<std::string, NetworkBackend> parse_backends(std::string_view text) {
+    constexpr std::string_view below = " \\ ";
+    std::map<std::string, NetworkBackend> backends;
+    for (const std::string& line : lines_of(text)) {
+        const std::size_t colon = line.find(": ");
+        if (!line.starts_with(below) || colon == std::string::npos)
+            continue;
+        NetworkBackend& backend = backends[line.substr(below.size(), colon - below.size())];
+        backend.type = value_of(std::string_view(line).substr(colon + 2), "type");
+        ++backend.queues;
+    }
+    return backends;
+}
+
 }  // namespace gc::qmp

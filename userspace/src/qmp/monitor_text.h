@@ -6,6 +6,7 @@
 #include "util/error.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,5 +51,13 @@ struct NetworkNic {
 };
 /// In QEMU's order. Lines that are of no NIC, and NICs on a hub, are left out: never fails.
 [[nodiscard]] std::vector<NetworkNic> parse_networks(std::string_view text);
+
+/// What a NIC is connected to, in the same text.
+struct NetworkBackend {
+    std::string type;     ///< tap, user, vhost-user ...
+    unsigned queues = 0;  ///< pairs of queues
+};
+/// By the ids of the -netdev. Never fails.
+[[nodiscard]] std::map<std::string, NetworkBackend> parse_backends(std::string_view text);
 
 }  // namespace gc::qmp

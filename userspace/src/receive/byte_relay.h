@@ -12,15 +12,16 @@
 
 namespace gc::receive {
 
-/// Called with the bytes of one direction, in order, after they were forwarded. Runs in the thread
-/// that forwards them.
+/// Called with the bytes of one direction, in order. Runs in the thread that forwards them.
 using Tap = std::function<void(std::span<const std::byte>)>;
 
 /// Copies from one side to the other until the end of the stream or an error. Then it ends the
 /// writing side of `to`, which passes the end of one side on to the other. It owns neither.
 class ByteRelay {
   public:
+    /// @param tap called after the bytes were forwarded
     ByteRelay(peer::Channel& from, peer::Connection& to, Tap tap);
+    /// @param tap called before the bytes are forwarded: the answer may come at any time after that
     ByteRelay(peer::Connection& from, peer::Channel& to, Tap tap);
     /// Stops the thread and waits for it.
     ~ByteRelay();
@@ -33,7 +34,7 @@ class ByteRelay {
     void stop() const { stop_(); }
 
   private:
-    template <typename From, typename To> void start(From& from, To& to, Tap tap);
+    template <typename From, typename To> void start(From& from, To& to, Tap before, Tap after);
 
     std::function<void()> stop_;
     std::promise<void> ending_;

@@ -3,18 +3,19 @@
 
 namespace gc::receive {
 
-void DemandMeter::saw_requests(std::span<const std::byte> bytes) {
+void DemandMeter::saw_requests(std::span<const std::byte> bytes, const IsLocal& is_local) {
     const std::lock_guard lock(mutex_);
     if (!problem_.empty())
         return;
     requests_buffer_.append(bytes);
     std::span<const std::byte> input = requests_buffer_.bytes();
-    if (const auto read = read_requests(input); !read)
+    if (const auto read = read_requests(input, is_local); !read)
         problem_ = read.error().message;
     requests_buffer_.keep(input.size());
 }
 
-Result<void> DemandMeter::read_requests(std::span<const std::byte>& input) {
+Result<void> DemandMeter::read_requests(std::span<const std::byte>& input,
+                                        const IsLocal& is_local) {
     for (;;) {
         GC_TRY(const auto message, requests_.next(input));
         if (!message)
@@ -25,17 +26,23 @@ Result<void> DemandMeter::read_requests(std::span<const std::byte>& input) {
         GC_TRY(const std::size_t block, blocks_.id(request->block));
         // A request is for one host page. Its target pages are sent in order, so QEMU can place it
         // when the last one is there.
-        requested({block, request->start + request->length - stream::target_page});
+        requested({block, request->start + request->length - stream::target_page},
+                  is_local && is_local(*request));
     }
 }
 
-void DemandMeter::requested(BlockPage page) {
-    if (!asked_.insert(page).second)
+void DemandMeter::requested(BlockPage page, bool local) {
+    // A page that was requested of the source may be told as zeros before it is requested again.
+    if (asked_.contains(page) || !(local ? local_ : asked_).insert(page).second)
         return;
     const auto now = Clock::now();
-    ++demand_.faults;
-    demand_.timeline.add(now - begin_.value_or(now));
-    waiting_.emplace(page, now);
+    if (local) {
+        ++demand_.local;
+    } else {
+        ++demand_.faults;
+        demand_.timeline.add(now - begin_.value_or(now));
+    }
+    waiting_.emplace(page, Wait{now, local});
 }
 
 void DemandMeter::saw_switch_over() {
@@ -63,7 +70,11 @@ void DemandMeter::arrived(BlockPage page) {
     if (waiting_.empty())
         return;
     if (const auto found = waiting_.find(page); found != waiting_.end()) {
-        demand_.stall.add(Clock::now() - found->second);
+        const auto waited = Clock::now() - found->second.since;
+        if (found->second.local)
+            demand_.local_stall += waited;
+        else
+            demand_.stall.add(waited);
         waiting_.erase(found);
     }
 }

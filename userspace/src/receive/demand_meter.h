@@ -9,6 +9,7 @@
 #include "util/read_buffer.h"
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -29,8 +30,11 @@ class DemandMeter {
         std::uint64_t offset = 0;
     };
 
-    /// What QEMU has sent to the source.
-    void saw_requests(std::span<const std::byte> bytes);
+    /// Whether this end has the page, so that the request is no demand fault.
+    using IsLocal = std::function<bool(const stream::PageRequest&)>;
+
+    /// What QEMU is about to send to the source.
+    void saw_requests(std::span<const std::byte> bytes, const IsLocal& is_local = nullptr);
     /// QEMU has been given all of the device state.
     void saw_switch_over();
     /// Sections of RAM that QEMU has been given on its main channel after that.
@@ -40,7 +44,7 @@ class DemandMeter {
 
     /// What was counted so far; up to the point where a stream could not be understood.
     [[nodiscard]] report::Demand result() const;
-    /// All pages that were ever requested.
+    /// All pages that were ever requested of the source.
     [[nodiscard]] std::vector<Page> asked() const;
     /// Why counting ended early, or an empty string.
     [[nodiscard]] std::string problem() const;
@@ -49,8 +53,8 @@ class DemandMeter {
     using Clock = std::chrono::steady_clock;
 
     void scan(RecordScanner& scanner, std::span<const std::byte> bytes);
-    Result<void> read_requests(std::span<const std::byte>& input);
-    void requested(BlockPage page);
+    Result<void> read_requests(std::span<const std::byte>& input, const IsLocal& is_local);
+    void requested(BlockPage page, bool local);
     void arrived(BlockPage page);
 
     mutable std::mutex mutex_;
@@ -62,8 +66,13 @@ class DemandMeter {
     RecordScanner urgent_{RecordScanner::Start::record, blocks_,
                           [this](BlockPage page) { arrived(page); }};
     std::optional<Clock::time_point> begin_;  ///< the time of the switch-over
-    std::map<BlockPage, Clock::time_point> waiting_;
+    struct Wait {
+        Clock::time_point since;
+        bool local;
+    };
+    std::map<BlockPage, Wait> waiting_;
     std::set<BlockPage> asked_;  ///< a repeated request is not another fault
+    std::set<BlockPage> local_;  ///< the same of pages that this end had
     report::Demand demand_;
     std::string problem_;
 };

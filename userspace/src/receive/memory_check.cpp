@@ -11,7 +11,7 @@
 namespace gc::receive {
 namespace {
 
-constexpr const char* override_it = "or give --allow-overcommit";
+constexpr const char* override_it = "or give gcctl receive --allow-overcommit";
 
 std::uint64_t mib(std::uint64_t bytes) {
     return bytes >> 20;

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "receive/receiver.h"
 
+#include "metrics/file.h"
+#include "metrics/migration.h"
 #include "peer/identity.h"
 #include "preflight/facts.h"
-#include "qmp/event.h"
 #include "qmp/migration.h"
+#include "qmp/ram_blocks.h"
+#include "receive/libvirt_destination.h"
 #include "receive/memory_check.h"
 #include "receive/one_time_key.h"
+#include "receive/qmp_destination.h"
 #include "report/report.h"
 #include "util/guarded.h"
+#include "util/milliseconds.h"
+#include "util/page.h"
 #include "util/poll.h"
 #include "util/print.h"
 #include "util/text.h"
@@ -34,6 +40,10 @@ constexpr auto channels_timeout = 120s;
 constexpr auto stream_timeout = 60s;
 constexpr auto tick = 250ms;
 constexpr auto shut_timeout = 5s;
+/// For the source's word that it keeps the VM, when a manager has ended the VM's copy here.
+constexpr auto hear_timeout = 500ms;
+/// For a source that has given up, and whose host has ended its connections.
+constexpr auto abandoned_limit = 500ms;
 /// How often a destination QEMU that hangs is asked until it is given up.
 constexpr unsigned max_hangs = 6;
 constexpr std::size_t file_header_bytes = 8;
@@ -45,33 +55,56 @@ template <typename T> Result<T> untouched(Result<T> result) {
     return result;
 }
 
+Result<std::unique_ptr<DestinationQemu>> open_destination(const Options& options) {
+    if (options.connect.empty()) {
+        GC_TRY(auto destination, QmpDestination::prepare(options.qmp));
+        return std::unique_ptr<DestinationQemu>(std::move(destination));
+    }
+    GC_TRY(auto destination, LibvirtDestination::prepare(options.connect, options.socket));
+    return std::unique_ptr<DestinationQemu>(std::move(destination));
+}
+
 template <typename... Ts> struct Overloaded : Ts... { using Ts::operator()...; };
 template <typename... Ts> Overloaded(Ts...) -> Overloaded<Ts...>;  // clang before 17 needs it
 
 }  // namespace
 
-Result<void> Receiver::run(const Options& options) {
+Result<void> Receiver::run(const Options& options, UniqueFd listener) {
     GC_TRY(Signals signals, Signals::block());  // in all threads, so first
     GC_TRY(peer::Security security, security_of(options));
-    GC_TRY(DestinationQemu destination, untouched(DestinationQemu::prepare(options.qmp)));
-    if (!options.allow_overcommit)
-        GC_CHECK(check_memory(destination.qmp()));
+    GC_TRY(auto destination, untouched(open_destination(options)));
     std::optional<TouchMeter> touches;
     if (options.measure) {
-        GC_TRY(touches, TouchMeter::start(destination.qmp()));
+        GC_TRY(touches, TouchMeter::start(*destination->monitor()));
     }
     GC_TRY(Waker notices, Waker::create());
-    GC_TRY(Guardian guardian,
-           Guardian::start([&](auto) { return destination.end_orphan(options.qmp); },
-                           destination.process_fd()));
+    GC_TRY(auto guardian, destination->guard());
     Receiver receiver(options, std::move(security), std::move(destination), std::move(guardian),
                       std::move(touches), std::move(notices), std::move(signals));
-    GC_CHECK(untouched(receiver.listen()));
+    GC_CHECK(receiver.check_memory());
+    GC_CHECK(untouched(receiver.listen(std::move(listener))));
     return receiver.receive();
 }
 
-Result<void> Receiver::listen() {
-    GC_TRY(UniqueFd listener, tcp_listen(options_.listen));
+Result<void> Receiver::check_memory() const {
+    qmp::Client* monitor = destination_->monitor();
+    return options_.allow_overcommit || monitor == nullptr ? Result<void>{}
+                                                           : receive::check_memory(*monitor);
+}
+
+Receiver::~Receiver() {
+    if (zeros_)
+        zeros_->stop();
+    if (to_qemu_main_)
+        to_qemu_main_->stop();
+    if (to_qemu_urgent_)
+        to_qemu_urgent_->stop();
+}
+
+Result<void> Receiver::listen(UniqueFd listener) {
+    if (!listener) {
+        GC_TRY(listener, tcp_listen(options_.listen));
+    }
     GC_TRY(const std::uint16_t port, local_port(listener.get()));
     GC_TRY(acceptor_,
            Acceptor::start(
@@ -138,13 +171,36 @@ Result<void> Receiver::receive() {
         GC_CHECK(start_stream());
         return loop();
     });
+    if (!done && completed_ && runs_ && destination_->managed()) {
+        print_best_effort(stderr,
+                          "gcctl: warning: the VM is whole here, as libvirt has completed the "
+                          "migration; what failed here: {}\n",
+                          done.error().message);
+        done = {};
+    }
     if (done)
         finish();
     else
         done = Unexpected(lost(done.error()));
     mirror_.reset();
+    deliverer_.reset();
     await_told();
+    count(done ? std::nullopt : std::optional(done.error().kind));
     return done;
+}
+
+void Receiver::count(std::optional<ErrorKind> failure) const {
+    if (!options_.metrics_file)
+        return;
+    const metrics::Received received{.failure = failure,
+                                     .duration = Clock::now() - begun_,
+                                     .demand = meter_.result().report(),
+                                     .end = std::chrono::system_clock::now()};
+    const auto counted = metrics::update(*options_.metrics_file, [&](auto& exposition) {
+        metrics::count_received(exposition, received);
+    });
+    if (!counted)
+        print_best_effort(stderr, "gcctl: warning: {}\n", counted.error().message);
 }
 
 // ---- before QEMU is touched
@@ -171,6 +227,7 @@ Result<void> Receiver::await_source() {
 void Receiver::end_session() {
     control_.reset();
     keys_.withdraw_all();
+    destination_->connected();
     const std::lock_guard lock(session_mutex_);
     channels_.reset();
     token_ = {};
@@ -182,10 +239,10 @@ Result<std::optional<Arrival>> Receiver::next_arrival(Deadline deadline) {
     for (;;) {
         if (auto arrival = acceptor_->take())
             return arrival;
-        GC_CHECK(on_qmp());
+        GC_CHECK(on_qemu());
         GC_CHECK(on_signals());
         std::array<pollfd, 6> waits{{{acceptor_->fd(), POLLIN, 0},
-                                     {destination_.qmp().fd(), POLLIN, 0},
+                                     {destination_->fd(), POLLIN, 0},
                                      {control_ ? control_->fd() : -1, POLLIN, 0},
                                      {options_.psk_stdin ? STDIN_FILENO : -1, POLLIN, 0},
                                      {control_ ? channels_->fd() : -1, POLLIN, 0},
@@ -210,21 +267,33 @@ Result<std::optional<Arrival>> Receiver::next_arrival(Deadline deadline) {
 
 peer::Ready Receiver::ready(int version) {
     peer::Ready ready{.version = version,
-                      .qemu = destination_.version(),
-                      .preempt = destination_.has_preempt(),
+                      .qemu = destination_->version(),
+                      .preempt = destination_->has_preempt(),
                       .measure = options_.measure,
                       .seal = refusal_->seal(),
                       .vm = {},
-                      .mirror = {}};
-    if (version < peer::facts_version)
+                      .mirror = {},
+                      .compressions = {}};
+    if (version >= peer::compression_version)
+        ready.compressions.assign(peer::compressions.begin(), peer::compressions.end());
+    qmp::Client* monitor = destination_->monitor();
+    if (monitor == nullptr && version >= peer::mirror_version)
+        ready.mirror = peer::MirrorOffer{.nics = {}, .reason = "libvirt starts its QEMU later"};
+    if (version < peer::facts_version || monitor == nullptr)
         return ready;
-    if (auto facts = preflight::facts_of(destination_.qmp()))
+    if (auto facts = preflight::facts_of(*monitor))
         ready.vm = *std::move(facts);
     else
         print_best_effort(stderr,
                           "gcctl: warning: the source cannot compare this QEMU with its own: {}\n",
                           facts.error().message);
-    // A QEMU with some hundred memory backends.
+    if (const auto fits = receive::check_memory(*monitor); !fits && ready.vm) {
+        ready.vm->memory = fits.error().message;
+        ready.vm->overcommit = options_.allow_overcommit;
+    }
+    // A QEMU with some hundred disks, or memory backends.
+    if (peer::encode(ready).size() > peer::max_line && ready.vm)
+        ready.vm->disks.reset();
     if (peer::encode(ready).size() > peer::max_line)
         ready.vm.reset();
     if (version < peer::mirror_version)
@@ -237,9 +306,9 @@ peer::Ready Receiver::ready(int version) {
 }
 
 void Receiver::find_taps() {
-    const auto qemu = destination_.qmp().peer_pid();
-    taps_ = qemu ? mirror::find_taps(destination_.qmp(), *qemu)
-                 : mirror::Taps{{}, qemu.error().message};
+    qmp::Client& monitor = *destination_->monitor();
+    const auto qemu = monitor.peer_pid();
+    taps_ = qemu ? mirror::find_taps(monitor, *qemu) : mirror::Taps{{}, qemu.error().message};
 }
 
 /// The VM does not need it: without, its guide is not shown what arrives.
@@ -256,6 +325,45 @@ void Receiver::start_mirror() {
                           started.error().message);
 }
 
+/// Like the mirror, no need of the VM's.
+void Receiver::open_ports() {
+    if (!taps_ || version_ < peer::forward_version)
+        return;
+    if (auto opened = forward::Deliverer::open(taps_->found))
+        ports_ = *std::move(opened);
+    else
+        print_best_effort(stderr,
+                          "gcctl: warning: what arrived for the VM at the source cannot be "
+                          "delivered: {}\n",
+                          opened.error().message);
+}
+
+void Receiver::start_delivery() {
+    if (!channels_->opened(peer::ChannelId::forward))
+        return;
+    // Without a port, the source has to know that nobody reads.
+    auto started = forward::Deliverer::start(std::move(ports_), channel(peer::ChannelId::forward));
+    if (started)
+        deliverer_ = *std::move(started);
+    else
+        print_best_effort(stderr,
+                          "gcctl: warning: what arrived for the VM at the source is not "
+                          "delivered: {}\n",
+                          started.error().message);
+}
+
+std::optional<peer::Delivered> Receiver::delivered() const {
+    if (!deliverer_)
+        return std::nullopt;
+    if (const auto error = deliverer_->error())
+        print_best_effort(stderr,
+                          "gcctl: warning: what arrived for the VM at the source was no longer "
+                          "delivered: {}\n",
+                          error->message);
+    const forward::DelivererCounts counts = deliverer_->counts();
+    return peer::Delivered{counts.packets, counts.refused};
+}
+
 Result<void> Receiver::open_session(Arrival arrival) {
     peer::Connection connection = std::move(arrival.connection);
     const auto version = peer::agree(arrival.hello);
@@ -264,18 +372,19 @@ Result<void> Receiver::open_session(Arrival arrival) {
                                 peer::Refused{.reason = version.error().message, .proof = {}});
         return Unexpected(version.error());
     }
-    // Once more: it may have waited for days.
-    if (auto fits = check_memory(destination_.qmp()); !fits && !options_.allow_overcommit) {
-        (void)peer::send_answer(connection,
-                                peer::Refused{.reason = fits.error().message, .proof = {}});
-        return fits;
-    }
+    version_ = *version;
     if (const tls::Session* session = connection.session()) {
         source_ = fmt::format("{} ({})", source_, printable(session->peer()));
         GC_TRY(const peer::ChannelKeys keys, peer::ChannelKeys::of(*session));
         keys_.offer(arrival.hello.token, keys);
     }
     GC_TRY(refusal_, peer::Refusal::make());
+    GC_TRY(const std::string id, peer::public_id(arrival.hello.token));
+    if (auto expected = destination_->expect(id); !expected) {
+        (void)peer::send_answer(connection,
+                                peer::Refused{.reason = expected.error().message, .proof = {}});
+        return expected;
+    }
     GC_TRY(auto channels, *version >= peer::records_version
                               ? peer::Channels::create({.end = peer::End::destination, .dial = {}})
                               : peer::Channels::raw());
@@ -293,7 +402,7 @@ Result<void> Receiver::open_session(Arrival arrival) {
 
 bool Receiver::all_open() const {
     return channels_->opened(peer::ChannelId::main) && channels_->opened(peer::ChannelId::bulk) &&
-           (!destination_.has_preempt() || channels_->opened(peer::ChannelId::urgent));
+           (!destination_->has_preempt() || channels_->opened(peer::ChannelId::urgent));
 }
 
 Result<void> Receiver::await_channels() {
@@ -308,8 +417,18 @@ Result<void> Receiver::await_channels() {
         }
         take_channel(*std::move(arrival));
     }
+    // Once more: it may have waited for days, and an older source does not compare.
+    if (auto fits = check_memory(); !fits) {
+        (void)control_->send(peer::Refused{.reason = fits.error().message, .proof = {}});
+        return fits;
+    }
     control_->opened();
     return {};
+}
+
+void Receiver::take_channels() {
+    while (auto arrival = acceptor_ ? acceptor_->take() : std::nullopt)
+        take_channel(*std::move(arrival));
 }
 
 /// An arrival that admit() has left: of a raw channel, or to be rejected.
@@ -320,7 +439,7 @@ void Receiver::take_channel(Arrival arrival) {
     };
     if (arrival.hello.channel == peer::ChannelId::control) {
         const std::string reason =
-            fmt::format("busy with a migration from {}; wait for its end", source_);
+            fmt::format("{} {}; wait for its end", peer::busy_reason, source_);
         (void)peer::send_answer(arrival.connection, peer::Refused{.reason = reason, .proof = {}});
         return reject(reason);
     }
@@ -338,13 +457,22 @@ void Receiver::take_channel(Arrival arrival) {
 // ---- the stream
 
 Result<void> Receiver::start_stream() {
-    keep_record();
+    if (!destination_->managed())
+        keep_record();
     if (channels_->are_raw())
         acceptor_.reset();  // no channel can come again
-    guardian_.arm();
+    if (guardian_)
+        guardian_->arm();
+    begun_ = Clock::now();
     say("receiving", fmt::format("receiving a VM from {}", source_), {{"source", source_}});
-    GC_CHECK(destination_.listen());
-    GC_TRY(qemu_main_, destination_.connect());
+    GC_TRY(zeros_, make_zero_placer());
+    open_ports();
+    if (const auto listens = destination_->listen(); !listens)
+        return fail(listens.error().kind, "the destination QEMU does not listen ({}); {}",
+                    listens.error().message, destination_->output().hint());
+    GC_TRY(qemu_main_, destination_->connect());
+    if (destination_->managed())
+        keep_record();
     to_qemu_main_ = std::make_unique<StreamMerger>(
         channel(peer::ChannelId::main), channel(peer::ChannelId::bulk), qemu_main_,
         MergerTaps{.begun = [this] { notices_.post(StreamBegan{}); },
@@ -354,20 +482,78 @@ Result<void> Receiver::start_stream() {
                            meter_.saw_switch_over();
                            notices_.post(StateGiven{});
                        },
-                   .sections = [this](auto bytes) { meter_.saw_sections(bytes); }});
+                   .sections = [this](auto bytes) { meter_.saw_sections(bytes); }},
+        zeros_.get());
     stream_began_by_ = Clock::now() + stream_timeout;
     to_qemu_main_->start(file_header_bytes);
     return {};
 }
 
+Result<std::unique_ptr<ZeroPlacer>> Receiver::make_zero_placer() {
+    qmp::Client* monitor = destination_->monitor();
+    if (version_ < peer::zeros_version || monitor == nullptr)
+        return nullptr;
+    GC_TRY(const auto lines, qmp::ram_block_lines(*monitor));
+    std::vector<ZeroPages::Block> blocks;
+    for (const qmp::RamBlockLine& line : lines)
+        if (!line.name.empty())
+            blocks.push_back({.name = line.name,
+                              .pages = line.max_length / page_size,
+                              .small = line.page_size == page_size});
+    small_pages_ = std::ranges::all_of(blocks, &ZeroPages::Block::small);
+    return std::make_unique<ZeroPlacer>(
+        std::move(blocks), [this](std::uint32_t section, std::string_view block,
+                                  std::uint64_t page) { give_zero(section, block, page); });
+}
+
+void Receiver::give_zero(std::uint32_t ram_section, std::string_view block, std::uint64_t page) {
+    stream::Buffer bytes;
+    if (to_qemu_urgent_ && small_pages_) {
+        stream::append_page_head(bytes, page * page_size, block, true);
+        (void)to_qemu_urgent_->give(bytes);
+        return;
+    }
+    stream::append_section_part(bytes, ram_section);
+    stream::append_page_head(bytes, page * page_size, block, true);
+    stream::append_end_of_ram(bytes);
+    stream::append_section_footer(bytes, ram_section);
+    (void)to_qemu_main_->give(bytes);
+}
+
+void Receiver::start_urgent() {
+    peer::Channel& urgent = channel(peer::ChannelId::urgent);
+    const auto given = [this](auto bytes) { meter_.saw_urgent(bytes); };
+    const bool framed = version_ >= peer::compression_version;
+    const bool gives = zeros_ && small_pages_;
+    if (!framed && !gives) {
+        to_qemu_urgent_as_it_is_ = std::make_unique<ByteRelay>(urgent, qemu_urgent_, given);
+        return;
+    }
+    to_qemu_urgent_ = std::make_unique<UrgentRelay>(
+        urgent, qemu_urgent_,
+        UrgentTaps{.given = given,
+                   .await_end = [this, gives] { return !gives || zeros_->await_placed(); },
+                   .broke = [this](const Error& error) { notices_.post(StreamBroke{error}); }},
+        UrgentForm{.framed = framed, .named = gives});
+}
+
+void Receiver::saw_return_path(std::span<const std::byte> bytes) {
+    destination_->saw_return_path(bytes);
+    if (!zeros_)
+        return meter_.saw_requests(bytes);
+    meter_.saw_requests(bytes, [this](const auto& request) { return zeros_->is_told(request); });
+    zeros_->saw_requests(bytes);
+}
+
 void Receiver::keep_record() {
     const auto journal = [this]() -> Result<state::Journal> {
         GC_TRY(std::string id, peer::public_id(token_));
-        GC_TRY(const pid_t qemu, destination_.qmp().peer_pid());
+        GC_TRY(const pid_t qemu, destination_->pid());
         return state::keep({.id = std::move(id),
                             .role = state::Role::destination,
                             .gcctl = {},
                             .qmp = options_.qmp,
+                            .domain = destination_->domain(),
                             .qemu = {},
                             .peer = source_,
                             .arguments = options_.arguments,
@@ -388,22 +574,20 @@ void Receiver::keep_record() {
 /// channel connects.
 Result<void> Receiver::on_stream_began() {
     began_ = true;
-    if (destination_.has_preempt()) {
-        GC_TRY(qemu_urgent_, destination_.connect());
-        to_qemu_urgent_ =
-            std::make_unique<ByteRelay>(channel(peer::ChannelId::urgent), qemu_urgent_,
-                                        [this](auto bytes) { meter_.saw_urgent(bytes); });
+    if (destination_->has_preempt()) {
+        GC_TRY(qemu_urgent_, destination_->connect());
+        start_urgent();
     }
-    destination_.connected();
+    destination_->connected();
     from_qemu_ = std::make_unique<ByteRelay>(qemu_main_, channel(peer::ChannelId::main),
-                                             [this](auto bytes) { meter_.saw_requests(bytes); });
+                                             [this](auto bytes) { saw_return_path(bytes); });
     return {};
 }
 
 Result<void> Receiver::loop() {
     while (!(completed_ && resumed_)) {
-        if (!destination_.qmp().has_event()) {
-            std::array<pollfd, 6> waits{{{destination_.qmp().fd(), POLLIN, 0},
+        if (!destination_->has_news()) {
+            std::array<pollfd, 6> waits{{{destination_->fd(), POLLIN, 0},
                                          {signals_.fd(), POLLIN, 0},
                                          {source_gone_ ? -1 : control_->fd(), POLLIN, 0},
                                          {notices_.fd(), POLLIN, 0},
@@ -413,13 +597,12 @@ Result<void> Receiver::loop() {
         }
         GC_CHECK(on_signals());
         GC_CHECK(on_notices());
-        GC_CHECK(on_qmp());
+        GC_CHECK(on_qemu());
         GC_CHECK(check_refused());
         if (!source_gone_)
             GC_CHECK(on_control());
         GC_CHECK(on_connections());
-        while (auto arrival = acceptor_ ? acceptor_->take() : std::nullopt)
-            take_channel(*std::move(arrival));
+        take_channels();
         if (!began_ && Clock::now() >= stream_began_by_)
             return fail(ErrorKind::io, "the source did not begin its stream within {} s",
                         stream_timeout.count());
@@ -454,6 +637,7 @@ Result<void> Receiver::on_notices() {
                                            return {};
                                        },
                                        [this](const StateGiven&) -> Result<void> {
+                                           state_given_ = true;
                                            check_at_ = Clock::now() + tick;
                                            return {};
                                        }},
@@ -474,13 +658,24 @@ Result<void> Receiver::on_control() {
         control_->close();
         return {};
     }
-    if (!*message)
-        return {};
-    if (const auto* abandon = std::get_if<peer::Abandon>(&**message))
+    return *message ? on_message(**message) : Result<void>{};
+}
+
+Result<void> Receiver::on_message(const peer::Message& message) {
+    if (const auto* abandon = std::get_if<peer::Abandon>(&message)) {
+        abandoned_ = true;
         return fail(ErrorKind::cancelled, "the source keeps the VM: {}", abandon->reason);
-    if (const auto* wanted = std::get_if<peer::Commit>(&**message))
+    }
+    if (const auto* wanted = std::get_if<peer::Commit>(&message))
         return commit(wanted->run);
     return {};
+}
+
+Result<void> Receiver::hear_source() {
+    if (!control_ || committed_)
+        return {};
+    auto message = control_->receive(hear_timeout);
+    return message && *message ? on_message(**message) : Result<void>{};
 }
 
 Result<void> Receiver::on_connections() {
@@ -517,12 +712,15 @@ void Receiver::await_told() {
             if (!taken || *taken)
                 return true;  // or the source has ended
             (void)channels_->update();
+            take_channels();
+            if (abandoned_ && channels_->gone_for() >= abandoned_limit)
+                return true;  // it knew
             if (channels_->outage() && *channels_->outage() >= limit)
                 return false;
         }
     };
-    // QEMU's last word is on main.
-    if (!told(peer::ChannelId::main) || !told(peer::ChannelId::control))
+    // QEMU's last word is on main, which a source that has given up does not read.
+    if ((!abandoned_ && !told(peer::ChannelId::main)) || !told(peer::ChannelId::control))
         print_best_effort(stderr,
                           "gcctl: warning: the source was not told how the migration ended: it did "
                           "not connect again within {} ms ({})\n",
@@ -533,34 +731,50 @@ Result<void> Receiver::commit(bool run) {
     // Before the VM can run: a record in an earlier phase is proof that it did not.
     state::set(journal_, state::Phase::committed, run);
     committed_ = true;
-    guardian_.dismiss();
-    // From here on this process cannot say any more that the VM never ran.
-    refusal_->destroy();
+    if (guardian_)
+        guardian_->dismiss();
+    // From here on this process cannot say any more that the VM never ran. A manager's QEMU shows
+    // that it did not.
+    if (!destination_->managed())
+        refusal_->destroy();
     if (!run) {
         report_resumed("the VM has arrived, paused as it was at the source");
         return {};
     }
     start_mirror();
-    return destination_.resume();
+    start_delivery();
+    GC_CHECK(destination_->resume());
+    report_running();
+    return {};
 }
 
-Result<void> Receiver::on_qmp() {
+Result<void> Receiver::on_qemu() {
     for (;;) {
-        auto event = destination_.qmp().next_event(0ms);
-        if (!event && to_qemu_main_ && !committed_)
+        auto news = destination_->next_news();
+        if (!news && destination_->managed())
+            GC_CHECK(hear_source());
+        if (!news && to_qemu_main_ && !committed_)
             return fail(ErrorKind::unsupported,
-                        "the destination QEMU did not accept the VM ({}); see its own output",
-                        event.error().message);
-        if (!event)
-            return fail(ErrorKind::unsupported, "the destination QEMU ended ({})",
-                        event.error().message);
-        if (!*event)
+                        "the destination QEMU did not accept the VM ({}); {}", news.error().message,
+                        destination_->output().hint());
+        if (!news)
+            return fail(ErrorKind::unsupported, "the destination QEMU ended ({}); {}",
+                        news.error().message, destination_->output().hint());
+        if (!*news)
             return {};
-        if ((*event)->name == "RESUME" && committed_ && !resumed_)
-            report_resumed("the VM runs here");
-        if ((*event)->name == "MIGRATION")
-            GC_CHECK(on_status((*event)->data.value("status", "")));
+        if ((*news)->what == DestinationNews::What::resumed) {
+            runs_ = committed_ || destination_->managed();
+            report_running();
+        } else {
+            GC_CHECK(on_status((*news)->status));
+        }
     }
+}
+
+/// A manager may have started the VM before the commit was read.
+void Receiver::report_running() {
+    if (runs_ && committed_ && !resumed_)
+        report_resumed("the VM runs here");
 }
 
 Result<void> Receiver::on_status(const std::string& status) {
@@ -570,18 +784,19 @@ Result<void> Receiver::on_status(const std::string& status) {
     status_ = status;
     if (status == "failed" || status == "cancelled") {
         // It has failed, so its main loop waits for nothing.
-        const std::string error = destination_.error();
+        const std::string error = destination_->error();
         if (error.empty())
-            return fail(ErrorKind::unsupported,
-                        "the destination QEMU's migration was {}{}; see its own output", status,
-                        cause);
+            return fail(ErrorKind::unsupported, "the destination QEMU's migration was {}{}; {}",
+                        status, cause, destination_->output().hint());
         if (hangs_ > 0)  // check_refused() ended the stream, of which this tells
             return fail(ErrorKind::unsupported,
                         "the destination QEMU refused the device state; compare the devices of "
-                        "both command lines (QEMU's own reason is lost; it says: {})",
-                        error);
-        return fail(ErrorKind::unsupported, "the destination QEMU's migration was {}{}: {}", status,
-                    cause, error);
+                        "both command lines (QEMU's own reason is lost; it says: {}; {})",
+                        error, destination_->output().hint());
+        const std::string written = destination_->output().text();
+        return fail(ErrorKind::unsupported, "the destination QEMU's migration was {}{}: {}{}",
+                    status, cause, error,
+                    written.empty() ? "" : "; " + destination_->output().hint());
     }
     if (status == "postcopy-paused")
         return fail(ErrorKind::io, "the connection to the source broke{}{}", cause,
@@ -589,6 +804,9 @@ Result<void> Receiver::on_status(const std::string& status) {
                                  "source QEMU"
                                : "");
     completed_ = status == "completed";
+    // Its manager has not said that it runs: it was paused on its way.
+    if (completed_ && destination_->managed() && committed_ && !resumed_)
+        report_resumed("the VM has arrived");
     return {};
 }
 
@@ -596,13 +814,13 @@ Result<void> Receiver::check_refused() {
     if (committed_ || status_ != "postcopy-device" || Clock::now() < check_at_)
         return {};
     check_at_ = Clock::now() + tick;
-    hangs_ = destination_.hangs() ? hangs_ + 1 : 0;
+    hangs_ = destination_->hangs() ? hangs_ + 1 : 0;
     if (hangs_ < 2 || status_ != "postcopy-device")
         return {};
     if (hangs_ > max_hangs)
         return fail(ErrorKind::unsupported,
-                    "the destination QEMU neither accepted nor refused the device state; see its "
-                    "own output");
+                    "the destination QEMU neither accepted nor refused the device state; {}",
+                    destination_->output().hint());
     // The end of the stream makes it fail, and say why.
     qemu_main_.end_writing();
     return {};
@@ -617,8 +835,10 @@ void Receiver::finish() {
     state::finish(journal_);
     say("completed", "completed: the whole VM has arrived");
     if (!source_gone_)
-        (void)control_->send(
-            peer::Completed{.demand = meter_.result().report(), .problem = meter_.problem()});
+        (void)control_->send(peer::Completed{.demand = meter_.result().report(),
+                                             .problem = meter_.problem(),
+                                             .qemu = destination_->postcopy_figures(),
+                                             .delivered = delivered()});
     measure();
 }
 
@@ -649,7 +869,7 @@ Result<void> Receiver::wait_measured() {
 }
 
 Result<void> Receiver::report_measured() {
-    const auto time = std::chrono::duration<double, std::milli>(Clock::now() - resumed_at_);
+    const double time_ms = in_ms(Clock::now() - resumed_at_);
     GC_TRY(TouchedSet set, touches_->touched());
     for (const auto& [block, offset] : meter_.asked())
         set.ask(block, offset);
@@ -658,45 +878,88 @@ Result<void> Receiver::report_measured() {
         for (const peer::Touched& message : peer::split(touched))
             GC_CHECK(control_->send(message));
     say("measured",
-        fmt::format("measured for {:.1f} s: {} pages touched, {} of them requested",
-                    time.count() / 1000, set.touched(), set.asked()),
+        fmt::format("measured for {:.1f} s: {} pages touched, {} of them requested", time_ms / 1000,
+                    set.touched(), set.asked()),
         {{"touched", set.touched()}, {"asked", set.asked()}});
     return control_->send(
-        peer::Measured{.time_ms = time.count(), .unresolved = unresolved, .problem = ""});
+        peer::Measured{.time_ms = time_ms, .unresolved = unresolved, .problem = ""});
 }
 
 void Receiver::report_resumed(std::string_view text) {
+    refusal_->destroy();
     resumed_ = true;
     resumed_at_ = Clock::now();
     state::set(journal_, state::Phase::running);
+    if (zeros_)
+        zeros_->begin();
     say("resumed", text);
     if (!control_->send(peer::Resumed{}))
         source_gone_ = true;
 }
 
 Error Receiver::lost(Error error) {
+    if (destination_->managed() && !resumed_ && never_ran())
+        return refused(std::move(error));
     if (committed_) {
         (void)control_->send(peer::Failed{error.message});
         return {ErrorKind::needs_operator,
-                fmt::format("after the VM was taken over: {}; do not end the destination QEMU, and "
-                            "run 'gcctl status' at both ends to see what to do",
-                            error.message)};
+                fmt::format("after the VM was taken over: {}; {}", error.message,
+                            destination_->how_to_continue())};
     }
     // A refusal lets the source continue, so first make sure that this copy never runs.
-    if (auto ended = destination_.end(); !ended)
+    if (destination_->managed())
+        return lost_managed(std::move(error));
+    if (auto ended = destination_->end(); !ended)
         return wrap(ended.error(), error.message).value();
     (void)control_->send(peer::Refused{.reason = error.message, .proof = refusal_->proof()});
     error.message += "; the VM did not run here, and the destination QEMU was ended";
     if (error.kind == ErrorKind::cancelled && !interrupted_) {
         state::finish(journal_);  // the source has said that it keeps the VM
-    } else if (journal_) {
-        state::set(journal_, state::Phase::never_ran);
-        error.message += fmt::format("; if the VM stands still at the source, type there: gcctl "
-                                     "take-back --qmp SOCKET --verdict {}",
-                                     state::never_ran(journal_->record().id));
+    } else {
+        set_never_ran(error);
     }
     if (error.kind != ErrorKind::cancelled)
         error.kind = ErrorKind::io;  // others mean that nothing was touched
+    return error;
+}
+
+/// Of a managed VM that was given to QEMU. Ends QEMU's stream.
+bool Receiver::never_ran() {
+    if (!from_qemu_ || !(state_given_ || committed_))
+        return false;
+    qemu_main_.end_writing();
+    return destination_->ended_without_state(*from_qemu_);
+}
+
+/// Records that the VM never ran here, and adds what to type at the source to the error.
+void Receiver::set_never_ran(Error& error) {
+    if (!journal_)
+        return;
+    state::set(journal_, state::Phase::never_ran);
+    error.message += "; if the VM stands still at the source, type there: " +
+                     state::take_back_at_source(journal_->record());
+}
+
+/// Its manager has lost the VM here, and cannot resume it at the source.
+Error Receiver::refused(Error error) {
+    (void)control_->send(peer::Refused{.reason = error.message, .proof = refusal_->proof()});
+    error.message += "; the VM did not run here, and the destination QEMU has ended";
+    set_never_ran(error);
+    if (error.kind != ErrorKind::cancelled)
+        error.kind = ErrorKind::io;
+    return error;
+}
+
+/// The end of its stream makes QEMU give up, and its manager with it. That the VM never ran here is
+/// not for this process to say.
+Error Receiver::lost_managed(Error error) {
+    (void)control_->send(peer::Refused{.reason = error.message, .proof = {}});
+    if (qemu_main_)
+        qemu_main_.shut_down();
+    state::finish(journal_);
+    if (error.kind != ErrorKind::cancelled)
+        error.kind = ErrorKind::io;
+    error.message += "; libvirt ends its copy of the VM here";
     return error;
 }
 

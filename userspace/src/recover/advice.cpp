@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "recover/advice.h"
 
+#include "libvirt/daemon.h"
+#include "util/text.h"
+
 #include <algorithm>
 #include <array>
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 namespace gc::recover {
 namespace {
@@ -72,9 +75,39 @@ Advice never_ran_advice(const Record& record) {
     return {Standing::stranded,
             "the VM never ran here, and its destination QEMU has ended",
             {},
-            fmt::format("at the source, if its VM stands still: gcctl take-back --qmp SOCKET "
-                        "--verdict {}",
-                        state::never_ran(record.id))};
+            "at the source, if its VM stands still: " + state::take_back_at_source(record)};
+}
+
+/// libvirt knows the rest, and may have been finished with it long ago.
+Advice domain_advice(const Record& record, const Seen& seen) {
+    if (never_ran(record, seen))
+        return never_ran_advice(record);
+    if (!seen.qemu_alive)
+        return {Standing::over, "libvirt has ended this QEMU", {}, ""};
+    if (record.phase == Phase::begun && record.role == Role::source)
+        return {Standing::over, "libvirt keeps the VM here: it was not handed over", {}, ""};
+    if (record.role == Role::source &&
+        (record.phase == Phase::never_ran || record.phase == Phase::taking_back))
+        return {Standing::stranded,
+                "if the VM stands still here, libvirt cannot resume it; it did not run at the "
+                "destination",
+                libvirt::take_back_lines(record.domain), ""};
+    const std::string what =
+        fmt::format("libvirt owns the VM: only if 'virsh domstate --reason {}' says 'post-copy "
+                    "failed', half of it is on each host; then destroy neither domain",
+                    record.domain);
+    if (record.role == Role::source)
+        return {Standing::stranded,
+                what + ", and type here",
+                {record.finish},
+                fmt::format(
+                    "on that host, {}, run 'gcctl status'; only if it says that the VM "
+                    "never ran, type here: {}",
+                    record.peer,
+                    fmt::join(libvirt::take_back_lines(record.domain, state::never_ran(record.id)),
+                              "; "))};
+    return {
+        Standing::stranded, what, {}, "at the source, run 'gcctl status': it shows the command"};
 }
 
 Advice destination_advice(const Record& record, const Seen& seen) {
@@ -123,32 +156,19 @@ std::string_view name(Standing standing) {
 }
 
 bool never_ran(const Record& record, const Seen& seen) {
-    return record.role == Role::destination &&
-           (record.phase == Phase::never_ran || (!record.may_have_run() && !seen.qemu_alive));
+    // What libvirt does, gcctl writes down later.
+    const bool proves = record.domain.empty() && !record.may_have_run() && !seen.qemu_alive;
+    return record.role == Role::destination && (record.phase == Phase::never_ran || proves);
 }
 
 Advice advise(const Record& record, const Seen& seen) {
     if (seen.gcctl_alive)
         return {
             Standing::live, fmt::format("gcctl (process {}) is at work", record.gcctl.pid), {}, ""};
+    if (!record.domain.empty())
+        return domain_advice(record, seen);
     return record.role == Role::source ? source_advice(record, seen)
                                        : destination_advice(record, seen);
-}
-
-std::string shell_line(const std::vector<std::string>& words) {
-    constexpr std::string_view plain = "-_./:,=@+%";
-    std::string line;
-    for (const std::string& word : words) {
-        const bool is_plain = !word.empty() && std::ranges::all_of(word, [plain](char c) {
-            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                   plain.find(c) != std::string_view::npos;
-        });
-        std::string quoted = "'";
-        for (const char c : word)
-            quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-        line += (line.empty() ? "" : " ") + (is_plain ? word : quoted + "'");
-    }
-    return line;
 }
 
 std::string recover_line(const Record& record) {

@@ -38,8 +38,6 @@ struct Advice {
 [[nodiscard]] bool never_ran(const state::Record& record, const Seen& seen);
 [[nodiscard]] Advice advise(const state::Record& record, const Seen& seen);
 
-/// The words as a POSIX shell reads them.
-[[nodiscard]] std::string shell_line(const std::vector<std::string>& words);
 /// The command line that finishes the migration at the record's end.
 [[nodiscard]] std::string recover_line(const state::Record& record);
 

@@ -11,7 +11,6 @@
 #include <array>
 #include <csignal>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <unistd.h>
 
 namespace gc::recover {
@@ -32,12 +31,6 @@ class DestinationRecovery {
   public:
     DestinationRecovery(const Options& options, Signals signals, IncomingQemu incoming)
         : options_(options), signals_(std::move(signals)), incoming_(std::move(incoming)) {}
-    ~DestinationRecovery() {
-        if (starter_.joinable())
-            starter_.join();
-    }
-    DestinationRecovery(const DestinationRecovery&) = delete;
-    DestinationRecovery& operator=(const DestinationRecovery&) = delete;
 
     Result<void> run() {
         GC_TRY(taken_,
@@ -62,18 +55,16 @@ class DestinationRecovery {
     }
 
   private:
-    /// The decision that the VM runs here was taken and written down, but not carried out.
+    /// Carries out the decision that the VM runs here, if it was only written down.
     Result<void> start_vm() {
         const auto& record = taken_.record;
         if (!record || record->phase != state::Phase::committed || !record->runs)
             return {};
         GC_TRY(const std::string state, incoming_.run_state());
-        if (state == "paused")
-            starter_ = std::thread([this] {
-                if (const auto started = incoming_.start_vm(); !started)
-                    options_.voice.warn(started.error().message);
-            });
-        return {};
+        if (state != "paused")
+            return {};
+        started_ = true;
+        return incoming_.start_vm();
     }
 
     Result<void> serve() {
@@ -115,6 +106,14 @@ class DestinationRecovery {
                 options_.voice.warn(
                     fmt::format("a connection was rejected: {}", greeted.error().message));
         return {};
+    }
+
+    void check_started() {
+        const auto state = started_ ? incoming_.run_state() : Result<std::string>("running");
+        if (!state || *state != "running")
+            options_.voice.warn(
+                fmt::format("QEMU was told to run the VM, but {}; type 'cont' on its monitor",
+                            state ? fmt::format("the VM is '{}'", *state) : state.error().message));
     }
 
     // ---- the source
@@ -237,8 +236,6 @@ class DestinationRecovery {
 
     Result<void> read_qemu() {
         if (all_sent_ && !broken_) {
-            if (starter_.joinable())
-                starter_.join();
             const auto finished = incoming_.finish();
             if (finished)
                 return {};
@@ -285,6 +282,7 @@ class DestinationRecovery {
             completed_since_ = Clock::now();
             state::finish(taken_.journal);
             options_.voice.say("completed", "completed: the whole VM has arrived");
+            check_started();
         }
         if (link_) {
             if (link_->send(FrameKind::completed)) {
@@ -317,7 +315,7 @@ class DestinationRecovery {
     IncomingQemu incoming_;
     TakenOver taken_;
     UniqueFd listener_;
-    std::thread starter_;  ///< of the VM, with the QMP connection until it is joined
+    bool started_ = false;  ///< QEMU was told to run the VM
     std::unique_ptr<Link> link_;
     Clock::time_point heard_{};
     Clock::time_point said_{};

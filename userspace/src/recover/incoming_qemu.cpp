@@ -46,7 +46,7 @@ Result<void> IncomingQemu::look() {
 
 Result<void> IncomingQemu::await_paused() {
     for (const Deadline deadline(pause_timeout);;) {
-        GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp_));
+        GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp_, pause_timeout));
         completed_ = migration.completed();
         if (completed_ || migration.status == "postcopy-paused")
             return {};
@@ -85,7 +85,10 @@ Result<void> IncomingQemu::shake_hands() {
     shut_ = false;
     requests_.clear();
     received_.assign(blocks_.size(), PageSet());
-    GC_CHECK(await_paused());
+    // A main loop that waits for a page does not answer. migrate-recover does without it, and says
+    // itself if there is nothing to recover.
+    if (const auto paused = await_paused(); !paused && paused.error().kind != ErrorKind::io)
+        return paused;
     if (completed_)
         return {};
     GC_CHECK(connect());
@@ -244,8 +247,7 @@ Result<void> IncomingQemu::finish() {
 }
 
 Result<void> IncomingQemu::start_vm() {
-    GC_CHECK(qmp_.execute("cont", nullptr, 120s));
-    return {};
+    return qmp_.post("cont");
 }
 
 }  // namespace gc::recover

@@ -46,7 +46,8 @@ class IncomingQemu {
     Result<void> give(const PagesHead& head, std::span<const PageBytes> pages);
     /// All pages were given: ends the stream, and waits until QEMU's migration is complete.
     Result<void> finish();
-    /// Starts the VM, which waits for pages meanwhile: in a thread of its own.
+    /// Tells QEMU to run the VM, and does not wait for that: QEMU's main loop, and so the VM, may
+    /// need a page first. Afterwards run_state() says whether it does.
     Result<void> start_vm();
 
   private:
@@ -74,7 +75,6 @@ class IncomingQemu {
     ReadBuffer buffer_;
     std::vector<Request> requests_;  ///< taken by the handshake
     bool shut_ = false;
-    std::uint32_t section_ = 0;
 };
 
 }  // namespace gc::recover

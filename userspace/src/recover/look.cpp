@@ -33,7 +33,8 @@ Seen look_at(const state::Record& record) {
               .run_state = {},
               .migration = {},
               .problem = {}};
-    if (seen.gcctl_alive || !seen.qemu_alive)
+    // Of a VM of libvirt's there is no monitor to ask.
+    if (seen.gcctl_alive || !seen.qemu_alive || record.qmp.empty())
         return seen;
     if (const auto asked = ask(record, seen); !asked)
         seen.problem = asked.error().message;

@@ -17,7 +17,7 @@ namespace gc::recover {
 class Sending {
   public:
     Sending(FrozenSource& source, Link& link, const Options& options)
-        : source_(source), link_(link), options_(options), pacer_(options.bandwidth) {}
+        : source_(source), link_(link), pacer_(options.bandwidth) {}
     ~Sending();
     Sending(const Sending&) = delete;
     Sending& operator=(const Sending&) = delete;
@@ -50,7 +50,6 @@ class Sending {
 
     FrozenSource& source_;
     Link& link_;
-    const Options& options_;
     transfer::Pacer pacer_;
     std::vector<Block> blocks_;  ///< in the destination's order
     std::vector<PageSet> there_;

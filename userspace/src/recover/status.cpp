@@ -53,7 +53,8 @@ void print_text(const Record& record, const Seen& seen, const Advice& advice) {
     fmt::print("{}  {}  since {}\n", full_name(record), name(advice.standing),
                time_text(record.begun));
     fmt::print("  phase:  {} (since {})\n", name(record.phase), time_text(record.changed));
-    fmt::print("  QEMU:   process {}, {}{}\n", record.qemu.pid, record.qmp,
+    fmt::print("  QEMU:   process {}, {}{}\n", record.qemu.pid,
+               record.domain.empty() ? record.qmp : "libvirt's domain " + record.domain,
                !seen.qemu_alive ? ", ended"
                : seen.run_state ? fmt::format(", {}, migration {}", *seen.run_state,
                                               seen.migration.value_or("?"))
@@ -76,6 +77,7 @@ json to_json(const Record& record, const Seen& seen, const Advice& advice) {
                 {"gcctl", {{"pid", record.gcctl.pid}, {"alive", seen.gcctl_alive}}},
                 {"qemu", {{"pid", record.qemu.pid}, {"alive", seen.qemu_alive}}},
                 {"qmp", record.qmp},
+                {"domain", record.domain},
                 {"what", advice.what},
                 {"type", advice.type}};
     if (seen.run_state)

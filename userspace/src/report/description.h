@@ -30,6 +30,13 @@ template <> struct Names<GuideEnd> {
     static constexpr std::array<std::string_view, 6> list{"complete",     "diverged", "died",
                                                           "memory-limit", "refused",  "off"};
 };
+template <> struct Names<PrecopyEnd> {
+    static constexpr std::array<std::string_view, 7> list{
+        "off", "rounds", "time", "bytes", "no-gain", "little-left", "converged"};
+};
+template <> struct Names<CompressMode> {
+    static constexpr std::array<std::string_view, 4> list{"auto", "off", "lz4", "zstd"};
+};
 template <> struct Names<DroppedBy> {
     static constexpr std::array<std::string_view, 3> list{"ebpf", "namespace", "none"};
 };
@@ -56,6 +63,49 @@ template <typename Field> void describe(DemandReport*, Field&& field) {
           "stalls of [2^i, 2^(i+1)) us; the first bucket also counts shorter ones, the last longer "
           "ones (as QEMU's postcopy-latency-dist)");
     field("timeline", &T::timeline, "when the faults happened", Presence::later);
+    field("local", &T::local,
+          "distinct pages that its QEMU requested and the destination gave by itself, as they were "
+          "told as zeros; not among the faults",
+          Presence::later);
+    field("local_ms", &T::local_ms, "sum over these, as stall_ms", Presence::later);
+}
+
+template <typename Field> void describe(PrecopyReport*, Field&& field) {
+    using T = PrecopyReport;
+    field("ended", &T::ended, "why pre-copy was over; \"off\": there was none");
+    field("rounds_ms", &T::rounds_ms,
+          "with --precopy auto or --precopy-rounds: when each round was seen to begin");
+    field("remaining_bytes", &T::remaining_bytes, "what was left to send then");
+}
+
+template <typename Field> void describe(ZerosReport*, Field&& field) {
+    using T = ZerosReport;
+    field("pages", &T::pages,
+          "pages that were never written, told in runs and placed by the destination itself; part "
+          "of pages.zero");
+    field("runs", &T::runs, "number of runs");
+}
+
+template <typename Field> void describe(CompressReport*, Field&& field) {
+    using T = CompressReport;
+    field("mode", &T::mode, "--compress");
+    field("reason", &T::reason, "why nothing could be compressed although it was asked for");
+    field("bytes", &T::bytes, "what was sent compressed, before that");
+    field("sent", &T::sent, "what it took on the wire; the difference is what was saved");
+    field("cpu_ms", &T::cpu_ms,
+          "CPU time that the source took to compress, and to find what does not shrink");
+}
+
+template <typename Field> void describe(QemuPostcopyReport*, Field&& field) {
+    using T = QemuPostcopyReport;
+    field("blocktime_ms", &T::blocktime_ms, "time in which all vCPUs waited for pages at once");
+    field("vcpu_blocktime_ms", &T::vcpu_blocktime_ms, "time in which each vCPU waited for pages");
+    field("latency_ns", &T::latency_ns, "average time from a page fault to its page");
+    field("latency_dist", &T::latency_dist,
+          "faults that took [2^i, 2^(i+1)) us: QEMU's postcopy-latency-dist");
+    field("vcpu_latency_ns", &T::vcpu_latency_ns, "average of the faults of each vCPU");
+    field("non_vcpu_latency_ns", &T::non_vcpu_latency_ns,
+          "average of the faults of QEMU's other threads");
 }
 
 template <typename Field> void describe(SentReport*, Field&& field) {
@@ -109,6 +159,19 @@ template <typename Field> void describe(GuideReport*, Field&& field) {
     field("reason", &T::reason, "why, in one sentence; empty for \"complete\" and \"off\"");
 }
 
+template <typename Field> void describe(ForwardReport*, Field&& field) {
+    using T = ForwardReport;
+    field("on", &T::on, "what arrived for the VM at the source after its STOP was sent after it");
+    field("reason", &T::reason, "why not, or not of all NICs, or why it ended early; else empty");
+    field("nics", &T::nics, "NICs of which it was");
+    field("packets", &T::packets, "packets sent to the destination");
+    field("bytes", &T::bytes, "their bytes");
+    field("dropped", &T::dropped, "packets not sent: no room in a queue, or too late");
+    field("delivered", &T::delivered,
+          "packets that the destination gave the VM's taps, as of its \"completed\"");
+    field("refused", &T::refused, "packets that the taps did not take");
+}
+
 template <typename Field> void describe(NextReport*, Field&& field) {
     using T = NextReport;
     field("pages", &T::pages, "pages to send ahead after each demand fault; 0: off");
@@ -153,6 +216,7 @@ template <typename Field> void describe(PolicyReport*, Field&& field) {
     using T = PolicyReport;
     field("name", &T::name, "the policy's name or file");
     field("device", &T::device, "the NIC; empty: nothing was shaped");
+    field("object", &T::object, "the file of its program; empty: gcctl's own", Presence::later);
     field("joined", &T::joined, "the policy was attached before, and stays");
     field("reason", &T::reason,
           "why there is no policy, why its counts are unknown, or what broke it");
@@ -203,8 +267,14 @@ template <typename Field> void describe(Report*, Field&& field) {
     field("total_ms", &T::total_ms, "from the migrate command to the destination's \"completed\"");
     field("pages", &T::pages, "pages of 4 KiB, by the class that they were sent in");
     field("bytes", &T::bytes, "bytes on the wire, by class");
+    field("precopy", &T::precopy, "what was sent before the switch-over", Presence::later);
     field("demand", &T::demand, "what the destination had to request");
+    field("zeros", &T::zeros, "zero pages without a byte for each", Presence::later);
+    field("compress", &T::compress, "--compress", Presence::later);
+    field("qemu_postcopy", &T::qemu_postcopy,
+          "what the destination QEMU measured itself; null before QEMU 10.1", Presence::later);
     field("guide", &T::guide, "the guide");
+    field("forward", &T::forward, "--forward", Presence::later);
     field("next", &T::next, "--next-pages", Presence::later);
     field("hot", &T::hot, "--hot", Presence::later);
     field("policy", &T::policy, "the traffic policy", Presence::later);

@@ -2,6 +2,7 @@
 #include "report/histogram.h"
 
 #include "report/report.h"
+#include "util/milliseconds.h"
 
 #include <algorithm>
 #include <bit>
@@ -42,13 +43,15 @@ void Timeline::add(std::chrono::nanoseconds at) {
 
 DemandReport Demand::report() const {
     return {.faults = faults,
-            .stall_ms = std::chrono::duration<double, std::milli>(stall.sum()).count(),
+            .stall_ms = in_ms(stall.sum()),
             .p50_us = stall.quantile_us(0.5),
             .p99_us = stall.quantile_us(0.99),
             .p999_us = stall.quantile_us(0.999),
             .histogram_us = stall.counts(),
             .timeline = DemandTimeline{.step_ms = {static_cast<double>(Timeline::step.count())},
-                                       .counts = timeline.counts()}};
+                                       .counts = timeline.counts()},
+            .local = local,
+            .local_ms = in_ms(local_stall)};
 }
 
 }  // namespace gc::report

@@ -49,9 +49,12 @@ class Timeline {
     std::vector<std::uint64_t> counts_;
 };
 
-/// What the destination had to request. A demand fault is a distinct page that it requested.
+/// What the destination had to request. A demand fault is a distinct page that it requested of the
+/// source.
 struct Demand {
     std::uint64_t faults = 0;
+    std::uint64_t local = 0;  ///< distinct pages that it was given without the source
+    std::chrono::nanoseconds local_stall{0};  ///< as the sum of `stall`, of those
     Histogram stall;    ///< request seen at the destination host -> page handed to its QEMU
     Timeline timeline;  ///< of the faults, from the arrival of the device state on
 

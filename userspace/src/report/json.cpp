@@ -304,6 +304,10 @@ std::string_view name(GuideEnd end) {
     return Names<GuideEnd>::list[static_cast<std::size_t>(end)];
 }
 
+std::string_view name(PrecopyEnd end) {
+    return Names<PrecopyEnd>::list[static_cast<std::size_t>(end)];
+}
+
 std::string_view name(Capture capture) {
     return Names<Capture>::list[static_cast<std::size_t>(capture)];
 }
@@ -314,6 +318,16 @@ Json to_json(const Report& report) {
 
 Json to_json(const DemandReport& demand) {
     return encode(demand);
+}
+
+Json to_json(const QemuPostcopyReport& figures) {
+    return encode(figures);
+}
+
+Result<QemuPostcopyReport> qemu_postcopy_from_json(const Json& json) {
+    QemuPostcopyReport figures;
+    GC_CHECK(decode({json, "qemu_postcopy"}, figures));
+    return figures;
 }
 
 Result<Report> report_from_json(const Json& json) {

@@ -22,6 +22,8 @@ enum class Outcome : std::uint8_t { completed, failed, cancelled };
 enum class Mode : std::uint8_t { guide, postcopy };
 enum class Capture : std::uint8_t { kmod, userfault, none };
 enum class GuideEnd : std::uint8_t { complete, diverged, died, memory_limit, refused, off };
+/// `--compress`: the values of transfer::Compress.
+enum class CompressMode : std::uint8_t { automatic, off, lz4, zstd };
 enum class DroppedBy : std::uint8_t { ebpf, netns, none };
 
 /// A number above 0.
@@ -42,6 +44,33 @@ struct DemandReport {
     std::uint64_t p999_us = 0;
     std::array<std::uint64_t, Histogram::buckets> histogram_us{};
     std::optional<DemandTimeline> timeline;
+    std::uint64_t local = 0;
+    double local_ms = 0;
+};
+
+/// What the destination was told to be zeros.
+struct ZerosReport {
+    std::uint64_t pages = 0;
+    std::uint64_t runs = 0;
+};
+
+/// What was sent compressed.
+struct CompressReport {
+    CompressMode mode = CompressMode::off;
+    std::string reason;
+    std::uint64_t bytes = 0;
+    std::uint64_t sent = 0;
+    double cpu_ms = 0;
+};
+
+/// What the destination QEMU counted by itself (QEMU 10.1 and later).
+struct QemuPostcopyReport {
+    std::uint64_t blocktime_ms = 0;
+    std::vector<std::uint64_t> vcpu_blocktime_ms;
+    std::uint64_t latency_ns = 0;
+    std::vector<std::uint64_t> latency_dist;
+    std::vector<std::uint64_t> vcpu_latency_ns;
+    std::uint64_t non_vcpu_latency_ns = 0;
 };
 
 struct SentReport {
@@ -52,6 +81,23 @@ struct SentReport {
     std::uint64_t ipv6 = 0;
     std::uint64_t other = 0;
     DroppedBy dropped_by = DroppedBy::none;
+};
+
+/// Why pre-copy ended.
+enum class PrecopyEnd : std::uint8_t {
+    off,     ///< there was none
+    rounds,  ///< a limit of the user's, like the next two
+    time,
+    bytes,
+    no_gain,      ///< a round left about as much as the one before
+    little_left,  ///< the link would carry the rest in 50 ms
+    converged,    ///< QEMU had sent all, and ended it
+};
+
+struct PrecopyReport {
+    PrecopyEnd ended = PrecopyEnd::off;
+    std::vector<std::uint64_t> rounds_ms;
+    std::vector<std::uint64_t> remaining_bytes;
 };
 
 /// What the guide was shown of what arrived for its VM at the destination.
@@ -81,6 +127,18 @@ struct GuideReport {
     MirrorReport mirror;
     GuideEnd ended = GuideEnd::off;
     std::string reason;
+};
+
+/// What arrived for the VM at the source after its STOP.
+struct ForwardReport {
+    bool on = false;
+    std::string reason;
+    std::uint64_t nics = 0;
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t refused = 0;
 };
 
 struct NextReport {
@@ -116,6 +174,7 @@ struct TrafficCounts {
 struct PolicyReport {
     std::string name = "none";
     std::string device;
+    std::string object;
     bool joined = false;
     std::string reason;
     std::map<std::string, TrafficCounts> classes;
@@ -166,8 +225,13 @@ struct Report {
     double total_ms = 0;
     ledger::ClassCounts pages;
     ledger::ClassCounts bytes;
+    PrecopyReport precopy;
     DemandReport demand;
+    ZerosReport zeros;
+    CompressReport compress;
+    std::optional<QemuPostcopyReport> qemu_postcopy;
     GuideReport guide;
+    ForwardReport forward;
     NextReport next;
     HotReport hot;
     PolicyReport policy;
@@ -183,14 +247,18 @@ struct Report {
 /// The names that JSON and text have for them.
 [[nodiscard]] std::string_view name(Outcome outcome);
 [[nodiscard]] std::string_view name(GuideEnd end);
+[[nodiscard]] std::string_view name(PrecopyEnd end);
 [[nodiscard]] std::string_view name(Capture capture);
 
 [[nodiscard]] nlohmann::ordered_json to_json(const Report& report);
 [[nodiscard]] nlohmann::ordered_json to_json(const DemandReport& demand);
+[[nodiscard]] nlohmann::ordered_json to_json(const QemuPostcopyReport& figures);
 /// Errors: protocol, "PLACE: expected ..., found ...". Unknown members are ignored: a later gcctl
 /// may write more.
 [[nodiscard]] Result<Report> report_from_json(const nlohmann::ordered_json& json);
 [[nodiscard]] Result<DemandReport> demand_from_json(const nlohmann::ordered_json& json);
+[[nodiscard]] Result<QemuPostcopyReport>
+qemu_postcopy_from_json(const nlohmann::ordered_json& json);
 /// The JSON schema (draft 2020-12) of the report.
 [[nodiscard]] nlohmann::ordered_json json_schema();
 

@@ -56,8 +56,9 @@ std::string class_row(std::string_view name, std::uint64_t pages, std::uint64_t 
 
 std::string summary(const Report& report) {
     const auto& [schema, result, error, mode, capture, capture_reason, downtime_ms, total_ms, pages,
-                 bytes, demand, guide, next, hot, policy, security, connection_losses,
-                 disconnected_ms, measured, simulated, qemu, kernel] = report;
+                 bytes, precopy, demand, zeros, compress, qemu_postcopy, guide, forward, next, hot,
+                 policy, security, connection_losses, disconnected_ms, measured, simulated, qemu,
+                 kernel] = report;
     std::string text = fmt::format(
         "{}{}: {} ({:.0f} ms in all, {:.1f} ms downtime)\n", simulated ? "simulated " : "",
         mode == Mode::guide ? "guide-copy" : "post-copy", name(result), total_ms, downtime_ms);
@@ -70,13 +71,35 @@ std::string summary(const Report& report) {
         text += class_row(ledger::name(page_class), pages.in[page_class], bytes.in[page_class],
                           pages.total);
     text += class_row("total", pages.total, bytes.total, pages.total);
-    text += fmt::format("  of these {} were zero pages\n", pages.zero);
+    text += fmt::format("  of these {} were zero pages", pages.zero);
+    text += zeros.pages == 0
+                ? std::string("\n")
+                : fmt::format(", {} of them told in {} runs\n", zeros.pages, zeros.runs);
+    if (precopy.ended != PrecopyEnd::off)
+        text += fmt::format("  pre-copy ended: {}; rounds seen: {}\n", name(precopy.ended),
+                            precopy.rounds_ms.size());
+    if (compress.bytes > 0)
+        text +=
+            fmt::format("  {:.1f} MiB were compressed to {:.1f} MiB, in {:.0f} ms of CPU time\n",
+                        static_cast<double>(compress.bytes) / (1 << 20),
+                        static_cast<double>(compress.sent) / (1 << 20), compress.cpu_ms);
+    if (!compress.reason.empty())
+        text += fmt::format("  nothing was compressed: {}\n", compress.reason);
     if (next.pages > 0)
         text += fmt::format("  of the warm {} were sent ahead after demand faults, {} after each\n",
                             next.sent, next.pages);
     text +=
         fmt::format("  demand faults {}, stalled {:.1f} ms (p50 {} us, p99 {} us, p99.9 {} us)\n",
                     demand.faults, demand.stall_ms, demand.p50_us, demand.p99_us, demand.p999_us);
+    if (demand.local > 0)
+        text += fmt::format("  and {} faults on zero pages answered at the destination, stalled "
+                            "{:.1f} ms\n",
+                            demand.local, demand.local_ms);
+    if (qemu_postcopy)
+        text += fmt::format("  QEMU itself: faults took {:.1f} us on average, all vCPUs waited at "
+                            "once for {} ms\n",
+                            static_cast<double>(qemu_postcopy->latency_ns) / 1000,
+                            qemu_postcopy->blocktime_ms);
     text += fmt::format("  guide: {}{}{}", name(guide.ended), guide.reason.empty() ? "" : ", ",
                         guide.reason);
     if (guide.started)
@@ -92,6 +115,10 @@ std::string summary(const Report& report) {
                             "connections {} in step, {} dead\n",
                             guide.mirror.packets, guide.mirror.dropped, guide.mirror.connections,
                             guide.mirror.in_step, guide.mirror.dead);
+    if (forward.packets + forward.dropped > 0)
+        text += fmt::format("  {} packets that arrived for the VM at the source were sent after "
+                            "it, {} were delivered, {} dropped\n",
+                            forward.packets, forward.delivered, forward.dropped + forward.refused);
     if (!policy.device.empty())
         text += policy_line(policy);
     if (security.protection == Protection::tls)

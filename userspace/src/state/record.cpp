@@ -64,6 +64,8 @@ std::string encode(const Record& record) {
                       {"runs", record.runs},
                       {"capabilities", record.capabilities},
                       {"parameters", record.parameters},
+                      {"domain", record.domain},
+                      {"finish", record.finish},
                       {"begun", record.begun},
                       {"changed", record.changed}};
     return object.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
@@ -87,6 +89,8 @@ Result<Record> decode(std::string_view text) {
         record.runs = object.at("runs").get<bool>();
         record.capabilities = object.at("capabilities").get<decltype(record.capabilities)>();
         record.parameters = object.at("parameters").get<decltype(record.parameters)>();
+        record.domain = object.value("domain", "");
+        record.finish = object.value("finish", "");
         record.begun = object.at("begun").get<std::int64_t>();
         record.changed = object.at("changed").get<std::int64_t>();
     } catch (const std::exception&) {
@@ -106,6 +110,13 @@ bool is_id(std::string_view text) {
 
 std::string never_ran(const std::string& id) {
     return fmt::format("{}:{}", name(Phase::never_ran), id);
+}
+
+std::string take_back_at_source(const Record& destination) {
+    return fmt::format("gcctl take-back {} --verdict {}",
+                       destination.domain.empty() ? "--qmp SOCKET"
+                                                  : "--domain " + destination.domain,
+                       never_ran(destination.id));
 }
 
 Result<std::string> parse_verdict(std::string_view text) {

@@ -26,7 +26,7 @@ enum class Phase : std::uint8_t {
     switched_over,  ///< source only: the VM is stopped there
     committed,      ///< the VM may run at the destination
     running,        ///< it runs there, or is there paused as it was
-    never_ran,      ///< destination only: its QEMU has ended and the VM has not run here
+    never_ran,      ///< the destination QEMU has ended and the VM has not run there
     taking_back,    ///< source only: the operator has decided that the VM runs there
 };
 [[nodiscard]] std::string_view name(Phase phase);
@@ -36,7 +36,9 @@ struct Record {
     Role role = Role::source;
     Phase phase = Phase::begun;
     Process gcctl;
-    std::string qmp;  ///< an absolute path
+    std::string qmp;          ///< an absolute path; empty if libvirt owns the VM
+    std::string domain = {};  ///< of libvirt's: its name or UUID; else empty
+    std::string finish = {};  ///< likewise, at the source: the command that finishes the migration
     Process qemu;
     std::string peer;                    ///< the other gcctl's address
     std::vector<std::string> arguments;  ///< of `gcctl migrate` or `gcctl receive`
@@ -68,6 +70,8 @@ struct Record {
 
 /// What the destination's operator is told, and the source's operator types.
 [[nodiscard]] std::string never_ran(const std::string& id);
+/// The same as a command. @param destination the record of the destination
+[[nodiscard]] std::string take_back_at_source(const Record& destination);
 /// "never-ran" or "never-ran:ID". @return the id, or an empty string. Errors: usage.
 [[nodiscard]] Result<std::string> parse_verdict(std::string_view text);
 

@@ -196,7 +196,8 @@ void Journal::finish() {
 
 Result<Journal> keep(Record record, pid_t qemu) {
     GC_TRY(record.qemu, Process::of(qemu));
-    record.qmp = absolute(record.qmp);
+    if (!record.qmp.empty())
+        record.qmp = absolute(record.qmp);
     return Journal::begin(std::move(record));
 }
 

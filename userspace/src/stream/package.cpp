@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "stream/package.h"
 
+#include <algorithm>
+
 namespace gc::stream {
 namespace {
 
@@ -58,6 +60,69 @@ Result<PackageParts> split_package(std::span<const std::byte> body) {
     if (body.empty() || static_cast<Tag>(body.front()) != Tag::section_full)
         return fail(ErrorKind::protocol, "expected device sections in the package, found none");
     return PackageParts{body, *last_ping};
+}
+
+namespace {
+
+struct SectionHead {
+    std::uint32_t id = 0;
+    std::string_view name;
+};
+
+std::optional<SectionHead> read_head(std::span<const std::byte> bytes) {
+    Cursor in(bytes);
+    const auto tag = static_cast<Tag>(in.be<std::uint8_t>());
+    SectionHead head;
+    head.id = in.be<std::uint32_t>();
+    head.name = in.short_string();
+    (void)in.be<std::uint32_t>();  // instance
+    (void)in.be<std::uint32_t>();  // version
+    const auto is_printable = [](char c) { return c > 0x20 && c < 0x7f; };
+    if (in.short_of_data() || tag != Tag::section_full || head.name.empty() ||
+        !std::ranges::all_of(head.name, is_printable))
+        return std::nullopt;
+    return head;
+}
+
+/// The size of the section at the front, with its footer; 0 if it does not end.
+std::size_t size_of_section(std::span<const std::byte> bytes, std::uint32_t id) {
+    Buffer footer;
+    append_section_footer(footer, id);
+    for (auto from = bytes.begin();;) {
+        const auto found = std::search(from, bytes.end(), footer.begin(), footer.end());
+        if (found == bytes.end())
+            return 0;
+        const auto size = static_cast<std::size_t>(found - bytes.begin()) + footer.size();
+        if (size == bytes.size() || read_head(bytes.subspan(size)))
+            return size;
+        from = found + 1;
+    }
+}
+
+}  // namespace
+
+bool is_of(std::string_view name, std::span<const std::string> devices) {
+    const auto begin = name.rfind('/') + 1;  // 0 without one
+    return std::ranges::any_of(devices, [&](const std::string& device) {
+        return name == device || name.substr(begin) == device;
+    });
+}
+
+Result<Buffer> without_devices(std::span<const std::byte> sections,
+                               std::span<const std::string> absent) {
+    Buffer out;
+    while (!sections.empty()) {
+        const auto head = read_head(sections);
+        const std::size_t size = head ? size_of_section(sections, head->id) : 0;
+        if (size == 0)
+            return fail(ErrorKind::protocol,
+                        "expected whole device sections in the package, found {}",
+                        head ? fmt::format("no end of '{}'", head->name) : "something else");
+        if (!is_of(head->name, absent))
+            append(out, sections.first(size));
+        sections = sections.subspan(size);
+    }
+    return out;
 }
 
 void append_portable_configuration(Buffer& out, const Configuration& configuration) {

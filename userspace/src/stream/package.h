@@ -7,7 +7,9 @@
 #include "stream/writer.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace gc::stream {
@@ -21,6 +23,16 @@ struct PackageParts {
 
 /// Errors: protocol; the message names the unexpected part.
 Result<PackageParts> split_package(std::span<const std::byte> body);
+
+/// Whether a section or a RAM block belongs to one of these: its name is one of them, or ends in
+/// "/" and one of them, after the place of its device.
+[[nodiscard]] bool is_of(std::string_view name, std::span<const std::string> devices);
+
+/// The sections without those that is_of() the absent devices. QEMU does not say how long a section
+/// is: it ends at the first footer with its number that another section, or the end, follows.
+/// Errors: protocol, if there is none.
+Result<Buffer> without_devices(std::span<const std::byte> sections,
+                               std::span<const std::string> absent);
 
 /// A stream that makes a QEMU started with `-incoming` load device state only. RAM is left out, as
 /// the guide already has it. So are pings: QEMU 10.2 fails on a ping without a return path.

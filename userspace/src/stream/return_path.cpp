@@ -155,4 +155,8 @@ void append_resume_ack(Buffer& out) {
     append_message(out, ReturnType::resume_ack, resume_ack_value);
 }
 
+void append_switchover_ack(Buffer& out) {
+    append_message(out, ReturnType::switchover_ack, std::span<const std::byte>{});
+}
+
 }  // namespace gc::stream

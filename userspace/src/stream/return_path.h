@@ -84,5 +84,6 @@ void append_all_received(Buffer& out, std::string_view block, std::uint64_t page
 /// Reports which pages have arrived. @param bits as ReceivedBitmap::bits
 void append_received(Buffer& out, std::string_view block, std::span<const std::byte> bits);
 void append_resume_ack(Buffer& out);
+void append_switchover_ack(Buffer& out);
 
 }  // namespace gc::stream

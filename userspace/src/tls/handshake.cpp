@@ -45,9 +45,9 @@ ssize_t push(gnutls_transport_ptr_t pointer, const giovec_t* parts, int count) {
     return -1;
 }
 
-ssize_t pull(gnutls_transport_ptr_t pointer, void* into, std::size_t size) {
-    auto& state = *static_cast<SessionState*>(pointer);
+ssize_t receive(SessionState& state, void* into, std::size_t size) {
     const ssize_t got = ::recv(state.fd, into, size, MSG_DONTWAIT);
+    state.drained = got < static_cast<ssize_t>(size);
     if (got < 0) {
         if (errno != EAGAIN && errno != EINTR)
             state.transport_error = errno;
@@ -60,6 +60,24 @@ ssize_t pull(gnutls_transport_ptr_t pointer, void* into, std::size_t size) {
                 state.first_bytes.begin() + static_cast<std::ptrdiff_t>(state.first_count));
     state.first_count += kept;
     return got;
+}
+
+ssize_t pull(gnutls_transport_ptr_t pointer, void* into, std::size_t size) {
+    auto& state = *static_cast<SessionState*>(pointer);
+    if (state.ahead_begin == state.ahead_end) {
+        // The rest of a large record needs no copy.
+        if (size >= state.ahead.size() / 2)
+            return receive(state, into, size);
+        const ssize_t got = receive(state, state.ahead.data(), state.ahead.size());
+        if (got <= 0)
+            return got;
+        state.ahead_begin = 0;
+        state.ahead_end = static_cast<std::size_t>(got);
+    }
+    const std::size_t count = std::min(size, state.ahead_end - state.ahead_begin);
+    std::copy_n(state.ahead.data() + state.ahead_begin, count, static_cast<std::byte*>(into));
+    state.ahead_begin += count;
+    return static_cast<ssize_t>(count);
 }
 
 // Certificates.
@@ -447,6 +465,17 @@ Result<void> confirm(SessionState& state, Deadline deadline) {
 }
 
 }  // namespace
+
+bool holds_record(const SessionState& state) {
+    // RFC 8446, section 5.1: type, version, length.
+    constexpr std::size_t length_at = 3, header_size = 5;
+    const auto bytes = std::span(state.ahead).first(state.ahead_end).subspan(state.ahead_begin);
+    if (bytes.size() < header_size)
+        return false;
+    const std::size_t length = std::to_integer<std::size_t>(bytes[length_at]) << 8 |
+                               std::to_integer<std::size_t>(bytes[length_at + 1]);
+    return bytes.size() >= header_size + length;
+}
 
 std::string error_text(const SessionState& state, int code) {
     if ((code == GNUTLS_E_PUSH_ERROR || code == GNUTLS_E_PULL_ERROR) && state.transport_error != 0)

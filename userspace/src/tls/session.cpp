@@ -44,6 +44,10 @@ Unexpected write_failed(const SessionState& state, int code) {
     return Unexpected(std::move(error));
 }
 
+bool is_pending(const SessionState& state) {
+    return gnutls_record_check_pending(state.handle.get()) > 0 || holds_record(state);
+}
+
 // Records that GnuTLS makes.
 
 /// Changes the sending key once it has protected as many records as it may. The peer is not asked
@@ -221,15 +225,22 @@ Result<std::optional<std::size_t>> Session::try_read(std::span<std::byte> into) 
     std::size_t have = 0;
     while (have < into.size()) {
         ssize_t code = std::exchange(state.read_error, 0);
+        bool pending = false, more = true;
         if (code == 0) {
             const std::lock_guard lock(state.mutex);
             code = gnutls_record_recv(state.handle.get(), into.data() + have, into.size() - have);
+            pending = is_pending(state);
+            more = pending || !state.drained;
         }
         if (code > 0) {
             have += static_cast<std::size_t>(code);
+            if (!more)
+                break;
             continue;
         }
-        if (code == GNUTLS_E_INTERRUPTED || code == GNUTLS_E_WARNING_ALERT_RECEIVED)
+        // After a new key, too, GnuTLS says that it must wait, whatever is there.
+        if (code == GNUTLS_E_INTERRUPTED || code == GNUTLS_E_WARNING_ALERT_RECEIVED ||
+            (code == GNUTLS_E_AGAIN && pending))
             continue;
         if (code == 0 || (must_wait(code) && have > 0))
             break;
@@ -260,7 +271,7 @@ Result<std::size_t> Session::read_some(std::span<std::byte> into) {
 
 bool Session::pending() const {
     const std::lock_guard lock(state_->mutex);
-    return gnutls_record_check_pending(state_->handle.get()) > 0;
+    return is_pending(*state_);
 }
 
 Result<void> Session::write(std::span<iovec> parts, bool more) {

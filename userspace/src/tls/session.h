@@ -76,7 +76,7 @@ class Session {
     Result<std::size_t> read_some(std::span<std::byte> into);
     /// The same without waiting. @return nullopt if no complete record is there yet
     Result<std::optional<std::size_t>> try_read(std::span<std::byte> into);
-    /// True if bytes are decrypted and not yet read: poll(2) on the socket does not show them.
+    /// True if a record was received and not yet read: poll(2) on the socket does not show it.
     [[nodiscard]] bool pending() const;
 
     /// Writes all bytes; blocks until the kernel has taken them. Small parts share records.

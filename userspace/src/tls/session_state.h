@@ -39,6 +39,12 @@ struct SessionState {
     int transport_error = 0;
     bool kernel_sends = false;
 
+    /// Bytes that were received and that GnuTLS has not asked for: it asks for a record's header,
+    /// and then for the rest, and one system call brings both. Under `mutex`.
+    std::array<std::byte, max_record + 512> ahead;
+    std::size_t ahead_begin = 0, ahead_end = 0;
+    bool drained = true;  ///< the last receive brought all that the socket had
+
     /// What the peer sent first, for messages about peers that do not speak TLS.
     std::array<unsigned char, 16> first_bytes{};
     std::size_t first_count = 0;
@@ -63,6 +69,8 @@ struct SessionState {
     std::uint64_t compare_at = 0;              ///< value of `sent` to ask the kernel at
 };
 
+/// Whether a whole record can be read without the socket. Call it under the mutex.
+bool holds_record(const SessionState& state);
 /// Performs the handshake. Errors: see Session::client().
 Result<void> shake_hands(SessionState& state, Deadline deadline);
 

@@ -24,12 +24,17 @@ Result<void> BulkPusher::run(ledger::Ledger& ledger) {
     while (!stopping_ && !ledger.full()) {
         // Check first: unread acknowledgements would end every wait at once.
         GC_TRY(const bool full, window_full());
-        if (full || guide_.busy()) {
+        if (guide_.busy()) {
             wait(max_poll);
             continue;
         }
+        if (full) {
+            const auto waited = wait(max_poll);
+            sender_.waited_for_bulk(waited, not_taken_);
+            continue;
+        }
         if (const auto rest = sender_.rest(); rest > 0s) {
-            wait(rest);
+            sender_.rested(wait(rest));
             continue;
         }
         if (resumed()) {
@@ -179,11 +184,13 @@ BulkPusher::looked_at(std::span<const PageRef> pages, std::span<image::PageConte
 Result<PageSender::Sent> BulkPusher::send(std::span<const PageRef> pages, ledger::PageClass as,
                                           Known known,
                                           std::span<const image::PageContent> contents) {
-    // Taken before sending: the acknowledgement may arrive before send() returns.
-    const auto now = Clock::now();
-    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known, contents));
-    if (sent.delivered > 0)
-        window_.sent(sent.delivered, now);
+    GC_TRY(const PageSender::Sent sent, sender_.send(pages, as, known, contents, &looked_.view));
+    // From before it was written: the acknowledgement may have arrived before send() returned.
+    if (sent.delivered > 0) {
+        window_.sent(sent.delivered, sent.at);
+        frames_.push_back(sent.bytes);
+        not_taken_ += sent.bytes;
+    }
     return sent;
 }
 
@@ -194,15 +201,20 @@ std::size_t BulkPusher::piece() const {
 Result<bool> BulkPusher::window_full() {
     GC_TRY(const std::size_t taken, sender_.take_acknowledged());
     const auto now = Clock::now();
-    for (std::size_t frame = 0; frame < taken; ++frame)
+    for (std::size_t frame = 0; frame < taken && !frames_.empty(); ++frame) {
         window_.acknowledged(now);
+        not_taken_ -= frames_.front();
+        frames_.pop_front();
+    }
     return !window_.open();
 }
 
-void BulkPusher::wait(Clock::duration max_wait) {
+BulkPusher::Clock::duration BulkPusher::wait(Clock::duration max_wait) {
+    const auto begin = Clock::now();
     std::array<pollfd, 2> waits{{{wake_.fd(), POLLIN, 0}, {sender_.bulk_fd(), POLLIN, 0}}};
     (void)poll_until(waits, std::min<Clock::duration>(max_wait, max_poll));
     wake_.clear();
+    return Clock::now() - begin;
 }
 
 bool BulkPusher::background_held() const {

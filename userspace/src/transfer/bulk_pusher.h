@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -86,8 +87,8 @@ class BulkPusher {
     [[nodiscard]] std::size_t piece() const;
     /// Takes acknowledgements. @return whether the window is full
     Result<bool> window_full();
-    /// Waits until there may be something to do.
-    void wait(Clock::duration max_wait);
+    /// Waits until there may be something to do. @return for how long it did
+    Clock::duration wait(Clock::duration max_wait);
 
     PageSender& sender_;
     const image::SourceImage& image_;
@@ -95,6 +96,8 @@ class BulkPusher {
     NextPages& next_;
     std::atomic<std::uint64_t> next_sent_ = 0;
     BulkWindow window_;
+    std::deque<std::uint64_t> frames_;       ///< sizes of those that the destination has not taken
+    std::uint64_t not_taken_ = 0;            ///< their sum, in bytes
     std::vector<std::size_t> ledger_index_;  ///< of each block of the image
     WarmPages warm_;
     std::size_t warm_next_ = 0;  ///< index into warm_.pages

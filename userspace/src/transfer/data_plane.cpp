@@ -13,33 +13,39 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets,
     GC_TRY(Waker wake_relay, Waker::create());
     GC_TRY(Waker wake_guide, Waker::create());
     GC_TRY(Waker wake_bulk, Waker::create());
-    return std::unique_ptr<DataPlane>(new DataPlane(
-        std::move(sockets), std::move(image), options, std::move(guide),
-        {std::move(notices), std::move(wake_relay), std::move(wake_guide), std::move(wake_bulk)}));
+    GC_TRY(Waker wake_zeros, Waker::create());
+    return std::unique_ptr<DataPlane>(
+        new DataPlane(std::move(sockets), std::move(image), options, std::move(guide),
+                      {std::move(notices), std::move(wake_relay), std::move(wake_guide),
+                       std::move(wake_bulk), std::move(wake_zeros)}));
 }
 
 DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPlaneOptions options,
-                     std::vector<capture::BlockRecords> guide, std::array<Waker, 4> wakers)
-    : keep_deliveries_(options.keep_deliveries), image_(std::move(image)),
-      notices_(std::move(wakers[0])), wake_relay_(std::move(wakers[1])),
+                     std::vector<capture::BlockRecords> guide, std::array<Waker, 5> wakers)
+    : keep_deliveries_(options.keep_deliveries), tell_zeros_(options.tell_zeros),
+      image_(std::move(image)), notices_(std::move(wakers[0])), wake_relay_(std::move(wakers[1])),
       wake_guide_(std::move(wakers[2])), wake_bulk_(std::move(wakers[3])),
-      source_(std::move(sockets.source)),
+      wake_zeros_(std::move(wakers[4])), source_(std::move(sockets.source)),
+      preempt_(std::move(sockets.preempt)),
       sender_(sockets.channels, options.marks, options.bandwidth, wake_bulk_), asked_(wake_relay_),
-      origin_(kept_, source_, wake_relay_), next_(options.next_pages, wake_bulk_),
+      origin_(kept_, source_, match_, wake_relay_), next_(options.next_pages, wake_bulk_),
       relay_(
-          source_, sender_, image_, asked_, kept_, origin_, notices_,
+          source_, preempt_, sender_, image_, asked_, kept_, origin_, notices_,
           [this] {
               wake_guide_.signal();
               wake_bulk_.signal();
+              wake_zeros_.signal();
           },
           wake_relay_,
           [this](const auto& blocks, std::uint32_t section) { return on_blocks(blocks, section); },
           options.guide_wait),
       server_(sender_, source_, asked_, next_, kept_, origin_, notices_, wake_guide_),
-      guide_(sender_, std::move(guide), wake_guide_, wake_bulk_),
+      guide_(sender_, std::move(guide), match_, wake_guide_, wake_bulk_),
       bulk_(
           sender_, image_, guide_, next_, options.hold_background, [this] { relay_.send_rest(); },
-          wake_bulk_) {
+          wake_bulk_),
+      zeros_(sender_, image_) {
+    sender_.compress(options.compress, options.compressions, options.frame_urgent);
     if (options.guide_requests)
         origin_.expect_requests();
 }
@@ -49,6 +55,8 @@ void DataPlane::start() {
     start_thread([this] { return server_.run(ledger_); });
     start_thread([this] { return push_guide(); });
     start_thread([this] { return push_bulk(); });
+    if (tell_zeros_)
+        start_thread([this] { return tell_zeros(); });
 }
 
 void DataPlane::start_thread(std::function<Result<void>()> body) {
@@ -82,11 +90,18 @@ Result<void> DataPlane::push_bulk() {
     return {};
 }
 
+Result<void> DataPlane::tell_zeros() {
+    ledger::Ledger* ledger = await_switch_over(wake_zeros_);
+    return ledger == nullptr ? Result<void>{} : zeros_.run(*ledger);
+}
+
 void DataPlane::stop() {
     if (stopping_.exchange(true))
         return;
     guide_.stop();
     bulk_.stop();
+    zeros_.stop();
+    wake_zeros_.signal();
     relay_.stop();
     sender_.shut_down();
     for (std::thread& thread : threads_)
@@ -138,6 +153,7 @@ Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,
     ledger_storage_ = std::make_unique<ledger::Ledger>(std::move(wanted));
     if (keep_deliveries_)
         ledger_storage_->keep_deliveries();
+    match_.begin(ledger_storage_->blocks());
     sender_.begin(*ledger_storage_, image_, std::move(image_index), ram_section);
     ledger_.store(ledger_storage_.get(), std::memory_order_release);
     return ledger_storage_.get();
@@ -154,7 +170,9 @@ ledger::ClassCounts DataPlane::pages() const {
 
 ledger::ClassCounts DataPlane::bytes() const {
     ledger::ClassCounts counts;
-    counts.add(ledger::PageClass::precopy, relay_.precopy_bytes());
+    // Of what shrank, some was no page.
+    const std::uint64_t precopy = relay_.precopy_bytes();
+    counts.add(ledger::PageClass::precopy, precopy - std::min(precopy, sender_.relay_saved()));
     for (const ledger::PageClass page_class : ledger::page_classes)
         counts.add(page_class, sender_.bytes(page_class));
     return counts;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Everything that moves pages: four threads around one ledger.
+// Everything that moves pages: five threads around one ledger.
 //
 //   relay    reads the source QEMU's stream (StreamRelay)
 //   serve    reads the destination's return path and answers its page requests (PageServer)
 //   guide    after switch-over: sends what the guide touches (GuidePusher)
 //   bulk     while the guide has nothing to send: pages that follow requests, the hot set and the
 //            background (BulkPusher)
+//   zeros    at switch-over: tells the destination which pages were never written (ZeroTeller)
 #pragma once
 
 #include "transfer/bulk_pusher.h"
@@ -13,6 +14,7 @@
 #include "transfer/notice.h"
 #include "transfer/page_server.h"
 #include "transfer/stream_relay.h"
+#include "transfer/zero_teller.h"
 
 #include <atomic>
 #include <functional>
@@ -24,6 +26,7 @@ namespace gc::transfer {
 struct DataPlaneSockets {
     UniqueFd source;  ///< the source QEMU's migration socket
     PageChannels channels;
+    PreemptSocket preempt{};
 };
 
 struct DataPlaneOptions {
@@ -34,6 +37,10 @@ struct DataPlaneOptions {
     bool keep_deliveries = false;                  ///< see Ledger::keep_deliveries()
     Marks marks{};                                 ///< of a traffic policy
     bool guide_requests = false;                   ///< the guide requests its pages of gcctl
+    bool tell_zeros = false;                       ///< the destination places runs of zeros itself
+    Compress compress = Compress::off;
+    std::vector<peer::Compression> compressions{};  ///< that the destination can undo
+    bool frame_urgent = false;                      ///< see PageSender::compress()
 };
 
 class DataPlane {
@@ -85,6 +92,10 @@ class DataPlane {
     [[nodiscard]] GuideOrigin& guide_origin() { return origin_; }
     /// The guide's feeds are no longer used when this returns.
     void drop_guide() { guide_.drop_guide(); }
+    /// Whether the guide has been found to touch other pages than its VM, since the last call.
+    [[nodiscard]] std::optional<GuideMatch::Divergence> divergence() {
+        return match_.judge(pages().in[ledger::PageClass::guide]);
+    }
     /// See StreamRelay.
     void release_state() { relay_.release_state(); }
     [[nodiscard]] std::chrono::nanoseconds state_waited() const { return relay_.state_waited(); }
@@ -98,10 +109,13 @@ class DataPlane {
     [[nodiscard]] ledger::ClassCounts bytes() const;
     /// Pages sent because they follow a requested page.
     [[nodiscard]] std::uint64_t next_sent() const { return bulk_.next_sent(); }
+    /// What the destination was told to be zeros.
+    [[nodiscard]] const ZeroTeller& zeros() const { return zeros_; }
+    [[nodiscard]] const CompressionCounts& compression() const { return sender_.compression(); }
 
   private:
     DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPlaneOptions options,
-              std::vector<capture::BlockRecords> guide, std::array<Waker, 4> wakers);
+              std::vector<capture::BlockRecords> guide, std::array<Waker, 5> wakers);
 
     Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks,
                                       std::uint32_t ram_section);
@@ -111,17 +125,22 @@ class DataPlane {
     ledger::Ledger* await_switch_over(const Waker& wake);
     Result<void> push_guide();
     Result<void> push_bulk();
+    Result<void> tell_zeros();
 
     const bool keep_deliveries_;
+    const bool tell_zeros_;
     image::SourceImage image_;
     Notices notices_;
     Waker wake_relay_;
     Waker wake_guide_;
     Waker wake_bulk_;
+    Waker wake_zeros_;
     SourceSocket source_;
+    PreemptChannel preempt_;
     PageSender sender_;
     AskedPages asked_;
     KeptPages kept_;
+    GuideMatch match_;
     GuideOrigin origin_;
     NextPages next_;
     std::unique_ptr<ledger::Ledger> ledger_storage_;
@@ -130,6 +149,7 @@ class DataPlane {
     PageServer server_;
     GuidePusher guide_;
     BulkPusher bulk_;
+    ZeroTeller zeros_;
     std::atomic<bool> stopping_ = false;
     std::vector<std::thread> threads_;
 };

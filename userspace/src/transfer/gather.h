@@ -4,6 +4,7 @@
 #pragma once
 
 #include "stream/writer.h"
+#include "util/block_pool.h"
 
 #include <cstddef>
 #include <deque>
@@ -26,6 +27,8 @@ class Gather {
         else
             parts_.push_back({const_cast<std::byte*>(bytes.data()), bytes.size()});
     }
+    /// Those of the bytes that others may hold after clear(), too.
+    void lend(HeldBytes bytes) { held_ = std::move(bytes); }
     /// Takes ownership of bytes made for this stream.
     void own(stream::Buffer bytes) {
         owned_.push_back(std::move(bytes));
@@ -34,12 +37,14 @@ class Gather {
     void clear() {
         parts_.clear();
         owned_.clear();
+        held_ = {};
         size_ = 0;
     }
 
     [[nodiscard]] bool empty() const { return parts_.empty(); }
     [[nodiscard]] std::size_t size() const { return size_; }
     [[nodiscard]] std::span<const iovec> parts() const { return parts_; }
+    [[nodiscard]] const HeldBytes& held() const { return held_; }
 
   private:
     static const std::byte* end_of(const iovec& part) {
@@ -49,6 +54,7 @@ class Gather {
     std::vector<iovec> parts_;
     std::deque<stream::Buffer> owned_;  ///< a deque, so that the bytes stay in place
     std::size_t size_ = 0;
+    HeldBytes held_;
 };
 
 }  // namespace gc::transfer

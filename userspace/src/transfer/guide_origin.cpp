@@ -13,6 +13,9 @@ void GuideOrigin::serve(capture::FaultServer* server) {
 }
 
 void GuideOrigin::requested(PageRef page) {
+    match_.requested(page);
+    if (GuideMatch::sampled(page))
+        return;
     const std::lock_guard lock(mutex_);
     if (server_ != nullptr)
         server_->offer(page.block, page.number);

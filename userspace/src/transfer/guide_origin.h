@@ -4,6 +4,7 @@
 
 #include "capture/fault_server.h"
 #include "ledger/ledger.h"
+#include "transfer/guide_match.h"
 #include "transfer/kept_pages.h"
 #include "transfer/source_socket.h"
 
@@ -18,8 +19,9 @@ namespace gc::transfer {
 class GuideOrigin final : public capture::PageOrigin {
   public:
     /// @param wake_relay wakes the thread that reads the source's stream
-    GuideOrigin(const KeptPages& kept, SourceSocket& source, const Waker& wake_relay)
-        : kept_(kept), source_(source), wake_relay_(wake_relay) {}
+    GuideOrigin(const KeptPages& kept, SourceSocket& source, GuideMatch& match,
+                const Waker& wake_relay)
+        : kept_(kept), source_(source), match_(match), wake_relay_(wake_relay) {}
 
     /// Call it before the relay runs, if the guide requests its pages.
     void expect_requests() { expected_ = true; }
@@ -44,6 +46,7 @@ class GuideOrigin final : public capture::PageOrigin {
     [[nodiscard]] bool delivered(std::size_t block, std::uint64_t page) const override {
         return ledger_->has(block, page);
     }
+    void touched(std::size_t block, std::uint64_t page) override { match_.touched({block, page}); }
     Result<Found> find(std::size_t block, std::uint64_t page, std::span<std::byte> into) override;
 
   private:
@@ -51,6 +54,7 @@ class GuideOrigin final : public capture::PageOrigin {
 
     const KeptPages& kept_;
     SourceSocket& source_;
+    GuideMatch& match_;
     const Waker& wake_relay_;
     const ledger::Ledger* ledger_ = nullptr;
     bool expected_ = false;

@@ -70,8 +70,10 @@ Result<bool> GuidePusher::read_feeds() {
         GC_TRY(const std::size_t count, feeds_[feed].source->read(records));
         const auto [block, pages] = feed_blocks_[feed];
         for (const capture::Record& record : std::span(records).first(count))
-            if (record.page < pages)
+            if (record.page < pages) {
+                match_.touched({block, record.page});
                 touched_.push_back({block, record.page});
+            }
         any = any || count > 0;
     }
     return any;
@@ -88,6 +90,7 @@ void GuidePusher::set_idle() {
 }
 
 void GuidePusher::wait(std::chrono::steady_clock::duration max_wait, Until until) {
+    const auto begin = std::chrono::steady_clock::now();
     std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}};
     if (until == Until::writable)
         waits.push_back({sender_.main_socket(), POLLOUT, 0});
@@ -98,6 +101,11 @@ void GuidePusher::wait(std::chrono::steady_clock::duration max_wait, Until until
     }
     (void)poll_until(waits, std::min<std::chrono::steady_clock::duration>(max_wait, max_poll));
     wake_.clear();
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    if (until == Until::rested)
+        sender_.rested(waited);
+    else if (until == Until::writable)
+        sender_.waited_for_main(waited);
 }
 
 void GuidePusher::drop_guide() {

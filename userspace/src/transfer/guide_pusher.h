@@ -3,6 +3,7 @@
 #pragma once
 
 #include "capture/record_source.h"
+#include "transfer/guide_match.h"
 #include "transfer/page_sender.h"
 
 #include <atomic>
@@ -16,9 +17,9 @@ class GuidePusher {
   public:
     /// @param wake wakes the thread
     /// @param idle signalled when no guide page is waiting any more
-    GuidePusher(PageSender& sender, std::vector<capture::BlockRecords> feeds, const Waker& wake,
-                const Waker& idle)
-        : sender_(sender), feeds_(std::move(feeds)), wake_(wake), idle_(idle) {}
+    GuidePusher(PageSender& sender, std::vector<capture::BlockRecords> feeds, GuideMatch& match,
+                const Waker& wake, const Waker& idle)
+        : sender_(sender), feeds_(std::move(feeds)), match_(match), wake_(wake), idle_(idle) {}
 
     /// The thread's body: runs until every page is sent or the guide is gone.
     Result<void> run(ledger::Ledger& ledger);
@@ -56,6 +57,7 @@ class GuidePusher {
         std::uint64_t pages;
     };
     std::vector<FeedBlock> feed_blocks_;
+    GuideMatch& match_;
     std::vector<PageRef> touched_;  ///< read from the feeds and not yet sent
     const Waker& wake_;
     const Waker& idle_;

@@ -90,7 +90,7 @@ void Outlet::hurry(std::uint64_t position) {
 }
 
 Result<void> Outlet::write(ledger::PageClass as, std::span<iovec> parts,
-                           std::span<const FileRun> runs) {
+                           std::span<const FileRun> runs, const HeldBytes& held) {
     {
         const std::lock_guard lock(mark_mutex_);
         if (hurry_until_ != 0 && hurry_until_ <= sent())
@@ -99,15 +99,15 @@ Result<void> Outlet::write(ledger::PageClass as, std::span<iovec> parts,
         written_ += size_of(parts, runs);
     }
     using More = peer::Channel::More;
-    GC_CHECK(channel_->write(parts, runs.empty() ? More::no : More::yes));
+    GC_CHECK(channel_->write(parts, runs.empty() ? More::no : More::yes, held));
     for (const FileRun& run : runs)
         GC_CHECK(channel_->send_file(run.file, run.offset, run.size,
-                                     &run == &runs.back() ? More::no : More::yes));
+                                     &run == &runs.back() ? More::no : More::yes, run.mapped));
     return {};
 }
 
 Result<void> Outlet::write_framed(ledger::PageClass as, peer::FrameKind kind,
-                                  std::span<const iovec> parts) {
+                                  std::span<const iovec> parts, const HeldBytes& held) {
     std::vector<iovec> frame;
     std::size_t taken = 0;  // bytes of parts.front()
     do {
@@ -123,16 +123,16 @@ Result<void> Outlet::write_framed(ledger::PageClass as, peer::FrameKind kind,
                 taken = 0;
             }
         }
-        GC_CHECK(write_frame(as, parts.empty() ? kind : peer::FrameKind::stream, frame));
+        GC_CHECK(write_frame(as, parts.empty() ? kind : peer::FrameKind::stream, frame, {}, held));
     } while (!parts.empty());
     return {};
 }
 
 Result<void> Outlet::write_frame(ledger::PageClass as, peer::FrameKind kind, std::span<iovec> parts,
-                                 std::span<const FileRun> runs) {
+                                 std::span<const FileRun> runs, const HeldBytes& held) {
     auto head = peer::encode({kind, size_of(parts.subspan(1), runs)});
     parts[0] = {head.data(), head.size()};
-    return write(as, parts, runs);
+    return write(as, parts, runs, held);
 }
 
 void Outlet::end() {

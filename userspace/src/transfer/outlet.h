@@ -22,6 +22,7 @@ struct FileRun {
     int file = -1;
     std::uint64_t offset = 0;
     std::size_t size = 0;
+    HeldBytes mapped = {};  ///< the same bytes, or empty
 };
 
 /// Not thread-safe, except where noted.
@@ -48,22 +49,25 @@ class Outlet {
     /// has no connection. If not, wait for POLLOUT of the socket.
     [[nodiscard]] bool writable() const;
     [[nodiscard]] int socket() const { return channel_ == nullptr ? -1 : channel_->socket(); }
+    [[nodiscard]] bool connected() const { return channel_ != nullptr && channel_->connected(); }
 
     /// Writes the bytes as they are and consumes the vector. Everything queued in the socket gets
     /// the mark of this class, too, because the kernel reads the mark when it sends (ip_queue_xmit
     /// in net/ipv4/ip_output.c, 6.1); but bytes that hurry() covers stay urgent.
     /// @param runs sent after the parts with Channel::send_file()
+    /// @param held as in Channel::write()
     /// Errors: io.
     Result<void> write(ledger::PageClass as, std::span<iovec> parts,
-                       std::span<const FileRun> runs = {});
+                       std::span<const FileRun> runs = {}, const HeldBytes& held = {});
     /// Writes the bytes in frames; `kind` is that of the last one.
+    /// @param held as in Channel::write()
     Result<void> write_framed(ledger::PageClass as, peer::FrameKind kind,
-                              std::span<const iovec> parts);
+                              std::span<const iovec> parts, const HeldBytes& held = {});
     /// Writes the bytes as one frame.
     /// @param parts the first element is reserved for the frame's head
-    /// @param runs as in write()
+    /// @param runs, held as in write()
     Result<void> write_frame(ledger::PageClass as, peer::FrameKind kind, std::span<iovec> parts,
-                             std::span<const FileRun> runs = {});
+                             std::span<const FileRun> runs = {}, const HeldBytes& held = {});
 
     /// Marks everything queued as urgent until all bytes before this position are sent. From any
     /// thread, even while another one is in write(). Packets that the NIC's qdisc already holds

@@ -1,12 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "transfer/page_sender.h"
 
+#include "peer/zero_runs.h"
 #include "transfer/unsent_limit.h"
 
 #include <algorithm>
 #include <sys/socket.h>
 
 namespace gc::transfer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Main's first bytes are never compressed: the destination needs the stream's head before all
+/// else.
+constexpr std::uint64_t never_compressed = 4096;
+/// A write that took longer met a connection that was lost.
+constexpr std::chrono::seconds max_write_time{1};
+
+std::size_t bytes_in(std::span<const iovec> parts) {
+    std::size_t size = 0;
+    for (const iovec& part : parts)
+        size += part.iov_len;
+    return size;
+}
+
+}  // namespace
 
 PageSender::PageSender(const PageChannels& channels, const Marks& marks, std::uint64_t bandwidth,
                        const Waker& full)
@@ -14,6 +33,14 @@ PageSender::PageSender(const PageChannels& channels, const Marks& marks, std::ui
       full_(full), pacer_(bandwidth) {
     main_.limit_unsent(max_unsent);
     bulk_.limit_unsent(max_unsent);
+}
+
+void PageSender::compress(Compress wish, std::span<const peer::Compression> known,
+                          bool frame_urgent) {
+    main_compressor_.use(wish, known);
+    bulk_compressor_.use(wish, known);
+    urgent_compressor_.use_fast(wish, known);
+    frame_urgent_ = frame_urgent;
 }
 
 void PageSender::begin(ledger::Ledger& ledger, const image::SourceImage& image,
@@ -40,7 +67,9 @@ void PageSender::Batch::clear() {
     cuts.clear();
     parts.clear();
     in_file = false;
+    view = nullptr;
     runs.clear();
+    how.reset();
 }
 
 void PageSender::Batch::add(PageRef page, Content content) {
@@ -50,9 +79,24 @@ void PageSender::Batch::add(PageRef page, Content content) {
 
 Result<void> PageSender::relay(const Gather& bytes) {
     const std::lock_guard lock(main_mutex_);
-    spend(bytes.size());
     limit_main();
-    return main_.write_framed(ledger::PageClass::precopy, peer::FrameKind::stream, bytes.parts());
+    std::optional<std::span<const std::byte>> shrunk;
+    if (ledger_ != nullptr && main_.written() >= never_compressed)
+        if (const auto how = main_compressor_.choose(FrameCompressor::For::later, true))
+            shrunk = main_compressor_.compress(*how, peer::FrameKind::stream, bytes.parts());
+    const std::size_t size = shrunk ? shrunk->size() : bytes.size();
+    spend(size);
+    const auto begin = Clock::now();
+    if (!shrunk) {
+        GC_CHECK(main_.write_framed(ledger::PageClass::precopy, peer::FrameKind::stream,
+                                    bytes.parts(), bytes.held()));
+    } else {
+        relay_saved_ += bytes.size() - size;
+        std::array<iovec, 2> parts{{{}, {const_cast<std::byte*>(shrunk->data()), size}}};
+        GC_CHECK(main_.write_frame(ledger::PageClass::precopy, peer::FrameKind::compressed, parts));
+    }
+    wrote(size, Clock::now() - begin);
+    return {};
 }
 
 Result<void> PageSender::begin_switch_over(const Gather& bytes) {
@@ -112,8 +156,10 @@ Result<bool> PageSender::send_urgent(PageRef page) {
         return false;
     }
     GC_CHECK(read(batch, 0, image::SourceImage::Known::nothing));
-    GC_CHECK(urgent_ ? write_urgent(batch)
-                     : write_section(main_, main_backlog_, batch, ledger::PageClass::urgent));
+    if (urgent_)
+        GC_CHECK(write_urgent(batch));
+    else
+        GC_CHECK(write_section(main_, main_backlog_, batch, ledger::PageClass::urgent));
     check_full();
     return true;
 }
@@ -130,7 +176,8 @@ void PageSender::hurry(PageRef page) {
 
 Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, ledger::PageClass as,
                                           image::SourceImage::Known known,
-                                          std::span<const Content> contents) {
+                                          std::span<const Content> contents,
+                                          const image::SourceImage::View* view) {
     const bool guide = as == ledger::PageClass::guide;
     const std::lock_guard lock(guide ? main_mutex_ : bulk_mutex_);
     Batch& batch = guide ? main_batch_ : bulk_batch_;
@@ -139,8 +186,12 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, ledger
     const std::uint64_t max_data = guide ? std::min(limit_main(), section_data) : bulk_section_data;
     // Known pages have a known size and are read together below.
     const bool unknown = known == image::SourceImage::Known::nothing;
+    if (guide)
+        batch.how = choose_for_main();
+    else if (known != image::SourceImage::Known::zeros)
+        batch.how = bulk_compressor_.choose(FrameCompressor::For::later, true);
     // Bulk only: the merger buffers a whole bulk frame before forwarding it.
-    batch.in_file = !guide && known == image::SourceImage::Known::data &&
+    batch.in_file = !guide && !batch.how && known == image::SourceImage::Known::data &&
                     std::ranges::all_of(pages, [this](const PageRef& page) {
                         return image_->is_in_file(image_index_[page.block]);
                     });
@@ -162,14 +213,49 @@ Result<PageSender::Sent> PageSender::send(std::span<const PageRef> pages, ledger
     }
     if (batch.pages.empty())
         return Sent{done, 0};
+    batch.view = view;
     if (batch.in_file)
         std::ranges::fill(batch.contents, std::span<const std::byte>());
     else if (!unknown && contents.empty())
         GC_CHECK(read(batch, 0, known));
-    GC_CHECK(guide ? write_section(main_, main_backlog_, batch, as)
-                   : write_section(bulk_, bulk_backlog_, batch, as));
+    const std::uint64_t before = bulk_.written();
+    GC_TRY(const auto at, guide ? write_section(main_, main_backlog_, batch, as)
+                                : write_section(bulk_, bulk_backlog_, batch, as));
     check_full();
-    return Sent{done, batch.pages.size()};
+    return Sent{done, batch.pages.size(), at, guide ? 0 : bulk_.written() - before};
+}
+
+Result<PageSender::Told> PageSender::tell_zeros(std::size_t block,
+                                                std::span<const ledger::PageRun> runs,
+                                                std::uint64_t before) {
+    // One call may claim 32 runs more than it is allowed to (Ledger::claim_zeros()).
+    constexpr std::uint64_t limit = peer::max_zero_runs - 32;
+    const std::lock_guard lock(bulk_mutex_);
+    peer::ZeroRuns zeros{
+        .ram_section = ram_section_, .block = ledger_->blocks()[block].name, .runs = {}};
+    Told told;
+    for (const ledger::PageRun& run : runs) {
+        const std::uint64_t used = before + zeros.runs.size();
+        if (used >= limit)
+            break;
+        const auto claimed = ledger_->claim_zeros(block, run, ledger::PageClass::background,
+                                                  static_cast<std::size_t>(limit - used));
+        for (const ledger::PageRun& mine : claimed)
+            told.pages += mine.count;
+        zeros.runs.insert(zeros.runs.end(), claimed.begin(), claimed.end());
+    }
+    told.runs = zeros.runs.size();
+    if (told.runs == 0)
+        return told;
+    std::vector<std::byte> content = peer::encode(zeros);
+    const std::size_t size = peer::frame_head_size + content.size();
+    spend(size);
+    account(ledger::PageClass::background, size, told.pages);
+    std::array<iovec, 2> parts{{{}, {content.data(), content.size()}}};
+    // Few bytes, and the VM may fault on each of these pages: as urgent as the guide's.
+    GC_CHECK(bulk_.write_frame(ledger::PageClass::guide, peer::FrameKind::zeros, parts));
+    check_full();
+    return told;
 }
 
 std::uint64_t PageSender::limit_main() {
@@ -190,7 +276,12 @@ Result<bool> PageSender::forward(PageRef page, Content content, bool requested, 
     batch.add(page, content);
     if (hurried && !urgent)
         main_.hurry(main_.written() + 1);
-    GC_CHECK(urgent ? write_urgent(batch) : write_section(main_, main_backlog_, batch, as));
+    if (!urgent)
+        batch.how = choose_for_main();
+    if (urgent)
+        GC_CHECK(write_urgent(batch));
+    else
+        GC_CHECK(write_section(main_, main_backlog_, batch, as));
     check_full();
     return true;
 }
@@ -231,44 +322,74 @@ void PageSender::append_parts(Batch& batch) {
 void PageSender::append_runs(Batch& batch) const {
     for (const PageRef page : batch.pages) {
         const image::ImageBlock& block = image_->blocks()[image_index_[page.block]];
-        const FileRun run{block.file.get(), block.offset + page.number * page_size, page_size};
+        const FileRun run{block.file.get(), block.offset + page.number * page_size, page_size, {}};
         if (!batch.runs.empty() && batch.runs.back().file == run.file &&
             batch.runs.back().offset + batch.runs.back().size == run.offset)
             batch.runs.back().size += run.size;
         else
             batch.runs.push_back(run);
     }
+    for (FileRun& run : batch.runs)
+        if (batch.view != nullptr)
+            run.mapped = batch.view->bytes(run.file, run.offset, run.size);
 }
 
 Result<void> PageSender::write_urgent(Batch& batch) {
     const std::uint64_t zeros = append_heads(batch);
-    account(ledger::PageClass::urgent,
-            batch.heads.size() + (batch.pages.size() - zeros) * page_size, zeros);
+    if (!frame_urgent_) {
+        append_parts(batch);
+        account(ledger::PageClass::urgent, bytes_in(batch.parts), zeros);
+        return urgent_.write(ledger::PageClass::urgent, batch.parts);
+    }
+    if (zeros < batch.pages.size())
+        batch.how = urgent_compressor_.choose(FrameCompressor::For::soon, false);
+    batch.parts.push_back({});  // the frame's head
     append_parts(batch);
-    return urgent_.write(ledger::PageClass::urgent, batch.parts);
+    const auto kind = compress_parts(urgent_compressor_, batch, peer::FrameKind::stream);
+    account(ledger::PageClass::urgent, bytes_in(batch.parts), zeros);
+    return urgent_.write_frame(ledger::PageClass::urgent, kind, batch.parts);
 }
 
-Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batch,
-                                       ledger::PageClass as) {
+peer::FrameKind PageSender::compress_parts(FrameCompressor& with, Batch& batch,
+                                           peer::FrameKind kind) {
+    if (!batch.how)
+        return kind;
+    const auto shrunk = with.compress(*batch.how, kind, std::span(batch.parts).subspan(1));
+    if (!shrunk)
+        return kind;
+    batch.parts.resize(1);
+    batch.parts.push_back({const_cast<std::byte*>(shrunk->data()), shrunk->size()});
+    return peer::FrameKind::compressed;
+}
+
+std::optional<peer::Compression> PageSender::choose_for_main() {
+    return urgent_ ? main_compressor_.choose(FrameCompressor::For::soon, true) : std::nullopt;
+}
+
+Result<Clock::time_point> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batch,
+                                                    ledger::PageClass as) {
     stream::append_section_part(batch.heads, ram_section_);
     const std::uint64_t zeros = append_heads(batch);
     stream::append_end_of_ram(batch.heads);
     stream::append_section_footer(batch.heads, ram_section_);
     const std::vector<std::byte> cuts =
         batch.in_file ? peer::encode_cuts(batch.cuts) : std::vector<std::byte>{};
-    const std::uint64_t size =
-        cuts.size() + batch.heads.size() + (batch.pages.size() - zeros) * page_size;
-    if (as != ledger::PageClass::urgent)
-        spend(size);
-    account(as, size, zeros);
     batch.parts.push_back({});  // the frame's head
+    auto kind = peer::FrameKind::split;
     if (batch.in_file) {
         batch.parts.push_back({const_cast<std::byte*>(cuts.data()), cuts.size()});
         batch.parts.push_back({batch.heads.data(), batch.heads.size()});
         append_runs(batch);
     } else {
         append_parts(batch);
+        kind = compress_parts(&to == &bulk_ ? bulk_compressor_ : main_compressor_, batch,
+                              peer::FrameKind::sections);
     }
+    const std::size_t size =
+        bytes_in(batch.parts) + (batch.in_file ? batch.pages.size() * page_size : 0);
+    if (as != ledger::PageClass::urgent)
+        spend(size);
+    account(as, size, zeros);
     backlog.sent(to.sent());
     const std::uint64_t end = to.written() + peer::frame_head_size + size;
     if (backlog.add(batch.pages, end))
@@ -277,8 +398,26 @@ Result<void> PageSender::write_section(Outlet& to, Backlog& backlog, Batch& batc
     // priority.
     const ledger::PageClass mark =
         &to == &bulk_ || as == ledger::PageClass::urgent ? as : ledger::PageClass::guide;
-    return to.write_frame(mark, batch.in_file ? peer::FrameKind::split : peer::FrameKind::sections,
-                          batch.parts, batch.runs);
+    const auto begin = Clock::now();
+    GC_CHECK(to.write_frame(mark, kind, batch.parts, batch.runs));
+    wrote(size, Clock::now() - begin);
+    return begin;
+}
+
+void PageSender::wrote(std::size_t bytes, LinkCost::Duration time) {
+    if (time < max_write_time)
+        link_.sent(bytes, time);
+}
+
+void PageSender::waited_for_main(LinkCost::Duration time) {
+    if (main_.connected())
+        link_.waited(time);
+}
+
+void PageSender::waited_for_bulk(LinkCost::Duration time, std::uint64_t not_taken) {
+    // Some of what has arrived may be unconfirmed by the other host's TCP, which can take its time.
+    if (bulk_.connected() && 2 * bulk_.in_flight() > not_taken)
+        link_.waited(time);
 }
 
 void PageSender::spend(std::size_t bytes) {
@@ -319,7 +458,11 @@ Result<void> PageSender::finish() {
         stream::append_end_of_ram(end);
         iovec part{end.data(), end.size()};
         // Since 8.0 the destination closes this channel itself and may already have done so.
-        (void)urgent_.write(ledger::PageClass::urgent, std::span(&part, 1));
+        if (frame_urgent_)
+            (void)urgent_.write_framed(ledger::PageClass::urgent, peer::FrameKind::stream,
+                                       std::span(&part, 1));
+        else
+            (void)urgent_.write(ledger::PageClass::urgent, std::span(&part, 1));
         end.clear();
     }
     bulk_.end();

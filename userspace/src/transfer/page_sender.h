@@ -6,7 +6,9 @@
 #include "ledger/ledger.h"
 #include "stream/writer.h"
 #include "transfer/backlog.h"
+#include "transfer/frame_compressor.h"
 #include "transfer/gather.h"
+#include "transfer/link_cost.h"
 #include "transfer/outlet.h"
 #include "transfer/pacer.h"
 #include "transfer/page_ref.h"
@@ -48,6 +50,11 @@ class PageSender {
     PageSender(const PageChannels& channels, const Marks& marks, std::uint64_t bandwidth,
                const Waker& full);
 
+    /// Call it before anything is sent. Without it, nothing is compressed.
+    /// @param known what the other gcctl can undo
+    /// @param frame_urgent whether the urgent channel is in frames, as those of version 9 have it
+    void compress(Compress wish, std::span<const peer::Compression> known, bool frame_urgent);
+
     /// Call it once, when the source has announced its RAM blocks and before pages are sent.
     /// @param image_index for each block of the ledger its index in the image, or SourceImage::none
     /// @param ram_section the id of the source's section "ram"
@@ -75,6 +82,8 @@ class PageSender {
     struct Sent {
         std::size_t done = 0;       ///< how many of the pages, from the first, were handled
         std::size_t delivered = 0;  ///< how many pages the section holds; 0 if none was sent
+        std::chrono::steady_clock::time_point at{};  ///< when it began to be written
+        std::uint64_t bytes = 0;                     ///< of bulk: written for it
     };
     /// Sends those of the pages that are not delivered yet, each with all of its granule, in one
     /// section, until the section is full. All must be in blocks of the image. Guide pages go on
@@ -82,9 +91,22 @@ class PageSender {
     /// @param known what is known of all of the pages; known data is sent from its file if it is in
     /// one
     /// @param contents of each page, which must be a granule of its own; if empty, they are read
+    /// @param view may show the pages; null: nothing does
     Result<Sent> send(std::span<const PageRef> pages, ledger::PageClass as,
                       image::SourceImage::Known known = image::SourceImage::Known::nothing,
-                      std::span<const Content> contents = {});
+                      std::span<const Content> contents = {},
+                      const image::SourceImage::View* view = nullptr);
+
+    struct Told {
+        std::uint64_t runs = 0;
+        std::uint64_t pages = 0;
+    };
+    /// Claims those of these pages that are not delivered yet and tells the destination on bulk
+    /// that they are zeros, which it then places by itself. Their block must be in the image, and
+    /// its host pages must have 4 KiB.
+    /// @param before number of runs told before: there is a limit to all of them together
+    Result<Told> tell_zeros(std::size_t block, std::span<const ledger::PageRun> runs,
+                            std::uint64_t before);
 
     /// Sends a page whose content came in the source's stream: on the urgent channel if it was
     /// requested, on main otherwise.
@@ -96,6 +118,17 @@ class PageSender {
 
     /// How long main and bulk must pause to keep to the bandwidth.
     [[nodiscard]] Pacer::Clock::duration rest() const;
+
+    // Why a thread has waited, and how long: it decides what is compressed. From any thread.
+
+    /// To keep to the bandwidth.
+    void rested(LinkCost::Duration time) { link_.rested(time); }
+    /// For the channel's socket.
+    void waited_for_main(LinkCost::Duration time);
+    /// For the destination to take what is on its way. Call it at the end of the wait: if most of
+    /// it is no longer on its way, the destination's QEMU was waited for, and not the link.
+    /// @param not_taken bytes of the frames that it has not taken
+    void waited_for_bulk(LinkCost::Duration time, std::uint64_t not_taken);
 
     /// Ends the streams of all channels. Errors: protocol if a page is missing; nothing is sent
     /// then.
@@ -128,8 +161,13 @@ class PageSender {
 
     /// Bytes written for pages of a class after switch-over, framing included.
     [[nodiscard]] std::uint64_t bytes(ledger::PageClass as) const { return bytes_[as]; }
-    /// Pages sent after switch-over as zero markers.
+    /// Pages sent after switch-over as zero markers, or told as zeros.
     [[nodiscard]] std::uint64_t zero_pages() const { return zero_pages_; }
+    [[nodiscard]] const CompressionCounts& compression() const { return compression_; }
+    /// What the link makes a byte cost. From any thread.
+    [[nodiscard]] LinkCost::PerByte link_cost() const { return link_.per_byte(); }
+    /// Bytes of relay() that were not sent, as they shrank.
+    [[nodiscard]] std::uint64_t relay_saved() const { return relay_saved_; }
 
   private:
     /// Pages that are written together. Each channel reuses one, for its allocations.
@@ -142,7 +180,9 @@ class PageSender {
         std::vector<std::size_t> cuts;
         std::vector<iovec> parts;
         bool in_file = false;  ///< all pages are data and are sent from their file
+        const image::SourceImage::View* view = nullptr;  ///< may show them
         std::vector<FileRun> runs;
+        std::optional<peer::Compression> how;  ///< if they are to be compressed
 
         void clear();
         void add(PageRef page, Content content);
@@ -160,14 +200,31 @@ class PageSender {
     static void append_parts(Batch& batch);
     /// Appends the pages' places in their files.
     void append_runs(Batch& batch) const;
-    Result<void> write_section(Outlet& to, Backlog& backlog, Batch& batch, ledger::PageClass as);
+    /// @return when it began to be written
+    Result<std::chrono::steady_clock::time_point> write_section(Outlet& to, Backlog& backlog,
+                                                                Batch& batch, ledger::PageClass as);
     Result<void> write_urgent(Batch& batch);
+    /// Compresses the parts but the first, which is the frame's head, if they shrink. @return the
+    /// frame's kind
+    static peer::FrameKind compress_parts(FrameCompressor& with, Batch& batch,
+                                          peer::FrameKind kind);
+    /// How to compress a page that goes on main. Not at all where urgent pages go there, too: they
+    /// must not wait for a compressor.
+    [[nodiscard]] std::optional<peer::Compression> choose_for_main();
+    void wrote(std::size_t bytes, LinkCost::Duration time);
     /// Adapts main's unsent limit to its delivery rate. @return the limit in bytes
     std::uint64_t limit_main();
     void spend(std::size_t bytes);
     void account(ledger::PageClass as, std::uint64_t bytes, std::uint64_t zero_pages);
     void check_full() const;
 
+    LinkCost link_;
+    CompressionCounts compression_;
+    FrameCompressor main_compressor_{link_, compression_};    ///< under main_mutex_
+    FrameCompressor bulk_compressor_{link_, compression_};    ///< under bulk_mutex_
+    FrameCompressor urgent_compressor_{link_, compression_};  ///< under urgent_mutex_
+    bool frame_urgent_ = false;
+    std::atomic<std::uint64_t> relay_saved_ = 0;
     Outlet main_;
     Outlet bulk_;
     Outlet urgent_;

@@ -42,6 +42,10 @@ Result<bool> PageServer::handle(const stream::ReturnMessage& message, ledger::Le
     } else if (const auto* pong = std::get_if<stream::PongMessage>(&message)) {
         notices_.post(Pong{pong->value});
         stream::append_pong(onward, pong->value);
+    } else if (std::holds_alternative<stream::SwitchoverAck>(message)) {
+        // A QEMU with switchover-ack, which libvirt asks for, neither completes nor switches over
+        // before (migration_can_switchover() in migration/migration.c).
+        stream::append_switchover_ack(onward);
     } else if (const auto* shut = std::get_if<stream::ShutMessage>(&message)) {
         // In post-copy the source QEMU is told by StreamRelay::drain() or migrate/release.h.
         if (ledger == nullptr || !ledger->sealed())
@@ -52,7 +56,7 @@ Result<bool> PageServer::handle(const stream::ReturnMessage& message, ledger::Le
         sender_.main().end_reading();
         return true;
     }
-    // Best effort: the source may have ended its side, and needs only the pongs to its own pings.
+    // Best effort: the source may have ended its side, and needs only what it waits for.
     if (!onward.empty())
         (void)source_.write(onward);
     return false;

@@ -7,7 +7,7 @@ namespace gc::transfer {
 namespace {
 
 /// @return whether the buffer held the end of the stream
-Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
+Result<bool> take_items(stream::Reader& reader, BlockBuffer& buffer,
                         const std::function<Result<void>(const stream::Item&)>& on_item) {
     std::span<const std::byte> input = buffer.bytes();
     for (;;) {
@@ -26,7 +26,7 @@ Result<bool> take_items(stream::Reader& reader, ReadBuffer& buffer,
 
 }  // namespace
 
-Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer, Deadline deadline,
+Result<void> read_to_end(int fd, stream::Reader& reader, BlockBuffer& buffer, Deadline deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item) {
     for (;;) {
         GC_TRY(const bool ended, take_items(reader, buffer, on_item));

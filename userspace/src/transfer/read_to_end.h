@@ -3,9 +3,9 @@
 #pragma once
 
 #include "stream/reader.h"
+#include "util/block_buffer.h"
 #include "util/deadline.h"
 #include "util/error.h"
-#include "util/read_buffer.h"
 
 #include <functional>
 
@@ -16,7 +16,7 @@ namespace gc::transfer {
 /// @param buffer bytes read from fd and not yet consumed by the reader
 /// Errors: io (no end by the deadline, or the connection broke), and those of the reader and
 /// on_item.
-Result<void> read_to_end(int fd, stream::Reader& reader, ReadBuffer& buffer, Deadline deadline,
+Result<void> read_to_end(int fd, stream::Reader& reader, BlockBuffer& buffer, Deadline deadline,
                          const std::function<Result<void>(const stream::Item&)>& on_item);
 
 }  // namespace gc::transfer

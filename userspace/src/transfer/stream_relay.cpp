@@ -27,18 +27,20 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
     return write_all(fd_.get(), bytes);
 }
 
-StreamRelay::StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
-                         AskedPages& asked, KeptPages& kept, GuideOrigin& origin, Notices& notices,
-                         OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
+StreamRelay::StreamRelay(SourceSocket& source, PreemptChannel& preempt, PageSender& sender,
+                         const image::SourceImage& image, AskedPages& asked, KeptPages& kept,
+                         GuideOrigin& origin, Notices& notices, OnSwitchOver on_switch_over,
+                         const Waker& wake, OnBlocks on_blocks,
                          std::chrono::milliseconds guide_wait)
-    : source_(source), sender_(sender), image_(image), asked_(asked), kept_(kept), origin_(origin),
-      notices_(notices), on_switch_over_(std::move(on_switch_over)), wake_(wake),
-      on_blocks_(std::move(on_blocks)), guide_wait_(guide_wait) {}
+    : source_(source), preempt_(preempt), sender_(sender), image_(image), asked_(asked),
+      kept_(kept), origin_(origin), notices_(notices), on_switch_over_(std::move(on_switch_over)),
+      wake_(wake), on_blocks_(std::move(on_blocks)), guide_wait_(guide_wait) {}
 
 Result<void> StreamRelay::run() {
     while (mode_ != Mode::done && !stopping_) {
-        std::array<pollfd, 2> waits{
-            {{reads_on() ? source_.fd() : -1, POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
+        std::array<pollfd, 3> waits{{{reads_on() ? source_.fd() : -1, POLLIN, 0},
+                                     {wake_.fd(), POLLIN, 0},
+                                     {mode_ == Mode::picking ? preempt_.fd() : -1, POLLIN, 0}}};
         (void)poll_until(waits, Deadline::never());
         if (waits[1].revents != 0)
             wake_.clear();
@@ -46,6 +48,8 @@ Result<void> StreamRelay::run() {
             return {};
         if (waits[0].revents != 0)
             GC_CHECK(read());
+        if (waits[2].revents != 0 && mode_ == Mode::picking)
+            GC_CHECK(pick_preempted());
         if (mode_ != Mode::picking)
             continue;
         if (fetch_wanted_ && lacking_ > 0 && !std::exchange(requested_, true))
@@ -113,8 +117,12 @@ Result<void> StreamRelay::consume(std::span<const std::byte>& input) {
 Result<void> StreamRelay::flush() {
     if (pending_.empty())
         return {};
-    if (mode_ == Mode::relaying)
-        std::this_thread::sleep_for(sender_.rest());
+    if (mode_ == Mode::relaying) {
+        const auto rest = sender_.rest();
+        std::this_thread::sleep_for(rest);
+        sender_.rested(rest);
+    }
+    pending_.lend(buffer_.lend());
     GC_CHECK(sender_.relay(pending_));
     pending_.clear();
     return {};
@@ -305,6 +313,16 @@ Result<void> StreamRelay::pick_item(const stream::Item& item) {
                     "the source QEMU ended its stream without {} pages of ROMs or video memory",
                     lacking_);
     return {};
+}
+
+Result<void> StreamRelay::pick_preempted() {
+    return preempt_.read(
+        [this](std::string_view name, std::uint64_t offset, const image::PageContent& content) {
+            const std::size_t block = ledger_->find(name);
+            if (block != ledger::Ledger::no_block &&
+                offset / page_size < ledger_->blocks()[block].pages)
+                pick(block, offset, content);
+        });
 }
 
 void StreamRelay::pick(std::size_t block, std::uint64_t offset, const image::PageContent& content) {

@@ -10,8 +10,9 @@
 #include "transfer/guide_origin.h"
 #include "transfer/notice.h"
 #include "transfer/page_sender.h"
+#include "transfer/preempt_channel.h"
 #include "transfer/source_socket.h"
-#include "util/read_buffer.h"
+#include "util/block_buffer.h"
 
 #include <atomic>
 #include <chrono>
@@ -67,10 +68,10 @@ class StreamRelay {
 
     /// @param wake wakes the thread; signalled by `asked` and this object
     /// @param guide_wait how long the device state waits for release_state(), at most
-    StreamRelay(SourceSocket& source, PageSender& sender, const image::SourceImage& image,
-                AskedPages& asked, KeptPages& kept, GuideOrigin& origin, Notices& notices,
-                OnSwitchOver on_switch_over, const Waker& wake, OnBlocks on_blocks,
-                std::chrono::milliseconds guide_wait);
+    StreamRelay(SourceSocket& source, PreemptChannel& preempt, PageSender& sender,
+                const image::SourceImage& image, AskedPages& asked, KeptPages& kept,
+                GuideOrigin& origin, Notices& notices, OnSwitchOver on_switch_over,
+                const Waker& wake, OnBlocks on_blocks, std::chrono::milliseconds guide_wait);
 
     /// The thread's body: returns when nothing more is needed from the source, when stop() was
     /// called, or with an error.
@@ -128,6 +129,7 @@ class StreamRelay {
     Result<void> consume(std::span<const std::byte>& input);
     Result<void> relay_item(const stream::Item& item, std::span<const std::byte> raw);
     Result<void> pick_item(const stream::Item& item);
+    Result<void> pick_preempted();
     Result<void> precopy_pages(const stream::RamRun& run, std::span<const std::byte> raw);
     Result<void> relay_command(const stream::Command& command, std::span<const std::byte> raw);
     Result<void> switch_over(const stream::Package& package, std::span<const std::byte> raw);
@@ -150,6 +152,7 @@ class StreamRelay {
     Result<void> flush();
 
     SourceSocket& source_;
+    PreemptChannel& preempt_;
     PageSender& sender_;
     const image::SourceImage& image_;
     AskedPages& asked_;
@@ -169,7 +172,7 @@ class StreamRelay {
     std::atomic<std::chrono::nanoseconds> waited_{};
     ledger::Ledger* ledger_ = nullptr;
     stream::Reader reader_;
-    ReadBuffer buffer_;         ///< read and not yet consumed by the reader
+    BlockBuffer buffer_;        ///< read and not yet consumed by the reader
     bool ended_ = false;        ///< the source's end of file was read
     bool source_gone_ = false;  ///< nothing more comes from it, if picking
     Mode mode_ = Mode::relaying;

@@ -5,9 +5,12 @@
 namespace gc {
 inline namespace util {
 
-/// Gives up all capabilities, and what programs with more rights would add (no_new_privs). May be
-/// called between fork(2) and exec(2). @return false if the kernel refuses
+// May be called between fork(2) and exec(2). Each returns false if the kernel refuses.
+
+/// Gives up all capabilities.
 bool drop_capabilities();
+/// Gives up what programs with more rights would add (no_new_privs).
+bool refuse_new_privileges();
 
 }  // namespace util
 }  // namespace gc

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/process_memory.h"
 
+#include "util/file_extents.h"
 #include "util/page.h"
 #include "util/pidfd.h"
 #include "util/whole_file.h"
@@ -159,13 +160,14 @@ Result<void> ProcessMemory::read_underlay(std::uint64_t offset, std::span<std::b
 
 std::uint64_t ProcessMemory::next_in_file(std::uint64_t page) const {
     const std::uint64_t end = length_ / page_size;
-    if (!underlay_->file || page >= end)
-        return end;
-    const std::uint64_t from = underlay_->offset + page * page_size;
-    const off_t data = ::lseek(underlay_->file.get(), static_cast<off_t>(from), SEEK_DATA);
-    if (data < 0)
-        return errno == ENXIO ? end : page;
-    return std::min(end, page + (static_cast<std::uint64_t>(data) - from) / page_size);
+    return underlay_->file ? next_data_page({underlay_->file.get(), underlay_->offset, end}, page)
+                           : end;
+}
+
+std::uint64_t ProcessMemory::next_hole_in_file(std::uint64_t page) const {
+    const std::uint64_t end = length_ / page_size;
+    return underlay_->file ? next_hole_page({underlay_->file.get(), underlay_->offset, end}, page)
+                           : std::min(page, end);
 }
 
 Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
@@ -184,6 +186,24 @@ Result<std::uint64_t> ProcessMemory::next_data(std::uint64_t page) const {
         wanted = batch;
     }
     return page;
+}
+
+Result<std::uint64_t> ProcessMemory::next_hole(std::uint64_t page) const {
+    const std::uint64_t end = length_ / page_size;
+    if (!underlay_)
+        return end;
+    std::array<std::uint64_t, batch> entries;
+    for (page = next_hole_in_file(page); page < end; page = next_hole_in_file(page)) {
+        for (const std::uint64_t data = next_in_file(page); page < data;) {
+            const auto some = std::span(entries).first(std::min<std::uint64_t>(batch, data - page));
+            GC_CHECK(read_entries(page, some));
+            const auto found = std::ranges::find_if_not(some, is_present);
+            page += static_cast<std::uint64_t>(found - some.begin());
+            if (found != some.end())
+                return page;
+        }
+    }
+    return end;
 }
 
 }  // namespace util

@@ -48,6 +48,9 @@ class ProcessMemory {
 
     /// The first page at or after `page` that may be nonzero, or the end of the range. Errors: io.
     Result<std::uint64_t> next_data(std::uint64_t page) const;
+    /// The first page at or after `page` that is known to be zeros without reading it, since it was
+    /// never populated, or the end of the range. Errors: io.
+    Result<std::uint64_t> next_hole(std::uint64_t page) const;
 
   private:
     ProcessMemory() = default;
@@ -57,6 +60,7 @@ class ProcessMemory {
     Result<void> read_process(std::uint64_t offset, std::span<std::byte> into) const;
     Result<void> read_underlay(std::uint64_t offset, std::span<std::byte> into) const;
     [[nodiscard]] std::uint64_t next_in_file(std::uint64_t page) const;
+    [[nodiscard]] std::uint64_t next_hole_in_file(std::uint64_t page) const;
 
     pid_t pid_ = -1;
     UniqueFd process_;  ///< pidfd

@@ -22,6 +22,22 @@ std::string printable(std::string_view text, std::size_t max_size) {
     return out;
 }
 
+std::string shell_line(const std::vector<std::string>& words) {
+    constexpr std::string_view plain = "-_./:,=@+%";
+    std::string line;
+    for (const std::string& word : words) {
+        const bool is_plain = !word.empty() && std::ranges::all_of(word, [plain](char c) {
+            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                   plain.find(c) != std::string_view::npos;
+        });
+        std::string quoted = "'";
+        for (const char c : word)
+            quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+        line += (line.empty() ? "" : " ") + (is_plain ? word : quoted + "'");
+    }
+    return line;
+}
+
 std::vector<std::string> lines_of(std::string_view text) {
     std::vector<std::string> lines;
     while (!text.empty()) {

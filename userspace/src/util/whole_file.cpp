@@ -21,7 +21,7 @@ constexpr std::size_t max_reserved = std::size_t{1} << 20;
 
 Result<void> write_new(const std::string& path, std::string_view text, mode_t mode) {
     UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-    if (!fd)
+    if (!fd || ::fchmod(fd.get(), mode) != 0)
         return fail_errno(errno, "create " + path);
     if (auto written = write_all(fd.get(), std::as_bytes(std::span(text))); !written)
         return wrap(std::move(written).error(), path);
@@ -55,7 +55,7 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t max_byt
     }
 }
 
-Result<void> write_whole_file(const std::string& path, std::string_view text) {
+Result<void> write_whole_file(const std::string& path, std::string_view text, mode_t mode) {
     // Renaming over a device such as /dev/stdout would replace it for everyone.
     struct stat status {};
     if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
@@ -63,7 +63,7 @@ Result<void> write_whole_file(const std::string& path, std::string_view text) {
     const std::string temporary = path + ".new";
     // A killed gcctl may have left it, or somebody else made it: with another mode, or a link.
     ::unlink(temporary.c_str());
-    if (auto written = write_new(temporary, text, private_file_mode); !written) {
+    if (auto written = write_new(temporary, text, mode); !written) {
         ::unlink(temporary.c_str());
         return written;
     }

@@ -25,9 +25,10 @@ Result<std::string> read_whole_file(const std::string& path,
 inline constexpr mode_t private_file_mode = 0600;
 
 /// Replaces a file atomically: writes a temporary file beside it and renames that. The file
-/// has private_file_mode, also if it replaces one with another mode. An existing file must be a
-/// regular file. Errors: io.
-Result<void> write_whole_file(const std::string& path, std::string_view text);
+/// has that mode, whatever the umask, also if it replaces one with another mode. An existing file
+/// must be a regular file. Errors: io.
+Result<void> write_whole_file(const std::string& path, std::string_view text,
+                              mode_t mode = private_file_mode);
 
 }  // namespace util
 }  // namespace gc

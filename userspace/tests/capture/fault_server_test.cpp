@@ -31,6 +31,11 @@ class FakeOrigin final : public PageOrigin {
         const std::lock_guard lock(mutex_);
         return block == ram && there_.contains(page);
     }
+    void touched(std::size_t block, std::uint64_t page) override {
+        const std::lock_guard lock(mutex_);
+        EXPECT_EQ(block, ram);
+        touched_.push_back(page);
+    }
     Result<Found> find(std::size_t /*block*/, std::uint64_t page,
                        std::span<std::byte> into) override {
         const std::lock_guard lock(mutex_);
@@ -49,8 +54,14 @@ class FakeOrigin final : public PageOrigin {
         rom_[page] = fill;
     }
 
+    [[nodiscard]] std::vector<std::uint64_t> touched_there() const {
+        const std::lock_guard lock(mutex_);
+        return touched_;
+    }
+
   private:
     mutable std::mutex mutex_;
+    std::vector<std::uint64_t> touched_;
     std::set<std::uint64_t> there_;
     std::map<std::uint64_t, int> rom_;
 };
@@ -203,6 +214,7 @@ TEST_F(FaultServerTest, APageOfTheDestinationIsNoRecordAndWaitsForNoRoom) {
     server->wake();
     ASSERT_TRUE(answered(max_unread + 2));
     EXPECT_EQ(records().size(), max_unread);
+    EXPECT_EQ(origin.touched_there(), (std::vector<std::uint64_t>{100, 2 * max_unread}));
 }
 
 TEST_F(FaultServerTest, AGuideThatReadsOnGetsNeighboursThatTheDestinationHas) {
@@ -220,6 +232,8 @@ TEST_F(FaultServerTest, AGuideThatReadsOnGetsNeighboursThatTheDestinationHas) {
     ASSERT_TRUE(answered(6));
     EXPECT_EQ(answers[5], (Answer{ram, 25, 0}));
     EXPECT_EQ(records(), (std::vector<std::uint64_t>{25}));
+    EXPECT_EQ(origin.touched_there(), (std::vector<std::uint64_t>{20, 21}))
+        << "nobody knows whether it needed the neighbours";
 }
 
 TEST_F(FaultServerTest, AGuideGetsWhatTheDestinationRequestedWithoutARequest) {

@@ -3,6 +3,9 @@
 // command lines derived from them.
 #include "guide/command_line.h"
 
+#include "guide/options_page.h"
+#include "util/whole_file.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sstream>
@@ -429,26 +432,23 @@ TEST(CommandLine, RefusesByNameWhatHasNoHarmlessForm) {
     EXPECT_THAT(refusal_of("-device vfio-pci,host=0000:01:00.0"), HasSubstr("-device vfio-pci"));
     EXPECT_THAT(refusal_of(R"(-device {"driver":"vfio-pci","host":"0000:01:00.0"})"),
                 HasSubstr("-device vfio-pci"));
-    for (const char* device : {"vhost-user-blk-pci,chardev=c", "vhost-user-fs-pci,chardev=c",
-                               "vhost-vsock-pci,guest-cid=3", "virtio-9p-pci,fsdev=f,mount_tag=t",
-                               "ivshmem-plain,memdev=m", "usb-host,vendorid=1",
-                               "scsi-block,drive=d", "scsi-generic,drive=d", "tpm-tis,tpmdev=t",
-                               "virtio-mem-pci,memdev=m", "vhost-scsi-pci,wwpn=naa.5"})
+    for (const char* device :
+         {"vhost-user-blk-pci,chardev=c", "vhost-user-fs-pci,chardev=c",
+          "virtio-9p-pci,fsdev=f,mount_tag=t", "ivshmem-plain,memdev=m", "usb-host,vendorid=1",
+          "scsi-generic,drive=d", "virtio-mem-pci,memdev=m", "vhost-scsi-pci,wwpn=naa.5"})
         EXPECT_THAT(refusal_of(std::string("-device ") + device),
                     HasSubstr(std::string("-device ") +
                               std::string(device).substr(0, std::string(device).find(','))))
             << device;
     EXPECT_THAT(refusal_of("-netdev vhost-user,id=n,chardev=c"), HasSubstr("vhost-user"));
     EXPECT_THAT(refusal_of("-netdev vhost-vdpa,id=n"), HasSubstr("vhost-vdpa"));
-    EXPECT_THAT(refusal_of("-tpmdev emulator,id=t,chardev=c"), HasSubstr("-tpmdev"));
     EXPECT_THAT(refusal_of("-virtfs local,path=/,mount_tag=t,security_model=none"),
                 HasSubstr("-virtfs"));
     EXPECT_THAT(refusal_of("-fsdev local,id=f,path=/"), HasSubstr("-fsdev"));
     EXPECT_THAT(refusal_of("-plugin /tmp/x.so"), HasSubstr("-plugin"));
-    EXPECT_THAT(refusal_of("-readconfig vm.cfg"), HasSubstr("-readconfig"));
+    EXPECT_THAT(refusal_of("-readconfig vm.cfg"), HasSubstr("the file cannot be read"));
     EXPECT_THAT(refusal_of("-object sev-guest,id=sev0"),
                 HasSubstr("-object sev-guest cannot be made harmless for a guide: its memory"));
-    EXPECT_THAT(refusal_of("-object dbus-vmstate,id=v,addr=a"), HasSubstr("other processes"));
     EXPECT_THAT(refusal_of("-machine confidential-guest-support=sev0"),
                 HasSubstr("confidential-guest-support"));
     EXPECT_THAT(refusal_of("-drive file=nbd:unix:/run/nbd,if=virtio"),
@@ -463,6 +463,71 @@ TEST(CommandLine, RefusesByNameWhatHasNoHarmlessForm) {
     EXPECT_THAT(refusal_of("-set drive.d.file=/etc/passwd"), HasSubstr("-set drive.d.file"));
     EXPECT_THAT(refusal_of("-usbdevice serial"), HasSubstr("-usbdevice serial"));
     EXPECT_THAT(refusal_of("-teleport now"), HasSubstr("-teleport"));
+}
+
+TEST(CommandLine, DevicesThatAGuideDoesWithout) {
+    const std::string source =
+        "-chardev socket,id=chrtpm,path=/run/swtpm\n-tpmdev emulator,id=tpm0,chardev=chrtpm\n"
+        "-device {\"driver\":\"tpm-crb\",\"tpmdev\":\"tpm0\",\"id\":\"t\"}\n"
+        "-device {\"driver\":\"vhost-vsock-pci\",\"id\":\"v\",\"guest-cid\":3,"
+        "\"vhostfd\":\"30\",\"bus\":\"pci.7\",\"addr\":\"0x0\"}\n"
+        "-object dbus-vmstate,id=d,addr=unix:path=/run/dbus";
+    expect_derived(source, "-chardev null,id=chrtpm\n"
+                           "-device virtio-rng-pci,id=v,bus=pci.7,addr=0x0\n" +
+                               default_memory + own_options(10));
+    const auto guide = derive_guide_command_line(arguments(source), one_node());
+    EXPECT_THAT(guide->absent, ElementsAre("tpm-crb", "tpm-crb-cmd", "tpm-ppi", "tpm-emulator",
+                                           "virtio-vhost_vsock", "dbus-vmstate"));
+    EXPECT_THAT(guide->notes, ElementsAre(HasSubstr("no tpm-crb"), HasSubstr("no vhost-vsock-p")));
+    const auto tis = derive_guide_command_line(
+        arguments("-tpmdev passthrough,id=t\n-device tpm-tis,tpmdev=t"), one_node());
+    ASSERT_TRUE(tis);
+    EXPECT_THAT(tis->absent, ElementsAre("tpm-tis", "tpm-ppi", "tpm-emulator"));
+}
+
+TEST(CommandLine, AScsiDeviceOfTheHostBecomesADisk) {
+    expect_derived("-blockdev driver=host_device,filename=/dev/sdb,node-name=n\n"
+                   "-device {\"driver\":\"scsi-block\",\"bus\":\"scsi0.0\",\"lun\":1,"
+                   "\"drive\":\"n\",\"id\":\"s\"}",
+                   "-drive if=none,id=n,file=json:{\"driver\":\"host_device\",,\"filename\":"
+                   "\"/dev/sdb\",,\"locking\":\"off\"},snapshot=on\n"
+                   "-device bus=scsi0.0,drive=n,driver=scsi-hd,id=s,lun=1\n" +
+                       default_memory + own_options(10));
+}
+
+TEST(CommandLine, WhatWasPluggedInAndOut) {
+    GuideSubstitutes known = one_node();
+    known.unplugged = {"gone"};
+    known.plugged = {"-netdev", "tap,id=n,queues=2,vnet_hdr=on", "-device",
+                     R"({"driver":"virtio-net-pci","id":"new","netdev":"n"})"};
+    expect_derived("-device virtio-rng-pci,id=gone\n-device virtio-rng-pci,id=stays",
+                   "-device virtio-rng-pci,id=stays\n-netdev tap,id=n,fds=10:11\n"
+                   "-device {\"driver\":\"virtio-net-pci\",\"id\":\"new\",\"netdev\":\"n\"}\n" +
+                       default_memory + own_options(12),
+                   known);
+    // It comes from a QEMU that may have been broken into.
+    known.plugged = {"-device", R"({"driver":"vfio-pci","id":"new","host":"0000:01:00.0"})"};
+    EXPECT_FALSE(derive_guide_command_line(arguments("-m 1G"), known));
+    known.plugged = {"-device", R"({"driver":"isa-serial","id":"new","chardev":"gcqmp"})"};
+    EXPECT_FALSE(derive_guide_command_line(arguments("-m 1G"), known));
+}
+
+TEST(CommandLine, NamesInOptions) {
+    const auto names =
+        names_in(arguments("-device virtio-rng-pci,id=a\n-device {\"driver\":\"e1000\",\"id\":"
+                           "\"b\"}\n-device e1000\n-readconfig f\n-drive id=d,file=x\n"
+                           "-blockdev driver=raw,node-name=n,file=f\n-netdev user,id=u\n"
+                           "-object iothread,id=i\n-chardev null,id=c"),
+                 {{"f", "[device \"r\"]\ndriver = \"virtio-rng-pci\"\n"}});
+    ASSERT_TRUE(names) << names.error().message;
+    EXPECT_THAT(names->devices, ElementsAre("a", "b", "r"));
+    EXPECT_THAT(names->backends, ElementsAre("c", "d", "i", "n", "u"));
+}
+
+TEST(CommandLine, ThePageOfOptionsIsThatOfTheCode) {
+    EXPECT_EQ(read_whole_file(GC_DOCS "/reference/guide-options.md").value(), options_page())
+        << "write what `gcctl help --guide-options` prints";
+    EXPECT_THAT(options_page(), ::testing::Not(HasSubstr("| ? |")));
 }
 
 TEST(CommandLine, ADiskThatAGuideMustNotOpenIsEmpty) {
@@ -565,7 +630,6 @@ TEST(CommandLine, RefusesWhatABrokenSourceMayWrite) {
              "-object x-remote-object,id=r,devid=d,fd=5",
              "-object memory-backend-epc,id=e,size=1M",
              "-object filter-redirector,id=f,netdev=n,outdev=c",
-             "-object dbus-vmstate,id=d,addr=unix:path=/run/dbus",
              "-serial chardev:gcqmp",
              "-device isa-serial,chardev=gcqmp",
              R"(-device {"driver":"isa-serial","chardev":"gc\u0071mp"})",

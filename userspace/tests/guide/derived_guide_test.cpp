@@ -152,9 +152,12 @@ TEST_P(DerivedGuide, LoadsTheStateOfItsSource) {
     run("qemu-img create -q -f qcow2 -F qcow2 -b base.qcow2 " + directory.file("top.qcow2"));
     run("qemu-img create -q -f raw " + directory.file("raw.img") + " 1M");
     auto arguments = GetParam().arguments;
+    // The directory's random name may itself end in DIR.
+    const std::string place = directory.file("");
     for (std::string& argument : arguments)
-        for (auto at = argument.find("DIR/"); at != std::string::npos; at = argument.find("DIR/"))
-            argument.replace(at, 4, directory.file(""));
+        for (auto at = argument.find("DIR/"); at != std::string::npos;
+             at = argument.find("DIR/", at + place.size()))
+            argument.replace(at, 4, place);
     qmp::PausedQemu qemu(arguments);
     auto source = qemu.connect();
     const auto locks_before = locks_on(directory.file("top.qcow2"));

@@ -52,6 +52,21 @@ TEST_F(InFile, FindsDataAndFillsNoHole) {
     EXPECT_EQ(allocated(), blocks);
 }
 
+TEST_F(InFile, AViewShowsARangeOfTheFileForOthersToHold) {
+    SourceImage::View view;
+    EXPECT_TRUE(view.bytes(file, 0, page_size).bytes.empty());
+    ASSERT_TRUE(image->find_data(0, 0, pages, room, view));
+    HeldBytes held = view.bytes(file, (before + 2) * page_size, 2 * page_size);
+    view = {};
+    ASSERT_EQ(held.bytes.size(), 2 * page_size);
+    EXPECT_EQ(held.bytes[page_size - 1], std::byte{2});
+    EXPECT_EQ(held.bytes.back(), std::byte{3});
+    ASSERT_TRUE(image->find_data(0, 0, pages, room, view));
+    EXPECT_TRUE(view.bytes(file, (before - 1) * page_size, 2 * page_size).bytes.empty());
+    EXPECT_TRUE(view.bytes(file, (before + pages - 1) * page_size, 2 * page_size).bytes.empty());
+    EXPECT_TRUE(view.bytes(file + 1, (before + 2) * page_size, page_size).bytes.empty());
+}
+
 TEST_F(InFile, ReadsPagesOrThatTheyAreZeros) {
     const blkcnt_t blocks = allocated();
     std::array<PageContent, 4> contents;
@@ -65,6 +80,16 @@ TEST_F(InFile, ReadsPagesOrThatTheyAreZeros) {
     EXPECT_FALSE(contents[3]) << "a hole";
     EXPECT_EQ(allocated(), blocks);
     EXPECT_EQ(image->next_data(0, 5).value(), 39U);
+}
+
+TEST_F(InFile, FindsHoles) {
+    const blkcnt_t blocks = allocated();
+    EXPECT_EQ(image->next_hole(0, 0).value(), 0U);
+    EXPECT_EQ(image->next_hole(0, 2).value(), 5U) << "zeros that were written are no hole";
+    EXPECT_EQ(image->next_hole(0, 38).value(), 38U);
+    EXPECT_EQ(image->next_hole(0, 39).value(), pages);
+    EXPECT_EQ(image->next_hole(0, pages).value(), pages);
+    EXPECT_EQ(allocated(), blocks);
 }
 
 TEST_F(InFile, SaysThatItsFileWasCut) {

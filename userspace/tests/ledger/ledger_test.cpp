@@ -89,6 +89,46 @@ TEST(Ledger, ClaimsNoPageThatThereIsNot) {
     EXPECT_EQ(ledger.missing(), 203U);
 }
 
+TEST(Ledger, ClaimsZerosThatAreMissing) {
+    Ledger ledger = small();
+    ledger.keep_deliveries();
+    ASSERT_TRUE(ledger.deliver_precopy(0, 70, 2));
+    EXPECT_TRUE(ledger.claim_zeros(0, {0, 200}, PageClass::background, 99).empty())
+        << "before the seal";
+    ledger.seal();
+    ASSERT_TRUE(ledger.claim(0, 100, PageClass::urgent));
+    EXPECT_EQ(ledger.claim_zeros(0, {10, 130}, PageClass::background, 99),
+              (std::vector<PageRun>{{10, 60}, {72, 28}, {101, 39}}));
+    EXPECT_EQ(ledger.delivered(PageClass::background), 127U);
+    EXPECT_EQ(ledger.missing(0), 200U - 130);
+    EXPECT_FALSE(ledger.claim(0, 139, PageClass::urgent));
+    EXPECT_TRUE(ledger.claim(0, 140, PageClass::urgent));
+    EXPECT_EQ(ledger.delivery(0, 64), (Delivery{PageClass::background, true}));
+    EXPECT_EQ(ledger.delivery(0, 100), (Delivery{PageClass::urgent, false}));
+    EXPECT_EQ(ledger.claim_zeros(0, {0, UINT64_MAX}, PageClass::background, 99),
+              (std::vector<PageRun>{{0, 10}, {141, 59}}))
+        << "up to the block's end";
+    EXPECT_TRUE(ledger.claim_zeros(0, {200, 1}, PageClass::background, 99).empty());
+    EXPECT_EQ(ledger.missing(0), 0U);
+}
+
+TEST(Ledger, ClaimsZerosUpToALimitOfRuns) {
+    Ledger ledger({{"pc.ram", 1000}});
+    for (std::uint64_t page = 0; page < 1000; page += 2)
+        ASSERT_TRUE(ledger.deliver_precopy(0, page));
+    ledger.seal();
+    EXPECT_EQ(ledger.claim_zeros(0, {0, 1000}, PageClass::background, 40).size(), 64U)
+        << "whole words of the bitmap";
+    EXPECT_EQ(ledger.missing(), 500U - 64);
+}
+
+TEST(Ledger, ClaimsNoZerosOfHugePages) {
+    Ledger ledger({{"pc.ram", 1024, 512}});
+    ledger.seal();
+    EXPECT_TRUE(ledger.claim_zeros(0, {0, 1024}, PageClass::background, 99).empty());
+    EXPECT_EQ(ledger.missing(), 1024U);
+}
+
 TEST(Ledger, CountsARepeatedPrecopyOnce) {
     Ledger ledger = small();
     EXPECT_TRUE(ledger.deliver_precopy(0, 7));

@@ -3,21 +3,11 @@
 // own.
 #include "mirror/sender.h"
 
-#include "guide/quarantine.h"
 #include "mirror/injector.h"
-#include "peer/channels.h"
-#include "util/poll.h"
 
-#include "frames.h"
+#include "two_hosts.h"
 
-#include <array>
-#include <gtest/gtest.h>
-#include <linux/if_packet.h>
 #include <map>
-#include <sched.h>
-#include <sys/socket.h>
-#include <thread>
-#include <unistd.h>
 
 namespace gc::mirror {
 namespace {
@@ -25,102 +15,21 @@ namespace {
 using namespace std::chrono_literals;
 using peer::ChannelId;
 
-constexpr auto soon = 5s;
-/// To which the packets of frames.h go.
-constexpr auto mac = "52:52:52:52:52:52";
-
-struct Host {
-    std::optional<guide::Quarantine> space;
-    int tap = -1;
-
-    void create() {
-        const guide::TapRequest request{
-            .netdev = "n", .queues = 1, .vnet_hdr = true, .first_fd = 10};
-        auto made = guide::Quarantine::create({&request, 1});
-        ASSERT_TRUE(made) << made.error().message;
-        space.emplace(*std::move(made));
-        tap = space->taps()[0].queues[0].get();
-    }
-};
-
-class MirrorTest : public testing::Test {
+class MirrorTest : public TwoHosts {
   protected:
-    void SetUp() override {
-        destination.create();
-        source.create();
-        far = peer::Channels::create({.end = peer::End::destination, .dial = {}}).value();
-        near = peer::Channels::create({.end = peer::End::source,
-                                       .dial = [this](auto id, bool, auto) { return dial(id); }})
-                   .value();
-        ASSERT_TRUE(near->open(std::array{ChannelId::mirror}, soon));
-        make_wire();
-    }
-    void TearDown() override {
-        near.reset();
-        for (std::thread& thread : there)
-            thread.join();
-        far.reset();
-    }
-    Result<peer::Connection> dial(ChannelId id) {
-        std::array<int, 2> ends{};
-        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
-            return fail_errno(errno, "socketpair");
-        there.emplace_back([this, id, fd = ends[1]] {
-            (void)far->attach(id, peer::Connection(UniqueFd(fd)), soon);
-        });
-        return peer::Connection(UniqueFd(ends[0]));
-    }
-    /// What the VM's clients send on.
-    void make_wire() {
-        std::thread([&] {
-            ASSERT_EQ(::setns(destination.space->network_namespace(), CLONE_NEWNET), 0);
-            wire = UniqueFd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-        }).join();
-        ASSERT_TRUE(wire);
-    }
-    void from_client(const Packet& packet) const {
-        const auto bytes = packet.bytes();
-        sockaddr_ll to{};
-        to.sll_family = AF_PACKET;
-        to.sll_ifindex = destination.space->taps()[0].index;
-        ASSERT_GT(::sendto(wire.get(), bytes.data() + virtio_header, bytes.size() - virtio_header,
-                           0, reinterpret_cast<sockaddr*>(&to), sizeof to),
-                  0);
-    }
-    void drain_destination() const {
-        std::array<std::byte, 2000> packet{};
-        while (wait_readable(destination.tap, 0ms).value())
-            (void)!::read(destination.tap, packet.data(), packet.size());
-    }
+    MirrorTest() : TwoHosts(ChannelId::mirror) {}
+
+    void from_client(const Packet& packet) const { destination.from_client(packet); }
     std::unique_ptr<Sender> start_sender() {
-        auto socket = PacketSocket::open(destination.space->network_namespace(),
-                                         destination.space->taps()[0].name,
-                                         PacketSocket::Receives::sent_to, *parse_mac(mac));
-        EXPECT_TRUE(socket) << socket.error().message;
-        std::vector<Tap> taps;
-        taps.push_back({mac, *std::move(socket)});
-        return Sender::start(std::move(taps), (*far)[ChannelId::mirror]).value();
+        return Sender::start(destination.taps(), at_destination()).value();
     }
-    std::optional<Segment> at_guide() const {
-        std::vector<std::byte> packet(max_packet);
-        if (!wait_readable(source.tap, 2s).value())
-            return std::nullopt;
-        const ssize_t size = ::read(source.tap, packet.data(), packet.size());
-        return parse(0,
-                     std::span(packet).first(static_cast<std::size_t>(size)).subspan(virtio_header),
-                     From::client);
-    }
+    std::optional<Segment> at_guide() const { return parse(0, source.read_tap(2s), From::client); }
     void from_guide(Packet packet) const {
         packet.from = From::vm;
         const auto bytes = packet.bytes();
         ASSERT_EQ(::write(source.tap, bytes.data(), bytes.size()),
                   static_cast<ssize_t>(bytes.size()));
     }
-
-    Host destination, source;
-    UniqueFd wire;
-    std::vector<std::thread> there;
-    std::shared_ptr<peer::Channels> near, far;
 };
 
 TEST_F(MirrorTest, ShowsTheGuideWhatArrivesForItsVm) {
@@ -162,9 +71,9 @@ TEST_F(MirrorTest, LeavesOutWholeConnectionsWhenTheSourceTakesNothing) {
         if (i % 100 == 0)
             from_client({.sequence = i / 100 * 10, .payload = 10, .port = 2});
         if (i % 50 == 0)
-            drain_destination();
+            destination.drain_tap();
     }
-    EXPECT_LE((*far)[ChannelId::mirror].unacknowledged(), peer::Channels::max_unsent_mirror);
+    EXPECT_LE((*far)[ChannelId::mirror].unacknowledged(), peer::Channels::max_unsent_packets);
     std::thread reader([&] {
         // Only now. No packet may follow one of its connection that is missing.
         RecordReader records;

@@ -3,6 +3,7 @@
 #include "options/manual.h"
 
 #include "doctor/command.h"
+#include "evacuate/command.h"
 #include "html_report/command.h"
 #include "migrate/command.h"
 #include "options/arguments.h"
@@ -24,8 +25,9 @@ namespace {
 using testing::HasSubstr;
 
 std::vector<Manual> all_commands() {
-    return {migrate::manual(), receive::manual(),  policy::manual(),      record::manual(),
-            trace::manual(),   simulate::manual(), html_report::manual(), doctor::manual()};
+    return {migrate::manual(),  receive::manual(),     evacuate::manual(),
+            policy::manual(),   record::manual(),      trace::manual(),
+            simulate::manual(), html_report::manual(), doctor::manual()};
 }
 
 /// Commands and subcommands that have options of their own.

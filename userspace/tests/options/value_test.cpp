@@ -114,7 +114,7 @@ TEST(OptionValue, ValuesArrive) {
     EXPECT_EQ(options->to.host, "::1");
     EXPECT_EQ(options->lead, 7U);
     EXPECT_EQ(options->bandwidth, 1'000'000U);
-    EXPECT_EQ(options->precopy_time, 2s);
+    EXPECT_EQ(options->precopy.time, 2s);
     EXPECT_EQ(options->policy_link, 1024U);
     EXPECT_EQ(options->next_pages, 16U) << "a default";
     EXPECT_EQ(options->guide_wait, 50ms) << "a default";

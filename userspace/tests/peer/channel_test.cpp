@@ -7,9 +7,11 @@
 #include "peer/heartbeat.h"
 #include "util/poll.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <gmock/gmock.h>
 #include <string>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 namespace gc::peer {
@@ -100,6 +102,31 @@ TEST_P(EachReader, ReadsWhatIsThere) {
     link.far->end_writing();
     EXPECT_TRUE(wait_readable(link.near->fd(), soon).value());
     EXPECT_TRUE(eventually([&] { return link.near->read_available(two).value() == 0U; }));
+}
+
+TEST(Channel, ARecordThatWasReceivedWithAnotherIsPending) {
+    Link link(nullptr);
+    ASSERT_TRUE(link.connect());
+    write_text(*link.far, "ab");
+    write_text(*link.far, "cd");
+    EXPECT_TRUE(eventually(
+        [&] { return queued_bytes(link.near->socket(), FIONREAD) == 2 * (record_head_size + 2); }));
+    EXPECT_EQ(read_text(*link.near, 2), "ab");
+    EXPECT_FALSE(wait_readable(link.near->fd(), 0ms).value());
+    EXPECT_TRUE(link.near->pending());
+    EXPECT_EQ(read_text(*link.near, 2), "cd");
+    EXPECT_FALSE(link.near->pending());
+}
+
+TEST(Channel, WhatWasReceivedIsReadWithoutItsConnection) {
+    Link link(nullptr);
+    ASSERT_TRUE(link.connect());
+    write_text(*link.far, "abcd");
+    EXPECT_EQ(read_text(*link.near, 1), "a");
+    ASSERT_TRUE(link.connect());
+    EXPECT_EQ(read_text(*link.near, 1), "b");
+    write_text(*link.far, "ef");
+    EXPECT_EQ(read_text(*link.near, 4), "cdef");
 }
 
 TEST(Channel, SendsMemoryAndFilesInOrder) {
@@ -244,17 +271,29 @@ std::string noise(std::size_t size, unsigned seed) {
     return text;
 }
 
+/// Writes a copy of the text that nobody but the channel holds.
+Result<void> write_held(Channel& to, std::string_view text, Channel::More more) {
+    const auto owner = std::make_shared<std::string>(text);
+    const iovec part{owner->data(), owner->size()};
+    return to.write(std::span(&part, 1), more, {bytes_of(*owner), owner});
+}
+
 /// Writes the text in pieces of random sizes and kinds.
 void write_randomly(Channel& to, std::string_view text, int file, unsigned seed) {
     std::mt19937 random(seed);
+    const auto map = std::make_shared<const Mapping>(
+        Mapping::map(file, text.size(), PROT_READ, MAP_SHARED, 0, "a test's file").value());
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t size = std::min<std::size_t>(text.size() - at, 1 + random() % 100000);
         const auto part = bytes_of(text.substr(at, size));
         const auto more = random() % 2 == 0 ? Channel::More::yes : Channel::More::no;
-        const auto kind = random() % 3;
+        const auto kind = random() % 5;
+        const HeldBytes mapped =
+            kind == 3 ? HeldBytes{map->bytes().subspan(at, size), map} : HeldBytes{};
         const auto written = kind == 0   ? to.write(part, more)
                              : kind == 1 ? to.write_frozen(part, more)
-                                         : to.send_file(file, at, size, more);
+                             : kind == 2 ? write_held(to, text.substr(at, size), more)
+                                         : to.send_file(file, at, size, more, mapped);
         ASSERT_TRUE(written) << written.error().message;
         at += size;
     }
@@ -262,6 +301,7 @@ void write_randomly(Channel& to, std::string_view text, int file, unsigned seed)
 }
 
 TEST_P(EachReader, CarriesMegabytesOverABadWire) {
+    std::signal(SIGPIPE, SIG_IGN);  // see gc::send_file()
     constexpr std::size_t size = std::size_t{6} << 20;
     for (const unsigned seed : {1U, 2U, 3U, 4U}) {
         SCOPED_TRACE(seed);
@@ -364,6 +404,95 @@ TEST(Channel, RefusesAPeerThatHasLostItsPosition) {
     ASSERT_FALSE(attached);
     EXPECT_EQ(attached.error().kind, ErrorKind::protocol);
     EXPECT_FALSE(link.near->connected());
+}
+
+TEST_P(EachReader, HearsOfTheEndFromAConnectionThatIsResetThen) {
+    std::atomic<int> losses = 0;
+    Channel::Options options = reading(GetParam());
+    options.on_lost = [&](const Error&) { ++losses; };
+    const auto near = Channel::create(std::move(options)).value();
+    auto [ours, theirs] = tcp_pair();
+    const int socket = ours.get();
+    ASSERT_TRUE(write_all(theirs.get(), encode({.kind = RecordKind::resume})));
+    ASSERT_TRUE(near->attach(Connection(std::move(ours)), soon));
+    ASSERT_TRUE(write_all(theirs.get(), encode({.kind = RecordKind::closed})));
+    const linger reset{1, 0};
+    ASSERT_EQ(::setsockopt(theirs.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    theirs.reset();
+    // The caller does not read, and the end of what it writes is the first to meet the reset.
+    if (GetParam() == Reads::caller) {
+        ASSERT_TRUE(eventually([&] { return wait_for_events(socket, POLLERR, 0ms).value(); }));
+        EXPECT_FALSE(near->over());
+    }
+    near->end_writing();
+    EXPECT_TRUE(eventually([&] { return near->over(); }));
+    EXPECT_EQ(losses, 0);
+}
+
+TEST(Channel, HoldsMemoryUntilItIsTaken) {
+    Channel::Options options;
+    options.max_unsent = 1 << 20;
+    Link link(nullptr, options);
+    const auto owner = std::make_shared<std::string>(noise(100'000, 1));
+    const std::string other = "[copied]";
+    const std::array parts{iovec{const_cast<char*>(other.data()), other.size()},
+                           iovec{owner->data(), owner->size()}};
+    ASSERT_TRUE(link.near->write(parts, Channel::More::no, {bytes_of(*owner), owner}));
+    EXPECT_GT(owner.use_count(), 1) << "was copied";
+    EXPECT_EQ(link.near->copied(), other.size() + owner->size()) << "it takes memory, too";
+    ASSERT_TRUE(link.connect());
+    EXPECT_TRUE(read_text(*link.far, other.size() + owner->size()) == other + *owner);
+    link.far->tick({});
+    link.near->end_reading();  // from here on a thread reads acknowledgements
+    EXPECT_TRUE(link.near->wait_taken(soon).value());
+    EXPECT_EQ(owner.use_count(), 1);
+    EXPECT_EQ(link.near->copied(), 0U);
+}
+
+TEST(Channel, HoldsNoMoreThanItMayCopy) {
+    Channel::Options options;
+    options.max_copied = 100'000;
+    options.max_unsent = 1 << 20;
+    Link link(nullptr, options);
+    const std::string text = noise(300'000, 1);
+    std::atomic<bool> done = false;
+    std::thread writer([&] {
+        EXPECT_FALSE(write_held(*link.near, text, Channel::More::no));
+        done = true;
+    });
+    std::this_thread::sleep_for(20ms);
+    EXPECT_FALSE(done);
+    EXPECT_LE(link.near->copied(), options.max_copied);
+    link.near->give_up({ErrorKind::io, "enough"});
+    writer.join();
+}
+
+TEST(Channel, NothingIsLostThatWasReceivedBeforeAReset) {
+    const auto near = Channel::create({}).value();
+    auto [ours, theirs] = tcp_pair();
+    const int socket = ours.get();
+    const auto send = [&, to = theirs.get()](RecordKind kind, std::uint64_t position,
+                                             std::string_view text) {
+        const auto head = encode({.kind = kind,
+                                  .size = text.size(),
+                                  .position = position,
+                                  .check = crc32c(bytes_of(text))});
+        ASSERT_TRUE(write_all(to, head));
+        ASSERT_TRUE(write_all(to, bytes_of(text)));
+    };
+    send(RecordKind::resume, 0, "");
+    ASSERT_TRUE(near->attach(Connection(std::move(ours)), soon));
+    send(RecordKind::data, 0, "0123456789");
+    EXPECT_EQ(read_text(*near, 4), "0123") << "the rest stays where it was received";
+    send(RecordKind::data, 10, "abc");
+    send(RecordKind::closed, 0, "");
+    const linger reset{1, 0};
+    ASSERT_EQ(::setsockopt(theirs.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    theirs.reset();
+    ASSERT_TRUE(eventually([&] { return wait_for_events(socket, POLLERR, 0ms).value(); }));
+    near->end_writing();
+    EXPECT_TRUE(eventually([&] { return near->over(); }));
+    EXPECT_EQ(read_text(*near, 9), "456789abc");
 }
 
 // ---- without a connection

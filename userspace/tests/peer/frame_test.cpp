@@ -11,8 +11,8 @@ namespace gc::peer {
 namespace {
 
 TEST(Frame, HeadsAreReadAsTheyWereWritten) {
-    for (const FrameKind kind :
-         {FrameKind::stream, FrameKind::sections, FrameKind::last, FrameKind::split})
+    for (const FrameKind kind : {FrameKind::stream, FrameKind::sections, FrameKind::last,
+                                 FrameKind::split, FrameKind::zeros, FrameKind::compressed})
         for (const std::size_t size :
              {std::size_t{0}, std::size_t{1}, std::size_t{0x10203}, max_frame})
             EXPECT_EQ(decode(encode({kind, size})).value(), (FrameHead{kind, size}));
@@ -24,7 +24,7 @@ TEST(Frame, TheKindIsInTheUpperByte) {
 }
 
 TEST(Frame, AnUnknownKindIsRefused) {
-    for (const unsigned kind : {0U, 5U, 255U}) {
+    for (const unsigned kind : {0U, 7U, 255U}) {
         const std::array bytes{static_cast<std::byte>(kind), std::byte{}, std::byte{}, std::byte{}};
         const auto head = decode(bytes);
         ASSERT_FALSE(head);

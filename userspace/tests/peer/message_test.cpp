@@ -46,7 +46,12 @@ TEST(Message, ReadyDescribesTheVmSinceVersion6) {
                .blocks = {{"m", 1, 2, 3, "4:5"}, {"", 6, 7, 8, ""}},
                .devices = {{"virtio-net-pci", 2}},
                .board = {{"e1000e", 1}},
-               .host = "h"};
+               .host = "h",
+               .capabilities = {},
+               .tls_creds = "",
+               .mode = "",
+               .disks = {},
+               .memory = ""};
     const Ready ready = again(Ready{6, "", false, {}, {}, vm});
     ASSERT_TRUE(ready.vm);
     EXPECT_EQ(ready.vm->machine, "pc-q35-7.2");
@@ -59,12 +64,52 @@ TEST(Message, ReadyDescribesTheVmSinceVersion6) {
     EXPECT_FALSE(again(Ready{5, "", false, {}, {}}).vm) << "an older gcctl says nothing";
 }
 
+TEST(Message, ReadyTellsOfDisksSettingsAndMemory) {
+    VmFacts vm;
+    vm.capabilities = {"events", "multifd"};
+    vm.tls_creds = "t";
+    vm.mode = "normal";
+    vm.disks = {{"d", "/i", 4096, true, "shared", "1:2", 2, 3, 1}};
+    vm.memory = "too little";
+    vm.memory_slots = 2;
+    vm.overcommit = true;
+    const Ready ready = again(Ready{7, "", false, {}, {}, vm});
+    ASSERT_TRUE(ready.vm && ready.vm->disks);
+    EXPECT_EQ(ready.vm->capabilities, vm.capabilities);
+    EXPECT_EQ(ready.vm->tls_creds, "t");
+    EXPECT_EQ(ready.vm->mode, "normal");
+    EXPECT_EQ(ready.vm->memory, "too little");
+    EXPECT_EQ(ready.vm->memory_slots, 2U);
+    EXPECT_TRUE(ready.vm->overcommit);
+    const VmFacts::Disk& disk = ready.vm->disks->at(0);
+    EXPECT_EQ(disk.image, "/i");
+    EXPECT_TRUE(disk.read_only);
+    EXPECT_EQ(disk.inode, 2U);
+    EXPECT_EQ(disk.locks, 3U);
+    EXPECT_EQ(disk.own_locks, 1U);
+    EXPECT_FALSE(again(Ready{7, "", false, {}, {}, VmFacts{}}).vm->disks) << "unknown";
+}
+
 TEST(Message, ReadyOffersTheMirrorSinceVersion7) {
     const Ready ready = again(Ready{7, "", false, {}, {}, {}, MirrorOffer{{"52:54"}, "why"}});
     ASSERT_TRUE(ready.mirror);
     EXPECT_EQ(ready.mirror->nics, std::vector<std::string>{"52:54"});
     EXPECT_EQ(ready.mirror->reason, "why");
     EXPECT_FALSE(again(Ready{6, "", false, {}, {}}).mirror) << "an older gcctl says nothing";
+}
+
+TEST(Message, CompletedTellsWhatWasDeliveredSinceVersion10) {
+    const auto delivered = again(Completed{{}, "", {}, Delivered{7, 2}}).delivered;
+    ASSERT_TRUE(delivered);
+    EXPECT_EQ(delivered->packets, 7U);
+    EXPECT_EQ(delivered->refused, 2U);
+    EXPECT_FALSE(again(Completed{}).delivered);
+    // The VM is complete: such a number is worth no failure.
+    for (const auto* wrong : {"7", "null", R"({"packets":1})", R"({"packets":-1,"refused":0})"}) {
+        const auto message = decode(fmt::format(R"({{"type":"completed","delivered":{}}})", wrong));
+        ASSERT_TRUE(message && *message) << wrong;
+        EXPECT_FALSE(std::get<Completed>(**message).delivered) << wrong;
+    }
 }
 
 TEST(Message, AMalformedOfferOfTheMirrorIsAnError) {
@@ -78,12 +123,17 @@ TEST(Message, AMalformedOfferOfTheMirrorIsAnError) {
 TEST(Message, AMalformedDescriptionOfTheVmIsAnError) {
     const std::string good =
         R"("qemu":"7.2","board":{},"machine":"x","cpus":1,"cpu_model":"","cpu_features":"","host":"")";
-    for (const std::string& vm : {std::string("7"), std::string("{}"), "{" + good + "}",
-                                  "{" + good + R"(,"blocks":7,"devices":{}})",
-                                  "{" + good + R"(,"blocks":[7],"devices":{}})",
-                                  "{" + good + R"(,"blocks":[{}],"devices":{}})",
-                                  "{" + good + R"(,"blocks":[],"devices":{"x":-1}})",
-                                  "{" + good + R"(,"blocks":[],"devices":[]})"}) {
+    for (const std::string& vm :
+         {std::string("7"), std::string("{}"), "{" + good + "}",
+          "{" + good + R"(,"blocks":7,"devices":{}})",
+          "{" + good + R"(,"blocks":[7],"devices":{}})",
+          "{" + good + R"(,"blocks":[{}],"devices":{}})",
+          "{" + good + R"(,"blocks":[],"devices":{"x":-1}})",
+          "{" + good + R"(,"blocks":[],"devices":[]})",
+          "{" + good + R"(,"blocks":[],"devices":{},"disks":{}})",
+          "{" + good + R"(,"blocks":[],"devices":{},"disks":[{}]})",
+          "{" + good + R"(,"blocks":[],"devices":{},"memory":7})",
+          "{" + good + R"(,"blocks":[],"devices":{},"capabilities":[7]})"}) {
         const auto message =
             decode(R"({"type":"ready","version":6,"qemu":"7.2","preempt":true,"vm":)" + vm + "}");
         ASSERT_FALSE(message) << vm;
@@ -91,11 +141,45 @@ TEST(Message, AMalformedDescriptionOfTheVmIsAnError) {
     }
 }
 
+TEST(Message, ReadyNamesCompressionsSinceVersion9) {
+    Ready ready;
+    EXPECT_TRUE(again(ready).compressions.empty()) << "an older gcctl knows none";
+    ready.compressions = {Compression::zstd, Compression::lz4};
+    EXPECT_EQ(again(ready).compressions, ready.compressions);
+}
+
+TEST(Message, ACompressionThatIsNotKnownIsNotUsed) {
+    const auto line = [](std::string_view compressions) {
+        return fmt::format(
+            R"({{"type":"ready","version":9,"qemu":"","preempt":true,"compressions":{}}})",
+            compressions);
+    };
+    const auto message = decode(line(R"(["brotli","lz4"])"));
+    ASSERT_TRUE(message);
+    EXPECT_EQ(std::get<Ready>(**message).compressions, std::vector{Compression::lz4});
+    for (const auto* wrong : {"7", "{}", "[7]", R"("lz4")"})
+        EXPECT_FALSE(decode(line(wrong))) << wrong;
+}
+
 TEST(Message, ReadyOfVersion3HasNoVersionAndNoSeal) {
     const auto message = decode(R"({"type":"ready","qemu":"7.2.22","preempt":true})").value();
     const auto& ready = std::get<Ready>(message.value());
     EXPECT_EQ(ready.version, 3);
     EXPECT_FALSE(ready.seal);
+}
+
+TEST(Message, CompletedHasWhatQemuMeasured) {
+    report::QemuPostcopyReport qemu;
+    qemu.blocktime_ms = 7;
+    qemu.latency_dist = {1, 2};
+    const Completed completed = again(Completed{report::DemandReport{}, "", qemu});
+    ASSERT_TRUE(completed.qemu);
+    EXPECT_EQ(completed.qemu->blocktime_ms, 7U);
+    EXPECT_EQ(completed.qemu->latency_dist, (std::vector<std::uint64_t>{1, 2}));
+    EXPECT_FALSE(again(Completed{report::DemandReport{}, "", {}}).qemu);
+    const auto odd = decode(R"({"type":"completed","qemu":7})");
+    ASSERT_TRUE(odd) << "figures that cannot be read are no failure";
+    EXPECT_FALSE(std::get<Completed>(**odd).qemu);
 }
 
 TEST(Message, TheOthersComeAsTheyWereSent) {

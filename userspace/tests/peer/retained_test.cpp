@@ -57,6 +57,27 @@ TEST(Retained, DropsUpToAPosition) {
     EXPECT_EQ(text_of(retained.pieces(6, 100)), "gh");
 }
 
+TEST(Retained, HoldsOwnersUntilTheirBytesAreDropped) {
+    Retained retained;
+    const auto owner = std::make_shared<std::string>("abcdef");
+    retained.copy(bytes_of("["));
+    retained.hold(bytes_of(*owner).first(3), owner);
+    retained.hold(bytes_of(*owner).subspan(3), owner);
+    retained.hold({}, owner);
+    retained.copy(bytes_of("]"));
+    EXPECT_EQ(retained.copied(), 8U) << "it takes memory, too";
+    EXPECT_EQ(owner.use_count(), 3);
+    EXPECT_EQ(text_of(retained.pieces(0, 100)), "[abcdef]");
+    EXPECT_EQ(retained.pieces(2, 1)[0].memory.data(), bytes_of(*owner).data() + 1) << "was copied";
+    retained.drop(3);
+    EXPECT_EQ(owner.use_count(), 3) << "a byte of it is left";
+    retained.drop(4);
+    EXPECT_EQ(owner.use_count(), 2);
+    retained.drop(8);
+    EXPECT_EQ(owner.use_count(), 1);
+    EXPECT_EQ(retained.copied(), 0U);
+}
+
 TEST(Retained, SmallCopiesShareMemory) {
     Retained retained;
     std::string expected;

@@ -167,6 +167,24 @@ TEST(QmpClient, ALateReplyIsNotTakenForTheNextCommands) {
     EXPECT_EQ(*reply, "right");
 }
 
+TEST(QmpClient, DropsTheReplyToAPostedCommand) {
+    json posted;
+    FakeMonitor monitor([&](FakeMonitor& m) {
+        m.greet();
+        posted = m.receive();
+        auto next = m.receive();
+        m.refuse(posted, "GenericError", "dropped");
+        m.reply(next, "right");
+    });
+    auto client = connect_to(monitor);
+    ASSERT_TRUE(client);
+    ASSERT_TRUE(client->post("cont"));
+    auto reply = client->execute("next", nullptr, patience);
+    ASSERT_TRUE(reply) << reply.error().message;
+    EXPECT_EQ(*reply, "right");
+    EXPECT_EQ(posted["execute"], "cont");
+}
+
 TEST(QmpClient, NamesTheSocketWhenTheConnectionEndsInAReply) {
     FakeMonitor monitor([](FakeMonitor& m) {
         m.greet();
@@ -319,6 +337,41 @@ TEST(QmpClient, DoesNotBlockOnAFullBacklog) {
     ::unlink(name.c_str());
     for (const auto& attempt : attempts)
         EXPECT_THAT(attempt.error().message, HasSubstr("one client at a time"));
+}
+
+constexpr const char* carried_version =
+    R"({"return": {"qemu": {"major": 9, "minor": 1, "micro": 2}, "package": "x"}, "id": "libvirt-1"})";
+
+TEST(QmpClient, HasItsCommandsCarriedBySomebodyElse) {
+    std::vector<json> seen;
+    auto client = Client::over(
+        [&](const std::string& command) -> Result<std::string> {
+            seen.push_back(json::parse(command));
+            return seen.size() == 1 ? carried_version : R"({"return": "x", "id": "libvirt-2"})";
+        },
+        4711, "the monitor of 'web'");
+    ASSERT_TRUE(client) << client.error().message;
+    EXPECT_EQ(client->version().text(), "9.1.2 (x)");
+    EXPECT_EQ(*client->peer_pid(), 4711);
+    EXPECT_EQ(client->fd(), -1);
+    EXPECT_FALSE(*client->next_event(0ms));
+    EXPECT_EQ(*client->hmp("info mtree"), "x");
+    EXPECT_EQ(seen[1], json::parse(R"({"execute": "human-monitor-command",
+                                       "arguments": {"command-line": "info mtree"}})"));
+}
+
+TEST(QmpClient, TellsACarriersErrorsFromQemus) {
+    Result<std::string> answer = carried_version;
+    auto client = Client::over([&](const std::string&) { return answer; }, 1, "the monitor");
+    ASSERT_TRUE(client);
+    answer = R"({"error": {"class": "GenericError", "desc": "no"}})";
+    EXPECT_EQ(client->execute("stop").error().message,
+              "the monitor: QEMU refused 'stop': GenericError: no");
+    answer = fail(ErrorKind::io, "the manager has gone");
+    EXPECT_EQ(client->execute("stop").error().message, "the monitor: the manager has gone");
+    answer = "[]";
+    EXPECT_EQ(client->execute("stop").error().kind, ErrorKind::protocol);
+    EXPECT_EQ(client->pass_fd("x", 0).error().kind, ErrorKind::unsupported);
 }
 
 }  // namespace

@@ -234,5 +234,20 @@ TEST(ParseProcessMaps, RealLinesAndMalformedOnes) {
         EXPECT_FALSE(parse_process_maps(bad)) << bad;
 }
 
+TEST(Backends, AreCountedByQueues) {
+    const auto backends =
+        parse_backends("net0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:01\r\n"
+                       " \\ hn0: index=0,type=tap,fd=34\r\n"
+                       "net0: index=1,type=nic,model=virtio-net-pci\r\n"
+                       " \\ hn0: index=1,type=tap,fd=35\r\n"
+                       "net1: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:02\r\n"
+                       " \\ u: index=0,type=user,net=10.0.2.0,restrict=off\r\n"
+                       "nonsense\r\n \\ more\r\n");
+    ASSERT_EQ(backends.size(), 2U);
+    EXPECT_EQ(backends.at("hn0").type, "tap");
+    EXPECT_EQ(backends.at("hn0").queues, 2U);
+    EXPECT_EQ(backends.at("u").type, "user");
+}
+
 }  // namespace
 }  // namespace gc::qmp

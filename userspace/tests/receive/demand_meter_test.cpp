@@ -2,6 +2,7 @@
 #include "receive/demand_meter.h"
 
 #include "../stream/append.h"
+#include "report/report.h"
 
 #include <gtest/gtest.h>
 #include <numeric>
@@ -87,6 +88,32 @@ TEST(DemandMeter, PagesOnMainEndFaults) {
     EXPECT_EQ(meter.asked().size(), 2U);
     EXPECT_EQ(meter.asked().back().block, "m");
     EXPECT_EQ(meter.asked().back().offset, 0x5000U);
+}
+
+TEST(DemandMeter, WhatThisEndHasIsNoFaultOfTheSource) {
+    DemandMeter meter;
+    const auto is_local = [](const stream::PageRequest& asked) { return asked.start == 0x3000; };
+    for (const std::uint64_t start : {0x3000, 0x3000, 0x5000})
+        meter.saw_requests(request(start, 0x1000), is_local);
+    meter.saw_sections(section({{0x3000, true}, {0x5000, false}}));
+    EXPECT_EQ(meter.problem(), "");
+    EXPECT_EQ(meter.result().local, 1U);
+    EXPECT_GT(meter.result().local_stall.count(), 0);
+    EXPECT_EQ(meter.result().faults, 1U);
+    EXPECT_EQ(meter.result().stall.count(), 1U);
+    EXPECT_EQ(meter.asked().size(), 1U);
+    EXPECT_EQ(meter.result().report().local, 1U);
+}
+
+TEST(DemandMeter, AFaultOfTheSourceIsNotCountedAgain) {
+    DemandMeter meter;
+    bool told = false;
+    const auto is_local = [&told](const stream::PageRequest&) { return told; };
+    meter.saw_requests(request(0x3000, 0x1000), is_local);
+    told = true;
+    meter.saw_requests(request(0x3000, 0x1000), is_local);
+    EXPECT_EQ(meter.result().faults, 1U);
+    EXPECT_EQ(meter.result().local, 0U);
 }
 
 TEST(DemandMeter, StopsCountingAtWhatItCannotRead) {

@@ -2,6 +2,7 @@
 // Merges main and bulk into one stream, over socket pairs.
 #include "receive/stream_merger.h"
 
+#include "peer/zero_runs.h"
 #include "util/mailbox.h"
 #include "util/page.h"
 #include "util/poll.h"
@@ -38,8 +39,10 @@ class Merging : public testing::Test {
                                           seen += std::string(
                                               reinterpret_cast<const char*>(bytes.data()),
                                               bytes.size());
-                                      }});
+                                      }},
+                       placer());
     }
+    virtual ZeroPlacer* placer() { return nullptr; }
 
     void begin() {
         send(main, FrameKind::stream, "headrest,");
@@ -56,9 +59,11 @@ class Merging : public testing::Test {
     }
 
     static void send(const UniqueFd& to, FrameKind kind, std::string_view text) {
+        // At once: the reader of a head that it refuses is gone before the rest.
+        std::string frame(text);
         const auto head = peer::encode({kind, text.size()});
-        ASSERT_TRUE(write_all(to.get(), head));
-        ASSERT_TRUE(write_all(to.get(), std::as_bytes(std::span(text))));
+        frame.insert(0, reinterpret_cast<const char*>(head.data()), head.size());
+        ASSERT_TRUE(write_all(to.get(), std::as_bytes(std::span(frame))));
     }
 
     /// The next bytes that QEMU gets; fewer at the end of the stream or on timeout.
@@ -70,6 +75,11 @@ class Merging : public testing::Test {
         const ssize_t got = ::recv(qemu.get(), text.data(), size, MSG_WAITALL);
         text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
         return text;
+    }
+
+    /// Why the stream broke.
+    std::string error() {
+        return wait_readable(broke.fd(), 5s).value() ? broke.take()->message : "no error";
     }
 
     UniqueFd main, bulk, qemu;  ///< the test's ends
@@ -103,6 +113,65 @@ TEST_F(Merging, BulkComesOnlyWhereASectionMayBegin) {
     EXPECT_EQ(read(1, 50ms), "") << "not a boundary";
     send(main, FrameKind::sections, "'s end,");
     EXPECT_EQ(read(13), "'s end,[bulk]");
+}
+
+std::string compressed(FrameKind kind, std::string_view text) {
+    peer::Compressor compressor;
+    // Short text grows.
+    const auto result = compressor.compress(peer::Compression::zstd, std::as_bytes(std::span(text)),
+                                            text.size() + 100);
+    const auto head =
+        peer::encode(peer::CompressedHead{kind, peer::Compression::zstd, text.size()});
+    const auto as_text = [](std::span<const std::byte> bytes) {
+        return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    };
+    return as_text(head) + as_text(*result);
+}
+
+TEST_F(Merging, CompressedFramesAreWhatTheyHold) {
+    begin();
+    send(main, FrameKind::compressed, compressed(FrameKind::stream, "precopy,"));
+    send(main, FrameKind::compressed, compressed(FrameKind::sections, "package,"));
+    EXPECT_EQ(read(16), "precopy,package,");
+    send(bulk, FrameKind::compressed, compressed(FrameKind::sections, "[bulk]"));
+    EXPECT_EQ(read(6), "[bulk]");
+    std::array<std::byte, 1> answer{};
+    EXPECT_TRUE(read_whole(bulk.get(), answer).value());
+    send(main, FrameKind::compressed, compressed(FrameKind::sections, "guide,"));
+    EXPECT_EQ(read(6), "guide,");
+    send(main, FrameKind::last, "end");
+    ::shutdown(bulk.get(), SHUT_WR);
+    EXPECT_EQ(read(3), "end");
+    merger.reset();
+    EXPECT_EQ(seen, "<switched over>[bulk]guide,");
+}
+
+TEST_F(Merging, TheHeadOfTheStreamIsNotCompressed) {
+    send(main, FrameKind::compressed, compressed(FrameKind::stream, "headrest,"));
+    merger->start(4);
+    EXPECT_THAT(error(), HasSubstr("the head of QEMU's stream as it is"));
+}
+
+TEST_F(Merging, BulkHasOnlySectionsEvenIfTheyAreCompressed) {
+    begin();
+    send(bulk, FrameKind::compressed, compressed(FrameKind::stream, "[bulk]"));
+    EXPECT_THAT(error(), HasSubstr("a compressed frame of kind 1"));
+}
+
+TEST_F(Merging, WhatCannotBeDecompressedEndsTheStream) {
+    begin();
+    std::string frame = compressed(FrameKind::sections, "[bulk]");
+    frame.resize(frame.size() - 1);
+    send(bulk, FrameKind::compressed, frame);
+    EXPECT_THAT(error(), HasSubstr("malformed Zstandard data"));
+    EXPECT_EQ(read(1), "");
+}
+
+TEST_F(Merging, ALargeCompressedFrameIsRefusedBeforeItIsRead) {
+    begin();
+    ASSERT_TRUE(
+        write_all(main.get(), peer::encode({FrameKind::compressed, peer::max_bulk_frame + 1})));
+    EXPECT_THAT(error(), HasSubstr("at most 4194304 bytes"));
 }
 
 TEST_F(Merging, LittleMayWaitForQemuFromSwitchOverOn) {
@@ -239,6 +308,149 @@ TEST_F(Merging, ABulkFrameOfAbsurdSizeIsRefused) {
     const auto head = peer::encode({FrameKind::sections, peer::max_bulk_frame + 1});
     ASSERT_TRUE(write_all(bulk.get(), head));
     EXPECT_EQ(read(100), "");
+}
+
+TEST_F(Merging, ZerosAreNoneOfAnOlderPeersFrames) {
+    begin();
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    send(bulk, FrameKind::zeros, "x");
+    EXPECT_EQ(read(100), "");
+    ASSERT_TRUE(wait_readable(broke.fd(), 5s).value());
+    EXPECT_THAT(broke.take()->message, HasSubstr("kind 5"));
+}
+
+TEST_F(Merging, MainBringsOnlyTheStream) {
+    for (const FrameKind kind : {FrameKind::split, FrameKind::zeros}) {
+        TearDown();
+        merger.reset();
+        SetUp();
+        begin();
+        send(main, kind, "x");
+        EXPECT_EQ(read(100), "");
+        ASSERT_TRUE(wait_readable(broke.fd(), 5s).value());
+        EXPECT_THAT(broke.take()->message, HasSubstr("expected QEMU's stream"));
+    }
+}
+
+/// With pages that the source tells to be zeros.
+class MergingZeros : public Merging {
+  protected:
+    void SetUp() override {
+        Merging::SetUp();
+        begin();
+    }
+    void TearDown() override { merger.reset(); }
+    ZeroPlacer* placer() override { return &zeros; }
+
+    void tell(std::uint64_t first, std::uint64_t count) const {
+        const auto frame = peer::encode(peer::ZeroRuns{3, "m", {{first, count}}});
+        send(bulk, FrameKind::zeros, {reinterpret_cast<const char*>(frame.data()), frame.size()});
+    }
+    static std::string text(std::span<const std::byte> bytes) {
+        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
+    /// The section with these pages that QEMU gets.
+    static std::string section(std::uint64_t first, std::uint64_t count) {
+        stream::Buffer bytes;
+        stream::append_section_part(bytes, 3);
+        for (std::uint64_t i = 0; i < count; ++i)
+            stream::append_page_head(bytes, (first + i) * page_size, i == 0 ? "m" : "", true);
+        stream::append_end_of_ram(bytes);
+        stream::append_section_footer(bytes, 3);
+        return text(bytes);
+    }
+
+    ZeroPlacer zeros{{{.name = "m", .pages = 1000}},
+                     [](std::uint32_t, std::string_view, std::uint64_t) {}};
+};
+
+TEST_F(MergingZeros, GoWhereASectionMayBegin) {
+    zeros.begin();
+    tell(5, 3);
+    EXPECT_EQ(read(1, 50ms), "") << "no boundary";
+    send(main, FrameKind::sections, ".");
+    const std::string all = "." + section(5, 3);
+    EXPECT_EQ(read(all.size()), all);
+    EXPECT_FALSE(wait_readable(bulk.get(), 30ms).value()) << "such a frame is not answered";
+}
+
+TEST_F(MergingZeros, WaitUntilTheVmRuns) {
+    tell(5, 3);
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(2, 50ms), ".");
+    zeros.begin();
+    EXPECT_EQ(read(section(5, 3).size()), section(5, 3));
+}
+
+TEST_F(MergingZeros, WaitWhileQemuHasNotReadTheRest) {
+    send(main, FrameKind::sections, ".");
+    send(bulk, FrameKind::sections, "[one]");
+    std::array<std::byte, 1> answer{};
+    ASSERT_TRUE(read_whole(bulk.get(), answer).value()) << "it is in the socket";
+    zeros.begin();
+    tell(5, 3);
+    std::this_thread::sleep_for(20ms);
+    send(bulk, FrameKind::sections, "[two]");
+    ASSERT_TRUE(read_whole(bulk.get(), answer).value());
+    EXPECT_EQ(read(11), ".[one][two]") << "bulk does not wait";
+    EXPECT_EQ(read(section(5, 3).size()), section(5, 3));
+}
+
+TEST_F(MergingZeros, AreHurriedAfterARequest) {
+    send(main, FrameKind::sections, ".");
+    tell(5, 100);
+    std::array<std::byte, 1> answer{};
+    send(bulk, FrameKind::sections, "[one]");
+    ASSERT_TRUE(read_whole(bulk.get(), answer).value()) << "what was sent before was taken, too";
+    stream::Buffer request;
+    stream::append_page_request(request, "m", 20 * page_size, page_size);
+    zeros.saw_requests(request);
+    zeros.begin();
+    const std::string all = ".[one]" + section(21, 64);
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(read(all.size()), all) << "though QEMU has not read what was there";
+}
+
+TEST_F(MergingZeros, TheEndWaitsForAllOfThem) {
+    tell(5, 200);
+    send(main, FrameKind::sections, ".");
+    send(main, FrameKind::last, "$");
+    ::shutdown(bulk.get(), SHUT_WR);
+    EXPECT_EQ(read(2, 50ms), ".");
+    zeros.begin();
+    const std::string all = section(5, 64) + section(69, 64) + section(133, 64) + section(197, 8);
+    EXPECT_EQ(read(all.size()), all);
+    EXPECT_EQ(read(100), "$") << "and then end of file";
+}
+
+TEST_F(MergingZeros, WhatIsGivenGoesBeforeBulk) {
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    ASSERT_TRUE(merger->give(std::as_bytes(std::span("(given)", 7))));
+    EXPECT_EQ(read(7), "(given)");
+    merger->stop();
+    EXPECT_FALSE(merger->give(std::as_bytes(std::span("(given)", 7))));
+}
+
+TEST_F(MergingZeros, BadRunsEndTheStream) {
+    send(main, FrameKind::sections, ".");
+    EXPECT_EQ(read(1), ".");
+    tell(990, 11);
+    EXPECT_EQ(read(100), "");
+    ASSERT_TRUE(wait_readable(broke.fd(), 5s).value());
+    EXPECT_THAT(broke.take()->message, HasSubstr("which has 1000 pages"));
+    EXPECT_FALSE(broke.take()) << "one message";
+}
+
+TEST_F(MergingZeros, ItEndsWhateverItWaitsFor) {
+    tell(5, 200);
+    send(main, FrameKind::sections, ".");
+    send(main, FrameKind::last, "$");
+    ::shutdown(bulk.get(), SHUT_WR);
+    std::this_thread::sleep_for(10ms);
+    merger.reset();
+    EXPECT_EQ(read(100), ".");
 }
 
 TEST_F(Merging, AStreamThatDoesNotBeginIsToldOfAtOnce) {

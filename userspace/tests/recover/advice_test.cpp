@@ -9,6 +9,7 @@ namespace {
 using state::Phase;
 using state::Record;
 using state::Role;
+using testing::_;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -43,6 +44,47 @@ TEST(Advice, LeavesALivingGcctlAlone) {
     const Advice advice = advise(record(Role::source, Phase::running), seen);
     EXPECT_EQ(advice.standing, Standing::live);
     EXPECT_THAT(advice.type, IsEmpty());
+}
+
+TEST(Advice, AVmOfLibvirtsIsFinishedByLibvirt) {
+    Record source = record(Role::source, Phase::switched_over);
+    source.qmp = "";
+    source.domain = "web";
+    source.finish = "virsh migrate web";
+    const Seen there = asked("", "");
+    EXPECT_THAT(advise(source, there).type, ElementsAre("virsh migrate web"));
+    EXPECT_THAT(advise(source, there).what, HasSubstr("virsh domstate --reason web"));
+    EXPECT_EQ(advise(source, gone).standing, Standing::over);
+    EXPECT_THAT(advise(source, there).there,
+                HasSubstr("gcctl take-back --domain web --verdict never-ran:0123456789abcdef"));
+    source.phase = Phase::begun;
+    EXPECT_EQ(advise(source, there).standing, Standing::over);
+
+    Record destination = source;
+    destination.role = Role::destination;
+    EXPECT_EQ(advise(destination, there).standing, Standing::stranded);
+    EXPECT_THAT(advise(destination, there).type, IsEmpty());
+    // What becomes of it is for libvirt to say.
+    EXPECT_FALSE(never_ran(destination, gone));
+}
+
+TEST(Advice, AVmThatLibvirtCannotResumeIsTakenBack) {
+    Record source = record(Role::source, Phase::never_ran);
+    source.qmp = "";
+    source.domain = "web";
+    const Seen there = asked("", "");
+    for (const Phase phase : {Phase::never_ran, Phase::taking_back}) {
+        source.phase = phase;
+        EXPECT_EQ(advise(source, there).standing, Standing::stranded);
+        EXPECT_THAT(advise(source, there).type, ElementsAre(_, "gcctl take-back --domain web", _));
+    }
+    EXPECT_EQ(advise(source, gone).standing, Standing::over);
+
+    Record destination = record(Role::destination, Phase::never_ran);
+    destination.domain = "web";
+    EXPECT_TRUE(never_ran(destination, gone));
+    EXPECT_THAT(advise(destination, gone).there,
+                HasSubstr("gcctl take-back --domain web --verdict never-ran:0123456789abcdef"));
 }
 
 TEST(Advice, SourceBeforeTheCommitIsTakenBack) {
@@ -134,10 +176,6 @@ TEST(Advice, SaysWhyQmpIsSilent) {
     seen.problem = "no QMP greeting";
     EXPECT_THAT(advise(record(Role::source, Phase::committed), seen).what,
                 HasSubstr("no QMP greeting"));
-}
-
-TEST(ShellLine, QuotesWhatAShellWouldSplit) {
-    EXPECT_EQ(shell_line({"a", "b c", "it's", "", "/x=1"}), R"(a 'b c' 'it'\''s' '' /x=1)");
 }
 
 }  // namespace

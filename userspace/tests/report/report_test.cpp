@@ -3,8 +3,10 @@
 #include "report/report.h"
 
 #include <filesystem>
+#include <fmt/ranges.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -60,9 +62,9 @@ TEST(Report, HasTheKeysOfItsSchema) {
     report.next = {16, 7};
     const nlohmann::json json = to_json(report);
     EXPECT_EQ(json.at("schema"), "guidecopy.report/1");
-    for (const char* key :
-         {"result", "error", "mode", "capture", "downtime_ms", "total_ms", "pages", "bytes",
-          "demand", "guide", "next", "hot", "measured", "simulated", "qemu", "kernel"})
+    for (const char* key : {"result", "error", "mode", "capture", "downtime_ms", "total_ms",
+                            "pages", "bytes", "precopy", "demand", "zeros", "compress", "guide",
+                            "next", "hot", "measured", "simulated", "qemu", "kernel"})
         EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("demand").at("histogram_us").size(), 24U);
     EXPECT_TRUE(json.at("demand").at("timeline").is_null()) << "nothing was measured";
@@ -82,6 +84,18 @@ Report whole_report() {
     report.demand.faults = 2;
     report.demand.histogram_us[4] = 2;
     report.demand.timeline = DemandTimeline{.step_ms = {100}, .counts = {0, 2}};
+    report.qemu_postcopy = QemuPostcopyReport{.blocktime_ms = 3,
+                                              .vcpu_blocktime_ms = {3, 4},
+                                              .latency_ns = 5000,
+                                              .latency_dist = {0, 1},
+                                              .vcpu_latency_ns = {5000, 0},
+                                              .non_vcpu_latency_ns = 6};
+    report.demand.local = 3;
+    report.zeros = {.pages = 4, .runs = 1};
+    report.precopy = {
+        .ended = PrecopyEnd::no_gain, .rounds_ms = {0, 50}, .remaining_bytes = {9, 8}};
+    report.compress = {
+        .mode = CompressMode::automatic, .reason = "", .bytes = 9, .sent = 5, .cpu_ms = 0.5};
     report.guide.ended = GuideEnd::memory_limit;
     report.guide.sent.dropped_by = DroppedBy::netns;
     report.policy.classes["guide"].bytes = 7;
@@ -104,6 +118,11 @@ TEST(Report, AClassOrMemberYoungerThanTheFileMayBeMissing) {
     older["pages"].erase("warm");
     older.erase("next");
     older["demand"].erase("timeline");
+    older.erase("qemu_postcopy");
+    older["demand"].erase("local");
+    older.erase("zeros");
+    older.erase("precopy");
+    older.erase("compress");
     EXPECT_TRUE(report_from_json(older));
 }
 
@@ -180,6 +199,55 @@ TEST(Schema, SaysWhatAMemberMustBe) {
     const auto& required = schema["required"];
     EXPECT_NE(std::ranges::find(required, "guide"), required.end());
     EXPECT_EQ(std::ranges::find(required, "policy"), required.end()) << "older files lack it";
+}
+
+/// The members that each object of a schema must have, by the object's place; "*" is any name.
+void collect_required(const nlohmann::ordered_json& schema, const std::string& at,
+                      std::map<std::string, std::string>& into) {
+    if (schema.contains("anyOf"))
+        collect_required(schema["anyOf"][0], at, into);
+    if (schema.contains("required"))
+        into[at] =
+            fmt::format("{}", fmt::join(schema["required"].get<std::vector<std::string>>(), " "));
+    const auto properties = schema.value("properties", nlohmann::ordered_json::object());
+    for (const auto& [name, property] : properties.items())
+        collect_required(property, at + "/" + name, into);
+    if (schema.contains("additionalProperties") && schema["additionalProperties"].is_object())
+        collect_required(schema["additionalProperties"], at + "/*", into);
+}
+
+TEST(Schema, RequiresNothingThatOlderFilesLack) {
+    const std::string classes = "total zero precopy urgent guide background";
+    const std::string traffic = "packets bytes drops delayed delay_ms delay_max_ms";
+    const std::map<std::string, std::string> ever = {
+        {"", "schema result error mode capture downtime_ms total_ms pages bytes demand guide qemu "
+             "kernel"},
+        {"/pages", classes},
+        {"/bytes", classes},
+        {"/precopy", "ended rounds_ms remaining_bytes"},
+        {"/demand", "faults stall_ms p50_us p99_us p999_us histogram_us"},
+        {"/demand/timeline", "step_ms counts"},
+        {"/zeros", "pages runs"},
+        {"/compress", "mode reason bytes sent cpu_ms"},
+        {"/qemu_postcopy", "blocktime_ms vcpu_blocktime_ms latency_ns latency_dist "
+                           "vcpu_latency_ns non_vcpu_latency_ns"},
+        {"/guide", "started records pushed dropped blocked_ms ended reason"},
+        {"/guide/sent", "packets bytes arp ipv4 ipv6 other dropped_by"},
+        {"/guide/mirror", "on reason nics packets bytes again dropped connections in_step dead"},
+        {"/forward", "on reason nics packets bytes dropped delivered refused"},
+        {"/next", "pages sent"},
+        {"/hot", "from pages reason"},
+        {"/policy", "name device joined reason classes tenants"},
+        {"/policy/classes/*", traffic},
+        {"/policy/tenants", traffic},
+        {"/security", "protection peer cipher"},
+        {"/measured", "time_ms touched asked coverage accuracy waste_bytes unresolved"},
+        {"/measured/touched", classes},
+        {"/simulated", "trace trace_ms link rtt_us vms vcpus memory_bytes touched waited_ms"},
+        {"/qemu", "source destination"}};
+    std::map<std::string, std::string> required;
+    collect_required(json_schema(), "", required);
+    EXPECT_EQ(required, ever) << "a member that is new has Presence::later";
 }
 
 TEST(Report, IsWrittenWhole) {
@@ -266,6 +334,7 @@ TEST(Report, ThePolicyHasItsClassesByName) {
     EXPECT_EQ(summary(report).find("policy:"), std::string::npos);
     report.policy = {.name = "silent",
                      .device = "eth0",
+                     .object = "",
                      .joined = true,
                      .reason = "",
                      .classes = {},

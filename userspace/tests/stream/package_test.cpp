@@ -147,5 +147,50 @@ TEST(PortableConfiguration, LosesTheCapabilitiesOnly) {
     EXPECT_EQ(out, concat({samples::preamble(), uuid}));
 }
 
+/// A whole section.
+Buffer section_with(std::uint32_t id, std::string_view name, const Buffer& content) {
+    Buffer out = concat({samples::section(Tag::section_full, id, name, 1), content});
+    append_section_footer(out, id);
+    return out;
+}
+Buffer timer() {
+    return section_with(7, "timer", samples::bytes({1, 2, 3}));
+}
+
+TEST(Package, CanBeWithoutSomeDevices) {
+    Buffer footer;
+    append_section_footer(footer, 8);
+    // What ends a section may be in one, by chance.
+    const Buffer tpm = section_with(8, "tpm-crb", concat({footer, footer, {std::byte{4}}, footer}));
+    const Buffer vsock = section_with(9, "0000:00:05.0/virtio-vhost_vsock", {});
+    const Buffer other = section_with(10, "0000:00:05.0/not-virtio-vhost_vsock", {});
+    const std::vector<std::string> absent{"tpm-crb", "virtio-vhost_vsock"};
+    const auto left = without_devices(concat({timer(), tpm, vsock, other}), absent);
+    ASSERT_TRUE(left) << left.error().message;
+    EXPECT_EQ(*left, concat({timer(), other}));
+    EXPECT_EQ(without_devices(concat({tpm, timer()}), absent).value(), timer());
+    EXPECT_TRUE(without_devices({}, absent).value().empty());
+}
+
+TEST(Package, WhoseSectionsDoNotEndIsRefused) {
+    const std::vector<std::string> absent{"x"};
+    const Buffer one = timer();
+    const Buffer cut(one.begin(), one.end() - 1);
+    for (const Buffer& bad : {cut, concat({one, {std::byte{0x42}}}), concat({one, cut})}) {
+        const auto left = without_devices(bad, absent);
+        ASSERT_FALSE(left);
+        EXPECT_EQ(left.error().kind, ErrorKind::protocol);
+    }
+}
+
+TEST(Package, NamesOfDevicesAreThoseAfterTheirPlace) {
+    const std::vector<std::string> devices{"tpm-ppi", "dbus-vmstate"};
+    EXPECT_TRUE(is_of("tpm-ppi", devices));
+    EXPECT_TRUE(is_of("dbus-vmstate/dbus-vmstate", devices));
+    EXPECT_FALSE(is_of("xtpm-ppi", devices));
+    EXPECT_FALSE(is_of("tpm-ppi/x", devices));
+    EXPECT_FALSE(is_of("", devices));
+}
+
 }  // namespace
 }  // namespace gc::stream

@@ -174,6 +174,22 @@ TEST_P(RecordedPostcopy, HasAPackageForAGuide) {
     EXPECT_EQ(again->devices.size(), parts->devices.size());
 }
 
+TEST_P(RecordedPostcopy, CanBeWithoutADevice) {
+    const Buffer stream = recorded(GetParam(), "stream");
+    const Reading reading = read(stream);
+    ASSERT_TRUE(reading.package);
+    const auto parts = split_package(reading.package->body);
+    ASSERT_TRUE(parts);
+    const std::vector<std::string> none{"nonesuch"}, timer{"timer"};
+    const auto all = without_devices(parts->devices, none);
+    ASSERT_TRUE(all) << all.error().message;
+    EXPECT_TRUE(std::ranges::equal(*all, parts->devices));
+    const auto less = without_devices(parts->devices, timer);
+    ASSERT_TRUE(less);
+    EXPECT_LT(less->size(), all->size());
+    EXPECT_EQ(without_devices(*less, timer).value(), *less);
+}
+
 TEST_P(RecordedPostcopy, DeliversEachPageOnce) {
     const Buffer stream = recorded(GetParam(), "stream");
     Reading reading = read(stream);

@@ -46,17 +46,19 @@ TEST(ReturnPath, ReadsWhatTheWriterWrote) {
     append_pong(out, 0x42);
     append_page_request(out, "pc.ram", 0x7000, 0x1000);
     append_resume_ack(out);
+    append_switchover_ack(out);
     append_shut(out, 1);
     const auto messages = read_all(out);
     ASSERT_TRUE(messages) << messages.error().message;
-    ASSERT_EQ(messages->size(), 4U);
+    ASSERT_EQ(messages->size(), 5U);
     EXPECT_EQ(std::get<PongMessage>((*messages)[0]).value, 0x42U);
     const auto& request = std::get<PageRequest>((*messages)[1]);
     EXPECT_EQ(request.block, "pc.ram");
     EXPECT_EQ(request.start, 0x7000U);
     EXPECT_EQ(request.length, 0x1000U);
     EXPECT_TRUE(std::holds_alternative<ResumeAck>((*messages)[2]));
-    EXPECT_EQ(std::get<ShutMessage>((*messages)[3]).status, 1U);
+    EXPECT_TRUE(std::holds_alternative<SwitchoverAck>((*messages)[3]));
+    EXPECT_EQ(std::get<ShutMessage>((*messages)[4]).status, 1U);
 }
 
 TEST(ReturnPath, RemembersTheBlock) {

@@ -166,6 +166,48 @@ TEST_P(TlsData, PendingBytesAreThoseThatPollDoesNotShow) {
     EXPECT_FALSE(pair.server->pending());
 }
 
+TEST_P(TlsData, ARecordThatWasReceivedWithAnotherIsPending) {
+    SessionPair pair = connect();
+    ASSERT_TRUE(pair.client->write(random_bytes(100)));
+    ASSERT_TRUE(pair.client->write(random_bytes(50)));
+    // Both must be there before the first one is read.
+    ASSERT_TRUE(wait_readable(pair.sockets.server.get(), 5s).value());
+    std::this_thread::sleep_for(50ms);
+    (void)read_exactly(*pair.server, 100);
+    EXPECT_TRUE(pair.server->pending() || wait_readable(pair.sockets.server.get(), 0ms).value());
+    (void)read_exactly(*pair.server, 50);
+    EXPECT_FALSE(pair.server->pending());
+}
+
+TEST_P(TlsData, APartOfARecordIsNotPending) {
+    Middle middle;
+    SessionPair pair = connect(middle);
+    // The first record comes with the beginning of the second one.
+    std::vector<Middle::Record> held;
+    middle.set_edit([&](const Middle::Record& record) {
+        held.push_back(record);
+        if (held.size() == 1)
+            return Middle::Records{};
+        Middle::Record both = held[0];
+        both.insert(both.end(), record.begin(), record.begin() + 20);
+        return Middle::Records{both};
+    });
+    const Bytes bytes = random_bytes(150);
+    ASSERT_TRUE(pair.client->write(std::span(bytes).first(100)));
+    ASSERT_TRUE(pair.client->write(std::span(bytes).subspan(100)));
+    EXPECT_EQ(read_exactly(*pair.server, 100), Bytes(bytes.begin(), bytes.begin() + 100));
+    EXPECT_FALSE(pair.server->pending()) << "it cannot be read";
+    EXPECT_FALSE(wait_readable(pair.sockets.server.get(), 0ms).value());
+    std::array<std::byte, 50> rest{};
+    EXPECT_EQ(pair.server->try_read(rest).value(), std::nullopt);
+    middle.set_edit([&](const Middle::Record& record) {
+        return Middle::Records{Middle::Record(held[1].begin() + 20, held[1].end()), record};
+    });
+    ASSERT_TRUE(pair.client->write(std::span(bytes).first(10)));
+    EXPECT_EQ(read_exactly(*pair.server, 50), Bytes(bytes.begin() + 100, bytes.end()));
+    EXPECT_EQ(read_exactly(*pair.server, 10), Bytes(bytes.begin(), bytes.begin() + 10));
+}
+
 TEST_P(TlsData, TryReadDoesNotWait) {
     SessionPair pair = connect();
     std::array<std::byte, 10> bytes{};

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <iterator>
+#include <map>
 #include <numeric>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@ namespace gc::transfer {
 namespace {
 
 using namespace std::chrono_literals;
+using peer::FrameKind;
 
 constexpr std::uint64_t ram_pages = 64;
 constexpr std::uint32_t ram_section = 2;
@@ -96,10 +98,11 @@ stream::Buffer read_raw(int fd) {
 
 /// The same for a channel with frames.
 /// @param last whether it must end with a `last` frame
-/// @param split set to the number of split frames
-stream::Buffer read_frames(int fd, bool last, std::size_t& split) {
+/// @param kinds set to the number of frames of each kind
+stream::Buffer read_frames(int fd, bool last, std::map<peer::FrameKind, std::size_t>& kinds) {
     stream::Buffer all;
     peer::FrameHead head;
+    peer::FrameUnpacker unpacker;
     for (;;) {
         std::array<std::byte, peer::frame_head_size> bytes;
         const auto more = read_whole(fd, bytes);
@@ -108,10 +111,15 @@ stream::Buffer read_frames(int fd, bool last, std::size_t& split) {
         head = peer::decode(bytes).value();
         stream::Buffer frame(head.size);
         EXPECT_TRUE(read_whole(fd, frame).value_or(false));
-        split += head.kind == peer::FrameKind::split ? 1 : 0;
-        const auto parts = peer::parts_of(head.kind, frame);
-        for (const auto part : parts.value())
-            stream::append(all, part);
+        ++kinds[head.kind];
+        if (head.kind == peer::FrameKind::compressed) {
+            EXPECT_TRUE(unpacker.unpack(frame));
+            stream::append(all, unpacker.content());
+        } else {
+            const auto parts = peer::parts_of(head.kind, frame);
+            for (const auto part : parts.value())
+                stream::append(all, part);
+        }
         (void)write_all(fd, peer::frame_taken);
     }
     EXPECT_EQ(head.kind == peer::FrameKind::last, last);
@@ -146,7 +154,10 @@ class Sender : public testing::Test {
         if (with_urgent)
             channels.urgent = pair(urgent_end);
         sender.emplace(channels, Marks{}, 0, wake);
+        if (compress)
+            sender->compress(*compress, peer::compressions, true);
         sender->begin(*ledger, *image, {0}, ram_section);
+        match.begin(ledger->blocks());
         // The start of the section on main, as in the source's own stream.
         stream::append_header(opening);
         stream::append_section_start(opening, stream::Tag::section_start, ram_section, "ram", 0, 4);
@@ -161,18 +172,21 @@ class Sender : public testing::Test {
         readers.emplace_back([this] {
             while (!read_main)
                 std::this_thread::sleep_for(1ms);
-            main_bytes = read_frames(main_end.get(), !cut_short, split_on_main);
+            main_bytes = read_frames(main_end.get(), !cut_short, kinds_on_main);
         });
         readers.emplace_back(
-            [this] { bulk_bytes = read_frames(bulk_end.get(), false, split_on_bulk); });
+            [this] { bulk_bytes = read_frames(bulk_end.get(), false, kinds_on_bulk); });
         if (with_urgent)
-            readers.emplace_back([this] { urgent_bytes = read_raw(urgent_end.get()); });
+            readers.emplace_back([this] {
+                urgent_bytes = compress ? read_frames(urgent_end.get(), false, kinds_on_urgent)
+                                        : read_raw(urgent_end.get());
+            });
     }
 
     /// Runs the two pushers side by side, once the guide's touches are in the ring.
     void push_all(std::vector<std::uint64_t> touched, WarmPages warm = {}) {
         FakeCapture capture(std::move(touched));
-        GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+        GuidePusher guide(*sender, {{"pc.ram", &capture}}, match, wake_guide, wake);
         BulkPusher bulk(*sender, *image, guide, next, 0ms, nullptr, wake);
         bulk.set_warm(std::move(warm));
         push_beside(guide, bulk, [&] {
@@ -197,7 +211,7 @@ class Sender : public testing::Test {
     template <typename Meanwhile>
     void push_while_guide_is_busy(std::vector<std::uint64_t> touched, Meanwhile meanwhile) {
         FakeCapture capture(std::move(touched));
-        GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+        GuidePusher guide(*sender, {{"pc.ram", &capture}}, match, wake_guide, wake);
         BulkPusher bulk(*sender, *image, guide, next, 0ms, nullptr, wake);
         push_beside(guide, bulk, [&] {
             while (!guide.busy())
@@ -253,13 +267,15 @@ class Sender : public testing::Test {
     std::optional<ledger::Ledger> ledger;
     std::vector<std::unique_ptr<peer::Channel>> channels_;
     std::optional<PageSender> sender;
+    GuideMatch match;
     UniqueFd main_end, bulk_end, urgent_end;
     stream::Buffer opening;
     std::atomic<bool> read_main = true;
     bool cut_short = false;  ///< the stream is not ended
     std::vector<std::thread> readers;
     stream::Buffer main_bytes, bulk_bytes, urgent_bytes;
-    std::size_t split_on_main = 0, split_on_bulk = 0;
+    std::optional<Compress> compress;  ///< as with a peer of version 9
+    std::map<peer::FrameKind, std::size_t> kinds_on_main, kinds_on_bulk, kinds_on_urgent;
     Arrived on_main, on_bulk, on_urgent;
 };
 
@@ -290,8 +306,120 @@ TEST_F(Sender, GuidePagesGoOnMainInTheirOrderAndTheRestOnBulk) {
     EXPECT_FALSE(on_bulk.ended) << "the stream ends on main";
     EXPECT_EQ(ledger->delivered(ledger::PageClass::guide), 3U);
     EXPECT_EQ(ledger->delivered(ledger::PageClass::background), ram_pages - 3);
-    EXPECT_EQ(split_on_main, 0U) << "the merger does not buffer whole frames of main";
-    EXPECT_GT(split_on_bulk, 0U) << "background data is sent from its file";
+    EXPECT_FALSE(kinds_on_main.contains(FrameKind::split))
+        << "the merger does not buffer whole frames of main";
+    EXPECT_GT(kinds_on_bulk[FrameKind::split], 0U) << "background data is sent from its file";
+}
+
+class Compressing : public Sender, public testing::WithParamInterface<Compress> {};
+
+TEST_P(Compressing, WhatShrinksIsSentSmaller) {
+    compress = GetParam();
+    make_sender(true);
+    EXPECT_TRUE(sender->send_urgent({0, 50}).value());
+    push_all({40, 7, 33});
+    EXPECT_EQ(on_urgent.pages, std::vector<std::uint64_t>{50});
+    EXPECT_EQ(on_main.pages, (std::vector<std::uint64_t>{40, 7, 33}));
+    EXPECT_EQ(all_arrived().size(), ram_pages - 1) << "each exactly once";
+    EXPECT_TRUE(on_main.ended);
+    EXPECT_TRUE(on_urgent.ended);
+    EXPECT_GT(kinds_on_main[FrameKind::compressed], 0U);
+    EXPECT_GT(kinds_on_bulk[FrameKind::compressed], 0U);
+    EXPECT_FALSE(kinds_on_bulk.contains(FrameKind::split)) << "nothing is sent from its file";
+    EXPECT_FALSE(kinds_on_urgent.contains(FrameKind::compressed)) << "nobody waits for the link";
+    // The pages have a byte each.
+    const CompressionCounts& counts = sender->compression();
+    EXPECT_GT(counts.bytes, (ram_pages - 4) * page_size);
+    EXPECT_LT(counts.sent, counts.bytes / 20);
+    EXPECT_GT(counts.cpu_ns, 0U);
+    EXPECT_LT(sender->bytes(ledger::PageClass::background), ram_pages * page_size / 20)
+        << "what was sent is what counts";
+    EXPECT_LT(sender->bytes(ledger::PageClass::guide), page_size);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, Compressing, testing::Values(Compress::lz4, Compress::zstd),
+                         [](const auto& param) {
+                             return param.param == Compress::lz4 ? "lz4" : "zstd";
+                         });
+
+TEST_F(Sender, WhatDoesNotShrinkIsSentAsItIs) {
+    std::uint64_t random = 88172645463325252U;
+    for (std::uint64_t page = 0; page < ram_pages - 2; ++page) {
+        std::array<std::uint64_t, page_size / sizeof(std::uint64_t)> words;
+        for (std::uint64_t& word : words) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            word = random;
+        }
+        words[0] = (words[0] & ~std::uint64_t{0xff}) | (page + 1);
+        ASSERT_EQ(::pwrite(image->blocks()[0].file.get(), words.data(), page_size,
+                           static_cast<off_t>(page * page_size)),
+                  static_cast<ssize_t>(page_size));
+    }
+    compress = Compress::zstd;
+    make_sender(true);
+    push_all({40, 7, 33});
+    EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
+    EXPECT_FALSE(kinds_on_main.contains(FrameKind::compressed));
+    EXPECT_FALSE(kinds_on_bulk.contains(FrameKind::compressed));
+    EXPECT_EQ(sender->compression().bytes, 0U);
+    EXPECT_GT(sender->compression().cpu_ns, 0U) << "it was tried";
+}
+
+TEST_F(Sender, WithoutAnUrgentChannelMainIsNotHeldUpByACompressor) {
+    compress = Compress::zstd;
+    make_sender(false);
+    push_all({40, 7, 33});
+    EXPECT_FALSE(kinds_on_main.contains(FrameKind::compressed));
+    EXPECT_GT(kinds_on_bulk[FrameKind::compressed], 0U);
+    EXPECT_EQ(all_arrived(), all_pages()) << "each exactly once";
+}
+
+TEST_F(Sender, AByteCostsTheTimeThatTheLinkMakesItWait) {
+    sender.emplace(PageChannels{.main = pair(main_end), .bulk = pair(bulk_end)}, Marks{}, 0, wake);
+    sender->begin(*ledger, *image, {0}, ram_section);
+    ledger->seal();
+    EXPECT_EQ(sender->link_cost().link, 0);
+    std::array<PageRef, 8> pages;
+    for (std::uint64_t page = 0; page < pages.size(); ++page)
+        pages[page] = {0, page};
+    const auto sent = sender->send(pages, ledger::PageClass::warm).value();
+    ASSERT_GT(sent.bytes, pages.size() * page_size);
+    const auto seconds = [&] {
+        return sender->link_cost().link * static_cast<double>(sent.bytes) / 1e9;
+    };
+    EXPECT_LT(seconds(), 1);
+    sender->waited_for_bulk(100s, sent.bytes);
+    EXPECT_NEAR(seconds(), 100, 1.1) << "it is on its way";
+    sender->waited_for_bulk(100s, 3 * sent.bytes + 100'000);
+    EXPECT_NEAR(seconds(), 100, 1.1) << "most has arrived: the destination was waited for";
+    sender->waited_for_main(100s);
+    EXPECT_NEAR(seconds(), 200, 1.1);
+    sender->rested(100s);
+    EXPECT_NEAR(seconds(), 200, 1.1) << "that was no wait for the link";
+    EXPECT_GT(sender->link_cost().limit, 0);
+}
+
+TEST_F(Sender, PrecopyIsCompressedButForItsBeginning) {
+    compress = Compress::zstd;
+    cut_short = true;
+    make_sender(true);
+    stream::Buffer sections;
+    while (sections.size() < 8000) {
+        stream::append_section_part(sections, ram_section);
+        stream::append_end_of_ram(sections);
+        stream::append_section_footer(sections, ram_section);
+    }
+    Gather bytes;
+    bytes.refer(sections);
+    ASSERT_TRUE(sender->relay(bytes));
+    EXPECT_EQ(sender->relay_saved(), 0U);
+    ASSERT_TRUE(sender->relay(bytes));
+    EXPECT_GT(sender->relay_saved(), 7000U);
+    finish_reading();
+    EXPECT_EQ(kinds_on_main[FrameKind::compressed], 1U);
+    EXPECT_EQ(main_bytes.size(), opening.size() + 2 * sections.size());
 }
 
 TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
@@ -308,7 +436,7 @@ TEST_F(Sender, TheHotSetGoesBeforeTheBackground) {
 
 TEST_F(Sender, TheHotSetDoesNotWaitForTheBackground) {
     make_sender(true);
-    GuidePusher guide(*sender, {}, wake_guide, wake);
+    GuidePusher guide(*sender, {}, match, wake_guide, wake);
     BulkPusher bulk(*sender, *image, guide, next, 1h, nullptr, wake);
     bulk.set_warm({{"pc.ram"}, {{0, 9}, {0, 3}}});
     push_beside(guide, bulk, [&] {
@@ -343,7 +471,7 @@ TEST_F(Sender, WhatFollowsAFaultGoesBeforeTheHotSet) {
 
 TEST_F(Sender, WhatFollowsAFaultDoesNotWaitForTheBackground) {
     make_sender(true);
-    GuidePusher guide(*sender, {}, wake_guide, wake);
+    GuidePusher guide(*sender, {}, match, wake_guide, wake);
     BulkPusher bulk(*sender, *image, guide, next, 1h, nullptr, wake);
     push_beside(guide, bulk, [&] {
         next.asked_before({0, 10}, *ledger);
@@ -480,10 +608,22 @@ TEST_F(Sender, WithoutAPreemptChannelUrgentPagesGoOnMain) {
     EXPECT_EQ(all_arrived(), all_pages());
 }
 
+TEST_F(Sender, TheGuidesTouchesAreCompared) {
+    make_sender(true);
+    push_all({60, 7});
+    match.requested({0, 7});
+    match.requested({0, 9});
+    for (std::uint64_t i = 1; i < GuideMatch::window; ++i)
+        match.requested({0, 9});
+    const auto apart = match.judge(GuideMatch::window);
+    ASSERT_TRUE(apart);
+    EXPECT_EQ(apart->matched, 1U);
+}
+
 TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
     make_sender(true);
     FakeCapture capture({3});
-    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+    GuidePusher guide(*sender, {{"pc.ram", &capture}}, match, wake_guide, wake);
     BulkPusher bulk(*sender, *image, guide, next, 1h, nullptr, wake);
     bulk.on_resumed();
     expect_background_waits_for(bulk, guide, &BulkPusher::release_background);
@@ -492,7 +632,7 @@ TEST_F(Sender, HeldBackgroundWaitsForItsRelease) {
 TEST_F(Sender, BackgroundWaitsUntilTheVmRuns) {
     make_sender(true);
     FakeCapture capture({3});
-    GuidePusher guide(*sender, {{"pc.ram", &capture}}, wake_guide, wake);
+    GuidePusher guide(*sender, {{"pc.ram", &capture}}, match, wake_guide, wake);
     BulkPusher bulk(*sender, *image, guide, next, 0ms, nullptr, wake);
     expect_background_waits_for(bulk, guide, &BulkPusher::on_resumed);
 }

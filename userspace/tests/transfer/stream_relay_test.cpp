@@ -59,7 +59,7 @@ class OneRelay : public testing::Test {
         : source(pair(qemu)), channel(peer::Channel::raw(pair(main)).value()),
           sender({.main = channel.get()}, Marks{}, 0, full),
           relay(
-              source, sender, image, asked, kept, origin, notices,
+              source, preempt, sender, image, asked, kept, origin, notices,
               [this] { switched_over.signal(); }, wake,
               [this](const auto& blocks, std::uint32_t section) {
                   return on_blocks(blocks, section);
@@ -78,6 +78,11 @@ class OneRelay : public testing::Test {
 
     UniqueFd qemu, main;
     SourceSocket source;
+    UniqueFd preempt_qemu;  ///< connects when `connecting` is signalled
+    UniqueFd preempt_end = pair(preempt_qemu);
+    Waker connecting = Waker::create().value();
+    PreemptChannel preempt{
+        {connecting.fd(), [this]() -> Result<UniqueFd> { return std::move(preempt_end); }}};
     Waker full = Waker::create().value();
     std::unique_ptr<peer::Channel> channel;
     PageSender sender;
@@ -85,7 +90,8 @@ class OneRelay : public testing::Test {
     Waker wake = Waker::create().value();
     AskedPages asked{wake};
     KeptPages kept;
-    GuideOrigin origin{kept, source, wake};
+    GuideMatch match;
+    GuideOrigin origin{kept, source, match, wake};
     Notices notices{Waker::create().value()};
     std::optional<ledger::Ledger> ledger;
     Waker switched_over = Waker::create().value();
@@ -162,6 +168,37 @@ TEST_P(Relaying, PassesAllOnButWhatTheDestinationMustNotSee) {
 INSTANTIATE_TEST_SUITE_P(In, Relaying, testing::Values(1, 100, 4103, in_one), [](const auto& of) {
     return of.param == in_one ? std::string("One") : "PiecesOf" + std::to_string(of.param);
 });
+
+TEST_F(OneRelay, TakesFromThePreemptChannelWhatItHasAskedFor) {
+    std::thread reading([&] { read_frames(main.get()); });
+    Result<void> ended = fail(ErrorKind::io, "still in flight");
+    std::thread relaying([&] { ended = relay.run(); });
+    Buffer until_switch_over = samples::concat({samples::until_ram(), samples::ram_rests()});
+    stream::append_package(until_switch_over, samples::package({3}));
+    // QEMU connects before it sends its package.
+    connecting.signal();
+    EXPECT_TRUE(write_all(qemu.get(), until_switch_over));
+    EXPECT_TRUE(wait_readable(switched_over.fd(), 1s).value());
+    relay.fetch_rest();
+    EXPECT_TRUE(wait_readable(qemu.get(), 1s).value()) << "nothing was requested from the source";
+
+    Buffer requested = samples::page("pc.ram", 0, 1);
+    for (std::uint64_t page = 1; page < 16; ++page)
+        stream::append(requested, samples::zero("", page));
+    stream::append(requested, samples::concat({samples::page("rom", 1, 2), samples::page("", 0, 3),
+                                               samples::record(stream::ram_eos)}));
+    // In two pieces, of which one ends within a page.
+    const auto first = std::span<const std::byte>(requested).first(2000);
+    EXPECT_TRUE(write_all(preempt_qemu.get(), first));
+    EXPECT_TRUE(write_all(preempt_qemu.get(), std::span<const std::byte>(requested).subspan(2000)));
+    relay.send_rest();
+    relaying.join();
+    EXPECT_TRUE(ended) << ended.error().message;
+    EXPECT_TRUE(ledger->full());
+    EXPECT_EQ(source.unread(), 0U);
+    sender.shut_down();
+    reading.join();
+}
 
 Buffer part(std::initializer_list<Buffer> pages) {
     return samples::concat({samples::section(Tag::section_part, samples::ram_id, "", 0),
@@ -340,6 +377,23 @@ TEST(Gather, MakesOnePieceOfWhatStandsTogether) {
     EXPECT_EQ(gather.size(), 111U);
     gather.clear();
     EXPECT_TRUE(gather.empty());
+}
+
+TEST(PageSender, HoldsWhatItRelaysWithoutACopy) {
+    peer::Channel::Options options;
+    options.max_unsent = 1 << 20;  // there is no connection
+    const auto channel = peer::Channel::create(std::move(options)).value();
+    const Waker full = Waker::create().value();
+    PageSender sender({.main = channel.get()}, Marks{}, 0, full);
+    const auto read = std::make_shared<Buffer>(100'000);
+    Gather gather;
+    gather.refer(*read);
+    gather.own(Buffer(10));
+    gather.lend({*read, read});
+    EXPECT_TRUE(sender.relay(gather));
+    gather.clear();
+    EXPECT_EQ(read.use_count(), 3) << "one for each record";
+    EXPECT_EQ(channel->copied(), peer::frame_head_size + 100'010);
 }
 
 TEST(Outlet, FramesPartsOfAnySize) {

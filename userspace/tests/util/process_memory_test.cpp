@@ -78,6 +78,15 @@ TEST_F(OfAnotherProcess, UntouchedPagesAreSkipped) {
     EXPECT_EQ(all.next_data(0).value(), 0U) << "a file may have content there";
 }
 
+TEST_F(OfAnotherProcess, UntouchedPagesAreHoles) {
+    const auto memory = open(Underlay{}).value();
+    EXPECT_EQ(memory.next_hole(0).value(), 0U);
+    EXPECT_EQ(memory.next_hole(3).value(), 5U);
+    EXPECT_EQ(memory.next_hole(1000).value(), 1001U);
+    EXPECT_EQ(memory.next_hole(pages).value(), pages);
+    EXPECT_EQ(open(std::nullopt).value().next_hole(0).value(), pages) << "nothing is known";
+}
+
 TEST_F(OfAnotherProcess, UntouchedPagesStayUntouched) {
     const auto memory = ProcessMemory::open(
         ::getpid(), reinterpret_cast<std::uintptr_t>(memory_.data()), pages * page, Underlay{});
@@ -114,6 +123,9 @@ TEST(OverAFile, TheFileShowsWhereNothingWasWritten) {
     EXPECT_EQ(all[101 * page], std::byte{0});
     EXPECT_EQ(memory.next_data(0).value(), 5U);
     EXPECT_EQ(memory.next_data(7).value(), 100U);
+    EXPECT_EQ(memory.next_hole(0).value(), 0U);
+    EXPECT_EQ(memory.next_hole(5).value(), 7U) << "the process has not touched it, the file has it";
+    EXPECT_EQ(memory.next_hole(100).value(), 101U);
     struct stat status {};
     ASSERT_EQ(::fstat(file.get(), &status), 0);
     EXPECT_LE(status.st_blocks * 512, static_cast<blkcnt_t>(3 * page)) << "holes stay holes";

@@ -10,6 +10,10 @@ function headline(data) {
         ["total time", milliseconds(data.total_ms)], ["sent", bytes(data.bytes.total)], ["demand faults", number(demand.faults)],
         ["stalled, together", milliseconds(demand.stall_ms)], ["stall p50, at most", microseconds(demand.p50_us)],
         ["p99, at most", microseconds(demand.p99_us)], ["p99.9, at most", microseconds(demand.p999_us)],
+        ...demand.local ? [["faults on zeros, answered at the destination", number(demand.local)],
+                           ["stalled for these, together", milliseconds(demand.local_ms)]] : [],
+        ...data.compress?.bytes ? [["saved by compression", bytes(data.compress.bytes - data.compress.sent)],
+                                   ["CPU time to compress", milliseconds(data.compress.cpu_ms)]] : [],
     ];
     return element("dl", {class: "tiles"},
                    figures.map(([name, value]) => element("div", null, element("dt", null, name), element("dd", null, value))));
@@ -22,7 +26,9 @@ function sent(data) {
                                 part(size[key] ?? 0, size.total), ...measured ? [number(measured.touched[key] ?? 0)] : []];
     const rows = CLASSES.map(({key, color}) => row([swatch(color), key], key));
     const head = ["sent as", "pages", "share", "bytes on the wire", "share", ...measured ? ["touched at the destination"] : []];
-    const numbers = table(head, [...rows, row("total", "total"), row("of these, zero pages", "zero")]);
+    const numbers = table(head, [...rows, row("total", "total"), row("of these, zero pages", "zero"),
+                                ...data.zeros?.pages ? [["of these, told in runs", number(data.zeros.pages), part(data.zeros.pages, pages.total),
+                                                         "–", "–", ...measured ? ["–"] : []]] : []]);
     const bars = [["pages", pages], ["bytes", size]].filter(([, of]) => of.total > 0).map(([name, of]) => ({
         name, values: Object.fromEntries(CLASSES.map(({key}) => [key, 100 * (of[key] ?? 0) / of.total])),
     }));
@@ -71,8 +77,25 @@ function guideTable({guide, capture}) {
     ]);
 }
 
+function precopyTable({precopy}) {
+    if (!precopy || precopy.ended === "off")
+        return null;
+    const rounds = precopy.rounds_ms.map((begun, i) => [number(i + 1), milliseconds(begun), bytes(precopy.remaining_bytes[i])]);
+    const ended = facts([["ended, as", precopy.ended]]);
+    return rounds.length === 0 ? [ended] : [ended, table(["round", "began after", "to send then"], rounds)];
+}
+
 function hotTable({hot}) {
     return hot && facts([["taken from", hot.from], ["pages", number(hot.pages)], ["none, as", hot.reason]]);
+}
+
+function forwardTable({forward}) {
+    return forward && facts([
+        ["of NICs", forward.on && number(forward.nics)],
+        ["packets sent after the VM", forward.on && `${number(forward.packets)} (${bytes(forward.bytes)})`],
+        ["given to its NICs", forward.on && number(forward.delivered)],
+        ["dropped", forward.on && number(forward.dropped + forward.refused)], ["not sent", forward.reason],
+    ]);
 }
 
 function nextTable({next}) {
@@ -80,7 +103,7 @@ function nextTable({next}) {
 }
 
 function policyTables({policy}) {
-    const named = facts([["policy", policy.name], ["NIC", policy.device],
+    const named = facts([["policy", policy.name], ["program", policy.object], ["NIC", policy.device],
                          ["there before", policy.device && (policy.joined ? "yes" : "no")], ["note", policy.reason]]);
     if (!policy.device)
         return [named];
@@ -125,14 +148,16 @@ function simulatedTable({simulated}) {
 function migrationPage(data) {
     const classes = sent(data);
     const [histogram, faults] = waits(data);
-    const next = nextTable(data), hot = hotTable(data), measured = measuredTable(data);
+    const precopy = precopyTable(data), next = nextTable(data), hot = hotTable(data), measured = measuredTable(data);
     const simulated = simulatedTable(data);
     const sections = [
         simulated ? section("simulated", "Simulated", simulated) : null,
         section("sent", "Pages and bytes", classes.numbers, element("div", {class: "pictures one"}, classes.picture)),
+        precopy ? section("precopy", "Pre-copy", precopy) : null,
         section("waits", "What the VM waited for", element("div", {class: "pictures"}, histogram, faults)),
         section("guide", measured ? "Guide, and how good it was" : "Guide",
                 element("div", {class: "tables"}, guideTable(data), measured)),
+        data.forward ? section("forward", "Packets that arrived while the VM stood still", forwardTable(data)) : null,
         next ? section("next", "Next to demand faults", next) : null,
         hot ? section("hot", "Hot set", hot) : null,
         data.policy ? section("policy", "Traffic policy", policyTables(data)) : null,
