@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 RECORD_HEAD = 20  # bytes; userspace/src/peer/record.h
 DATA = 2  # the kind of a record
 LINE_END = b"\n"
+MAX_PIECE = 65536  # bytes
+PIECES_PER_SECOND = 500  # with a rate
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Proxy:
 
     `cut_after`: breaks all of them once that many bytes went to the destination. `mute`: the channels whose answers it
     discards; the connection stays alive. `newest`: the newest version of the protocol that the source then seems to speak.
-    `rate`: the bytes that it carries to the destination in a second, until full_speed(); little more waits in it.
+    `rate`: the bytes that it carries to the destination in a second, until full_speed(). What it has not carried yet is still
+    the sender's to its kernel, as on a slow link: the proxy takes little at a time.
     """
 
     def __init__(self, port: int, cut_after: int | None = None, mute: tuple[str, ...] = (), newest: int | None = None,
@@ -119,7 +122,7 @@ class Proxy:
     def _carry(self, side: socket.socket, pair: _Pair) -> None:
         other = pair.far if side is pair.near else pair.near
         try:
-            data = side.recv(65536)
+            data = side.recv(MAX_PIECE if self._rate is None else max(1, self._rate // PIECES_PER_SECOND))
             if not data:
                 other.shutdown(socket.SHUT_WR)
                 self._selector.unregister(side)
