@@ -11,7 +11,7 @@ KVER   ?= $(shell uname -r)
 .DEFAULT_GOAL := all
 .PHONY: all help deps userspace gcctl release kmod guests demo-guest prepare install uninstall demo demo-kmod check check-unit check-tcg check-asan check-tsan \
         check-module check-bpf check-tls check-lab kunit check-debug docs bench bench-quick bench-lab bench-build bench-release bench-capture fuzz \
-        bench-track bench-redis bench-silence bench-simulate bench-scale bench-path bench-guide style format clean
+        bench-track bench-redis bench-silence bench-simulate bench-scale bench-path bench-guide bench-guide-lab style format clean
 
 all: userspace kmod  ## build gcctl with its tests, and guidecopy.ko for the kernels whose headers are installed
 
@@ -79,7 +79,14 @@ demo-guest: guests
 
 # What everything below needs, packages first: KERNELS is expanded in a make of its own, after they are there.
 prepare: deps
-	@$(MAKE) --no-print-directory $(few_units) userspace kmod demo-guest
+	@$(MAKE) --no-print-directory $(few_units) lab-programs kmod demo-guest
+
+BENCH_PROGRAMS = capture_bench guide_bench path_bench track_bench
+# gcctl, and what needs a kernel of the lab's. Unit tests are not among them: `make check` runs those of the sanitizers.
+.PHONY: lab-programs
+lab-programs: $(BUILD)/dev/build.ninja
+	$(split_units)
+	@ninja -C $(BUILD)/dev gcctl manual bpf-examples bpf_test module_test tls_test $(BENCH_PROGRAMS)
 
 demo:  ## migrate a VM that serves redis, by QEMU alone and with a guide, and compare (root)
 	@echo "demo: first installs missing packages and builds gcctl and a guest (minutes in a fresh clone)."
@@ -172,9 +179,8 @@ check-debian:  ## install, build and test this tree in a fresh root of Debian: R
 	@scripts/check-debian $(or $(RELEASE),$(error RELEASE= is missing: 12 or 13)) $(STEPS)
 
 # Benchmarks measure what is installed: the preset release, with the programs that measure it.
-BENCH_PROGRAMS = gcctl capture_bench track_bench path_bench
 bench-release: $(BUILD)/release/build.ninja
-	@ninja -C $(BUILD)/release $(BENCH_PROGRAMS)
+	@ninja -C $(BUILD)/release gcctl $(BENCH_PROGRAMS)
 $(filter-out bench-release bench-build,$(filter bench%,$(MAKECMDGOALS))): bench-release
 bench%: export GC_PRESET = release
 
@@ -182,11 +188,13 @@ bench%: export GC_PRESET = release
 ROUNDS = 1
 # In the lab, on the first kernel; NAME writes build/bench/NAME.json.
 bench-capture: BENCH = --no-nested -- build/release/bin/capture_bench
+bench-guide-lab: BENCH = -- build/release/bin/guide_bench --mib 64 --repeats 5
 bench-track: BENCH = -- build/release/bin/track_bench --mib 64
 bench-redis: BENCH = --timeout 1500 -- tests/bench/redis_age.py
 bench-silence: BENCH = --mem 8G --timeout 3000 -- tests/bench/silence.py
 bench-simulate: BENCH = --timeout 3000 -- tests/bench/simulate.py
 bench-capture: kmod  ## what capture costs a guide's process
+bench-guide-lab: kmod guests  ## what a first touch costs a guide with KVM, by the module and by userfaultfd
 bench-track: kmod  ## what tracking costs a VM's first touches, and a track's owner
 bench-redis: kmod demo-guest  ## what it costs a VM that serves redis to be tracked by age: 10 minutes
 bench-silence: prepare  ## what migrations cost the others on their link, beside unmodified QEMU's: 30 minutes
@@ -209,7 +217,7 @@ bench-lab: prepare  ## the same in the lab, two VMs with KVM, with guidecopy.ko,
 	 exit $$status
 
 bench-simulate: prepare  ## how near gcctl simulate comes to migrations in the lab: 20 minutes
-bench-capture bench-track bench-redis bench-silence bench-simulate: bench-%:
+bench-capture bench-guide-lab bench-track bench-redis bench-silence bench-simulate: bench-%:
 	@mkdir -p $(BUILD)/bench
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 scripts/lab --kernel $$kernel --module build/kmod/$$kernel/guidecopy.ko $(BENCH) --out build/bench/$*.json
@@ -222,7 +230,7 @@ bench-path:  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/release/bin/path_bench --mib 1536 --repeats 5 --out $(BUILD)/bench/path.json
 
-bench-guide: guests  ## what a first touch costs a guide, by the module where it is loaded and by userfaultfd: seconds (root)
+bench-guide: guests  ## the same by userfaultfd, on this host: seconds (root)
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/release/bin/guide_bench --mib 64 --repeats 5 --out $(BUILD)/bench/guide.json
 

@@ -38,6 +38,7 @@ def modes(link_mbit: int) -> dict[str, Mover]:
         "gc-off": gcctl("--policy", "none", guide="off"),
         "gc-off-no-next": gcctl("--policy", "none", "--next-pages", "0", guide="off"),
         "gc-guide": gcctl("--policy", "none"),
+        "gc-guide-userfault": gcctl("--policy", "none", "--capture", "userfault"),
         "gc-guide-no-next": gcctl("--policy", "none", "--next-pages", "0"),
         "gc-guide-hot": gcctl("--policy", "none", "--hot", "auto"),
         "gc-guide-silent": gcctl("--policy", "silent", "--policy-link", f"{link_mbit}mbit"),
@@ -49,7 +50,8 @@ def modes(link_mbit: int) -> dict[str, Mover]:
 MODES = tuple(modes(LINK_MBIT))
 # What cannot be measured natively, and why.
 LAB_ONLY = {"qemu-precopy": "QEMU's TCG loses pages that are written during pre-copy", "gc-guide-hot": "it needs guidecopy.ko",
-            "gc-guide-silent": "it needs a kernel with fq", "gc-guide-measured": "it needs guidecopy.ko"}
+            "gc-guide-userfault": "gc-guide is the same without guidecopy.ko", "gc-guide-silent": "it needs a kernel with fq",
+            "gc-guide-measured": "it needs guidecopy.ko"}
 # Capabilities that not every QEMU has: this one came with 7.1.
 NEEDS = {REFERENCE: "postcopy-preempt"}
 QUICK_WORKLOADS, QUICK_MODES = ("pointer chase", "fresh allocation", "idle"), (REFERENCE, "gc-off", "gc-guide")

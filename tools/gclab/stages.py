@@ -83,9 +83,9 @@ def kunit(name: str = "kunit", counted: frozenset[str] | None = None) -> Stage:
 def stages() -> list[Stage]:
     """All of them; those that soonest show a failure come first."""
     found = [
-        Stage("unit", "unit tests",
+        Stage("unit", "unit tests, without sanitizers",
               ["ctest", "--test-dir", str(CMAKE_TREE), "-j", str(os.cpu_count()), "--output-on-failure",
-               "--no-tests=error", "--output-junit", str(_results("unit")), "--progress"], 900),
+               "--no-tests=error", "--output-junit", str(_results("unit")), "--progress"], 900, usual=False),
         sanitized("asan", "unit and end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer"),
         sanitized("tsan", "unit and end-to-end tests of the data plane under ThreadSanitizer"),
         Stage("fuzz", "the formats that gcctl reads, each fuzzed for a few seconds",
