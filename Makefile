@@ -108,20 +108,20 @@ check: $(if $(T),,prepare)  ## run all tests; with T=NAME, those of any kind wit
 check-unit: userspace  ## run the unit tests
 	@scripts/check unit
 
-check-tcg: userspace guests  ## run the end-to-end tests that need no lab: minutes
+check-tcg: gcctl guests  ## run the end-to-end tests that need no lab: minutes
 	@scripts/check tcg
 
 .PHONY: check-faults soak-faults
-check-faults: userspace guests  ## break 100 small migrations in as many ways, and print what became of the VMs (root)
+check-faults: gcctl guests  ## break 100 small migrations in as many ways, and print what became of the VMs (root)
 	@$(MAKE) -C tests/faults --no-print-directory
 	@tests/faults/sweep --jobs 4 100
 
-soak-faults: userspace guests  ## the same with N migrations
+soak-faults: gcctl guests  ## the same with N migrations
 	@$(MAKE) -C tests/faults --no-print-directory
 	@tests/faults/sweep --jobs 4 $(or $(N),1000)
 
 .PHONY: lab-faults
-lab-faults: userspace guests kmod  ## break 30 migrations in the lab, with KVM, the module and guides: an hour
+lab-faults: gcctl guests kmod  ## break 30 migrations in the lab, with KVM, the module and guides: an hour
 	@$(MAKE) -C tests/faults --no-print-directory
 	@kernel=$$(scripts/kernels | head -n 1) && \
 	 scripts/lab --kernel $$kernel --mem 8G --timeout 7200 --module build/kmod/$$kernel/guidecopy.ko -- tests/faults/sweep --wait 400 $(or $(N),30)
@@ -132,12 +132,12 @@ lab-faults: userspace guests kmod  ## break 30 migrations in the lab, with KVM, 
 qemu_program = $(if $(filter 10.0 11.1,$(1)),$$(scripts/fetch-qemu $(1)),$(1))
 check-qemu: export QEMU_SRC := $(or $(QEMU_SRC),$(QEMU),qemu-system-x86_64)
 check-qemu: export QEMU_DST := $(or $(QEMU_DST),$(QEMU),qemu-system-x86_64)
-check-qemu: userspace guests  ## run check-tcg's tests with another QEMU: QEMU=10.0|11.1|PROGRAM, or QEMU_SRC= and QEMU_DST= (root)
+check-qemu: gcctl guests  ## run check-tcg's tests with another QEMU: QEMU=10.0|11.1|PROGRAM, or QEMU_SRC= and QEMU_DST= (root)
 	@QEMU_SRC=$(call qemu_program,$(QEMU_SRC)) && QEMU_DST=$(call qemu_program,$(QEMU_DST)) && export QEMU_SRC QEMU_DST && \
 	 QEMU=$$QEMU_SRC /usr/bin/python3 -m pytest tests/e2e -q --tb=short $(if $(ONLY),-k '$(ONLY)')
 
 .PHONY: check-libvirt
-check-libvirt: userspace demo-guest  ## migrate VMs of libvirt's between two libvirtds on this host, with TCG (root)
+check-libvirt: gcctl demo-guest  ## migrate VMs of libvirt's between two libvirtds on this host, with TCG (root)
 	@scripts/check libvirt
 
 check-asan: guests  ## unit and TCG end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -150,16 +150,16 @@ fuzz:  ## fuzz every format that gcctl reads, each for TIME seconds
 check-tsan: guests  ## those of the data plane under ThreadSanitizer
 	@scripts/check tsan
 
-check-module: userspace kmod  ## run the module's tests in the lab
+check-module: lab-programs kmod  ## run the module's tests in the lab
 	@scripts/check module track
 
-check-bpf: userspace  ## run the BPF programs' tests in the lab
+check-bpf: lab-programs  ## run the BPF programs' tests in the lab
 	@scripts/check bpf
 
-check-tls: userspace  ## run the tests of TLS in the lab, where the kernel encrypts
+check-tls: lab-programs  ## run the tests of TLS in the lab, where the kernel encrypts
 	@scripts/check tls
 
-check-lab: userspace kmod demo-guest  ## run the end-to-end tests in the lab
+check-lab: lab-programs kmod demo-guest  ## run the end-to-end tests in the lab
 	@scripts/check lab
 
 kunit:  ## run the KUnit suites of the module's engine under User Mode Linux: seconds, once that is built
@@ -170,7 +170,7 @@ check-debug: prepare  ## run the module's tests and a migration on a debug kerne
 
 # KERNEL is what scripts/fetch-kernel knows.
 .PHONY: check-kernel
-check-kernel: deps userspace guests  ## run the module's tests and a migration on a Linux that is not installed: KERNEL=6.1|6.12|7.2|7.3
+check-kernel: deps lab-programs guests  ## run the module's tests and a migration on a Linux that is not installed: KERNEL=6.1|6.12|7.2|7.3
 	@scripts/kernel-lab $(or $(KERNEL),$(error KERNEL= is missing: 6.1, 6.12, 7.2 or 7.3))
 	@scripts/check kernel-$(KERNEL)-
 

@@ -6,13 +6,11 @@ import shlex
 
 import pytest
 from gclab.gcctl import EXIT_FAILED, EXIT_NEEDS_OPERATOR, EXIT_REFUSED
-from gclab.libvirt_hosts import LibvirtHosts, LibvirtMigration, LibvirtVm, version
+from gclab.libvirt_hosts import LibvirtHosts, LibvirtMigration, LibvirtVm
 
 # The destination's QEMU is started from libvirt's description, which does not have the port.
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
 PORT = "unknown-to-libvirt"
-can_be_taken_back = pytest.mark.skipif(
-    version() >= (11,), reason="libvirt 11 sets postcopy-preempt, with which QEMU resumes its migration to no descriptor")
 
 
 @pytest.fixture
@@ -50,7 +48,6 @@ def check_usable(hosts: LibvirtHosts, migration: LibvirtMigration) -> None:
     hosts.migrate(migration.source).wait_completed(hosts.RAM_MIB)
 
 
-@can_be_taken_back
 def test_by_the_commands_that_gcctl_names(hosts: LibvirtHosts, refused: LibvirtMigration) -> None:
     (here,) = hosts.status(hosts.a)
     assert here["standing"] == "stranded" and "did not run at the destination" in here["what"]
@@ -71,7 +68,6 @@ def test_by_the_commands_that_gcctl_names(hosts: LibvirtHosts, refused: LibvirtM
     check_usable(hosts, refused)
 
 
-@can_be_taken_back
 def test_by_the_verdict_of_the_destination(hosts: LibvirtHosts, refused: LibvirtMigration) -> None:
     (here,) = hosts.status(hosts.a)
     (there,) = hosts.status(hosts.b)
@@ -86,7 +82,6 @@ def test_by_the_verdict_of_the_destination(hosts: LibvirtHosts, refused: Libvirt
     check_usable(hosts, refused)
 
 
-@can_be_taken_back
 def test_of_a_migration_that_virsh_drives(hosts: LibvirtHosts, vm: LibvirtVm) -> None:
     migration = hosts.proxy(vm)
     hosts.virsh_migrate(vm)

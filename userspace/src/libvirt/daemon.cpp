@@ -89,7 +89,7 @@ Result<DomainStatus> DomainStatus::find(std::string_view named, std::string_view
             return fail(ErrorKind::protocol,
                         "{}: expected a <monitor> with the path of a unix socket",
                         entry.path().string());
-        return DomainStatus(entry.path(), std::move(socket));
+        return DomainStatus(entry.path(), entry.path().stem(), std::move(socket));
     }
     return fail(ErrorKind::unsupported,
                 "no domain '{}' that has a QEMU in {}{}{}; run gcctl as root", named, files,

@@ -34,6 +34,7 @@ class DomainStatus {
     static Result<DomainStatus> find(std::string_view named,
                                      std::string_view directory = run_directory);
 
+    [[nodiscard]] const std::string& name() const { return name_; }
     /// QEMU's QMP socket. The daemon is its only client while it runs.
     [[nodiscard]] const std::string& monitor() const { return monitor_; }
 
@@ -42,10 +43,11 @@ class DomainStatus {
     [[nodiscard]] Result<void> remove_migration() const;
 
   private:
-    DomainStatus(std::string path, std::string monitor)
-        : path_(std::move(path)), monitor_(std::move(monitor)) {}
+    DomainStatus(std::string path, std::string name, std::string monitor)
+        : path_(std::move(path)), name_(std::move(name)), monitor_(std::move(monitor)) {}
 
     std::string path_;
+    std::string name_;
     std::string monitor_;
 };
 

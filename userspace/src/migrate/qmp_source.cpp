@@ -78,15 +78,13 @@ Result<void> QmpSource::check_capabilities() {
     GC_TRY(const qmp::Capabilities capabilities, qmp::query_capabilities(qmp()));
     if (!capabilities.contains("postcopy-ram"))
         return fail(ErrorKind::unsupported, "the source QEMU was built without post-copy");
-    for (const std::string_view name : refused_capabilities) {
-        const auto found = capabilities.find(name);
-        if (found != capabilities.end() && found->second)
+    for (const std::string_view name : refused_capabilities)
+        if (qmp::is_on(capabilities, name))
             return fail(
                 ErrorKind::unsupported,
                 "the source QEMU has the migration capability {0} on, which guidecopy does not "
                 "support; turn it off: migrate_set_capability {0} off",
                 name);
-    }
     GC_TRY(const qmp::Parameters parameters, qmp::query_parameters(qmp()));
     if (!parameters.tls_creds.empty())
         return fail(
@@ -141,8 +139,8 @@ Result<void> QmpSource::hold() {
 }
 
 std::uint64_t QmpSource::max_in_flight() const {
-    // What it sends in one window, and the headers and small pages of the one before.
-    return largest_page() + 3 * page_size;
+    // What it sends in a window is acknowledged a window later. Headers and small pages come along.
+    return 2 * (largest_page() + page_size);
 }
 
 std::uint64_t QmpSource::largest_page() const {

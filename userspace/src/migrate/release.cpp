@@ -99,13 +99,17 @@ Result<void> await_completed(qmp::Client& source, milliseconds timeout) {
     return {};
 }
 
-Result<void> end_as_received(qmp::Client& source, milliseconds timeout) {
+Result<UniqueFd> resume_to_descriptor(qmp::Client& source) {
+    return qmp::migrate_to_socket(source, true);
+}
+
+Result<void> end_as_received(qmp::Client& source, milliseconds timeout, const Resume& resume) {
     const Deadline deadline(timeout);
     GC_CHECK(await_status(source, deadline, "postcopy-paused",
                           [](const auto& s) { return s.status == "postcopy-paused"; }));
     GC_TRY(const auto pages, block_pages(source));
     qmp::send_rest(source);
-    GC_TRY(const UniqueFd fd, qmp::migrate_to_socket(source, true));
+    GC_TRY(const UniqueFd fd, resume(source));
     GC_CHECK(play_destination(fd.get(), pages, deadline));
     return await_completed(source, timeout);
 }
@@ -122,11 +126,11 @@ namespace {
 
 /// One step towards an idle source. @return whether it is idle
 Result<bool> end_migration(qmp::Client& source, const qmp::MigrationStatus& migration,
-                           milliseconds timeout) {
+                           milliseconds timeout, const Resume& resume) {
     if (migration.idle())
         return true;
     if (migration.status == "postcopy-paused") {
-        GC_CHECK(end_as_received(source, timeout));
+        GC_CHECK(end_as_received(source, timeout, resume));
         return true;
     }
     // In post-copy, the closed socket leads to postcopy-paused by itself; a migration that is being
@@ -138,11 +142,12 @@ Result<bool> end_migration(qmp::Client& source, const qmp::MigrationStatus& migr
 
 }  // namespace
 
-Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout) {
+Result<void> run_on(qmp::Client& source, bool was_running, milliseconds timeout,
+                    const Resume& resume) {
     const Deadline deadline(timeout);
     for (;;) {
         GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(source));
-        GC_TRY(const bool idle, end_migration(source, migration, timeout));
+        GC_TRY(const bool idle, end_migration(source, migration, timeout, resume));
         if (idle) {
             GC_TRY(const qmp::RunState state, qmp::query_status(source));
             if (!was_running || state.running)

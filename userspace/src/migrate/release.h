@@ -4,9 +4,17 @@
 
 #include "qmp/client.h"
 
+#include "util/fd.h"
+
 #include <chrono>
+#include <functional>
 
 namespace gc::migrate {
+
+/// Makes a source QEMU resume its migration. @return where its stream comes from
+using Resume = std::function<Result<UniqueFd>(qmp::Client& source)>;
+/// To a descriptor, which a QEMU with postcopy-preempt refuses: that connects twice.
+Result<UniqueFd> resume_to_descriptor(qmp::Client& source);
 
 /// Waits until the source QEMU's migration is "completed". Errors: io, with the last state.
 Result<void> await_completed(qmp::Client& source, std::chrono::milliseconds timeout);
@@ -22,7 +30,8 @@ Result<void> await_completed(qmp::Client& source, std::chrono::milliseconds time
 ///
 /// The last resort, for when the stream is gone: QEMU 7.2 was seen to crash in its recovery, about
 /// once in a hundred times. While the stream is open, use StreamRelay::drain().
-Result<void> end_as_received(qmp::Client& source, std::chrono::milliseconds timeout);
+Result<void> end_as_received(qmp::Client& source, std::chrono::milliseconds timeout,
+                             const Resume& resume = resume_to_descriptor);
 
 /// Makes query-migrate say "failed" instead of "completed": begins a migration to nobody, of which
 /// the VM takes no notice. Errors: io.
@@ -32,6 +41,7 @@ Result<void> forget_completed(qmp::Client& source, std::chrono::milliseconds tim
 /// running migration, or ends one that has switched over, and continues the VM if it ran before.
 /// The stream's socket must be closed already. Retries until the timeout, because the destination
 /// may still hold the lock of a disk image.
-Result<void> run_on(qmp::Client& source, bool was_running, std::chrono::milliseconds timeout);
+Result<void> run_on(qmp::Client& source, bool was_running, std::chrono::milliseconds timeout,
+                    const Resume& resume = resume_to_descriptor);
 
 }  // namespace gc::migrate

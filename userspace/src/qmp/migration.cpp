@@ -48,6 +48,11 @@ Result<void> set_capabilities(Client& client, const Capabilities& wanted) {
     return run(client, "migrate-set-capabilities", {{"capabilities", std::move(list)}});
 }
 
+bool is_on(const Capabilities& capabilities, std::string_view name) {
+    const auto found = capabilities.find(name);
+    return found != capabilities.end() && found->second;
+}
+
 bool changes_reading(std::string_view capability) {
     constexpr std::array<std::string_view, 7> names{
         "multifd",         "compress",   "rdma-pin-all",       "x-colo",
@@ -144,6 +149,10 @@ Result<UniqueFd> migrate_to_socket(Client& client, bool resume) {
         return Unexpected(std::move(started).error());
     }
     return std::move(pair.ours);
+}
+
+Result<void> migrate_resume(Client& client, const std::string& uri) {
+    return run(client, "migrate", {{"uri", uri}, {"resume", true}});
 }
 
 Result<void> migrate_incoming(Client& client, const std::string& uri, OnError on_error) {

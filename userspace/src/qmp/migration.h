@@ -17,6 +17,8 @@ namespace gc::qmp {
 using Capabilities = std::map<std::string, bool, std::less<>>;
 
 Result<Capabilities> query_capabilities(Client& client);
+/// false also if this QEMU does not know it.
+[[nodiscard]] bool is_on(const Capabilities& capabilities, std::string_view name);
 Result<void> set_capabilities(Client& client, const Capabilities& wanted);
 /// Whether a destination QEMU with this capability on expects another stream than gcctl's.
 [[nodiscard]] bool changes_reading(std::string_view capability);
@@ -80,6 +82,8 @@ void announce(Client& client);
 /// could connect. It must be the stream's only channel: postcopy-preempt opens a second one, for
 /// which QEMU needs an address (7.2 and later).
 Result<UniqueFd> migrate_to_socket(Client& client, bool resume = false);
+/// Makes QEMU continue a migration that is postcopy-paused, and connect to that URI for it.
+Result<void> migrate_resume(Client& client, const std::string& uri);
 /// What a destination QEMU does when its migration fails.
 enum class OnError { exit, stay };
 /// @param on_error stay: QEMU 9.1 or later

@@ -33,8 +33,7 @@ Result<IncomingQemu> IncomingQemu::open(const std::string& qmp_path) {
 Result<void> IncomingQemu::look() {
     GC_TRY(uuid_, qmp::query_uuid(qmp_));
     GC_TRY(const qmp::Capabilities capabilities, qmp::query_capabilities(qmp_));
-    const auto preempt = capabilities.find("postcopy-preempt");
-    preempt_ = preempt != capabilities.end() && preempt->second;
+    preempt_ = qmp::is_on(capabilities, "postcopy-preempt");
     GC_TRY(const auto lines, qmp::ram_block_lines(qmp_));
     for (const qmp::RamBlockLine& line : lines)
         if (!line.name.empty())  // it is no part of the migration

@@ -6,6 +6,7 @@
 #include "options/arguments.h"
 #include "qmp/migration.h"
 #include "recover/look.h"
+#include "recover/resume_socket.h"
 #include "state/store.h"
 
 #include <nlohmann/json.hpp>
@@ -129,7 +130,8 @@ struct Taken {
     std::optional<state::Journal> journal;
 };
 
-Result<Taken> take_back(qmp::Client& qmp, const TakeBackOptions& options) {
+Result<Taken> take_back(qmp::Client& qmp, const TakeBackOptions& options,
+                        const migrate::Resume& resume) {
     GC_TRY(const pid_t pid, qmp.peer_pid());
     GC_TRY(const state::Process process, state::Process::of(pid));
     auto record = state::find(Role::source, process, options.qmp);
@@ -154,7 +156,7 @@ Result<Taken> take_back(qmp::Client& qmp, const TakeBackOptions& options) {
             taken.journal.emplace(std::move(*begun));
     }
     const bool runs = !record || record->runs;
-    if (auto done = migrate::run_on(qmp, runs, run_on_timeout); !done)
+    if (auto done = migrate::run_on(qmp, runs, run_on_timeout, resume); !done)
         return fail(ErrorKind::needs_operator,
                     "the VM could not be resumed: {}; run the same command again",
                     done.error().message);
@@ -178,11 +180,25 @@ Result<void> forget_migration(qmp::Client& qmp, bool completed,
     return status.remove_migration();
 }
 
+/// @param socket lives as long as the stream
+Result<UniqueFd> resume(qmp::Client& source, const std::string& domain,
+                        std::optional<ResumeSocket>& socket) {
+    GC_TRY(const qmp::Capabilities capabilities, qmp::query_capabilities(source));
+    if (!qmp::is_on(capabilities, "postcopy-preempt"))
+        return migrate::resume_to_descriptor(source);
+    GC_TRY(const pid_t qemu, source.peer_pid());
+    GC_TRY(ResumeSocket made, ResumeSocket::make(domain, qemu));
+    return socket.emplace(std::move(made)).resume(source);
+}
+
 Result<Taken> take_back_domain(const TakeBackOptions& options) {
     GC_CHECK(libvirt::check_no_daemon());
     GC_TRY(const libvirt::DomainStatus status, libvirt::DomainStatus::find(options.domain));
     GC_TRY(qmp::Client qmp, qmp::Client::connect(status.monitor(), connect_timeout));
-    GC_TRY(Taken taken, take_back(qmp, options));
+    std::optional<ResumeSocket> socket;
+    GC_TRY(Taken taken, take_back(qmp, options, [&](qmp::Client& source) {
+               return resume(source, status.name(), socket);
+           }));
     GC_TRY(const qmp::MigrationStatus migration, qmp::query_migrate(qmp));
     if (!migration.idle())
         return taken;  // it runs, and its migration goes on
@@ -197,7 +213,7 @@ Result<Taken> take_back_domain(const TakeBackOptions& options) {
 
 Result<Taken> take_back_qemu(const TakeBackOptions& options) {
     GC_TRY(qmp::Client qmp, qmp::Client::connect(options.qmp, connect_timeout));
-    return take_back(qmp, options);
+    return take_back(qmp, options, migrate::resume_to_descriptor);
 }
 
 Result<void> take_back_vm(const TakeBackOptions& options) {

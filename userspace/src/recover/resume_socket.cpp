@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "recover/resume_socket.h"
+
+#include "qmp/migration.h"
+#include "util/socket.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace gc::recover {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto connect_timeout = 10s;
+
+Result<libvirt::QemuUser> user_of(pid_t pid) {
+    struct stat about {};
+    const std::string directory = fmt::format("/proc/{}", pid);
+    if (::stat(directory.c_str(), &about) < 0)
+        return fail_errno(errno, directory);
+    return libvirt::QemuUser{about.st_uid, about.st_gid};
+}
+
+}  // namespace
+
+Result<ResumeSocket> ResumeSocket::make(const std::string& domain, pid_t qemu) {
+    GC_TRY(const libvirt::QemuUser user, user_of(qemu));
+    GC_TRY(auto socket, libvirt::MigrationSocket::make(fmt::format("resume-{}", qemu),
+                                                       {::geteuid(), ::getegid()}));
+    GC_TRY(UniqueFd listener, socket.listen(domain, user));
+    std::string uri = "unix:" + socket.path(domain);
+    return ResumeSocket(std::move(socket), std::move(uri), std::move(listener), qemu);
+}
+
+Result<UniqueFd> ResumeSocket::resume(qmp::Client& source) const {
+    GC_CHECK(qmp::migrate_resume(source, uri_));
+    GC_TRY(UniqueFd stream, accept_one(listener_.get(), connect_timeout));
+    GC_TRY(const libvirt::SocketPeer peer, libvirt::peer_of(stream.get()));
+    if (peer.pid != qemu_)
+        return fail(ErrorKind::io, "expected the VM's QEMU (process {}) to connect, process {} did",
+                    qemu_, peer.pid);
+    return stream;
+}
+
+}  // namespace gc::recover
