@@ -86,7 +86,7 @@ BENCH_PROGRAMS = capture_bench guide_bench path_bench track_bench
 .PHONY: lab-programs
 lab-programs: $(BUILD)/dev/build.ninja
 	$(split_units)
-	@ninja -C $(BUILD)/dev gcctl manual bpf-examples bpf_test module_test tls_test $(BENCH_PROGRAMS)
+	@ninja -C $(BUILD)/dev gcctl manual bpf-examples bpf_test module_test policy_user tls_test $(BENCH_PROGRAMS)
 
 demo:  ## migrate a VM that serves redis, by QEMU alone and with a guide, and compare (root)
 	@echo "demo: first installs missing packages and builds gcctl and a guest (minutes in a fresh clone)."

@@ -109,12 +109,10 @@ def test_tpm_moves(hosts: LibvirtHosts, guide: str) -> None:
 
 
 @pytest.mark.skipif(not OVMF.exists(), reason="there is no UEFI firmware for VMs here (package ovmf)")
-@pytest.mark.parametrize("guide", GUIDE_MODES)
-def test_uefi_with_its_variables_and_a_tpm_moves(hosts: LibvirtHosts, guide: str) -> None:
+def test_uefi_with_its_variables_and_a_tpm_moves(hosts: LibvirtHosts) -> None:
     vm = hosts.start_linux(UEFI, TPM, ram_mib=256)
-    migration = hosts.migrate(vm, guide=guide)
-    report = migration.wait_completed(256)
-    assert report["guide"]["started"] == (guide == "on"), report["guide"]
+    report = hosts.migrate(vm, guide="on").wait_completed(256)
+    assert report["guide"]["started"], report["guide"]
     # The firmware has written its boot order there. Each host has a file of its own.
     assert hosts.a.nvram(vm.name) == hosts.b.nvram(vm.name) != OVMF_VARIABLES.read_bytes()
 

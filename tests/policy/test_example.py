@@ -12,16 +12,16 @@ GUIDE, BACKGROUND = 1, 3
 def test_fixed_gives_each_class_its_cap(ns: PolicyNamespace) -> None:
     before = ns.qdiscs("nic")
     ns.policy("attach", "--dev", "nic", "--object", str(FIXED))
-    ns.policy("set", "--dev", "nic", "class.guide.floor=20kbit", "class.guide.cap=40kbit")
+    ns.policy("set", "--dev", "nic", "class.guide.floor=10kbit", "class.guide.cap=20kbit", "horizon=2s")
     ns.ping()  # resolves the neighbour
     ns.send(MARK + GUIDE, 10)
     ns.send(MARK + BACKGROUND, 10)
     classes = ns.show("nic")["classes"]
     assert classes["guide"]["packets"] == classes["background"]["packets"] == 10
-    # 142 bytes take 28 ms at 40 kbit/s, longer than a send on a busy host: each packet after the first one waits for those
-    # before it.
-    assert classes["guide"]["delayed"] == 9
-    assert classes["guide"]["delay_max_us"] > 5 * 28_000
+    # 142 bytes take 57 ms at 20 kbit/s: each packet after the first one waits for those before it, unless a busy host was
+    # longer about sending it.
+    assert classes["guide"]["delayed"] >= 7
+    assert classes["guide"]["delay_max_us"] > 5 * 57_000
     assert classes["background"]["delay_max_us"] < 1000
     assert classes["tenants"]["packets"] >= 1 and classes["tenants"]["delayed"] == 0
     ns.policy("detach", "--dev", "nic")

@@ -37,7 +37,8 @@ Result<void> BulkPusher::run(ledger::Ledger& ledger) {
             sender_.rested(wait(rest));
             continue;
         }
-        if (resumed()) {
+        const bool running = resumed();  // asked once: it may begin at any moment
+        if (running) {
             GC_TRY(const bool followed, push_next(ledger));
             if (followed)
                 continue;
@@ -45,7 +46,7 @@ Result<void> BulkPusher::run(ledger::Ledger& ledger) {
             if (warmed)
                 continue;
         }
-        if (!background_held()) {
+        if (running && !background_held()) {
             GC_TRY(const bool pushed, push_background(ledger));
             if (pushed)
                 continue;
@@ -218,8 +219,7 @@ BulkPusher::Clock::duration BulkPusher::wait(Clock::duration max_wait) {
 }
 
 bool BulkPusher::background_held() const {
-    const Clock::time_point running = running_;
-    return running == Clock::time_point{} || (!released_ && Clock::now() - running < hold_);
+    return !released_ && Clock::now() - running_.load() < hold_;
 }
 
 void BulkPusher::on_resumed() {

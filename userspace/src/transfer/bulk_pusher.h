@@ -75,6 +75,7 @@ class BulkPusher {
     /// Whether any of these pages of block_ is not zero.
     Result<bool> has_data(std::uint64_t first, std::uint64_t count);
     [[nodiscard]] bool resumed() const { return running_.load() != Clock::time_point{}; }
+    /// Once resumed().
     [[nodiscard]] bool background_held() const;
     /// The copies that find_data() made of these pages; empty unless it copied all of them.
     [[nodiscard]] std::span<const image::PageContent>
