@@ -239,7 +239,7 @@ def test_migrate_is_killed_in_precopy(hosts: LibvirtHosts) -> None:
     migration.check_stayed()
 
 
-@pytest.mark.skipif(version() >= (11,), reason="the destination's libvirtd 11.3 crashes upon --postcopy-resume")
+@pytest.mark.skipif(version() >= (11,), reason="the destination's libvirtd 11.3 crashes upon --postcopy-resume, without gcctl, too")
 @pytest.mark.parametrize("killed", ["migrate", "receive"])
 def test_killed_after_the_commit_and_finished_by_virsh(hosts: LibvirtHosts, killed: str) -> None:
     migration = hosts.migrate(hosts.start(), "--bandwidth", "2M", reconnect_limit=3)
