@@ -230,7 +230,7 @@ bench-path:  ## the data path against QEMU's own, without the lab: 10 minutes
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/release/bin/path_bench --mib 1536 --repeats 5 --out $(BUILD)/bench/path.json
 
-bench-guide: guests  ## the same by userfaultfd, on this host: seconds (root)
+bench-guide: guests  ## what a first touch costs a guide by userfaultfd, on this host: seconds (root)
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/release/bin/guide_bench --mib 64 --repeats 5 --out $(BUILD)/bench/guide.json
 
