@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from gclab.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB, MODULE, MODULE_PARAMETERS, SLOW
 from gclab.qemu import DESTINATION_QEMU, SOURCE_QEMU, release
+from gclab.tap_network import TapNetwork
 from gclab.testbed import Testbed
 
 
@@ -74,3 +75,12 @@ def without_module() -> Iterator[None]:
     subprocess.run(["rmmod", "guidecopy"], check=True, timeout=10 * SLOW)
     yield
     subprocess.run(["insmod", str(MODULE), *MODULE_PARAMETERS], check=True, timeout=10 * SLOW)
+
+
+@pytest.fixture
+def network(testbed: Testbed) -> Iterator[TapNetwork]:
+    network = TapNetwork(testbed.directory.name[-4:], 18)
+    network.create()
+    yield network
+    testbed.close()  # QEMU holds the taps
+    network.delete()

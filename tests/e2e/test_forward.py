@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What arrives for the VM at the source while it stands still reaches it at the destination."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,15 +15,6 @@ from gclab.wait import wait_for
 
 # Bytes per second, at which the device state takes some hundred milliseconds. The VM stands still for as long.
 RATE = 250_000
-
-
-@pytest.fixture
-def network(testbed: Testbed) -> Iterator[TapNetwork]:
-    network = TapNetwork(testbed.directory.name[-4:], 18)
-    network.create()
-    yield network
-    testbed.close()  # QEMU holds the taps
-    network.delete()
 
 
 def migrate_under_pings(testbed: Testbed, network: TapNetwork, *options: str, guide: str = "off",

@@ -2,7 +2,6 @@
 """The guide is shown what arrives for its VM at the destination, and answers nobody."""
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 from gclab import demo_guest
@@ -17,15 +16,6 @@ from gclab.wait import wait_for
 
 class Client(RedisClient):
     KEYS = 2000
-
-
-@pytest.fixture
-def network(testbed: Testbed) -> Iterator[TapNetwork]:
-    network = TapNetwork(testbed.directory.name[-4:], 19)
-    network.create()
-    yield network
-    testbed.close()  # QEMU holds the taps
-    network.delete()
 
 
 def test_the_guide_works_on_the_requests_of_its_vm(testbed: Testbed, network: TapNetwork) -> None:

@@ -2,6 +2,7 @@
 #include "doctor/qemu_user.h"
 
 #include "doctor/child.h"
+#include "util/process_owner.h"
 
 #include <array>
 #include <cerrno>
@@ -12,7 +13,6 @@
 #include <linux/userfaultfd.h>
 #include <pwd.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,11 +76,8 @@ Result<QemuUser> find_qemu_user(const std::string& name) {
 }
 
 Result<QemuUser> user_of_process(pid_t pid) {
-    struct stat about {};
-    const std::string directory = fmt::format("/proc/{}", pid);
-    if (::stat(directory.c_str(), &about) < 0)
-        return fail_errno(errno, directory);
-    return user_with_id(about.st_uid);
+    GC_TRY(const ProcessOwner owner, owner_of_process(pid));
+    return user_with_id(owner.uid);
 }
 
 Result<UserfaultfdAccess> try_userfaultfd(const Host& host, const QemuUser& user) {

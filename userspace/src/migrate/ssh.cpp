@@ -6,6 +6,7 @@
 #include "util/hex.h"
 #include "util/poll.h"
 #include "util/read_buffer.h"
+#include "util/spawn_attributes.h"
 #include "util/text.h"
 #include "util/units.h"
 
@@ -16,7 +17,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <spawn.h>
 #include <sstream>
 #include <sys/wait.h>
 #include <thread>
@@ -74,20 +74,11 @@ Result<Child> spawn(const std::vector<std::string>& command) {
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, in_read.get(), STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, out_write.get(), STDOUT_FILENO);
-    // gcctl blocks and ignores signals that ssh must get.
-    posix_spawnattr_t attributes;
-    ::posix_spawnattr_init(&attributes);
-    sigset_t signals;
-    ::sigemptyset(&signals);
-    ::posix_spawnattr_setsigmask(&attributes, &signals);
-    ::sigaddset(&signals, SIGPIPE);
-    ::posix_spawnattr_setsigdefault(&attributes, &signals);
-    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    const SpawnAttributes attributes;
     pid_t pid = -1;
-    const int error = ::posix_spawnp(&pid, command.front().c_str(), &actions, &attributes,
+    const int error = ::posix_spawnp(&pid, command.front().c_str(), &actions, attributes.get(),
                                      argv_of(command).data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
     if (error != 0)
         return fail_errno(error, fmt::format("start {}", command.front()));
     return Child{pid, std::move(in_write), std::move(out_read)};

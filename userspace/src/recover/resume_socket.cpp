@@ -2,9 +2,9 @@
 #include "recover/resume_socket.h"
 
 #include "qmp/migration.h"
+#include "util/process_owner.h"
 #include "util/socket.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace gc::recover {
@@ -14,21 +14,13 @@ using namespace std::chrono_literals;
 
 constexpr auto connect_timeout = 10s;
 
-Result<libvirt::QemuUser> user_of(pid_t pid) {
-    struct stat about {};
-    const std::string directory = fmt::format("/proc/{}", pid);
-    if (::stat(directory.c_str(), &about) < 0)
-        return fail_errno(errno, directory);
-    return libvirt::QemuUser{about.st_uid, about.st_gid};
-}
-
 }  // namespace
 
 Result<ResumeSocket> ResumeSocket::make(const std::string& domain, pid_t qemu) {
-    GC_TRY(const libvirt::QemuUser user, user_of(qemu));
+    GC_TRY(const ProcessOwner owner, owner_of_process(qemu));
     GC_TRY(auto socket, libvirt::MigrationSocket::make(fmt::format("resume-{}", qemu),
                                                        {::geteuid(), ::getegid()}));
-    GC_TRY(UniqueFd listener, socket.listen(domain, user));
+    GC_TRY(UniqueFd listener, socket.listen(domain, {owner.uid, owner.gid}));
     std::string uri = "unix:" + socket.path(domain);
     return ResumeSocket(std::move(socket), std::move(uri), std::move(listener), qemu);
 }

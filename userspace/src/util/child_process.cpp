@@ -3,11 +3,11 @@
 
 #include "util/argv.h"
 #include "util/pidfd.h"
+#include "util/spawn_attributes.h"
 
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,21 +43,11 @@ Result<ChildProcess> ChildProcess::spawn(const std::vector<std::string>& command
     ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-    posix_spawnattr_t attributes;
-    ::posix_spawnattr_init(&attributes);
-    sigset_t signals;
-    ::sigemptyset(&signals);
-    ::posix_spawnattr_setsigmask(&attributes, &signals);
-    ::sigaddset(&signals, SIGPIPE);
-    ::posix_spawnattr_setsigdefault(&attributes, &signals);
-    ::posix_spawnattr_setpgroup(&attributes, 0);
-    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                                POSIX_SPAWN_SETPGROUP);
+    const SpawnAttributes attributes(POSIX_SPAWN_SETPGROUP);
     pid_t pid = -1;
-    const int error = ::posix_spawn(&pid, command.front().c_str(), &actions, &attributes,
+    const int error = ::posix_spawn(&pid, command.front().c_str(), &actions, attributes.get(),
                                     argv_of(command).data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
     if (error != 0)
         return fail_errno(error, fmt::format("start {}", command.front()));
     return of(pid);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "util/private_socket.h"
 
+#include "util/process_owner.h"
+
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -111,13 +113,11 @@ Result<PrivateDirectory> PrivateDirectory::make(pid_t pid) {
 }
 
 Result<void> PrivateDirectory::give_to(pid_t pid) {
-    struct stat process {};
-    if (::stat(fmt::format("/proc/{}", pid).c_str(), &process) != 0)
-        return fail_errno(errno, fmt::format("stat /proc/{}", pid));
-    if (process.st_uid != ::geteuid() && ::fchown(fd_.get(), process.st_uid, process.st_gid) != 0)
-        return fail_errno(errno, fmt::format("chown {} to user {}", path_, process.st_uid));
+    GC_TRY(const ProcessOwner owner, owner_of_process(pid));
+    if (owner.uid != ::geteuid() && ::fchown(fd_.get(), owner.uid, owner.gid) != 0)
+        return fail_errno(errno, fmt::format("chown {} to user {}", path_, owner.uid));
     owner_ = pid;
-    uid_ = process.st_uid;
+    uid_ = owner.uid;
     return {};
 }
 
