@@ -305,7 +305,8 @@ class LibvirtMigration:
     def check_stayed(self) -> None:
         """The VM runs on at the source, and libvirt has no job of it there and no domain at the destination."""
         name = self.source.name
-        assert self.source.host.state(name).startswith("running (")
+        # A daemon that has just started comes to know it when it has connected to its QEMUs.
+        wait_for(f"{name} runs", lambda: self.source.host.state(name).startswith("running ("), 10 * SLOW)
         assert not self.source.host.has_job(name)
         wait_for("the destination's libvirt has ended its copy", lambda: self.destination.host.state(name) in ("", "shut off (failed)"),
                  10 * SLOW)
