@@ -23,13 +23,13 @@ deps:  ## install what is needed from Debian's packages (scripts/packages.txt)
 
 # CMakePresets.json says what each preset is; build/bin has the programs of `dev`.
 $(BUILD)/%/build.ninja:
-	@cmake --preset $* $(FEW_UNITS) >$(BUILD)/$*.configure.log 2>&1 || { cat $(BUILD)/$*.configure.log >&2; exit 1; }
-# `make demo` and `make check` build a fresh clone with several sources to a unit, which takes half the time. A
-# developer's `make` then gives each source a unit of its own, so that an edit costs no more than that.
-FEW_UNITS =
-few_units = FEW_UNITS=-DCMAKE_UNITY_BUILD=ON
-split_units = @$(if $(FEW_UNITS),:,! grep -qs '^CMAKE_UNITY_BUILD:.*=ON' $(BUILD)/dev/CMakeCache.txt || \
-	cmake -DCMAKE_UNITY_BUILD=OFF $(BUILD)/dev >/dev/null)
+	@cmake --preset $(if $(filter dev,$*),$(DEV),$*) >$(BUILD)/$*.configure.log 2>&1 || { cat $(BUILD)/$*.configure.log >&2; exit 1; }
+# `make demo` and `make check` build a fresh clone by the preset `dev-once`. A developer's `make` then gives each source a
+# unit of its own, so that an edit costs no more than that.
+DEV  = dev
+once = DEV=dev-once
+split_units = @$(if $(filter dev,$(DEV)),! grep -qs '^CMAKE_UNITY_BUILD:.*=ON' $(BUILD)/dev/CMakeCache.txt || \
+	cmake --preset dev >/dev/null,:)
 $(BUILD)/dev/build.ninja $(BUILD)/release/build.ninja $(BUILD)/asan/build.ninja $(BUILD)/tsan/build.ninja $(BUILD)/fuzz/build.ninja: | $(BUILD)/bin
 $(BUILD)/bin:
 	@mkdir -p $(BUILD) && ln -sfn dev/bin $@
@@ -79,7 +79,7 @@ demo-guest: guests
 
 # What everything below needs, packages first: KERNELS is expanded in a make of its own, after they are there.
 prepare: deps
-	@$(MAKE) --no-print-directory $(few_units) lab-programs kmod demo-guest
+	@$(MAKE) --no-print-directory $(once) lab-programs kmod demo-guest
 
 BENCH_PROGRAMS = capture_bench guide_bench path_bench track_bench
 # gcctl, and what needs a kernel of the lab's. Unit tests are not among them: `make check` runs those of the sanitizers.
@@ -92,13 +92,13 @@ demo:  ## migrate a VM that serves redis, by QEMU alone and with a guide, and co
 	@echo "demo: first installs missing packages and builds gcctl and a guest (minutes in a fresh clone)."
 	@echo "demo: then boots a Linux VM twice and migrates it on this host: about a minute."
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory $(few_units) gcctl demo-guest
+	@$(MAKE) --no-print-directory $(once) gcctl demo-guest
 	@scripts/demo
 
 demo-kmod:  ## the same in the lab, a VM with KVM, with guidecopy.ko: some minutes
 	@$(MAKE) --no-print-directory deps
 	@kernel=$$(scripts/kernels | head -n 1) && \
-	 $(MAKE) --no-print-directory $(few_units) gcctl demo-guest $(BUILD)/kmod/$$kernel/guidecopy.ko && \
+	 $(MAKE) --no-print-directory $(once) gcctl demo-guest $(BUILD)/kmod/$$kernel/guidecopy.ko && \
 	 echo "demo: booting the lab with Linux $$kernel ..." && \
 	 scripts/lab --kernel $$kernel --mem 4G --timeout 900 --module build/kmod/$$kernel/guidecopy.ko -- scripts/demo
 
