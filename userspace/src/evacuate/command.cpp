@@ -91,7 +91,7 @@ options::Group output_options(Options& options, Texts& texts) {
         "add the evacuation and its migrations to FILE, in Prometheus' text format, for "
         "node_exporter's textfile collector")("json", po::bool_switch(&options.json),
                                               "print events as JSON, one object a line")(
-        "quiet,q", po::bool_switch(&options.quiet), "print errors only");
+        "quiet,q", po::bool_switch(&options.quiet), "print warnings and errors only");
     return group;
 }
 

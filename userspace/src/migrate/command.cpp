@@ -216,7 +216,7 @@ options::Group output_options(Options& options, Texts& texts) {
         "add the migration to FILE, in Prometheus' text format, for node_exporter's textfile "
         "collector")("json", po::bool_switch(&texts.json),
                      "print events as JSON, one object a line")(
-        "quiet,q", po::bool_switch(&texts.quiet), "print errors only")(
+        "quiet,q", po::bool_switch(&texts.quiet), "print warnings and errors only")(
         "verbose,v", po::bool_switch(&options.verbose), "also print what happens to the guide");
     return group;
 }

@@ -21,7 +21,7 @@ namespace gc::migrate {
 enum class Output {
     automatic,  ///< one live line on a terminal, plain lines elsewhere
     json,       ///< one JSON object per line, on standard output
-    quiet,      ///< errors only
+    quiet,      ///< warnings and errors only
 };
 
 /// Whether the guide is shown what arrives for the VM at the destination.

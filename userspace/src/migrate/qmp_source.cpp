@@ -37,12 +37,15 @@ const qmp::Capabilities wanted_capabilities{
     {"return-path", false},
 };
 
+/// Bytes per second: no limit.
+constexpr std::int64_t unlimited = std::int64_t{1} << 40;
+
 /// QEMU's own pacing is off in pre-copy, because the relay reads only what it can send. In
 /// post-copy QEMU sends nothing but what is requested, so that its migration does not end before
 /// the VM has all of its memory. Its limit for the convergence of pre-copy is low, because gcctl
 /// decides when to switch over.
 const qmp::NumberParameters wanted_parameters{
-    {"max-bandwidth", std::int64_t{1} << 40},
+    {"max-bandwidth", unlimited},
     {"max-postcopy-bandwidth", qmp::only_requested},
     {"downtime-limit", 1},
 };
@@ -126,28 +129,36 @@ Result<bool> QmpSource::switch_over(transfer::DataPlane& data) {
     if (!stopped && was_running())
         GC_CHECK(qmp::stop(qmp()));
     GC_CHECK(qmp::migrate_start_postcopy(qmp()));
-    GC_CHECK(data.wake_source());
+    if (has_huge_pages())
+        GC_CHECK(end_huge_page());
+    else
+        GC_CHECK(data.wake_source());
     return true;
 }
 
 Result<void> QmpSource::hold() {
-    // One page for each window. QEMU does not switch over within a host page, which must not take
-    // many windows: the VM stands still by then. The device state is not limited (postcopy_start()
-    // in migration/migration.c, 7.2).
-    const auto rate = qmp::windows_per_s * static_cast<std::int64_t>(largest_page());
-    return qmp::set_parameters(qmp(), {{"max-bandwidth", rate}});
+    // A page for each window. The device state is not limited (postcopy_start() in
+    // migration/migration.c, 7.2).
+    return qmp::set_parameters(
+        qmp(), {{"max-bandwidth", qmp::windows_per_s * static_cast<std::int64_t>(page_size)}});
 }
 
 std::uint64_t QmpSource::max_in_flight() const {
-    // What it sends in a window is acknowledged a window later. Headers and small pages come along.
-    return 2 * (largest_page() + page_size);
+    // What it sends in a window is acknowledged a window later. Headers come along.
+    return 4 * page_size;
 }
 
-std::uint64_t QmpSource::largest_page() const {
-    std::uint64_t largest = page_size;
-    for (const qmp::RamBlock& block : guest_ram())
-        largest = std::max(largest, block.page_size);
-    return largest;
+bool QmpSource::has_huge_pages() const {
+    return std::ranges::any_of(guest_ram(),
+                               [](const auto& block) { return block.page_size > page_size; });
+}
+
+Result<void> QmpSource::end_huge_page() {
+    // QEMU switches over between two calls of ram_save_iterate() (migration/ram.c, 7.2 to 11.1).
+    // Within a huge page it waits for the next window itself, so that the call's loop never finds a
+    // window full. It ends after its first page if that took more than 50 ms, else after 64. While
+    // QEMU is held each page takes longer than that. A request would be one page more.
+    return qmp::set_parameters(qmp(), {{"max-bandwidth", unlimited}});
 }
 
 Result<PrecopyProgress> QmpSource::precopy_progress() {

@@ -48,8 +48,9 @@ class QmpSource final : public SourceQemu {
         : SourceQemu(std::move(qmp), pid), path_(std::move(path)) {}
 
     Result<void> check_capabilities();
-    /// Bytes: that of any RAM block.
-    [[nodiscard]] std::uint64_t largest_page() const;
+    [[nodiscard]] bool has_huge_pages() const;
+    /// Lets a held QEMU send at once what is left of the huge page that it is sending.
+    Result<void> end_huge_page();
     /// Lets QEMU's migration complete.
     Result<void> complete(transfer::DataPlane& data, bool converged);
     /// Kills QEMU. Errors: io (it is still there).

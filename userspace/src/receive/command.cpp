@@ -60,7 +60,7 @@ options::Manual manual_of(Options& options) {
             ->value_name("FILE"),
         "add each VM to FILE, in Prometheus' text format, for node_exporter's textfile collector")(
         "json", po::bool_switch(&options.json), "print events as JSON, one object a line")(
-        "quiet,q", po::bool_switch(&options.quiet), "print errors only");
+        "quiet,q", po::bool_switch(&options.quiet), "print warnings and errors only");
     return {.name = "receive",
             .synopsis = "{--qmp SOCKET | --connect URI} --listen HOST:PORT [options]",
             .summary = "take a VM (run at the destination)",
