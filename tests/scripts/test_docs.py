@@ -2,6 +2,7 @@
 """The documents: links, paths, commands and options exist, and lines are short."""
 
 import functools
+import json
 import os
 import re
 import shlex
@@ -169,6 +170,45 @@ def test_gcctl_commands(path: Path) -> None:
         used = {found for word in words[1:] for found in OPTION.findall(word.split("=")[0])}
         wrong += [f"gcctl {' '.join(name)} {option}" for option in sorted(used - known)]
     assert not wrong, f"gcctl knows nothing of: {wrong}"
+
+
+def gcctl_commands() -> set[str]:
+    if not GCCTL.exists():
+        pytest.skip(f"no {GCCTL}: make userspace")
+    listed = (usage() or "").partition("Commands:\n")[2].partition("\n\n")[0]
+    found = {line.split()[0] for line in listed.splitlines()} - {"help"}
+    assert {"migrate", "receive"} < found
+    return found
+
+
+def test_a_help_is_printed_once() -> None:
+    printed = {name: (usage(name) or "").count("usage: ") for name in gcctl_commands()}
+    assert set(printed.values()) == {1}, printed
+
+
+def test_each_command_has_a_man_page() -> None:
+    pages = {path.stem for path in (GCCTL.resolve().parents[1] / "man").glob("*.8")}
+    if not pages:
+        pytest.skip("no man pages: ninja -C build/dev manual")
+    assert pages == {"gcctl"} | {f"gcctl-{name}" for name in gcctl_commands()}
+
+
+def property_names(schema: object) -> set[str]:
+    if isinstance(schema, list):
+        return {name for each in schema for name in property_names(each)}
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", {})) | property_names(list(schema.values()))
+
+
+def test_the_report_s_fields_are_explained() -> None:
+    if not GCCTL.exists():
+        pytest.skip(f"no {GCCTL}: make userspace")
+    schema = json.loads(subprocess.run([GCCTL, "report", "--schema"], capture_output=True, text=True, timeout=30, check=True).stdout)
+    fields = property_names(schema)
+    assert {"downtime_ms", "urgent", "protection"} < fields
+    code = re.findall(r"`([^`]+)`", (TREE / "docs/reference/report-schema.md").read_text())
+    assert fields <= set(re.findall(r"\w+", " ".join(code)))
 
 
 SOURCES = subprocess.run(["git", "ls-files", "--", "*.c", "*.h", "*.cpp", "*.py", "Makefile", "CMakeLists.txt", "scripts"], cwd=TREE,

@@ -97,7 +97,7 @@ Check check_module(const Host& host) {
                                     ? ""
                                     : how_to_install(host, Package::kernel_headers) + "; then ";
     return doubtful(name, fmt::format("guidecopy is not installed for Linux {}", release),
-                    headers + "make && sudo make install && sudo modprobe guidecopy");
+                    headers + "make deps && sudo make install && sudo modprobe guidecopy");
 }
 
 Check check_capture(const Host& host) {

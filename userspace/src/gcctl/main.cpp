@@ -107,7 +107,7 @@ int help(Arguments arguments) {
     }
     if (man)
         arguments = arguments.subspan(1);
-    if (arguments.empty()) {
+    if (arguments.empty() || arguments[0] == "help") {
         if (man)
             fmt::print("{}", options::man_page(manuals(), GC_VERSION));
         else

@@ -133,13 +133,17 @@ options::Manual manual() {
 
 int command(std::span<const std::string> arguments) {
     const auto options = parse(arguments);
-    if (options && *options && (*options)->metrics_file)
+    if (!options)
+        return options::complain("receive", options.error());
+    if (!*options)
+        return options::exit_done;
+    if ((*options)->metrics_file)
         if (const auto checked = metrics::check(*(*options)->metrics_file); !checked)
             return options::complain("receive", checked.error());
-    if (options && *options && (*options)->keep)
+    if ((*options)->keep)
         return serve(**options);
-    return options::run<Options>("receive", arguments, parse,
-                                 [](const Options& given) { return Receiver::run(given); });
+    const auto received = Receiver::run(**options);
+    return received ? options::exit_done : options::complain("receive", received.error());
 }
 
 }  // namespace gc::receive

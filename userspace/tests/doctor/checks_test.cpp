@@ -69,7 +69,7 @@ TEST_F(DoctorTest, ModuleStates) {
                 AllOf(HasSubstr("/lib/modules/6.1.0-56-amd64/build"), Not(HasSubstr("apt"))))
         << "only Debian's kernels have such packages";
     put("/lib/modules/6.1.0-56-amd64/build/Makefile", "");
-    EXPECT_THAT(check_module(host()).remedy, testing::StartsWith("make && sudo make install"));
+    EXPECT_THAT(check_module(host()).remedy, testing::StartsWith("make deps && sudo make install"));
     fs::remove_all(root_ + "/lib/modules");
     put("/etc/os-release", "ID=debian\n");
     put("/proc/version", "Linux version 6.1.0-56-amd64 (Debian 12) #1 SMP Debian 6.1.1-1");
