@@ -20,7 +20,7 @@ constexpr std::string_view peripheral = "/machine/peripheral/";
 constexpr std::size_t max_plugged = 500;
 
 /// "child<virtio-blk-pci>" -> "virtio-blk-pci"
-std::string type_in(std::string text, std::string_view prefix) {
+std::string type_in(const std::string& text, std::string_view prefix) {
     return text.starts_with(prefix) && text.ends_with('>')
                ? text.substr(prefix.size(), text.size() - prefix.size() - 1)
                : std::string();

@@ -301,6 +301,7 @@ Result<void> emit_default_memory(Derivation& derivation) {
 
 std::vector<OptionRow> device_rows() {
     std::vector<OptionRow> rows;
+    rows.reserve(std::size(absent_devices));
     for (const Absence& absence : absent_devices)
         rows.push_back({std::string(absence.pattern),
                         fmt::format("{}, and left out of the state: {}",
@@ -338,6 +339,7 @@ std::string_view meaning(Keep keep) {
 
 std::vector<OptionRow> object_rows() {
     std::vector<OptionRow> rows;
+    rows.reserve(std::size(memory_objects) + std::size(kept_objects) + std::size(refused_objects));
     for (const std::string_view memory : memory_objects)
         rows.push_back({std::string(memory), "the guide's memory, with the same id and size"});
     for (const ObjectRule& rule : kept_objects)

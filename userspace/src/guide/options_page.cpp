@@ -19,7 +19,7 @@ goes on without a guide. `gcctl help --guide-options` prints this page, which is
 )";
 
 void append(std::string& page, std::string_view title, std::string_view column,
-            std::vector<OptionRow> rows) {
+            const std::vector<OptionRow>& rows) {
     page += fmt::format("\n## {}\n\n| {} | in a guide |\n|---|---|\n", title, column);
     for (const OptionRow& row : rows) {
         std::string name = row.name;

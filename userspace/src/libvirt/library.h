@@ -55,7 +55,7 @@ namespace gc::libvirt {
 
 /// The functions, by their names.
 struct Library {
-#define GC_MEMBER(name) decltype(&::name) name = nullptr;
+#define GC_MEMBER(name) decltype(&::name) name = nullptr;  // NOLINT(bugprone-macro-parentheses)
     GC_LIBVIRT(GC_MEMBER)
     GC_LIBVIRT_QEMU(GC_MEMBER)
 #undef GC_MEMBER
