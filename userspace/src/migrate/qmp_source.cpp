@@ -213,7 +213,7 @@ int QmpSource::fd() const {
 // ---- the end
 
 Result<void> QmpSource::finish(transfer::DataPlane& data, bool converged) {
-    const Result<void> ended = process_ ? kill() : complete(data, converged);
+    Result<void> ended = process_ ? kill() : complete(data, converged);
     data.close_source();
     return ended;
 }

@@ -124,7 +124,7 @@ Result<void> Channel::attach(Connection connection, Deadline deadline) {
     return {};
 }
 
-void Channel::on_attached(std::function<void(int socket)> call) {
+void Channel::on_attached(const std::function<void(int socket)>& call) {
     Lock lock(mutex_);
     ++on_attached_set_;
     on_attached_ = call;

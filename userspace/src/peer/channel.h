@@ -86,7 +86,7 @@ class Channel {
     /// Called by attach() with the socket of the new connection, to set its options, and at once if
     /// there is one. Empty: nothing. From any thread; after close(), the last one is called no
     /// more.
-    void on_attached(std::function<void(int socket)> call);
+    void on_attached(const std::function<void(int socket)>& call);
     /// Sends what is due, and notices a connection on which nothing arrives. Never blocks. Call it
     /// each tick_interval, from one thread; see Heartbeat.
     void tick(Clock::time_point now);

@@ -169,7 +169,7 @@ void Channels::keep_connected(ChannelId id) {
 }
 
 Result<void> Channels::try_connect(ChannelId id, std::chrono::milliseconds dial_time) {
-    const Result<void> done = [&]() -> Result<void> {
+    Result<void> done = [&]() -> Result<void> {
         GC_TRY(Connection connection, options_.dial(id, opened(id), dial_time));
         return attach(id, std::move(connection), attach_timeout);
     }();

@@ -15,7 +15,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::create(DataPlaneSockets sockets,
     GC_TRY(Waker wake_bulk, Waker::create());
     GC_TRY(Waker wake_zeros, Waker::create());
     return std::unique_ptr<DataPlane>(
-        new DataPlane(std::move(sockets), std::move(image), options, std::move(guide),
+        new DataPlane(std::move(sockets), std::move(image), std::move(options), std::move(guide),
                       {std::move(notices), std::move(wake_relay), std::move(wake_guide),
                        std::move(wake_bulk), std::move(wake_zeros)}));
 }
