@@ -186,7 +186,7 @@ Result<void> RemoteReceive::await_listening(const std::string& login, Deadline d
 
 RemoteReceive::RemoteReceive(RemoteReceive&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)), input_(std::move(other.input_)),
-      output_(std::move(other.output_)), credentials_(other.credentials_),
+      output_(std::move(other.output_)), credentials_(std::move(other.credentials_)),
       listens_at_(std::move(other.listens_at_)) {}
 
 RemoteReceive::~RemoteReceive() {

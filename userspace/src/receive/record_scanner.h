@@ -33,9 +33,9 @@ class BlockIds {
 
 /// A target page of a RAM block.
 struct BlockPage {
-    std::size_t block;     ///< see BlockIds
-    std::uint64_t offset;  ///< bytes, in the block
-    auto operator<=>(const BlockPage&) const = default;
+    std::size_t block;                                   ///< see BlockIds
+    std::uint64_t offset;                                ///< bytes, in the block
+    auto operator<=>(const BlockPage&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// Not thread-safe.

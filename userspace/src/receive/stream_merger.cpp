@@ -196,7 +196,7 @@ Result<void> StreamMerger::carry_zeros() {
 Result<void> StreamMerger::give(std::span<const std::byte> section) {
     if (!take_turn(Writer::requested))
         return fail(ErrorKind::io, "the stream has ended");
-    const auto forwarded = forward(std::span(&section, 1), taps_.sections);
+    auto forwarded = forward(std::span(&section, 1), taps_.sections);
     give_turn(true);
     return forwarded;
 }

@@ -28,7 +28,7 @@ class ZeroPages {
     struct Page {
         std::size_t block;  ///< index in blocks()
         std::uint64_t number;
-        auto operator<=>(const Page&) const = default;
+        auto operator<=>(const Page&) const = default;  // NOLINT(modernize-use-nullptr)
     };
     struct Run {
         std::size_t block;
