@@ -86,7 +86,7 @@ Result<void> IncomingQemu::shake_hands() {
     received_.assign(blocks_.size(), PageSet());
     // A main loop that waits for a page does not answer. migrate-recover does without it, and says
     // itself if there is nothing to recover.
-    if (const auto paused = await_paused(); !paused && paused.error().kind != ErrorKind::io)
+    if (auto paused = await_paused(); !paused && paused.error().kind != ErrorKind::io)
         return paused;
     if (completed_)
         return {};
