@@ -153,10 +153,12 @@ def usage(*command: str) -> str | None:
     return run.stdout if run.returncode == 0 else None
 
 
+needs_gcctl = pytest.mark.skipif(not GCCTL.exists(), reason=f"no {GCCTL}: make userspace")
+
+
+@needs_gcctl
 @documents
 def test_gcctl_commands(path: Path) -> None:
-    if not GCCTL.exists():
-        pytest.skip(f"no {GCCTL}: make userspace")
     wrong = []
     for words in commands(path):
         if Path(words[0]).name != "gcctl" or len(words) < 2 or not re.fullmatch(r"[a-z][a-z-]*", words[1]):
@@ -173,19 +175,19 @@ def test_gcctl_commands(path: Path) -> None:
 
 
 def gcctl_commands() -> set[str]:
-    if not GCCTL.exists():
-        pytest.skip(f"no {GCCTL}: make userspace")
     listed = (usage() or "").partition("Commands:\n")[2].partition("\n\n")[0]
     found = {line.split()[0] for line in listed.splitlines()} - {"help"}
     assert {"migrate", "receive"} < found
     return found
 
 
+@needs_gcctl
 def test_a_help_is_printed_once() -> None:
     printed = {name: (usage(name) or "").count("usage: ") for name in gcctl_commands()}
     assert set(printed.values()) == {1}, printed
 
 
+@needs_gcctl
 def test_each_command_has_a_man_page() -> None:
     pages = {path.stem for path in (GCCTL.resolve().parents[1] / "man").glob("*.8")}
     if not pages:
@@ -201,9 +203,8 @@ def property_names(schema: object) -> set[str]:
     return set(schema.get("properties", {})) | property_names(list(schema.values()))
 
 
+@needs_gcctl
 def test_the_report_s_fields_are_explained() -> None:
-    if not GCCTL.exists():
-        pytest.skip(f"no {GCCTL}: make userspace")
     schema = json.loads(subprocess.run([GCCTL, "report", "--schema"], capture_output=True, text=True, timeout=30, check=True).stdout)
     fields = property_names(schema)
     assert {"downtime_ms", "urgent", "protection"} < fields

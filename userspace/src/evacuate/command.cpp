@@ -293,13 +293,7 @@ options::Manual manual() {
 }
 
 int command(std::span<const std::string> arguments) {
-    const auto options = parse(arguments);
-    if (!options)
-        return options::complain("evacuate", options.error());
-    if (!*options)
-        return options::exit_done;
-    const auto status = evacuate(**options);
-    return status ? *status : options::complain("evacuate", status.error());
+    return options::run("evacuate", arguments, parse, evacuate);
 }
 
 }  // namespace gc::evacuate

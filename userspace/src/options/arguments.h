@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace gc::options {
@@ -31,18 +32,23 @@ parse(const Manual& manual, std::span<const std::string> arguments);
 int complain(std::string_view command, const Error& error);
 
 /// A whole command: parses its options and does its work, or complains. @return the exit status
-template <typename Options>
+/// @param work whose value, if it has one, is the exit status
+template <typename Options, typename Status>
 int run(std::string_view command, std::span<const std::string> arguments,
         Result<std::optional<Options>> (*parse_options)(std::span<const std::string>),
-        Result<void> (*work)(const Options&)) {
+        Result<Status> (*work)(const Options&)) {
     const auto options = parse_options(arguments);
     if (!options)
         return complain(command, options.error());
     if (!*options)
         return exit_done;
-    if (const auto done = work(**options); !done)
+    const auto done = work(**options);
+    if (!done)
         return complain(command, done.error());
-    return exit_done;
+    if constexpr (std::is_void_v<Status>)
+        return exit_done;
+    else
+        return *done;
 }
 
 /// The same for a command whose options need no conversion.

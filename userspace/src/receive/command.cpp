@@ -131,19 +131,22 @@ options::Manual manual() {
     return manual_of(options);
 }
 
+namespace {
+
+/// @return the exit status
+Result<int> take_vms(const Options& options) {
+    if (options.metrics_file)
+        GC_CHECK(metrics::check(*options.metrics_file));
+    if (options.keep)
+        return serve(options);
+    GC_CHECK(Receiver::run(options));
+    return options::exit_done;
+}
+
+}  // namespace
+
 int command(std::span<const std::string> arguments) {
-    const auto options = parse(arguments);
-    if (!options)
-        return options::complain("receive", options.error());
-    if (!*options)
-        return options::exit_done;
-    if ((*options)->metrics_file)
-        if (const auto checked = metrics::check(*(*options)->metrics_file); !checked)
-            return options::complain("receive", checked.error());
-    if ((*options)->keep)
-        return serve(**options);
-    const auto received = Receiver::run(**options);
-    return received ? options::exit_done : options::complain("receive", received.error());
+    return options::run("receive", arguments, parse, take_vms);
 }
 
 }  // namespace gc::receive

@@ -33,9 +33,10 @@ class BlockIds {
 
 /// A target page of a RAM block.
 struct BlockPage {
-    std::size_t block;                                   ///< see BlockIds
-    std::uint64_t offset;                                ///< bytes, in the block
-    auto operator<=>(const BlockPage&) const = default;  // NOLINT(modernize-use-nullptr)
+    std::size_t block;     ///< see BlockIds
+    std::uint64_t offset;  ///< bytes, in the block
+    // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm
+    auto operator<=>(const BlockPage&) const = default;
 };
 
 /// Not thread-safe.
