@@ -113,7 +113,7 @@ void DataPlane::stop() {
 Result<void> DataPlane::free_source() {
     stream::Buffer pong;
     stream::append_pong(pong, stream::package_loaded_ping);
-    return source_.write(pong);
+    return source_.write_unless_ended(pong);
 }
 
 Result<void> DataPlane::wake_source() {
@@ -121,7 +121,7 @@ Result<void> DataPlane::wake_source() {
     stream::Buffer request;
     stream::append_page_request(request, block.name, 0,
                                 static_cast<std::uint32_t>(block.granule * page_size));
-    return source_.write(request);
+    return source_.write_unless_ended(request);
 }
 
 Result<ledger::Ledger*> DataPlane::on_blocks(const stream::RamBlockList& blocks,

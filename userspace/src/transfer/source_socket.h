@@ -14,7 +14,11 @@ class SourceSocket {
     explicit SourceSocket(UniqueFd fd) : fd_(std::move(fd)) {}
 
     [[nodiscard]] int fd() const { return fd_.get(); }
+    /// What the source cannot go on without. Errors: io.
     Result<void> write(std::span<const std::byte> bytes);
+    /// What no longer matters if the source has completed its migration, and with it closed the
+    /// socket. That it failed is for its stream to tell. Errors: io, of anything else.
+    Result<void> write_unless_ended(std::span<const std::byte> bytes);
     /// Bytes that the source has written and the relay has not read.
     [[nodiscard]] std::uint64_t unread() const;
     /// Only when no thread uses it any more.

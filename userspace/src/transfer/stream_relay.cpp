@@ -6,26 +6,14 @@
 #include "stream/return_path.h"
 #include "transfer/read_to_end.h"
 #include "util/poll.h"
-#include "util/socket.h"
 
 #include <array>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>  // FIONREAD, which SIOCINQ is
 #include <thread>
 #include <utility>
 
 namespace gc::transfer {
 
 using namespace std::chrono_literals;
-
-std::uint64_t SourceSocket::unread() const {
-    return queued_bytes(fd_.get(), SIOCINQ);
-}
-
-Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
-    const std::lock_guard lock(mutex_);
-    return write_all(fd_.get(), bytes);
-}
 
 StreamRelay::StreamRelay(SourceSocket& source, PreemptChannel& preempt, PageSender& sender,
                          const image::SourceImage& image, AskedPages& asked, KeptPages& kept,
@@ -63,18 +51,20 @@ Result<void> StreamRelay::read() {
     // Read little at once on a slow path: the end of the stream, for which the VM is stopped, waits
     // for everything read before it.
     const auto got = buffer_.fill(source_.fd(), sender_.relay_piece());
-    if (got.value_or(0) == 0 && mode_ == Mode::picking && lacking_ == 0) {
+    // A reset: it has not read all that was written to it.
+    const bool ended = got ? *got == 0 : got.error().error_number == ECONNRESET;
+    if ((ended || !got) && mode_ == Mode::picking && lacking_ == 0) {
         source_gone_ = true;  // only the guide asked for more
+        return {};
+    }
+    if (ended && mode_ != Mode::verbatim)
+        return fail(ErrorKind::io, "the source QEMU closed its migration stream");
+    if (ended) {
+        mode_ = Mode::done;
         return {};
     }
     if (!got)
         return Unexpected(got.error());
-    if (*got == 0 && mode_ != Mode::verbatim)
-        return fail(ErrorKind::io, "the source QEMU closed its migration stream");
-    if (*got == 0) {
-        mode_ = Mode::done;
-        return {};
-    }
     std::span<const std::byte> input = buffer_.bytes();
     pending_bytes_ = input.size();
     const Result<void> consumed = consume(input);

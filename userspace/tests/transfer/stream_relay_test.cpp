@@ -169,6 +169,38 @@ INSTANTIATE_TEST_SUITE_P(In, Relaying, testing::Values(1, 100, 4103, in_one), []
     return of.param == in_one ? std::string("One") : "PiecesOf" + std::to_string(of.param);
 });
 
+TEST_F(OneRelay, EndsWithASourceThatHasNotReadAllThatItWasTold) {
+    std::thread reading([&] { read_frames(main.get()); });
+    const Buffer pong(8);
+    EXPECT_TRUE(source.write_unless_ended(pong));
+    const Buffer converged =
+        samples::concat({samples::until_ram(), samples::ram_rests(),
+                         samples::section(Tag::section_end, samples::ram_id, "", 0),
+                         samples::ram_rests(), samples::section(Tag::section_full, 7, "timer", 2)});
+    EXPECT_TRUE(write_all(qemu.get(), converged));
+    qemu.reset();
+    const auto ended = relay.run();
+    EXPECT_TRUE(ended) << ended.error().message;
+    EXPECT_TRUE(source.write_unless_ended(pong)) << "pre-copy has sent everything";
+    const auto needed = source.write(pong);
+    ASSERT_FALSE(needed);
+    EXPECT_EQ(needed.error().message, "the source QEMU's migration socket: write: Broken pipe");
+    sender.shut_down();
+    reading.join();
+}
+
+TEST_F(OneRelay, SaysThatASourceHasEnded) {
+    std::thread reading([&] { read_frames(main.get()); });
+    EXPECT_TRUE(source.write(Buffer(8)));
+    EXPECT_TRUE(write_all(qemu.get(), samples::until_ram()));
+    qemu.reset();
+    const auto ended = relay.run();
+    ASSERT_FALSE(ended);
+    EXPECT_EQ(ended.error().message, "the source QEMU closed its migration stream");
+    sender.shut_down();
+    reading.join();
+}
+
 TEST_F(OneRelay, TakesFromThePreemptChannelWhatItHasAskedFor) {
     std::thread reading([&] { read_frames(main.get()); });
     Result<void> ended = fail(ErrorKind::io, "still in flight");
