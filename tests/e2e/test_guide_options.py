@@ -3,16 +3,22 @@
 
 import json
 import os
+import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gclab.qemu import DESTINATION_QEMU, SOURCE_QEMU, release
 from gclab.testbed import Testbed
 from gclab.vm import Spec
 from gclab.wait import wait_for
 
 SMALL = Spec(ram_mib=64)
+# Also without gcctl: "VQ 0 vring.num 1024 exceeds allocated max 8". Seen with 10.0.13 and 11.1.3.
+drives_no_virtio = pytest.mark.skipif(release(SOURCE_QEMU) == (10, 0) and release(DESTINATION_QEMU) >= (11, 0),
+                                      reason="QEMU 11 takes no virtio device of QEMU 10.0 that has no driver in the guest")
 
 
 @pytest.fixture
@@ -39,6 +45,7 @@ def test_a_disk_on_the_network(testbed: Testbed, nbd: Path) -> None:
     assert report["guide"]["started"] and report["mode"] == "guide", report["guide"]
 
 
+@drives_no_virtio
 def test_a_configuration_file(testbed: Testbed) -> None:
     """As of LXD and Incus."""
     config = testbed.new_directory("config") / "vm.conf"
@@ -50,11 +57,18 @@ def test_a_configuration_file(testbed: Testbed) -> None:
     assert report["guide"]["started"] and report["mode"] == "guide", report["guide"]
 
 
+def anybody_may_run(program: str) -> bool:
+    path = Path(shutil.which(program) or program).resolve()
+    return all(one.stat().st_mode & stat.S_IXOTH for one in (path, *path.parents))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+@pytest.mark.skipif(not anybody_may_run(SOURCE_QEMU), reason=f"not every user may run {SOURCE_QEMU}")
 def test_another_user(testbed: Testbed) -> None:
     """The guide has that user's rights from its start."""
     testbed.directory.chmod(0o755)
-    migration = testbed.migrate(testbed.start_source(SMALL, source_args=("-runas", "nobody")), SMALL, guide="on")
+    becomes = ("-run-with", "user=nobody") if release(SOURCE_QEMU) >= (9, 1) else ("-runas", "nobody")
+    migration = testbed.migrate(testbed.start_source(SMALL, source_args=becomes), SMALL, guide="on")
     report = migration.wait_completed(SMALL)
     migration.destination.wait_running()
     assert report["guide"]["started"] and report["mode"] == "guide", report["guide"]
@@ -63,6 +77,7 @@ def test_another_user(testbed: Testbed) -> None:
 PORTS = ("-device", "pcie-root-port,id=p1,chassis=1", "-device", "pcie-root-port,id=p2,chassis=2")
 
 
+@drives_no_virtio
 def test_devices_that_were_plugged_in(testbed: Testbed) -> None:
     """The source's command line does not tell of them, and the destination's has them."""
     image = testbed.directory / "image"
