@@ -109,7 +109,7 @@ Result<void> SyntheticDestination::start(bool urgent, Clock::time_point deadline
 Result<void> SyntheticDestination::take_channels(bool urgent, Clock::time_point deadline) {
     if (sender_ == Sender::gcctl)
         return greet_gcctl(deadline);
-    GC_TRY(channels_, peer::Channels::raw());
+    GC_TRY(channels_, peer::Channels::raw(peer::End::destination));
     // Both connect at the same time. Only the main channel starts with the stream's header.
     for (int i = 0; i < (urgent ? 2 : 1); ++i) {
         GC_TRY(peer::Connection connection, accept_connection(deadline));

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gclab.testbed import Testbed
-from gclab.environment import CMAKE_TREE, SLOW
+from gclab.environment import CMAKE_TREE, GCCTL, SLOW
 from gclab.far_host import FarHost
 from gclab.network import ip
 from gclab.gcctl import EXIT_REFUSED, EXIT_USAGE, run_ok
@@ -82,6 +82,25 @@ def test_a_migration_joins_an_attached_policy(testbed: Testbed, far: FarHost) ->
         assert [each["device"] for each in attached()] == [far.nic]
     finally:
         run_ok("policy", "detach", "--dev", far.nic)
+    assert pins() == []
+
+
+def test_what_the_source_waits_for_is_urgent_at_the_destination(testbed: Testbed, far: FarHost) -> None:
+    def policy(*arguments: str) -> str:
+        return far.namespace.run(str(GCCTL), "policy", *arguments).stdout
+
+    policy("attach", "--dev", "nic", "--link", "1gbit")
+    try:
+        migration = testbed.migrate(testbed.start_source(SPEC), SPEC, *LINK, far=far)
+        report = migration.wait_completed(SPEC)
+        joined = migration.receive.wait_event("policy")
+        assert (joined["name"], joined["device"]) == ("silent", "nic")
+        classes = json.loads(policy("show", "--dev", "nic", "--json"))[0]["classes"]
+        # Each was requested, in 12 bytes and more.
+        assert classes["urgent"]["bytes"] > 12 * report["demand"]["faults"] > 0
+        assert classes["guide"]["packets"] == classes["warm"]["packets"] == classes["background"]["packets"] == 0
+    finally:
+        policy("detach", "--dev", "nic")
     assert pins() == []
 
 

@@ -94,7 +94,7 @@ Result<peer::Connection> Destination::join(peer::ChannelId channel, bool resume,
 
 Result<void> Destination::create_channels() {
     if (offer_.version < peer::records_version) {
-        GC_TRY(channels_, peer::Channels::raw());
+        GC_TRY(channels_, peer::Channels::raw(peer::End::source));
     } else {
         const auto dial = [this](peer::ChannelId id, bool resume, Deadline deadline) {
             return join(id, resume, deadline);

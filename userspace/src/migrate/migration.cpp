@@ -224,6 +224,7 @@ Result<void> Migration::prepare_policy() {
          .peer = destination_->channels()[peer::ChannelId::control].socket()});
     if (lease) {
         policy_.emplace(std::move(*lease));
+        destination_->channels().set_mark(policy_->marks()[ledger::PageClass::urgent]);
         progress_.detail(
             "policy", {{"name", policy_->policy_name()}, {"device", policy_->device()}},
             fmt::format("the policy '{1}' shapes {0}", policy_->device(), policy_->policy_name()));

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <linux/pkt_sched.h>
+#include <sys/socket.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -33,6 +35,24 @@ bool is_end(const Error& error) {
            std::ranges::find(of_the_network, error.error_number) == of_the_network.end();
 }
 
+/// Whether a VM may wait for what this end sends on the channel, and nothing else is on it: control
+/// messages, urgent pages, and all that the destination sends but copies of packets. Where pages of
+/// several kinds share a connection, transfer::Outlet marks each.
+bool is_urgent(End end, ChannelId id) {
+    switch (id) {
+    case ChannelId::control:
+    case ChannelId::urgent:
+        return true;
+    case ChannelId::main:
+    case ChannelId::bulk:
+        return end == End::destination;
+    case ChannelId::mirror:
+    case ChannelId::forward:
+        break;
+    }
+    return false;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Channels>> Channels::create(Options options) {
@@ -53,10 +73,11 @@ Result<std::shared_ptr<Channels>> Channels::create(Options options) {
     return made;
 }
 
-Result<std::shared_ptr<Channels>> Channels::raw() {
+Result<std::shared_ptr<Channels>> Channels::raw(End end) {
     GC_TRY(Waker news, Waker::create());
     GC_TRY(Waker stop, Waker::create());
-    std::shared_ptr<Channels> made(new Channels({}, std::move(news), std::move(stop)));
+    std::shared_ptr<Channels> made(
+        new Channels({.end = end, .dial = {}}, std::move(news), std::move(stop)));
     made->raw_ = true;
     return made;
 }
@@ -117,8 +138,20 @@ void Channels::shut_down() {
     }
 }
 
+void Channels::set_priority(ChannelId id, int socket) const {
+    if (!is_urgent(options_.end, id))
+        return;
+    // For queues that go by it: pfifo_fast, prio, mqprio, and fq from Linux 6.7 on.
+    constexpr int priority = TC_PRIO_INTERACTIVE;
+    (void)::setsockopt(socket, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
+    // Fails only without CAP_NET_ADMIN, and then there is no policy either.
+    if (const std::uint32_t mark = mark_; mark != 0)
+        (void)::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+}
+
 Result<void> Channels::attach(ChannelId id, Connection connection, Deadline deadline) {
     Line& to = line(id);
+    set_priority(id, connection.fd());
     if (raw_) {
         if (to.channel)
             return fail(ErrorKind::io, "channel '{}' is already open", name(id));

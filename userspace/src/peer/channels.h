@@ -53,7 +53,7 @@ class Channels {
     /// Channels with records, which outlive their connections. Errors: io (no descriptors).
     static Result<std::shared_ptr<Channels>> create(Options options);
     /// Raw channels, see Channel::raw().
-    static Result<std::shared_ptr<Channels>> raw();
+    static Result<std::shared_ptr<Channels>> raw(End end);
     /// Closes all channels.
     ~Channels();
     Channels(const Channels&) = delete;
@@ -62,6 +62,8 @@ class Channels {
     [[nodiscard]] bool are_raw() const { return raw_; }
     /// Not for a raw channel before attach().
     Channel& operator[](ChannelId id) { return *line(id).channel; }
+    /// The SO_MARK of later connections whose every byte a VM may wait for. From any thread.
+    void set_mark(std::uint32_t mark) { mark_ = mark; }
     /// Whether the channel had a connection at least once. From any thread.
     [[nodiscard]] bool opened(ChannelId id) const { return line(id).opened; }
 
@@ -117,6 +119,7 @@ class Channels {
         return lines_[static_cast<std::size_t>(id)];
     }
     static std::size_t max_unsent(ChannelId id);
+    void set_priority(ChannelId id, int socket) const;
     Result<void> create_line(ChannelId id);
     void keep_connected(ChannelId id);
     Result<void> try_connect(ChannelId id, std::chrono::milliseconds dial_time);
@@ -127,6 +130,7 @@ class Channels {
 
     const Options options_;
     bool raw_ = false;
+    std::atomic<std::uint32_t> mark_ = 0;  ///< 0: none
     Waker news_;
     Waker stop_;
     std::atomic<bool> stopping_ = false;

@@ -7,14 +7,10 @@
 namespace gc::policy {
 namespace {
 
-Result<std::string> choose_device(const PolicyLease::Request& request) {
+Result<std::string> device_towards(int peer) {
     GC_TRY(net::Netlink netlink, net::Netlink::open());
     GC_TRY(const net::Links links, net::links(netlink));
-    if (request.device) {
-        GC_TRY(const net::Link said, net::find_link(links, *request.device));
-        return said.name;
-    }
-    GC_TRY(const int index, net::link_towards_peer(netlink, request.peer));
+    GC_TRY(const int index, net::link_towards_peer(netlink, peer));
     const net::Link* by = net::find_link(links, index);
     if (by == nullptr)
         return fail(ErrorKind::unsupported,
@@ -23,6 +19,15 @@ Result<std::string> choose_device(const PolicyLease::Request& request) {
                     index);
     GC_TRY(const net::Link wire, net::wire_of(links, *by));
     return wire.name;
+}
+
+Result<std::string> choose_device(const PolicyLease::Request& request) {
+    if (!request.device)
+        return device_towards(request.peer);
+    GC_TRY(net::Netlink netlink, net::Netlink::open());
+    GC_TRY(const net::Links links, net::links(netlink));
+    GC_TRY(const net::Link said, net::find_link(links, *request.device));
+    return said.name;
 }
 
 /// A file that the user named is the user's error, not a reason to migrate without a policy.
@@ -74,6 +79,18 @@ Result<PolicyLease> PolicyLease::begin(const Request& request) {
                     "a part of the policy '{}' on {} was removed, and restoring it failed: {}",
                     broken->policy.name, device, made.error().message);
     }
+}
+
+Result<std::optional<PolicyLease>> PolicyLease::join(int peer) {
+    const auto device = device_towards(peer);
+    if (!device)
+        return std::nullopt;  // such as the loopback, which has no policies
+    auto there = Attachment::join(*device);
+    if (!there && (there.error().error_number == EACCES || there.error().error_number == EPERM))
+        return std::nullopt;
+    if (!there)
+        return Unexpected(there.error());
+    return *there ? std::optional(PolicyLease(std::move(**there), true)) : std::nullopt;
 }
 
 Result<void> PolicyLease::end() {

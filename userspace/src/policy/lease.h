@@ -21,6 +21,11 @@ class PolicyLease {
     /// Errors: those of Attachment::attach(); unsupported, if the NIC is not found; usage, if the
     /// object is no policy. Takes up to some seconds.
     static Result<PolicyLease> begin(const Request& request);
+    /// Joins the policy of the NIC towards a peer, if it has one.
+    /// @param peer a connected TCP socket
+    /// @return nullopt if there is none, or this process may not look
+    /// Errors: those of Attachment::join().
+    static Result<std::optional<PolicyLease>> join(int peer);
     PolicyLease(PolicyLease&&) = default;
     PolicyLease& operator=(PolicyLease&&) = default;
     PolicyLease(const PolicyLease&) = delete;

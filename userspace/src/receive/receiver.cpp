@@ -227,6 +227,7 @@ Result<void> Receiver::await_source() {
 void Receiver::end_session() {
     control_.reset();
     keys_.withdraw_all();
+    policy_.reset();
     destination_->connected();
     const std::lock_guard lock(session_mutex_);
     channels_.reset();
@@ -364,6 +365,24 @@ std::optional<peer::Delivered> Receiver::delivered() const {
     return peer::Delivered{counts.packets, counts.refused};
 }
 
+/// If the NIC towards the source has a traffic policy, what is sent there is no tenant's.
+void Receiver::join_policy(int source, peer::Channels& channels) {
+    auto joined = policy::PolicyLease::join(source);
+    if (!joined)
+        return print_best_effort(stderr,
+                                 "gcctl: warning: the traffic policy does not know what is sent to "
+                                 "the source: {}\n",
+                                 joined.error().message);
+    policy_ = *std::move(joined);
+    if (!policy_)
+        return;
+    channels.set_mark(policy_->mark(GC_URGENT));
+    say("policy",
+        fmt::format("what the source waits for is urgent to the policy '{}' on {}",
+                    policy_->policy_name(), policy_->device()),
+        {{"name", policy_->policy_name()}, {"device", policy_->device()}});
+}
+
 Result<void> Receiver::open_session(Arrival arrival) {
     peer::Connection connection = std::move(arrival.connection);
     const auto version = peer::agree(arrival.hello);
@@ -387,7 +406,8 @@ Result<void> Receiver::open_session(Arrival arrival) {
     }
     GC_TRY(auto channels, *version >= peer::records_version
                               ? peer::Channels::create({.end = peer::End::destination, .dial = {}})
-                              : peer::Channels::raw());
+                              : peer::Channels::raw(peer::End::destination));
+    join_policy(connection.fd(), *channels);
     {
         const std::lock_guard lock(session_mutex_);
         channels_ = std::move(channels);

@@ -7,6 +7,7 @@
 #include "peer/channels.h"
 #include "peer/control.h"
 #include "peer/refusal.h"
+#include "policy/lease.h"
 #include "receive/acceptor.h"
 #include "receive/byte_relay.h"
 #include "receive/demand_meter.h"
@@ -84,6 +85,8 @@ class Receiver {
     /// Gives the VM what arrived for it at the source, if the source sends that.
     void start_delivery();
     [[nodiscard]] std::optional<peer::Delivered> delivered() const;
+    /// @param source the control connection
+    void join_policy(int source, peer::Channels& channels);
     Result<void> await_channels();
     void take_channels();
     void take_channel(Arrival arrival);
@@ -156,7 +159,8 @@ class Receiver {
     std::optional<peer::Control> control_;
     std::string source_;  ///< its address
     std::optional<peer::Refusal> refusal_;
-    std::optional<mirror::Taps> taps_;  ///< of the VM's NICs, until the commit
+    std::optional<policy::PolicyLease> policy_;  ///< of the NIC towards the source, if it has one
+    std::optional<mirror::Taps> taps_;           ///< of the VM's NICs, until the commit
     std::unique_ptr<mirror::Sender> mirror_;
     std::vector<forward::Deliverer::Port> ports_;  ///< until the commit
     std::unique_ptr<forward::Deliverer> deliverer_;

@@ -8,6 +8,8 @@
 
 #include <gmock/gmock.h>
 #include <map>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace gc::peer {
 namespace {
@@ -97,6 +99,33 @@ TEST_F(TwoEnds, ChannelsAreConnectedAgain) {
     EXPECT_EQ(resumes, dials - 4);
     EXPECT_GE(near->losses().count, 12U);
     EXPECT_GT(near->losses().time, 0ms) << "also without update()";
+}
+
+int option(Channel& channel, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    EXPECT_EQ(::getsockopt(channel.socket(), SOL_SOCKET, name, &value, &size), 0);
+    return value;
+}
+
+TEST_F(TwoEnds, WhatAVmMayWaitForIsUrgent) {
+    constexpr int mark = 0x67c0, interactive = 6;  // TC_PRIO_INTERACTIVE
+    near->set_mark(mark);
+    far->set_mark(mark);
+    ASSERT_TRUE(near->open(std::array{ChannelId::mirror, ChannelId::forward}, soon));
+    cut(all);
+    for (const ChannelId id : all)
+        EXPECT_TRUE(carries(id)) << name(id);
+    const bool may_mark = ::geteuid() == 0;
+    const auto expect = [&](Channels& of, std::initializer_list<ChannelId> urgent_ones) {
+        for (const ChannelId id : {control, main, bulk, ChannelId::urgent, mirror, forward}) {
+            const bool hurries = std::ranges::find(urgent_ones, id) != urgent_ones.end();
+            EXPECT_EQ(option(of[id], SO_PRIORITY), hurries ? interactive : 0) << name(id);
+            EXPECT_EQ(option(of[id], SO_MARK), hurries && may_mark ? mark : 0) << name(id);
+        }
+    };
+    expect(*near, {control, urgent});
+    expect(*far, {control, main, bulk, urgent});
 }
 
 TEST_F(TwoEnds, AnOutageIsOfAllChannelsTogether) {
@@ -190,7 +219,7 @@ TEST_F(TwoEnds, TheOtherEndMayNotKnowTheMigration) {
 }
 
 TEST(RawChannels, EachHasOneConnection) {
-    const auto channels = Channels::raw().value();
+    const auto channels = Channels::raw(End::source).value();
     auto [ours, theirs] = socket_pair();
     ASSERT_TRUE(channels->attach(main, std::move(ours), soon));
     EXPECT_TRUE(channels->opened(main));
