@@ -4,6 +4,7 @@
 In the lab (scripts/lab), where each takes far longer, those marked `lab` use KVM and guidecopy.ko, and so do those
 marked `both` that have a guide: without one, the lab shows nothing that the bare host does not. Elsewhere all but those marked `lab`
 use QEMU's TCG, with guides captured by userfaultfd. A lab whose kernel runs SELinux runs those marked `selinux` alone.
+With another GC_NETWORK than the default, all tests of the VM's network run, and no others.
 """
 
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gclab.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB, MODULE, MODULE_PARAMETERS, SLOW
+from gclab.environment import GCCTL, GUEST, GUIDE_MODES, IN_LAB, MODULE, MODULE_PARAMETERS, NETWORK, SLOW
 from gclab.qemu import DESTINATION_QEMU, SOURCE_QEMU, release
 from gclab.tap_network import TapNetwork
 from gclab.testbed import Testbed
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # That kernel runs no AppArmor, and a policy that is enforced stays.
         if "selinux" in marks or SELINUX.exists():
             return "selinux" in marks and SELINUX.exists()
+        if NETWORK != "bridge":
+            return "network" in getattr(item, "fixturenames", ())
         if not IN_LAB:
             return "lab" not in marks
         parameters = getattr(getattr(item, "callspec", None), "params", {})

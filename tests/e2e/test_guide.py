@@ -17,14 +17,14 @@ from gclab.vm import MIB, PAGE_SIZE, WORK_MIB, Spec
 from gclab.wait import wait_for
 from held import HOLD, check_guide_ends_with_its_gcctl, finish, start_held
 
-CHASE_MIB = 16 if IN_LAB else 64  # where a page that the VM has to wait for takes some 10 ms, and less than 0.1 ms
+CHASE_MIB = 8 if IN_LAB else 64  # where a page that the VM has to wait for takes some 10 ms, and less than 0.1 ms
 CHASE_PAGES = CHASE_MIB * MIB // PAGE_SIZE
 
 
 def migrate_chase(testbed: Testbed, guide: str) -> dict[str, Any]:
     """Measures a migration of the pointer chase. Until the chase has done a lap, only requested pages and the guide's
     are sent: neighbours of a requested page would all belong to the chase, too."""
-    spec = Spec(ram_mib=192, append=f"mode=chase size={CHASE_MIB}M")
+    spec = Spec(ram_mib=3 * CHASE_MIB + 40, append=f"mode=chase size={CHASE_MIB}M")
     # On a host of its own the destination would not take CPU time from the guide. Here they may share one CPU
     # (scripts/lab --help says when), and a task that wakes up for a page runs first.
     migration = testbed.migrate(testbed.start_source(spec), spec.but(nice=5), *HOLD, "--next-pages", "0", guide=guide,
@@ -147,29 +147,36 @@ def test_vm_does_not_wait_long_for_its_guide(testbed: Testbed) -> None:
 
 @pytest.mark.both
 def test_guide_that_takes_too_much_memory(testbed: Testbed) -> None:
-    # With a QEMU's own memory the guide copies each page that it touches: 24 MiB.
-    spec = Spec(memory_type="plain", append="mode=check size=24M")
-    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--guide-memory", "16M", guide="on")
+    # With a QEMU's own memory the guide copies each page that it touches.
+    limit_mib = 8 if IN_LAB else 16
+    spec = Spec(memory_type="plain", append=f"mode=check size={limit_mib + 8}M")
+    migration = testbed.migrate(testbed.start_source(spec), spec, *HOLD, "--guide-memory", f"{limit_mib}M", guide="on")
     migration.migrate.wait_event("guide-ended")
     report = finish(migration, spec)
     assert report["guide"]["started"]
     assert report["guide"]["ended"] == "memory-limit", report["guide"]
-    assert report["guide"]["memory_bytes"] > 16 << 20
+    assert report["guide"]["memory_bytes"] > limit_mib * MIB
     assert "--guide-memory" in report["guide"]["reason"]
 
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("without_module")
 def test_module_absent(testbed: Testbed) -> None:
-    check_module_absent(testbed)
+    check_guide_without_module(testbed, Spec())
 
 
 def test_no_module_here(testbed: Testbed) -> None:
-    check_module_absent(testbed)
-
-
-def check_module_absent(testbed: Testbed) -> None:
     spec = Spec()
+    check_guide_without_module(testbed, spec)
+    report = testbed.migrate_completely(testbed.start_source(spec), spec, "--capture", "kmod", guide="on")
+    assert report["mode"] == "postcopy"
+    assert report["capture"] == "none" and report["capture_reason"] == ""
+    assert not report["guide"]["started"]
+    assert report["guide"]["ended"] == "refused"
+    assert "guidecopy" in report["guide"]["reason"]
+
+
+def check_guide_without_module(testbed: Testbed, spec: Spec) -> None:
     migration = testbed.migrate(testbed.start_source(spec), spec, guide="on")
     report = migration.wait_completed(spec)
     assert report["mode"] == "guide" and report["guide"]["ended"] == "complete", report["guide"]
@@ -177,13 +184,6 @@ def check_module_absent(testbed: Testbed) -> None:
     assert "/dev/guidecopy" in report["capture_reason"]
     started = migration.migrate.wait_event("guide-started")
     assert (started["capture"], started["why"]) == ("userfault", report["capture_reason"])
-
-    report = testbed.migrate_completely(testbed.start_source(spec), spec, "--capture", "kmod", guide="on")
-    assert report["mode"] == "postcopy"
-    assert report["capture"] == "none" and report["capture_reason"] == ""
-    assert not report["guide"]["started"]
-    assert report["guide"]["ended"] == "refused"
-    assert "guidecopy" in report["guide"]["reason"]
 
 
 # With "null" the guide's process enters a mount namespace, which the kernel refuses to ThreadSanitizer's second thread.

@@ -2,8 +2,9 @@
 """Where the project's files are, and where this process runs: in the lab with KVM and the module, or on the bare host.
 
 Environment variables: GC_PRESET is the preset of CMakePresets.json whose programs are used (default: dev). GCCTL,
-GC_GUEST and GC_MODULE name other files than the ones built here. The lab sets GC_LAB, GC_LAB_HOSTS and
-GC_MODULE_PARAMETERS, and passes GC_PRESET on to its hosts.
+GC_GUEST and GC_MODULE name other files than the ones built here. GC_NETWORK is what connects VMs and their clients:
+bridge (default), vhost (a bridge, and the kernel's vhost-net) or openvswitch; the others want the lab, for a kernel
+with modules. The lab sets GC_LAB, GC_LAB_HOSTS and GC_MODULE_PARAMETERS, and passes GC_PRESET on to its hosts.
 """
 
 import os
@@ -35,6 +36,10 @@ GCCTL = Path(os.environ.get("GCCTL", BIN / "gcctl"))
 GUEST = Path(os.environ.get("GC_GUEST", BUILD / "guests" / "memory"))
 MODULE = Path(os.environ.get("GC_MODULE", BUILD / "kmod" / platform.release() / "guidecopy.ko"))
 MODULE_PARAMETERS = os.environ.get("GC_MODULE_PARAMETERS", "").split()
+
+NETWORK = os.environ.get("GC_NETWORK", "bridge")
+if NETWORK not in ("bridge", "vhost", "openvswitch"):
+    raise ValueError(f"GC_NETWORK: expected bridge, vhost or openvswitch, found '{NETWORK}'")
 
 # Factor on all time limits, which are for idle hardware. Emulated nested virtualisation is about ten times slower.
 SLOW = 6 if IN_LAB else 3

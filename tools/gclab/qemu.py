@@ -59,9 +59,9 @@ class Command:
         return self.add("-virtfs", f"local,path={escaped(path)},mount_tag={tag},security_model=none{options}")
 
 
-def tap(interface: str) -> tuple[str, ...]:
-    """A NIC on a tap of this host."""
-    return ("-netdev", f"tap,id=net,ifname={interface},script=no,downscript=no",
+def tap(interface: str, vhost: bool = False) -> tuple[str, ...]:
+    """A NIC on a tap of this host, which QEMU or the kernel's vhost-net serves."""
+    return ("-netdev", f"tap,id=net,ifname={interface},script=no,downscript=no{',vhost=on' if vhost else ''}",
             "-device", "virtio-net-pci,netdev=net,mac=52:54:00:67:63:01,romfile=")
 
 

@@ -122,10 +122,10 @@ def _module_cases() -> tuple[str, str]:
 
 def _lab_stages(kernel: str, module: Path) -> list[Stage]:
     """Two, so that two CPUs can share them."""
-    apart = ("track", "silence", "quarantine")
+    apart = ("track", "silence")
     others = ["tests/e2e", *(f"--ignore=tests/e2e/test_{name}.py" for name in apart)]
     return [_lab_stage(f"lab-{kernel}", f"end to end with KVM and guides, in the lab on Linux {kernel}", kernel, module, *others),
-            _lab_stage(f"lab-host-{kernel}", f"tracks, policies and the quarantine with KVM, in the lab on Linux {kernel}", kernel,
+            _lab_stage(f"lab-host-{kernel}", f"tracks and policies with KVM, in the lab on Linux {kernel}", kernel,
                        module, *(f"tests/e2e/test_{name}.py" for name in apart))]
 
 
