@@ -3,6 +3,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -33,13 +34,13 @@ def impostors() -> Iterator[list[Impostor]]:
 class Party:
     """A source and a destination with an impostor in between, over connections in clear."""
 
-    def __init__(self, testbed: Testbed, impostors: list[Impostor], edit: object) -> None:
-        self.source = testbed.start_source(SMALL)
+    def __init__(self, testbed: Testbed, impostors: list[Impostor], edit: object, *options: str, source_args: tuple[str, ...] = ()) -> None:
+        self.source = testbed.start_source(SMALL, source_args)
         self.destination = testbed.start(SMALL, "destination", incoming=True)
         self.receive = testbed.receive(self.destination.gcctl_qmp(), "127.0.0.1")
         self.impostor = Impostor(self.receive.wait_event("listening")["port"], edit)  # type: ignore[arg-type]
         impostors.append(self.impostor)
-        self.migrate, _ = testbed.migrate_to(self.source, self.impostor.port)
+        self.migrate, _ = testbed.migrate_to(self.source, self.impostor.port, *options)
 
     def running(self) -> list[str]:
         return [name for name, vm in (("source", self.source), ("destination", self.destination))
@@ -140,6 +141,20 @@ def test_a_refusal_that_is_proved_takes_the_vm_back(testbed: Testbed, impostors:
     assert "refused" in party.migrate.errors()
     check_only_source_runs(party)
     party.destination.wait_end()
+
+
+def test_a_reason_that_comes_late_is_heard(testbed: Testbed, impostors: list[Impostor]) -> None:
+    """The destination's gcctl first ends its QEMU, which takes as long as the kernel needs to free the memory."""
+
+    def edit(who: str, said: bytes) -> Lines | None:
+        if who == "destination" and json.loads(said)["type"] == "refused":
+            time.sleep(1.5)
+        return None
+
+    party = Party(testbed, impostors, edit, "--allow-differences", source_args=("-device", "virtio-rng-pci"))
+    assert party.migrate.wait() == EXIT_FAILED
+    assert "the destination refused the VM: the destination QEMU" in party.migrate.errors()
+    check_only_source_runs(party)
 
 
 # Strangers.

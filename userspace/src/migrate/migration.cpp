@@ -35,6 +35,8 @@ constexpr auto abandon_timeout = 5s;
 constexpr auto farewell_timeout = 3s;
 /// For the destination's reason why it failed; the VM may stand still meanwhile.
 constexpr auto hear_timeout = 500ms;
+/// The same if it has failed itself: gcctl there ends its QEMU before it says why.
+constexpr auto refusal_timeout = 5s;
 /// The same if libvirt's destination QEMU may have refused the VM, whose end it waits for.
 constexpr auto verdict_timeout = 25s;
 /// For a manager that has ended the source QEMU to say so.
@@ -518,7 +520,7 @@ Result<void> Migration::commit() {
 
 Result<void> Migration::on_notice(transfer::Shut& notice) {
     if (notice.status != 0) {
-        GC_CHECK(hear_destination());
+        GC_CHECK(hear_destination(refusal_timeout));
         return fail(ErrorKind::protocol, "the destination QEMU ended the migration with status {}",
                     notice.status);
     }
@@ -534,16 +536,16 @@ Result<void> Migration::on_notice(transfer::AllSent&) {
 }
 
 Result<void> Migration::on_notice(transfer::Broken& notice) {
-    GC_CHECK(hear_destination());
+    GC_CHECK(hear_destination(notice.by_destination ? refusal_timeout : hear_timeout));
     return Unexpected(notice.error);
 }
 
-Result<void> Migration::hear_destination() {
+Result<void> Migration::hear_destination(std::chrono::milliseconds limit) {
     if (control_lost_)
         return {};
     // If libvirt has not let the VM run yet, the destination waits for its QEMU's end.
     const bool in_doubt = source_->managed() && phase_ == Phase::committed;
-    const Deadline deadline(in_doubt ? verdict_timeout : hear_timeout);
+    const Deadline deadline(in_doubt ? verdict_timeout : limit);
     do {
         auto message = destination_->control().receive(deadline);
         if (!message || !*message)
@@ -665,7 +667,7 @@ Result<void> Migration::on_source_news() {
 
 Result<void> Migration::on_source_failure(const SourceNews& news) {
     if (source_->managed())
-        GC_CHECK(hear_destination());
+        GC_CHECK(hear_destination(hear_timeout));
     const bool cancelled = news.what == SourceNews::What::cancelled;
     std::string reason = news.reason;
     if (!source_->managed()) {

@@ -89,7 +89,7 @@ class Migration {
     Result<void> on_destination();
     /// When something has failed: waits a moment for the destination's gcctl, which may know the
     /// cause. @return the better error, if it does
-    Result<void> hear_destination();
+    Result<void> hear_destination(std::chrono::milliseconds limit);
     /// After the commit the VM needs its pages, whatever happens to the control channel.
     Result<void> on_control_error(const Error& error);
     Result<void> on_destination_message(const peer::Message& message);

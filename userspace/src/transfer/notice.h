@@ -37,6 +37,7 @@ struct AllSent {};
 /// A channel or a peer failed, and the thread that reports it has ended.
 struct Broken {
     Error error;
+    bool by_destination = false;  ///< found in what the destination sends, or does not
 };
 
 using Notice = std::variant<SwitchedOver, Converged, Pong, Shut, AllSent, Broken>;
