@@ -3,9 +3,9 @@
 
 #include "mirror/record.h"
 #include "util/poll.h"
+#include "util/socket.h"
 
 #include <algorithm>
-#include <sys/socket.h>
 
 namespace gc::forward {
 namespace {
@@ -31,10 +31,7 @@ Result<std::unique_ptr<Forwarder>> Forwarder::create(std::vector<mirror::Tap> ta
     for (mirror::Tap& tap : taps)
         GC_CHECK(tap.socket.stamp());
     if (mark != 0)
-        // Fails only without CAP_NET_ADMIN, and then there is no policy either.
-        channel.on_attached([mark](int socket) {
-            (void)::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-        });
+        channel.on_attached([mark](int socket) { set_mark(socket, mark); });
     return std::unique_ptr<Forwarder>(new Forwarder(std::move(taps), channel, std::move(stop)));
 }
 

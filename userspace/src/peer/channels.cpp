@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/channels.h"
 
+#include "util/socket.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <linux/pkt_sched.h>
@@ -144,9 +146,7 @@ void Channels::set_priority(ChannelId id, int socket) const {
     // For queues that go by it: pfifo_fast, prio, mqprio, and fq from Linux 6.7 on.
     constexpr int priority = TC_PRIO_INTERACTIVE;
     (void)::setsockopt(socket, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
-    // Fails only without CAP_NET_ADMIN, and then there is no policy either.
-    if (const std::uint32_t mark = mark_; mark != 0)
-        (void)::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+    util::set_mark(socket, mark_);
 }
 
 Result<void> Channels::attach(ChannelId id, Connection connection, Deadline deadline) {

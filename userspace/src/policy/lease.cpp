@@ -7,9 +7,14 @@
 namespace gc::policy {
 namespace {
 
-Result<std::string> device_towards(int peer) {
+/// @param named by the user; else the NIC towards the peer
+Result<std::string> choose_device(const std::optional<std::string>& named, int peer) {
     GC_TRY(net::Netlink netlink, net::Netlink::open());
     GC_TRY(const net::Links links, net::links(netlink));
+    if (named) {
+        GC_TRY(const net::Link said, net::find_link(links, *named));
+        return said.name;
+    }
     GC_TRY(const int index, net::link_towards_peer(netlink, peer));
     const net::Link* by = net::find_link(links, index);
     if (by == nullptr)
@@ -19,15 +24,6 @@ Result<std::string> device_towards(int peer) {
                     index);
     GC_TRY(const net::Link wire, net::wire_of(links, *by));
     return wire.name;
-}
-
-Result<std::string> choose_device(const PolicyLease::Request& request) {
-    if (!request.device)
-        return device_towards(request.peer);
-    GC_TRY(net::Netlink netlink, net::Netlink::open());
-    GC_TRY(const net::Links links, net::links(netlink));
-    GC_TRY(const net::Link said, net::find_link(links, *request.device));
-    return said.name;
 }
 
 /// A file that the user named is the user's error, not a reason to migrate without a policy.
@@ -54,7 +50,7 @@ PolicyLease::~PolicyLease() {
 
 Result<PolicyLease> PolicyLease::begin(const Request& request) {
     GC_CHECK(check_object(request.object));
-    GC_TRY(const std::string device, choose_device(request));
+    GC_TRY(const std::string device, choose_device(request.device, request.peer));
     AttachOptions options{.device = device,
                           .policy = {},
                           .link_bytes_per_s = request.link_bytes_per_s,
@@ -82,7 +78,7 @@ Result<PolicyLease> PolicyLease::begin(const Request& request) {
 }
 
 Result<std::optional<PolicyLease>> PolicyLease::join(int peer) {
-    const auto device = device_towards(peer);
+    const auto device = choose_device(std::nullopt, peer);
     if (!device)
         return std::nullopt;  // such as the loopback, which has no policies
     auto there = Attachment::join(*device);

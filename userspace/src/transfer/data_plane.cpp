@@ -51,15 +51,15 @@ DataPlane::DataPlane(DataPlaneSockets sockets, image::SourceImage image, DataPla
 }
 
 void DataPlane::start() {
-    start_thread(Reads::host, [this] { return relay_.run(); });
-    start_thread(Reads::destination, [this] { return server_.run(ledger_); });
-    start_thread(Reads::host, [this] { return push_guide(); });
-    start_thread(Reads::host, [this] { return push_bulk(); });
+    start_thread([this] { return relay_.run(); });
+    start_thread([this] { return server_.run(ledger_); }, Reads::destination);
+    start_thread([this] { return push_guide(); });
+    start_thread([this] { return push_bulk(); });
     if (tell_zeros_)
-        start_thread(Reads::host, [this] { return tell_zeros(); });
+        start_thread([this] { return tell_zeros(); });
 }
 
-void DataPlane::start_thread(Reads from, std::function<Result<void>()> body) {
+void DataPlane::start_thread(std::function<Result<void>()> body, Reads from) {
     threads_.emplace_back([this, from, body = std::move(body)] {
         if (const Result<void> done = guarded(body); !done && !stopping_)
             notices_.post(

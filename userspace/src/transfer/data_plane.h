@@ -120,9 +120,9 @@ class DataPlane {
 
     Result<ledger::Ledger*> on_blocks(const stream::RamBlockList& blocks,
                                       std::uint32_t ram_section);
-    /// Starts a thread whose error is reported to the control loop, unless stop() caused it.
     enum class Reads : std::uint8_t { host, destination };
-    void start_thread(Reads from, std::function<Result<void>()> body);
+    /// Starts a thread whose error is reported to the control loop, unless stop() caused it.
+    void start_thread(std::function<Result<void>()> body, Reads from = Reads::host);
     /// Waits for switch-over. @return null if stop() was called first
     ledger::Ledger* await_switch_over(const Waker& wake);
     Result<void> push_guide();

@@ -28,12 +28,6 @@ void set_unsent_limit(int socket, std::uint64_t bytes) {
     ::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
 }
 
-/// Fails only without CAP_NET_ADMIN, and then there is no policy either.
-void set_mark(int socket, std::uint32_t mark) {
-    if (mark != 0)
-        (void)::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-}
-
 }  // namespace
 
 Outlet::Outlet(peer::Channel* channel, const Marks& marks) : channel_(channel), marks_(marks) {

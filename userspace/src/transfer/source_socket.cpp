@@ -21,9 +21,7 @@ Result<void> SourceSocket::write(std::span<const std::byte> bytes) {
 
 Result<void> SourceSocket::write_unless_ended(std::span<const std::byte> bytes) {
     auto written = write(bytes);
-    const bool ended = !written && (written.error().error_number == EPIPE ||
-                                    written.error().error_number == ECONNRESET);
-    return ended ? Result<void>{} : written;
+    return !written && is_end(written.error()) ? Result<void>{} : written;
 }
 
 }  // namespace gc::transfer

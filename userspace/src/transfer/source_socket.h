@@ -3,6 +3,7 @@
 
 #include "util/fd.h"
 
+#include <cerrno>
 #include <cstdint>
 #include <mutex>
 
@@ -19,6 +20,11 @@ class SourceSocket {
     /// What no longer matters if the source has completed its migration, and with it closed the
     /// socket. That it failed is for its stream to tell. Errors: io, of anything else.
     Result<void> write_unless_ended(std::span<const std::byte> bytes);
+    /// Whether the source has closed its end: for a reader also if it had not read all that was
+    /// written to it.
+    static bool is_end(const Error& error) {
+        return error.error_number == EPIPE || error.error_number == ECONNRESET;
+    }
     /// Bytes that the source has written and the relay has not read.
     [[nodiscard]] std::uint64_t unread() const;
     /// Only when no thread uses it any more.

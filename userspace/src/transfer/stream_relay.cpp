@@ -51,8 +51,7 @@ Result<void> StreamRelay::read() {
     // Read little at once on a slow path: the end of the stream, for which the VM is stopped, waits
     // for everything read before it.
     const auto got = buffer_.fill(source_.fd(), sender_.relay_piece());
-    // A reset: it has not read all that was written to it.
-    const bool ended = got ? *got == 0 : got.error().error_number == ECONNRESET;
+    const bool ended = got ? *got == 0 : SourceSocket::is_end(got.error());
     if ((ended || !got) && mode_ == Mode::picking && lacking_ == 0) {
         source_gone_ = true;  // only the guide asked for more
         return {};

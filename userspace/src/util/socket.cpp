@@ -256,6 +256,11 @@ std::uint64_t round_trip_us(int fd) {
     return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ? 0 : info.tcpi_rtt;
 }
 
+void set_mark(int socket, std::uint32_t mark) {
+    if (mark != 0)
+        (void)::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+}
+
 std::uint64_t queued_bytes(int fd, unsigned long queue) {
     int bytes = 0;
     return ::ioctl(fd, queue, &bytes) < 0 ? 0 : static_cast<std::uint64_t>(bytes);

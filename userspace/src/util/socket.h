@@ -63,6 +63,10 @@ Result<void> send_file(int socket, int file, std::uint64_t offset, std::size_t s
 /// The smoothed round-trip time of a TCP connection; 0 if unknown.
 std::uint64_t round_trip_us(int fd);
 
+/// Sets SO_MARK, unless the mark is 0: none. Fails only without CAP_NET_ADMIN, without which there
+/// is no traffic policy that knows the mark either.
+void set_mark(int socket, std::uint32_t mark);
+
 /// The number of bytes in a queue of a socket, or 0 if the socket has no such queue.
 /// @param queue SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7), unix(7))
 std::uint64_t queued_bytes(int fd, unsigned long queue);

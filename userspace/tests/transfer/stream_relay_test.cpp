@@ -76,6 +76,17 @@ class OneRelay : public testing::Test {
         return &*ledger;
     }
 
+    /// Relays the input of a source that then closes the socket.
+    Result<void> relay_to_the_end(const Buffer& input) {
+        std::thread reading([&] { read_frames(main.get()); });
+        EXPECT_TRUE(write_all(qemu.get(), input));
+        qemu.reset();
+        Result<void> ended = relay.run();
+        sender.shut_down();
+        reading.join();
+        return ended;
+    }
+
     UniqueFd qemu, main;
     SourceSocket source;
     UniqueFd preempt_qemu;  ///< connects when `connecting` is signalled
@@ -170,35 +181,24 @@ INSTANTIATE_TEST_SUITE_P(In, Relaying, testing::Values(1, 100, 4103, in_one), []
 });
 
 TEST_F(OneRelay, EndsWithASourceThatHasNotReadAllThatItWasTold) {
-    std::thread reading([&] { read_frames(main.get()); });
     const Buffer pong(8);
     EXPECT_TRUE(source.write_unless_ended(pong));
-    const Buffer converged =
-        samples::concat({samples::until_ram(), samples::ram_rests(),
-                         samples::section(Tag::section_end, samples::ram_id, "", 0),
-                         samples::ram_rests(), samples::section(Tag::section_full, 7, "timer", 2)});
-    EXPECT_TRUE(write_all(qemu.get(), converged));
-    qemu.reset();
-    const auto ended = relay.run();
+    const auto ended = relay_to_the_end(samples::concat(
+        {samples::until_ram(), samples::ram_rests(),
+         samples::section(Tag::section_end, samples::ram_id, "", 0), samples::ram_rests(),
+         samples::section(Tag::section_full, 7, "timer", 2)}));
     EXPECT_TRUE(ended) << ended.error().message;
     EXPECT_TRUE(source.write_unless_ended(pong)) << "pre-copy has sent everything";
     const auto needed = source.write(pong);
     ASSERT_FALSE(needed);
     EXPECT_EQ(needed.error().message, "the source QEMU's migration socket: write: Broken pipe");
-    sender.shut_down();
-    reading.join();
 }
 
 TEST_F(OneRelay, SaysThatASourceHasEnded) {
-    std::thread reading([&] { read_frames(main.get()); });
     EXPECT_TRUE(source.write(Buffer(8)));
-    EXPECT_TRUE(write_all(qemu.get(), samples::until_ram()));
-    qemu.reset();
-    const auto ended = relay.run();
+    const auto ended = relay_to_the_end(samples::until_ram());
     ASSERT_FALSE(ended);
     EXPECT_EQ(ended.error().message, "the source QEMU closed its migration stream");
-    sender.shut_down();
-    reading.join();
 }
 
 TEST_F(OneRelay, TakesFromThePreemptChannelWhatItHasAskedFor) {
